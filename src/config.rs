@@ -1,0 +1,207 @@
+//! Every environment variable and every path, read once into a plain `Config`.
+//!
+//! Nothing else in the program asks for the environment. Values are checked here and refused with the
+//! variable's name; an empty variable counts as unset.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+/// The hub's port when `PORT` is not set (the contract with every other program).
+pub(crate) const DEFAULT_PORT: u16 = 1939;
+
+/// What the surroundings say, once, at start-up.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// `$PARACHUTE_HOME`, else `~/.parachute`; absolute.
+    pub(crate) home: PathBuf,
+    /// `PORT`; the CLI prefers the home's port file over it.
+    pub(crate) port: u16,
+    /// `PARACHUTE_BIND_HOST`; `None` means 127.0.0.1 and, where it exists, ::1.
+    pub(crate) bind_host: Option<IpAddr>,
+    /// `PARACHUTE_HUB_ORIGIN`, else the platform's (`RENDER_EXTERNAL_URL`, `FLY_APP_NAME`), as given.
+    pub(crate) hub_origin: Option<String>,
+    /// `PARACHUTE_ALLOWED_HOSTS`, comma separated, lower case.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// `PARACHUTE_EXTRA_PATH` entries, put before `PATH` of every child.
+    pub(crate) extra_path: Vec<OsString>,
+    /// `PARACHUTE_OPERATOR_TOKEN`: used as it is, never written back.
+    pub(crate) operator_token: Option<String>,
+    /// `PARACHUTE_OPERATOR_TOKEN_FILE`: read instead of `<home>/operator.token`.
+    pub(crate) operator_token_file: Option<PathBuf>,
+    /// The whole environment, for the children.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+}
+
+/// Why the surroundings do not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ConfigError {
+    /// Neither `PARACHUTE_HOME` nor `HOME` says where the home is.
+    NoHome,
+    /// The home is not an absolute path.
+    RelativeHome { value: PathBuf },
+    /// A variable holds a value that cannot be used.
+    Invalid { variable: &'static str, value: String, expected: &'static str },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHome => write!(f, "neither PARACHUTE_HOME nor HOME is set; set PARACHUTE_HOME to an absolute path"),
+            Self::RelativeHome { value } => {
+                write!(f, "PARACHUTE_HOME is {}, which is not absolute; set it to an absolute path", value.display())
+            }
+            Self::Invalid { variable, value, expected } => {
+                write!(f, "{variable} is {value:?}; it must be {expected}")
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Reads this process's environment.
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks for the environment")]
+    pub(crate) fn from_process() -> Result<Self, ConfigError> {
+        Self::from_environment(std::env::vars_os().collect())
+    }
+
+    /// The same from a given environment.
+    pub(crate) fn from_environment(environment: Vec<(OsString, OsString)>) -> Result<Self, ConfigError> {
+        let get = |name: &str| -> Option<&OsStr> {
+            environment.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_os_str()).filter(|v| !v.is_empty())
+        };
+        let text = |name: &'static str, expected: &'static str| -> Result<Option<String>, ConfigError> {
+            match get(name) {
+                None => Ok(None),
+                Some(value) => match value.to_str() {
+                    Some(value) => Ok(Some(value.to_owned())),
+                    None => Err(ConfigError::Invalid {
+                        variable: name,
+                        value: value.to_string_lossy().into_owned(),
+                        expected,
+                    }),
+                },
+            }
+        };
+
+        let home = match (get("PARACHUTE_HOME"), get("HOME")) {
+            (Some(home), _) => PathBuf::from(home),
+            (None, Some(user_home)) => Path::new(user_home).join(".parachute"),
+            (None, None) => return Err(ConfigError::NoHome),
+        };
+        if !home.is_absolute() {
+            return Err(ConfigError::RelativeHome { value: home });
+        }
+
+        let port = match text("PORT", PORT_EXPECTED)? {
+            None => DEFAULT_PORT,
+            Some(value) => {
+                parse_port(&value).ok_or(ConfigError::Invalid { variable: "PORT", value, expected: PORT_EXPECTED })?
+            }
+        };
+        let bind_host = match text("PARACHUTE_BIND_HOST", BIND_EXPECTED)? {
+            None => None,
+            Some(value) if value == "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Some(value) => Some(value.parse().map_err(|_| ConfigError::Invalid {
+                variable: "PARACHUTE_BIND_HOST",
+                value,
+                expected: BIND_EXPECTED,
+            })?),
+        };
+        let hub_origin = match text("PARACHUTE_HUB_ORIGIN", "an origin like https://example.org")? {
+            Some(origin) => Some(origin),
+            None => match text("RENDER_EXTERNAL_URL", "a URL")? {
+                Some(origin) => Some(origin),
+                None => text("FLY_APP_NAME", "an application name")?
+                    .filter(|app| !app.contains('/'))
+                    .map(|app| format!("https://{app}.fly.dev")),
+            },
+        };
+        let allowed_hosts = text("PARACHUTE_ALLOWED_HOSTS", "host names, comma separated")?
+            .unwrap_or_default()
+            .split(',')
+            .map(|host| host.trim().to_ascii_lowercase())
+            .filter(|host| !host.is_empty())
+            .collect();
+        let extra_path = get("PARACHUTE_EXTRA_PATH")
+            .map(|value| std::env::split_paths(value).map(PathBuf::into_os_string).filter(|p| !p.is_empty()).collect())
+            .unwrap_or_default();
+
+        Ok(Self {
+            home,
+            port,
+            bind_host,
+            hub_origin,
+            allowed_hosts,
+            extra_path,
+            operator_token: text("PARACHUTE_OPERATOR_TOKEN", "a token")?,
+            operator_token_file: get("PARACHUTE_OPERATOR_TOKEN_FILE").map(PathBuf::from),
+            environment,
+        })
+    }
+}
+
+const PORT_EXPECTED: &str = "an integer 1..65535";
+const BIND_EXPECTED: &str = "an IP address such as 127.0.0.1 or 0.0.0.0";
+
+/// A port in plain decimal digits, 1..65535; `8080abc`, `+80`, ` 80` and 0 are none.
+pub(crate) fn parse_port(text: &str) -> Option<u16> {
+    if text.is_empty() || text.len() > 5 || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    text.parse::<u16>().ok().filter(|port| *port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_environment(pairs.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))).collect())
+    }
+
+    #[test]
+    fn the_home_is_parachute_home_or_below_the_users_home() {
+        for (pairs, expected) in [
+            (&[("PARACHUTE_HOME", "/p"), ("HOME", "/h")][..], Ok("/p")),
+            (&[("PARACHUTE_HOME", ""), ("HOME", "/h")], Ok("/h/.parachute")),
+            (&[("HOME", "/h")], Ok("/h/.parachute")),
+            (&[], Err(ConfigError::NoHome)),
+            (&[("PARACHUTE_HOME", "p")], Err(ConfigError::RelativeHome { value: "p".into() })),
+        ] {
+            assert_eq!(config(pairs).map(|c| c.home), expected.map(PathBuf::from), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_plain_decimal_in_range() {
+        for (value, expected) in [
+            ("1", Some(1)),
+            ("65535", Some(65535)),
+            ("", Some(DEFAULT_PORT)),
+            ("0", None),
+            ("65536", None),
+            ("8080abc", None),
+            ("+80", None),
+            (" 80", None),
+            ("99999999999", None),
+        ] {
+            assert_eq!(config(&[("HOME", "/h"), ("PORT", value)]).ok().map(|c| c.port), expected, "PORT={value:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_hub_origin_does_not_hide_the_platforms() {
+        for (pairs, expected) in [
+            (&[("PARACHUTE_HUB_ORIGIN", "https://a.example"), ("FLY_APP_NAME", "x")][..], Some("https://a.example")),
+            (&[("PARACHUTE_HUB_ORIGIN", ""), ("FLY_APP_NAME", "x")], Some("https://x.fly.dev")),
+            (&[("FLY_APP_NAME", "x/y")], None),
+            (&[("RENDER_EXTERNAL_URL", "https://r.example")], Some("https://r.example")),
+        ] {
+            let mut all = vec![("HOME", "/h")];
+            all.extend_from_slice(pairs);
+            assert_eq!(config(&all).expect("valid").hub_origin.as_deref(), expected, "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The hub's database; the only place that names `rusqlite`. One file per table.

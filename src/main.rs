@@ -1,0 +1,25 @@
+//! `parachute`: supervises a handful of services on one small machine and serves them under one origin.
+//!
+//! This file holds the umask, argv in, the exit code out and the list of parts; nothing else.
+
+mod cli;
+mod client;
+mod config;
+mod db;
+mod edge;
+mod hub;
+mod logs;
+mod manifest;
+mod ops;
+mod origin;
+mod serve;
+mod store;
+mod supervisor;
+mod sys;
+mod token;
+mod wire;
+
+fn main() -> std::process::ExitCode {
+    sys::process::restrict_umask();
+    cli::run()
+}

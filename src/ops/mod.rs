@@ -1,0 +1,1 @@
+//! What a hub can do, one file per ability. Knows neither HTTP nor argv.

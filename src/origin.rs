@@ -1,0 +1,1 @@
+//! Pure: which origin and which issuers hold, from given facts.

@@ -1,0 +1,1 @@
+//! Files below the home: safe writes, size caps, locks, `.env`, state. Must not know HTTP, argv or processes.
