@@ -2,8 +2,14 @@
 //! one door here, so that a test build can make the N-th one fail. Must not know anything of ours.
 #![allow(unsafe_code)]
 
+pub(crate) mod account;
+pub(crate) mod connect;
+pub(crate) mod poll;
+pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod signals;
+pub(crate) mod spawn;
 
 use std::io;
 
