@@ -6,6 +6,7 @@ pub(crate) mod account;
 pub(crate) mod connect;
 pub(crate) mod poll;
 pub(crate) mod proc;
+pub(crate) mod fs;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod signals;
