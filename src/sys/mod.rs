@@ -4,9 +4,9 @@
 
 pub(crate) mod account;
 pub(crate) mod connect;
+pub(crate) mod fs;
 pub(crate) mod poll;
 pub(crate) mod proc;
-pub(crate) mod fs;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod signals;
