@@ -4,6 +4,8 @@
 
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod secret_file;
+pub(crate) mod wipe;
 
 use std::io;
 
