@@ -5,6 +5,8 @@
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod secret_file;
+#[cfg(test)]
+pub(crate) mod testdir;
 pub(crate) mod wipe;
 
 use std::io;
