@@ -9,8 +9,12 @@ pub(crate) mod poll;
 pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod secret_file;
 pub(crate) mod signals;
 pub(crate) mod spawn;
+#[cfg(test)]
+pub(crate) mod testdir;
+pub(crate) mod wipe;
 
 use std::io;
 
