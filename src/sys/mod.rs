@@ -2,8 +2,10 @@
 //! one door here, so that a test build can make the N-th one fail. Must not know anything of ours.
 #![allow(unsafe_code)]
 
+pub(crate) mod epoll;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod socket;
 
 use std::io;
 
