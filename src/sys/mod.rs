@@ -15,6 +15,10 @@ pub(crate) mod spawn;
 #[cfg(test)]
 pub(crate) mod testdir;
 pub(crate) mod wipe;
+pub(crate) mod epoll;
+pub(crate) mod process;
+pub(crate) mod random;
+pub(crate) mod socket;
 
 use std::io;
 
