@@ -66,7 +66,7 @@ pub(crate) fn measure(port: u16, log: &str, command: &[OsString]) {
     let _ = io::copy(&mut io::stdin(), &mut io::sink());
     let asked = Instant::now();
     // The hub is not reaped before the wait below, so the number is its own.
-    kill(hub.id().cast_signed(), SIGTERM);
+    kill(i32::try_from(hub.id()).expect("the kernel's process ids fit"), SIGTERM);
     let status = hub.wait();
     say("ended", asked.elapsed().as_micros());
     say("status", status.ok().and_then(|status| status.code()).unwrap_or(-1));
@@ -80,7 +80,7 @@ fn start(command: &[OsString], stdout: Stdio, stderr: Stdio) -> Child {
         .stdout(stdout)
         .stderr(stderr)
         .spawn()
-        .unwrap_or_else(|error| die(127, format_args!("cannot start {}: {error}", program.display())))
+        .unwrap_or_else(|error| die(127, format_args!("cannot start {}: {error}", program.to_string_lossy())))
 }
 
 /// Whether `GET /health` is answered with 200.
