@@ -4,6 +4,7 @@
 
 pub(crate) mod account;
 pub(crate) mod connect;
+pub(crate) mod epoll;
 pub(crate) mod fs;
 pub(crate) mod poll;
 pub(crate) mod proc;
@@ -11,14 +12,11 @@ pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod secret_file;
 pub(crate) mod signals;
+pub(crate) mod socket;
 pub(crate) mod spawn;
 #[cfg(test)]
 pub(crate) mod testdir;
 pub(crate) mod wipe;
-pub(crate) mod epoll;
-pub(crate) mod process;
-pub(crate) mod random;
-pub(crate) mod socket;
 
 use std::io;
 

@@ -442,10 +442,9 @@ fn liveness_counts_failures_in_a_row() {
 
 #[test]
 fn a_late_bind_is_seen_for_a_minute_and_not_after() {
-    let (mut module, mut now) = after(policy(), &["start", "running", "deadline"], Instant::now());
+    let (mut module, _) = after(policy(), &["start", "running", "deadline"], Instant::now());
     let mut probes = 0;
-    while let Some(at) = deadline(&module) {
-        now = at;
+    while let Some(now) = deadline(&module) {
         let child = module.child;
         let probed = step(&mut module, Event::Deadline, now).contains(&Action::Probe { child });
         assert!(probed, "nothing else is due");
