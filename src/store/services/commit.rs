@@ -28,7 +28,7 @@ impl Services {
         let mut last_path = self.home.services_json();
         for _ in 0..EDIT_TRIES {
             let target = self.target()?;
-            let base = self.base(&target)?;
+            let Some(base) = self.base(&target)? else { continue };
             let mut edited = base.document.clone();
             let outcome = edit(&mut edited).map_err(EditError::Refused)?;
             if edited.same_content(&base.document) {
@@ -47,16 +47,16 @@ impl Services {
         target.ok_or_else(|| StoreError::NoHome { path: self.home.path().to_owned() })
     }
 
-    fn base(&self, target: &Target) -> Result<Base, StoreError> {
+    /// What is there now; `None` when it had to be recovered first, or was changing.
+    fn base(&self, target: &Target) -> Result<Option<Base>, StoreError> {
         let Some((bytes, stat)) = target.read(SERVICES_MAX_BYTES)? else {
-            return Ok(Base { bytes: None, stat: None, document: Document::empty() });
+            return Ok(Some(Base { bytes: None, stat: None, document: Document::empty() }));
         };
         match super::parse(target, &bytes) {
-            Ok(document) => Ok(Base { bytes: Some(bytes), stat: Some(stat), document }),
+            Ok(document) => Ok(Some(Base { bytes: Some(bytes), stat: Some(stat), document })),
             Err(error) => {
-                let document = self.recover(target, &bytes, error)?;
-                // The unusable file was moved aside, unless it was mended while we looked.
-                Ok(Base { bytes: None, stat: None, document })
+                self.recover(target, &bytes, &error)?;
+                Ok(None)
             }
         }
     }

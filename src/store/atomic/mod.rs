@@ -1,5 +1,8 @@
 //! One file, read within limits and written so that it is always the old or the new one (files §14.2).
 
+#[cfg(test)]
+mod tests;
+
 use super::home::is_trusted;
 use super::{Home, StoreError};
 use crate::sys::fs::{self, Dir, Kind, Rename, Stat};
