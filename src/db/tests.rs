@@ -157,7 +157,7 @@ fn a_damaged_database_is_kept_aside_with_its_log_and_replaced() {
         let bytes = fs::read(path).expect("read");
         fs::write(path, &bytes[..bytes.len() - 4096]).expect("written");
     };
-    let cases: [(&str, &dyn Fn(&Path)); 3] = [("garbage", &garbage), ("scribbled", &scribbled), ("cut", &cut)];
+    let cases: [(&str, fn(&Path)); 3] = [("garbage", garbage), ("scribbled", scribbled), ("cut", cut)];
     for (name, damage) in cases {
         let dir = TestDir::new("db-damaged");
         let path = dir.join("hub.db");
@@ -176,7 +176,7 @@ fn a_damaged_database_is_kept_aside_with_its_log_and_replaced() {
     }
 }
 
-/// The one file system without shared memory gets a rollback journal, and a crash may leave it full.
+/// A file system without shared memory gets a rollback journal instead of WAL, and a crash may leave it full.
 #[test]
 fn a_rollback_journal_of_a_crash_is_played_back() {
     let dir = TestDir::new("db-journal");

@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_alone_is_refused_without_waiting() {
-        type Refused = fn(&SecretFileError) -> bool;
-        let cases: &[(&str, fn(&Path), Refused)] = &[
+        type Case = (&'static str, fn(&Path), fn(&SecretFileError) -> bool);
+        let cases: &[Case] = &[
             ("missing", |_| {}, |e| matches!(e, SecretFileError::Io(e) if e.kind() == io::ErrorKind::NotFound)),
             ("symlink", |p| symlink("/etc/hostname", p).expect("linked"), |e| matches!(e, SecretFileError::Symlink)),
             ("dangling", |p| symlink("nowhere", p).expect("linked"), |e| matches!(e, SecretFileError::Symlink)),

@@ -126,7 +126,7 @@ fn the_clock_decides_to_the_second() {
         let found = check_at(&token, i64::try_from(now).expect("small")).map(|_| ());
         assert_eq!(found, expected, "iat {iat}, nbf {nbf}, now {now}");
     }
-    let before_1970 = check_at(&mint(&claims()), -5).err().expect("refused");
+    let before_1970 = check_at(&mint(&claims()), -5).expect_err("refused");
     assert_eq!(before_1970, TokenError::Clock { now_unix: -5, stamp_unix: NOW });
     let text = before_1970.to_string();
     assert!(text.contains("-5") && text.contains("1800000000") && text.contains("clock"), "{text}");
