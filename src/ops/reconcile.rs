@@ -1,0 +1,122 @@
+//! Keeping the supervisor in line with `services.json`: a new row is known without a restart of the hub, the worker of
+//! a removed one is stopped and forgotten.
+
+use super::{Hub, OpError, lock};
+use crate::manifest::Short;
+use crate::manifest::services::Document;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+
+/// Stack of the thread that waits for removed modules to end.
+const STACK_BYTES: usize = 128 * 1024;
+
+/// What the supervisor should run and does not know, and what it runs without a row.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    new: Vec<Short>,
+    removed: Vec<Short>,
+}
+
+/// A bad row keeps its module: the process may be fine, and the row will be put right.
+fn difference(document: &Document, known: &BTreeSet<Short>) -> Difference {
+    let rows: BTreeSet<&Short> = document.entries().iter().filter_map(|entry| entry.short.as_ref()).collect();
+    Difference {
+        new: processes(document).filter(|short| !known.contains(short)).collect(),
+        removed: known.iter().filter(|short| !rows.contains(short)).cloned().collect(),
+    }
+}
+
+/// The modules that have a process of their own, in file order: usable rows that no other row's process serves.
+pub(crate) fn processes(document: &Document) -> impl Iterator<Item = Short> {
+    let own = |entry: &&crate::manifest::services::Entry| entry.row.is_ok() && entry.served_by.is_none();
+    document.entries().iter().filter(own).filter_map(|entry| entry.short.clone())
+}
+
+/// The module whose process serves this one: itself, but for a further vault on the same port (files §3.10).
+pub(super) fn process_of(document: &Document, short: &Short) -> Short {
+    let served_by = document.find(short).and_then(|entry| entry.served_by.as_ref());
+    served_by.unwrap_or(short).clone()
+}
+
+impl Hub {
+    /// Reads `services.json` and, when it changed since the last time, tells the supervisor. Blocks for a `stat`, and
+    /// for reading the file when it changed; a module that was removed is waited for elsewhere.
+    pub(super) fn reconcile(&self) -> Result<Arc<Document>, OpError> {
+        let document = self.parts.services.read().map_err(|source| OpError::Services { source })?;
+        {
+            let mut reconciled = lock(&self.reconciled);
+            if reconciled.as_ref().is_some_and(|last| Arc::ptr_eq(last, &document)) {
+                return Ok(document);
+            }
+            *reconciled = Some(Arc::clone(&document));
+        }
+        let known = self.parts.supervisor.snapshots().into_iter().map(|snapshot| snapshot.short).collect();
+        let Difference { new, removed } = difference(&document, &known);
+        for short in &new {
+            self.parts.supervisor.register(short);
+        }
+        if !removed.is_empty() {
+            self.forget(removed);
+        }
+        Ok(document)
+    }
+
+    fn forget(&self, removed: Vec<Short>) {
+        let (supervisor, log) = (Arc::clone(&self.parts.supervisor), Arc::clone(&self.parts.log));
+        let work = move || {
+            for short in removed {
+                log(&format!("{short}: its row was removed from services.json, stopping it"));
+                if supervisor.forget(&short).is_err() {
+                    log(&format!("{short}: processes of it may be left, they did not end in time"));
+                }
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("hub/forget".to_owned()).stack_size(STACK_BYTES).spawn(work) {
+            (self.parts.log)(&format!("cannot stop modules whose rows were removed: {error}"));
+            // The next request tries again.
+            *lock(&self.reconciled) = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, port: u16) -> serde_json::Value {
+        serde_json::json!({"name": name, "port": port, "paths": ["/x"], "health": "/health", "version": "1"})
+    }
+
+    fn document(rows: &[serde_json::Value]) -> Document {
+        Document::parse(serde_json::json!({"services": rows}).to_string().as_bytes()).expect("a document")
+    }
+
+    fn shorts(names: &[&str]) -> Vec<Short> {
+        names.iter().map(|name| Short::parse(name).expect("a short")).collect()
+    }
+
+    #[test]
+    fn new_rows_are_told_and_removed_ones_forgotten() {
+        let two = [row("a", 2001), row("b", 2002)];
+        let with_bad = [row("a", 2001), serde_json::json!({"name": "b"})];
+        let vaults = [row("parachute-vault", 1940), row("parachute-vault-work", 1940)];
+        for (what, rows, known, new, removed) in [
+            ("first look", &two[..], &[][..], &["a", "b"][..], &[][..]),
+            ("nothing new", &two, &["a", "b"], &[], &[]),
+            ("one removed", &two[..1], &["a", "b"], &[], &["b"]),
+            ("all removed", &[], &["a", "b"], &[], &["a", "b"]),
+            ("a row that went bad keeps its module", &with_bad, &["a", "b"], &[], &[]),
+            ("a bad row is not run", &with_bad, &[], &["a"], &[]),
+            ("one process for all vaults of a port", &vaults, &[], &["vault"], &[]),
+        ] {
+            let expected = Difference { new: shorts(new), removed: shorts(removed) };
+            assert_eq!(difference(&document(rows), &shorts(known).into_iter().collect()), expected, "{what}");
+        }
+        let vaults = document(&vaults);
+        for (short, process) in [("vault", "vault"), ("parachute-vault-work", "vault"), ("other", "other")] {
+            let short = Short::parse(short).expect("a short");
+            assert_eq!(process_of(&vaults, &short).to_string(), process);
+        }
+    }
+}
