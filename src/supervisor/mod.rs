@@ -1,11 +1,41 @@
 //! Runs modules: one thread each, a pure state machine deciding, the main thread forking.
 //!
-//! Knows nothing of HTTP, argv or the files of the home: what to run comes from a [`PlanSource`].
+//! Knows nothing of HTTP, argv or the files of the home: what to run comes from a [`PlanSource`], and what the next
+//! hub must know of our children goes to [`Hooks::record`].
 
-use crate::logs::Ring;
+mod budget;
+mod inbox;
+mod lifecycle;
+mod main_loop;
+mod order;
+pub(crate) mod orphans;
+mod output;
+pub(crate) mod plan;
+mod preflight;
+mod probe;
+mod remains;
+mod settings;
+mod words;
+mod worker;
+
+pub(crate) use main_loop::{Ended, main_loop};
+pub(crate) use words::exit as describe_exit;
+
+use crate::logs::{Console, RING_BYTES, Ring};
 use crate::manifest::Short;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use crate::sys::process::Family;
+use inbox::{ForMain, ForWorker, Inbox, Reply};
+use order::Order;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+use worker::{Published, Worker};
+
+/// A worker's stack. What it keeps lives on the heap; the deepest call is a write to the log file.
+const WORKER_STACK_BYTES: usize = 128 * 1024;
 
 /// The five words of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +67,10 @@ pub(crate) struct StartError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartErrorKind {
+    /// Its row is gone.
+    NotInstalled,
+    /// Nothing says which command starts it.
+    NoStartCommand,
     MissingDependency,
     NonExecutable,
     MissingCwd,
@@ -66,6 +100,24 @@ pub(crate) struct Snapshot {
     pub(crate) start_error: Option<StartError>,
 }
 
+impl Snapshot {
+    fn stopped(short: Short) -> Self {
+        Self {
+            short,
+            status: Status::Stopped,
+            ready: false,
+            pid: None,
+            started_at: None,
+            restarts_in_window: 0,
+            restarts_total: 0,
+            last_crash_at: None,
+            last_exit: None,
+            next_retry_at: None,
+            start_error: None,
+        }
+    }
+}
+
 /// A start, stop or restart that did not reach what was asked.
 #[derive(Debug, Clone)]
 pub(crate) enum OpFailure {
@@ -81,57 +133,251 @@ pub(crate) enum OpFailure {
     ShuttingDown,
 }
 
+/// What the files say of a module now. Called on the module's own thread, before every spawn; blocks for small reads.
+pub(crate) type PlanSource = Arc<dyn Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync>;
+
+/// What the supervisor needs from the rest of the hub.
+pub(crate) struct Hooks {
+    pub(crate) source: PlanSource,
+    /// Writes down a new leader (name, pid, start time in clock ticks) for the hub that comes after a killed one.
+    pub(crate) record: Arc<dyn Fn(&Short, i32, u64) + Send + Sync>,
+    pub(crate) console: Console,
+    pub(crate) facts: plan::Facts,
+}
+
+/// What every worker shares.
+struct Context {
+    source: PlanSource,
+    record: Arc<dyn Fn(&Short, i32, u64) + Send + Sync>,
+    console: Console,
+    facts: plan::Facts,
+    family: Family,
+    main: Inbox<ForMain>,
+}
+
+struct Handle {
+    inbox: Arc<Inbox<ForWorker>>,
+    published: Arc<Published>,
+    ring: Arc<Ring>,
+    thread: JoinHandle<()>,
+}
+
 /// All modules of one hub.
-pub(crate) struct Supervisor {}
+pub(crate) struct Supervisor {
+    context: Arc<Context>,
+    modules: Mutex<BTreeMap<Short, Handle>>,
+    /// Who waits for whom, while booting and while shutting down.
+    order: Mutex<Order>,
+    closing: AtomicBool,
+}
 
 impl Supervisor {
-    /// Makes the module known, without starting it. A known one stays as it is.
-    pub(crate) fn register(&self, _short: &Short) {
-        unimplemented!()
+    /// A supervisor without modules. Nothing runs before [`main_loop`] does, which forks for it.
+    pub(crate) fn new(hooks: Hooks) -> io::Result<Self> {
+        let Hooks { source, record, console, facts } = hooks;
+        let main = Inbox::new()?;
+        let context = Context { source, record, console, facts, family: Family::default(), main };
+        Ok(Self {
+            context: Arc::new(context),
+            modules: Mutex::default(),
+            order: Mutex::default(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    fn modules(&self) -> MutexGuard<'_, BTreeMap<Short, Handle>> {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Makes the module known, without starting it. A known one stays as it is. Fails when the machine has no thread
+    /// or descriptor for it, which is said on the console.
+    pub(crate) fn register(&self, short: &Short) -> io::Result<()> {
+        let mut modules = self.modules();
+        if modules.contains_key(short) {
+            return Ok(());
+        }
+        if self.is_closing() {
+            return Err(io::Error::other("the hub is on its way down"));
+        }
+        let handle = self.start_worker(short).inspect_err(|error| {
+            self.context.console.line("[supervisor] ", &format!("{short}: no thread for it: {error}"));
+        })?;
+        modules.insert(short.clone(), handle);
+        Ok(())
+    }
+
+    fn start_worker(&self, short: &Short) -> io::Result<Handle> {
+        let inbox = Arc::new(Inbox::new()?);
+        let published = Arc::new(Published::new(Snapshot::stopped(short.clone())));
+        let ring = Arc::new(Ring::new(RING_BYTES));
+        let (short, context) = (short.clone(), Arc::clone(&self.context));
+        let (to_worker, shown, lines) = (Arc::clone(&inbox), Arc::clone(&published), Arc::clone(&ring));
+        let thread = std::thread::Builder::new()
+            .name(format!("{short}/worker"))
+            .stack_size(WORKER_STACK_BYTES)
+            .spawn(move || Worker::new(short, context, to_worker, shown, lines).run())?;
+        Ok(Handle { inbox, published, ring, thread })
+    }
+
+    /// Sends a request to the module's worker and waits for its answer.
+    fn ask(&self, short: &Short, message: impl FnOnce(Reply) -> ForWorker) -> Result<Snapshot, OpFailure> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let published = {
+            let modules = self.modules();
+            let handle = modules.get(short).ok_or(OpFailure::NotSupervised)?;
+            // Under the lock, so that no request slips in behind the stop of a shutdown.
+            if self.is_closing() {
+                return Err(OpFailure::ShuttingDown);
+            }
+            handle.inbox.send(message(reply));
+            Arc::clone(&handle.published)
+        };
+        // The worker answers every request, or drops it when it ends.
+        answer.recv().unwrap_or_else(|_| Err(OpFailure::Superseded(Box::new(published.get()))))
     }
 
     /// Starts it and waits until it is ready, failed, or up but unbound (then `Ok` with `start_error`).
-    /// Registers it first when needed. Idempotent while it runs. Blocks for at most its readiness gate and a second.
-    pub(crate) fn start(&self, _short: &Short) -> Result<Snapshot, OpFailure> {
-        unimplemented!()
+    /// Registers it first when needed. Idempotent while it runs. Blocks for at most its readiness gate, and when it is
+    /// just being stopped for the rest of that.
+    pub(crate) fn start(&self, short: &Short) -> Result<Snapshot, OpFailure> {
+        self.register(short).map_err(|_| OpFailure::NotSupervised)?;
+        self.ask(short, |reply| ForWorker::Start(Some(reply)))
     }
 
-    /// Stops it and waits until nothing of it is left. Idempotent.
-    pub(crate) fn stop(&self, _short: &Short) -> Result<Snapshot, OpFailure> {
-        unimplemented!()
+    /// Stops it and waits until nothing of it is left. Idempotent. Blocks for at most its stop timeout and five
+    /// seconds more.
+    pub(crate) fn stop(&self, short: &Short) -> Result<Snapshot, OpFailure> {
+        self.ask(short, |reply| ForWorker::Stop(Some(reply)))
     }
 
-    /// Stops and starts it with settings read anew. Refuses, with the old child untouched, what cannot start.
-    pub(crate) fn restart(&self, _short: &Short) -> Result<Snapshot, OpFailure> {
-        unimplemented!()
+    /// Stops and starts it with settings read anew. Refuses, with the old child untouched, what cannot start. Blocks
+    /// for as long as a stop and a start together.
+    pub(crate) fn restart(&self, short: &Short) -> Result<Snapshot, OpFailure> {
+        self.ask(short, ForWorker::Restart)
     }
 
     /// Stops it and forgets it.
-    pub(crate) fn forget(&self, _short: &Short) -> Result<(), OpFailure> {
-        unimplemented!()
+    pub(crate) fn forget(&self, short: &Short) -> Result<(), OpFailure> {
+        self.stop(short)?;
+        let Some(handle) = self.modules().remove(short) else { return Ok(()) };
+        handle.inbox.send(ForWorker::Quit);
+        handle.ring.wake();
+        // A worker that panicked has said so; there is nothing left to wait for.
+        let _ = handle.thread.join();
+        Ok(())
     }
 
     /// Every registered module, by name.
     pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
-        unimplemented!()
+        self.modules().values().map(|handle| handle.published.get()).collect()
     }
 
-    pub(crate) fn snapshot(&self, _short: &Short) -> Option<Snapshot> {
-        unimplemented!()
+    pub(crate) fn snapshot(&self, short: &Short) -> Option<Snapshot> {
+        self.modules().get(short).map(|handle| handle.published.get())
     }
 
     /// The module's output; kept across restarts.
-    pub(crate) fn ring(&self, _short: &Short) -> Option<Arc<Ring>> {
-        unimplemented!()
+    pub(crate) fn ring(&self, short: &Short) -> Option<Arc<Ring>> {
+        self.modules().get(short).map(|handle| Arc::clone(&handle.ring))
     }
 
-    /// Starts all of these in parallel, a module after those it depends on, and returns at once.
-    pub(crate) fn boot(&self, _shorts: &[Short]) {
-        unimplemented!()
+    /// Starts all of these in parallel, a module after those it depends on came up or failed, and returns at once.
+    pub(crate) fn boot(&self, shorts: &[Short]) {
+        let order = Order::new(shorts.iter().map(|short| (short.clone(), self.dependencies(short))));
+        for short in shorts {
+            // Said on the console; the others boot.
+            let _ = self.register(short);
+        }
+        let free = {
+            let mut current = self.order();
+            *current = order;
+            current.take_free()
+        };
+        self.send_to(&free, || ForWorker::Start(None));
     }
 
-    /// Stops all modules in parallel, in reverse order of dependency, under one deadline. No start is accepted after.
-    pub(crate) fn shutdown(&self, _deadline: Duration) {
-        unimplemented!()
+    /// What it waits for at boot. Settings that cannot be read are the business of its own start.
+    fn dependencies(&self, short: &Short) -> Vec<Short> {
+        (self.context.source)(short).map(|inputs| inputs.run.depends_on).unwrap_or_default()
+    }
+
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send_to(&self, shorts: &[Short], message: impl Fn() -> ForWorker) {
+        let modules = self.modules();
+        for handle in shorts.iter().filter_map(|short| modules.get(short)) {
+            handle.inbox.send(message());
+        }
+    }
+
+    fn send_to_all(&self, message: impl Fn() -> ForWorker) {
+        for handle in self.modules().values() {
+            handle.inbox.send(message());
+        }
+    }
+
+    /// A module came up, failed, or came to rest: whoever waited for that goes on.
+    fn settled(&self, short: &Short, at_rest: bool) {
+        let closing = self.is_closing();
+        if closing && !at_rest {
+            return;
+        }
+        let free = self.order().done(short);
+        if closing {
+            self.send_to(&free, || ForWorker::Stop(None));
+        } else {
+            self.send_to(&free, || ForWorker::Start(None));
+        }
+    }
+
+    /// From now on nothing starts; every module is stopped once those that depend on it are down.
+    fn begin_shutdown(&self) {
+        let shorts: Vec<Short> = {
+            let modules = self.modules();
+            self.closing.store(true, Ordering::Release);
+            modules.keys().cloned().collect()
+        };
+        let needs: Vec<(Short, Vec<Short>)> =
+            shorts.iter().map(|short| (short.clone(), self.dependencies(short))).collect();
+        let dependents = |short: &Short| {
+            needs.iter().filter(|(_, needs)| needs.contains(short)).map(|(other, _)| other.clone()).collect()
+        };
+        // The usual case, and with a thousand modules the one that must be quick.
+        let order = if needs.iter().all(|(_, needs)| needs.is_empty()) {
+            Order::new(shorts.into_iter().map(|short| (short, Vec::new())))
+        } else {
+            Order::new(shorts.iter().map(|short| (short.clone(), dependents(short))))
+        };
+        let free = {
+            let mut current = self.order();
+            *current = order;
+            current.take_free()
+        };
+        self.send_to(&free, || ForWorker::Stop(None));
+    }
+
+    /// No more grace for anybody.
+    fn hurry(&self) {
+        let waiting = self.order().take_all();
+        self.send_to(&waiting, || ForWorker::Stop(None));
+        self.send_to_all(|| ForWorker::Hurry);
+    }
+
+    /// Ends the threads of modules that are at rest.
+    fn close(&self) {
+        let handles = std::mem::take(&mut *self.modules());
+        for handle in handles.values() {
+            handle.inbox.send(ForWorker::Quit);
+            handle.ring.wake();
+        }
+        for (_, handle) in handles {
+            let _ = handle.thread.join();
+        }
     }
 }

@@ -2,10 +2,16 @@
 //! one door here, so that a test build can make the N-th one fail. Must not know anything of ours.
 #![allow(unsafe_code)]
 
+pub(crate) mod account;
+pub(crate) mod connect;
 pub(crate) mod fs;
+pub(crate) mod poll;
+pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod secret_file;
+pub(crate) mod signals;
+pub(crate) mod spawn;
 pub(crate) mod wipe;
 
 use std::io;

@@ -1,7 +1,310 @@
 //! Processes: our own settings, a child, its exit, its group.
 
+use super::{cvt, cvt_r};
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// A process id as the kernel counts them: above zero.
+pub(crate) type Pid = i32;
+
+/// A signal that we send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Term,
+    Int,
+    Hup,
+    Quit,
+    Usr1,
+    Usr2,
+    Kill,
+    Winch,
+}
+
+impl Signal {
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Self::Term => libc::SIGTERM,
+            Self::Int => libc::SIGINT,
+            Self::Hup => libc::SIGHUP,
+            Self::Quit => libc::SIGQUIT,
+            Self::Usr1 => libc::SIGUSR1,
+            Self::Usr2 => libc::SIGUSR2,
+            Self::Kill => libc::SIGKILL,
+            Self::Winch => libc::SIGWINCH,
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+/// The umask we were started with; children get it back.
+static INHERITED_UMASK: AtomicU32 = AtomicU32::new(0o022);
+
 /// Files that we make are nobody else's business (files §14.2, rule 1).
 pub(crate) fn restrict_umask() {
     // SAFETY: umask cannot fail and touches no memory.
-    unsafe { libc::umask(0o077) };
+    let inherited = unsafe { libc::umask(0o077) };
+    INHERITED_UMASK.store(inherited, Ordering::Relaxed);
+}
+
+/// The umask that this process was started with.
+pub(crate) fn inherited_umask() -> u32 {
+    INHERITED_UMASK.load(Ordering::Relaxed)
+}
+
+pub(crate) fn own_pid() -> Pid {
+    // SAFETY: getpid cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// The effective user and group of this process.
+pub(crate) fn own_ids() -> (u32, u32) {
+    // SAFETY: both calls cannot fail and touch no memory.
+    unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
+/// Whether the file may be executed with our rights.
+pub(crate) fn is_executable(path: &std::path::Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: the pointer is that of a live, terminated string.
+    unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) == 0 }
+}
+
+/// Whether this thread is the one that the process began with: the only one that may fork.
+pub(crate) fn is_main_thread() -> bool {
+    // SAFETY: gettid cannot fail.
+    unsafe { libc::gettid() == libc::getpid() }
+}
+
+/// Makes every descriptor that we inherited, beside the first three, end at our own exec: a listener of whoever
+/// started us must not reach the modules. Kernels without `close_range` leave them as they are.
+pub(crate) fn seal_inherited_descriptors() {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: close_range with CLOEXEC closes nothing now and takes no pointer.
+    unsafe { libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) };
+}
+
+/// The soft and hard limit of open files that we were started with; children get them back.
+static INHERITED_NOFILE: OnceLock<(u64, u64)> = OnceLock::new();
+
+/// Raises the soft limit of open files to the hard one. Returns what holds now.
+pub(crate) fn raise_nofile() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is that of a live, writable rlimit.
+    cvt(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    let _ = INHERITED_NOFILE.set((limit.rlim_cur, limit.rlim_max));
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the pointer is that of a live rlimit.
+    cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    Ok(limit.rlim_cur)
+}
+
+/// The limit of open files (soft, hard) before [`raise_nofile`]; `None` when that was not called.
+pub(crate) fn inherited_nofile() -> Option<(u64, u64)> {
+    INHERITED_NOFILE.get().copied()
+}
+
+/// Forbids core dumps of this process: they would hold keys. Children get the inherited limit back.
+pub(crate) fn forbid_core_dumps() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is that of a live, writable rlimit.
+    cvt(unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) })?;
+    let _ = INHERITED_CORE_SOFT.set(limit.rlim_cur);
+    limit.rlim_cur = 0;
+    // SAFETY: the pointer is that of a live rlimit.
+    cvt(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) }).map(drop)
+}
+
+static INHERITED_CORE_SOFT: OnceLock<u64> = OnceLock::new();
+
+/// The soft core limit before [`forbid_core_dumps`].
+pub(crate) fn inherited_core_soft() -> Option<u64> {
+    INHERITED_CORE_SOFT.get().copied()
+}
+
+/// Orphaned descendants become our children, so that nothing escapes by forking twice. `false` where the kernel
+/// has no such thing.
+pub(crate) fn become_subreaper() -> bool {
+    // SAFETY: this prctl takes no pointer.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 }
+}
+
+/// Fewer malloc arenas: with a thread per module each would keep pages of its own.
+pub(crate) fn share_allocator_arenas() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt only changes settings of the allocator and is called before other threads exist.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2)
+    };
+}
+
+/// A child of ours and everything that pins its identity. Dropping it does not end the process.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: Pid,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Child {
+    /// Takes over a process that this process has just forked and nobody has reaped.
+    pub(super) fn adopt(pid: Pid) -> Self {
+        Self { pid, pidfd: open_pidfd(pid).ok() }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Readable once the child has ended; `None` on kernels without pidfd.
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How it ended, if it has, without collecting it: its pid and its group's number stay ours.
+    pub(crate) fn peek(&self) -> io::Result<Option<Exit>> {
+        wait(self.pid, libc::WNOHANG | libc::WNOWAIT)
+    }
+
+    /// Signals every process of the child's group. A group that is already empty is not an error.
+    pub(crate) fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        // SAFETY: kill touches no memory of ours. The group's number cannot belong to anyone else: the leader is not
+        // reaped before `reap` consumes `self`.
+        match cvt(unsafe { libc::kill(-self.pid, signal.number()) }) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Collects the exit status of a child that has ended. Consumes it: nobody can signal a pid that the kernel may
+    /// have given away. Hands the child back when it has not ended yet.
+    pub(crate) fn reap(self, family: &Family) -> Result<Exit, Self> {
+        let mut leaders = family.lock();
+        match wait(self.pid, libc::WNOHANG) {
+            Ok(Some(exit)) => {
+                leaders.remove(&self.pid);
+                Ok(exit)
+            }
+            // ECHILD: somebody else collected it, so its status is lost and its number is not ours any more.
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {
+                leaders.remove(&self.pid);
+                Ok(Exit::Code(-1))
+            }
+            Ok(None) | Err(_) => Err(self),
+        }
+    }
+}
+
+/// `waitid` for one process; `None` when it has not ended.
+fn wait(pid: Pid, options: libc::c_int) -> io::Result<Option<Exit>> {
+    // SAFETY: siginfo_t is plain data for which all zeroes is a valid value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    cvt_r(|| {
+        // SAFETY: the pointer is that of a live, writable siginfo_t.
+        unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, libc::WEXITED | options) }
+    })?;
+    // SAFETY: after a successful waitid the kernel has filled the fields of a child's event, or left all zeroes.
+    let (ended, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if ended == 0 {
+        return Ok(None);
+    }
+    Ok(Some(if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) }))
+}
+
+fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes no pointer; the descriptor that it makes is close-on-exec.
+    let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) as libc::c_int })?;
+    // SAFETY: the descriptor is new and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A process that is not a supervised child, held by a pidfd so that its number cannot come to mean another.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Held {
+    /// Opens `pid` and then asks `still` whether it is the process that was meant; the answer holds from then on.
+    pub(crate) fn open(pid: Pid, still: impl FnOnce() -> bool) -> Option<Self> {
+        let pidfd = open_pidfd(pid).ok()?;
+        still().then_some(Self { pid, pidfd })
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Readable once the process has ended.
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// One that has ended meanwhile is not an error.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        // SAFETY: the siginfo pointer may be null; the pidfd names exactly the process that was opened.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                signal.number(),
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        match cvt(result as libc::c_int) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+/// The pids of the children that we forked and have not reaped. Collecting a child and listing children take turns,
+/// because the kernel's list may skip entries when one is removed while it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Family {
+    leaders: Mutex<HashSet<Pid>>,
+    has_pidfds: OnceLock<bool>,
+}
+
+impl Family {
+    fn lock(&self) -> MutexGuard<'_, HashSet<Pid>> {
+        self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `fork` and, before anyone can look, notes the child it made.
+    pub(super) fn add<T>(&self, fork: impl FnOnce() -> io::Result<(Pid, T)>) -> io::Result<(Pid, T)> {
+        let mut leaders = self.lock();
+        let forked = fork()?;
+        leaders.insert(forked.0);
+        Ok(forked)
+    }
+
+    /// Whether the kernel wakes each worker for its own child; otherwise SIGCHLD must.
+    pub(crate) fn has_pidfds(&self) -> bool {
+        *self.has_pidfds.get_or_init(|| open_pidfd(own_pid()).is_ok())
+    }
+
+    pub(crate) fn is_leader(&self, pid: Pid) -> bool {
+        self.lock().contains(&pid)
+    }
+
+    /// Children of ours that we did not fork: orphans that came to us as their subreaper. Those that have ended are
+    /// collected on the way. Empty proves that no descendant of a dead leader is left anywhere.
+    pub(crate) fn strangers(&self) -> io::Result<Vec<Pid>> {
+        let leaders = self.lock();
+        let mut strangers = super::proc::own_children()?;
+        strangers.retain(|pid| !leaders.contains(pid));
+        strangers.retain(|pid| matches!(wait(*pid, libc::WNOHANG), Ok(None)));
+        Ok(strangers)
+    }
 }

@@ -1,0 +1,180 @@
+//! The main thread's loop: our own signals, forks, orphans that end, and the end of everything.
+
+use super::Supervisor;
+use super::inbox::{ForMain, ForWorker};
+use crate::manifest::Short;
+use crate::sys::poll::PollSet;
+use crate::sys::process::{Held, Pid, Signal};
+use crate::sys::proc;
+use crate::sys::signals::{Received, Signals};
+use crate::sys::spawn::{self, SpawnFailure};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// All modules together get this long to end by themselves; container runtimes wait ten seconds before they kill.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
+/// What is left after KILL is waited for this long.
+const LAST_WAIT: Duration = Duration::from_secs(7);
+
+/// Why the loop ended; all modules are down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// SIGTERM or SIGINT.
+    Asked,
+    /// A module without which the hub is not to run is down for good.
+    Essential(Short),
+}
+
+/// How far the end has come.
+enum Phase {
+    Running,
+    Stopping { why: Ended, hurry_at: Instant, resting: BTreeSet<Short> },
+    Hurrying { why: Ended, give_up_at: Instant, resting: BTreeSet<Short> },
+}
+
+/// Runs until a signal ends the hub, then takes all modules down. Must be called on the main thread: the
+/// parent-death signal of the children follows it. `reload` is called on SIGHUP.
+pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn Fn()) -> io::Result<Ended> {
+    let null = File::open("/dev/null")?;
+    let context = &supervisor.context;
+    // Children that are not ours by any account: whoever exec'ed this program may have left us some.
+    let adopted: BTreeSet<Pid> = context.family.strangers().unwrap_or_default().into_iter().collect();
+    let mut polls = PollSet::default();
+    let mut phase = Phase::Running;
+    loop {
+        polls.clear();
+        let inbox = polls.readable(context.main.as_fd());
+        let signal = polls.readable(signals.as_fd());
+        let deadline = match &phase {
+            Phase::Running => None,
+            Phase::Stopping { hurry_at, .. } => Some(*hurry_at),
+            Phase::Hurrying { give_up_at, .. } => Some(*give_up_at),
+        };
+        polls.wait(deadline)?;
+
+        if polls.is_ready(inbox) {
+            for message in context.main.take() {
+                match message {
+                    ForMain::Fork { spec, child, reply_to } => {
+                        let result = match &phase {
+                            Phase::Running => spawn::spawn(&spec, &context.family, null.as_fd()),
+                            Phase::Stopping { .. } | Phase::Hurrying { .. } => Err(SpawnFailure::cancelled()),
+                        };
+                        reply_to.send(ForWorker::Forked { child, result });
+                    }
+                    ForMain::Settled { short, at_rest } => {
+                        supervisor.settled(&short, at_rest);
+                        if let Phase::Stopping { resting, .. } | Phase::Hurrying { resting, .. } = &mut phase
+                            && at_rest
+                        {
+                            resting.insert(short);
+                        }
+                    }
+                    ForMain::EssentialDown(short) => {
+                        let why = Ended::Essential(short);
+                        context.console.line("[supervisor] ", &format!("{}, taking the hub down", why.describe()));
+                        phase = phase.stop(supervisor, why);
+                    }
+                }
+            }
+        }
+        if polls.is_ready(signal) {
+            while let Some(received) = signals.next()? {
+                match received {
+                    Received::Terminate => phase = phase.stop(supervisor, Ended::Asked),
+                    Received::Reload => reload(),
+                    Received::Child(pid) => child_ended(supervisor, pid),
+                }
+            }
+        }
+        phase = match phase {
+            Phase::Running => Phase::Running,
+            Phase::Stopping { why, resting, .. } | Phase::Hurrying { why, resting, .. }
+                if resting.len() >= supervisor.modules().len() =>
+            {
+                end_strangers(supervisor, &adopted);
+                supervisor.close();
+                return Ok(why);
+            }
+            Phase::Stopping { why, hurry_at, resting } if Instant::now() >= hurry_at => {
+                Phase::hurry(supervisor, why, resting)
+            }
+            Phase::Hurrying { why, give_up_at, .. } if Instant::now() >= give_up_at => {
+                // Their threads wait for processes that the kernel does not end; the process's end takes them along.
+                context.console.line("[supervisor] ", "processes are left that KILL did not end; giving up on them");
+                return Ok(why);
+            }
+            other => other,
+        };
+    }
+}
+
+impl Ended {
+    fn describe(&self) -> String {
+        match self {
+            Self::Asked => "asked to end".into(),
+            Self::Essential(short) => format!("{short} is essential and down for good"),
+        }
+    }
+}
+
+impl Phase {
+    /// The first request stops everything; a second one hurries.
+    fn stop(self, supervisor: &Supervisor, why: Ended) -> Self {
+        match self {
+            Self::Running => {
+                let resting = BTreeSet::new();
+                supervisor.begin_shutdown();
+                Self::Stopping { why, hurry_at: Instant::now() + SHUTDOWN_GRACE, resting }
+            }
+            Self::Stopping { why, resting, .. } => Self::hurry(supervisor, why, resting),
+            hurrying @ Self::Hurrying { .. } => hurrying,
+        }
+    }
+
+    fn hurry(supervisor: &Supervisor, why: Ended, resting: BTreeSet<Short>) -> Self {
+        supervisor.hurry();
+        Self::Hurrying { why, give_up_at: Instant::now() + LAST_WAIT, resting }
+    }
+}
+
+/// A child ended that no worker waits for by pidfd: an orphan is collected, and where the kernel has no pidfd every
+/// worker looks.
+fn child_ended(supervisor: &Supervisor, pid: Pid) {
+    let family = &supervisor.context.family;
+    if !family.is_leader(pid) {
+        // Listing collects those that have ended.
+        let _ = family.strangers();
+    } else if !family.has_pidfds() {
+        supervisor.send_to_all(|| ForWorker::Look);
+    }
+}
+
+/// All modules are down: whatever still came to us as an orphan goes too, except what was there before us.
+fn end_strangers(supervisor: &Supervisor, adopted: &BTreeSet<Pid>) {
+    let family = &supervisor.context.family;
+    let deadline = Instant::now() + LAST_WAIT;
+    loop {
+        let strangers: Vec<Held> = family
+            .strangers()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|pid| !adopted.contains(pid))
+            .filter_map(|pid| Held::open(pid, || proc::stat(pid).is_some_and(|stat| !stat.is_zombie())))
+            .collect();
+        if strangers.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        let mut polls = PollSet::default();
+        for held in &strangers {
+            let _ = held.signal(Signal::Kill);
+            polls.readable(held.pidfd());
+        }
+        if polls.wait(Some(deadline)).is_err() {
+            return;
+        }
+    }
+}

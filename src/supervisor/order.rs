@@ -1,0 +1,98 @@
+//! Pure: who may go next, when some wait for others.
+
+use crate::manifest::Short;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Modules that wait, and for whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    waiting: BTreeMap<Short, BTreeSet<Short>>,
+}
+
+impl Order {
+    /// Each module with those it waits for. Names that are not in the list, and a module's own, are waited for by
+    /// nobody. Modules that wait for each other in a circle are let go together.
+    pub(crate) fn new(modules: impl IntoIterator<Item = (Short, Vec<Short>)>) -> Self {
+        let mut waiting: BTreeMap<Short, BTreeSet<Short>> =
+            modules.into_iter().map(|(short, others)| (short, others.into_iter().collect())).collect();
+        let known: BTreeSet<Short> = waiting.keys().cloned().collect();
+        for (short, others) in &mut waiting {
+            others.retain(|other| other != short && known.contains(other));
+        }
+        for short in circles(&waiting) {
+            if let Some(others) = waiting.get_mut(&short) {
+                others.clear();
+            }
+        }
+        Self { waiting }
+    }
+
+    /// Takes those who wait for nobody.
+    pub(crate) fn take_free(&mut self) -> Vec<Short> {
+        let free: Vec<Short> =
+            self.waiting.iter().filter(|(_, others)| others.is_empty()).map(|(short, _)| short.clone()).collect();
+        for short in &free {
+            self.waiting.remove(short);
+        }
+        free
+    }
+
+    /// Nobody waits for `done` any more; takes those who are free now.
+    pub(crate) fn done(&mut self, done: &Short) -> Vec<Short> {
+        for others in self.waiting.values_mut() {
+            others.remove(done);
+        }
+        self.take_free()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Forgets the order: takes everybody.
+    pub(crate) fn take_all(&mut self) -> Vec<Short> {
+        std::mem::take(&mut self.waiting).into_keys().collect()
+    }
+}
+
+/// Whoever would wait for ever: what is left after letting go, again and again, those who wait for nobody.
+fn circles(waiting: &BTreeMap<Short, BTreeSet<Short>>) -> Vec<Short> {
+    let mut left = Order { waiting: waiting.clone() };
+    let mut free = left.take_free();
+    while let Some(next) = free.pop() {
+        free.extend(left.done(&next));
+    }
+    left.waiting.into_keys().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn short(name: &str) -> Short {
+        Short::parse(name).expect("a good name")
+    }
+
+    fn order(pairs: &[(&str, &[&str])]) -> Order {
+        Order::new(pairs.iter().map(|(name, others)| (short(name), others.iter().map(|o| short(o)).collect())))
+    }
+
+    #[test]
+    fn each_goes_after_those_it_waits_for() {
+        for (pairs, expected) in [
+            (&[("a", &[][..]), ("b", &[])][..], &[&["a", "b"][..]][..]),
+            (&[("a", &["b"]), ("b", &["c"]), ("c", &[])], &[&["c"], &["b"], &["a"]]),
+            (&[("a", &["nobody"]), ("b", &["b"])], &[&["a", "b"]]),
+            (&[("a", &["b"]), ("b", &["a"]), ("c", &[])], &[&["a", "b", "c"]]),
+        ] {
+            let mut order = order(pairs);
+            let mut waves: Vec<Vec<Short>> = vec![order.take_free()];
+            while !order.is_empty() {
+                let done = waves.last().cloned().unwrap_or_default();
+                waves.push(done.iter().flat_map(|short| order.done(short)).collect());
+            }
+            let waves: Vec<Vec<&str>> = waves.iter().map(|wave| wave.iter().map(AsRef::as_ref).collect()).collect();
+            assert_eq!(waves, expected, "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Ends what a killed hub left behind, before this one starts anything: only processes that are provably its own.
+
+use super::plan::LINEAGE;
+use crate::sys::poll::PollSet;
+use crate::sys::process::{self, Held, Pid, Signal};
+use crate::sys::proc::{self, Stat};
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// From TERM to KILL. The children had TERM as their parent-death signal already.
+const GRACE: Duration = Duration::from_secs(5);
+/// What KILL gets to take effect.
+const KILL_WAIT: Duration = Duration::from_secs(5);
+
+/// A leader that an earlier hub of this home wrote down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) short: String,
+    pub(crate) pid: Pid,
+    /// Proves that the pid still means that process.
+    pub(crate) start_ticks: u64,
+}
+
+/// What was found and what became of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) ended: Vec<Pid>,
+    /// Still there after KILL.
+    pub(crate) left: Vec<Pid>,
+}
+
+/// Ends the recorded leaders with their groups, whatever carries the earlier hub's `instance` in its environment, and
+/// all descendants of these. The record must be of this boot. Blocks for ten seconds at most.
+pub(crate) fn end_previous(instance: &str, leaders: &[Leader]) -> Report {
+    let mut report = Report::default();
+    for (signal, wait) in [(Signal::Term, GRACE), (Signal::Kill, KILL_WAIT)] {
+        let deadline = Instant::now() + wait;
+        // What they forked meanwhile is found by looking again.
+        loop {
+            let found = find(instance, leaders);
+            report.left = found.iter().map(Held::pid).collect();
+            if found.is_empty() {
+                return report;
+            }
+            for held in &found {
+                if !report.ended.contains(&held.pid()) || signal == Signal::Kill {
+                    let _ = held.signal(signal);
+                    report.ended.push(held.pid());
+                }
+            }
+            report.ended.sort_unstable();
+            report.ended.dedup();
+            if Instant::now() >= deadline || !wait_for_one(&found, deadline) {
+                break;
+            }
+        }
+    }
+    report.left = find(instance, leaders).iter().map(Held::pid).collect();
+    report.ended.retain(|pid| !report.left.contains(pid));
+    report
+}
+
+/// Waits until one of them has ended; `false` when none has by the deadline.
+fn wait_for_one(held: &[Held], deadline: Instant) -> bool {
+    let mut polls = PollSet::default();
+    let slots: Vec<_> = held.iter().map(|held| polls.readable(held.pidfd())).collect();
+    polls.wait(Some(deadline)).is_ok() && slots.into_iter().any(|slot| polls.is_ready(slot))
+}
+
+/// The earlier hub's processes that live now, held so that none can become another.
+fn find(instance: &str, leaders: &[Leader]) -> Vec<Held> {
+    let stats: HashMap<Pid, Stat> = proc::pids()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|pid| Some((pid, proc::stat(pid)?)))
+        .filter(|(_, stat)| !stat.is_zombie())
+        .collect();
+    belonging(&stats, leaders, process::own_pid(), |pid| carries(pid, instance))
+        .into_iter()
+        .filter_map(|pid| {
+            let start_ticks = stats.get(&pid)?.start_ticks;
+            Held::open(pid, || proc::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks))
+        })
+        .collect()
+}
+
+fn carries(pid: Pid, instance: &str) -> bool {
+    proc::environment_value(pid, LINEAGE).is_some_and(|lineage| {
+        lineage.split(';').any(|word| word.split_once('/').is_some_and(|(theirs, _)| theirs == instance))
+    })
+}
+
+/// Which of these processes are the earlier hub's. Pure but for `carries`.
+fn belonging(
+    stats: &HashMap<Pid, Stat>,
+    leaders: &[Leader],
+    own: Pid,
+    carries: impl Fn(Pid) -> bool,
+) -> BTreeSet<Pid> {
+    let is_recorded = |pid: Pid| {
+        stats
+            .get(&pid)
+            .is_some_and(|stat| leaders.iter().any(|l| l.pid == pid && l.start_ticks == stat.start_ticks))
+    };
+    let mut found: Vec<Pid> = stats
+        .iter()
+        .filter(|(pid, stat)| **pid != own && (is_recorded(**pid) || is_recorded(stat.group) || carries(**pid)))
+        .map(|(pid, _)| *pid)
+        .collect();
+    let mut index = 0;
+    while let Some(parent) = found.get(index).copied() {
+        index += 1;
+        for (child, _) in stats.iter().filter(|(_, stat)| stat.parent == parent) {
+            if *child != own && !found.contains(child) {
+                found.push(*child);
+            }
+        }
+    }
+    // We may have been started by one of them: a module that ran `parachute serve`.
+    let mut ancestor = Some(own);
+    while let Some(pid) = ancestor {
+        found.retain(|each| *each != pid);
+        ancestor = stats.get(&pid).map(|stat| stat.parent).filter(|parent| *parent > 1 && *parent != pid);
+    }
+    found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_provably_the_earlier_hubs_is_found() {
+        let process = |parent, group, start_ticks| Stat { state: b'S', parent, group, start_ticks };
+        let stats = HashMap::from([
+            (1, process(0, 1, 0)),
+            (100, process(1, 100, 500)),  // a recorded leader
+            (101, process(100, 100, 501)), // in its group
+            (102, process(101, 102, 502)), // below it, in a group of its own
+            (200, process(1, 200, 777)),  // a recorded pid that means another process now
+            (201, process(200, 200, 778)), // in that one's group
+            (300, process(1, 300, 600)),  // carries the instance
+            (400, process(1, 400, 601)),  // a stranger
+            (500, process(300, 500, 900)), // we, started by one of them
+        ]);
+        let leader = |pid, start_ticks| Leader { short: "x".into(), pid, start_ticks };
+        let found = belonging(&stats, &[leader(100, 500), leader(200, 555)], 500, |pid| pid == 300);
+        assert_eq!(found, BTreeSet::from([100, 101, 102]), "our own ancestor is spared");
+        let found = belonging(&stats, &[], 400, |pid| pid == 300);
+        assert_eq!(found, BTreeSet::from([300, 500]));
+    }
+}

@@ -1,0 +1,231 @@
+//! Whether a module answers: a connection to its port, or a look at its health path. Waits for nothing itself: the
+//! worker polls the probe's socket beside everything else.
+
+use crate::sys::{connect, poll, proc};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// The connection, and on a health path its answer, must come within this (supervisor §10.2).
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A status line is shorter.
+const STATUS_LINE_BYTES: usize = 64;
+/// Enough of a command line to recognise a program.
+const COMMAND_LINE_BYTES: usize = 512;
+
+/// One look at a module.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    stage: Stage,
+    /// Tried next when nobody listens on this address.
+    fallback: Option<SocketAddr>,
+    request: Option<Vec<u8>>,
+    answer: Vec<u8>,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Connecting(TcpStream),
+    Answering(TcpStream),
+    Decided(bool),
+}
+
+impl Probe {
+    /// Begins to connect to the port on 127.0.0.1, then on ::1. With a `path` its answer is asked for as well.
+    pub(crate) fn begin(port: u16, path: Option<&str>, timeout: Option<Duration>, now: Instant) -> Self {
+        let request = path.map(|path| {
+            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n").into_bytes()
+        });
+        let mut probe = Self {
+            stage: Stage::Decided(false),
+            fallback: Some(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)),
+            request,
+            answer: Vec::new(),
+            deadline: now + timeout.unwrap_or(PROBE_TIMEOUT),
+        };
+        probe.connect(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+        probe
+    }
+
+    fn connect(&mut self, address: SocketAddr) {
+        match connect::begin(address) {
+            Ok(attempt) if attempt.connected => self.connected(attempt.stream),
+            Ok(attempt) => self.stage = Stage::Connecting(attempt.stream),
+            Err(_) => self.refused(),
+        }
+    }
+
+    fn refused(&mut self) {
+        self.stage = Stage::Decided(false);
+        if let Some(address) = self.fallback.take() {
+            self.connect(address);
+        }
+    }
+
+    fn connected(&mut self, mut stream: TcpStream) {
+        self.stage = match self.request.take() {
+            None => Stage::Decided(true),
+            // So short a request fits into a new socket's buffer.
+            Some(request) => match stream.write(&request) {
+                Ok(written) if written == request.len() => Stage::Answering(stream),
+                Ok(_) | Err(_) => Stage::Decided(false),
+            },
+        };
+    }
+
+    /// The socket to wait for, and whether for writing.
+    pub(crate) fn waits_for(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        match &self.stage {
+            Stage::Connecting(stream) => Some((stream.as_fd(), true)),
+            Stage::Answering(stream) => Some((stream.as_fd(), false)),
+            Stage::Decided(_) => None,
+        }
+    }
+
+    /// When it counts as failed.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The answer, once there is one. `ready` says that the socket had something to tell.
+    pub(crate) fn result(&mut self, ready: bool, now: Instant) -> Option<bool> {
+        if ready {
+            self.advance();
+        }
+        match self.stage {
+            Stage::Decided(answer) => Some(answer),
+            Stage::Connecting(_) | Stage::Answering(_) if now >= self.deadline => Some(false),
+            Stage::Connecting(_) | Stage::Answering(_) => None,
+        }
+    }
+
+    fn advance(&mut self) {
+        match std::mem::replace(&mut self.stage, Stage::Decided(false)) {
+            Stage::Connecting(stream) => match stream.take_error() {
+                Ok(None) => self.connected(stream),
+                Ok(Some(_)) | Err(_) => self.refused(),
+            },
+            Stage::Answering(stream) => {
+                let mut buffer = [0u8; STATUS_LINE_BYTES];
+                match poll::read_some(stream.as_fd(), &mut buffer) {
+                    Ok(None) => self.stage = Stage::Answering(stream),
+                    Ok(Some(0)) | Err(_) => self.stage = Stage::Decided(false),
+                    Ok(Some(read)) => {
+                        self.answer.extend_from_slice(buffer.get(..read).unwrap_or_default());
+                        self.stage = match health_of(&self.answer) {
+                            Some(healthy) => Stage::Decided(healthy),
+                            None if self.answer.len() >= STATUS_LINE_BYTES => Stage::Decided(false),
+                            None => Stage::Answering(stream),
+                        };
+                    }
+                }
+            }
+            decided @ Stage::Decided(_) => self.stage = decided,
+        }
+    }
+}
+
+/// What a status line says of the module: anything below 500 is an answer of a program that works, 401 on a guarded
+/// health path included. `None` while the line is too short to tell.
+fn health_of(answer: &[u8]) -> Option<bool> {
+    const PREFIX: &[u8] = b"HTTP/1.";
+    let seen = answer.get(..PREFIX.len().min(answer.len()))?;
+    if !PREFIX.starts_with(seen) {
+        return Some(false);
+    }
+    let status = answer.get(PREFIX.len() + 2..PREFIX.len() + 5)?;
+    Some(status.iter().all(u8::is_ascii_digit) && (b'1'..=b'4').contains(&status[0]))
+}
+
+/// Who listens on a port, seen from a module that wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Nobody,
+    /// Somebody whose descriptors may not be looked at.
+    Unknown,
+    Process { pid: i32, command: Option<String> },
+}
+
+impl Holder {
+    /// `process 4711 (nginx: master)`, for a sentence.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Nobody => "nobody".into(),
+            Self::Unknown => "a process of another user".into(),
+            Self::Process { pid, command: Some(command) } => format!("process {pid} ({command})"),
+            Self::Process { pid, command: None } => format!("process {pid}"),
+        }
+    }
+}
+
+/// Whether anything answers on the port: the quick look before a start.
+pub(crate) fn is_taken(port: u16) -> bool {
+    let v4 = connect::begin(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    v4.is_ok() || connect::begin(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)).is_ok()
+}
+
+/// Looks through /proc for the holder of a taken port. Slow: only for the diagnosis.
+pub(crate) fn holder(port: u16) -> Holder {
+    let inodes = proc::listening_inodes(port);
+    if inodes.is_empty() {
+        return Holder::Nobody;
+    }
+    let pids = proc::pids().unwrap_or_default();
+    match pids.into_iter().find(|pid| proc::holds_socket(*pid, &inodes) == Some(true)) {
+        Some(pid) => Holder::Process { pid, command: proc::command_line(pid, COMMAND_LINE_BYTES) },
+        None => Holder::Unknown,
+    }
+}
+
+/// Who answers on a module's port though it was there before the module's child; `None` when nobody did. A helper that
+/// the child started elsewhere (a container engine's proxy) is younger than the child and counts as the module.
+pub(crate) fn older_holder(port: u16, leader: i32, lineage_word: &str) -> Option<Holder> {
+    let inodes = proc::listening_inodes(port);
+    if inodes.is_empty() || proc::holds_socket(leader, &inodes).unwrap_or(true) {
+        return None;
+    }
+    let pid = proc::pids().ok()?.into_iter().find(|pid| proc::holds_socket(*pid, &inodes) == Some(true))?;
+    let (holder, leader) = (proc::stat(pid)?, (leader, proc::stat(leader)?));
+    if holder.group == leader.0 || holder.start_ticks >= leader.1.start_ticks {
+        return None;
+    }
+    let is_ours = proc::environment_value(pid, super::plan::LINEAGE)
+        .is_some_and(|lineage| super::plan::is_of_lineage(&lineage, lineage_word));
+    (!is_ours).then(|| Holder::Process { pid, command: proc::command_line(pid, COMMAND_LINE_BYTES) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_line_is_judged_as_soon_as_it_can_be() {
+        for (answer, expected) in [
+            (&b""[..], None),
+            (b"HTTP/1.1 20", None),
+            (b"HTTP/1.1 200", Some(true)),
+            (b"HTTP/1.0 401 no\r\n", Some(true)),
+            (b"HTTP/1.1 404 \r\n", Some(true)),
+            (b"HTTP/1.1 503 \r\n", Some(false)),
+            (b"HTTP/1.1 abc", Some(false)),
+            (b"SSH-2.0-x", Some(false)),
+            (b"HTTQ", Some(false)),
+        ] {
+            assert_eq!(health_of(answer), expected, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_taken_while_somebody_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let port = listener.local_addr().expect("bound").port();
+        assert!(is_taken(port));
+        let own = crate::sys::process::own_pid();
+        assert!(matches!(holder(port), Holder::Process { pid, .. } if pid == own));
+        drop(listener);
+        assert!(!is_taken(port));
+        assert_eq!(holder(port), Holder::Nobody);
+    }
+}

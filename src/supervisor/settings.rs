@@ -1,0 +1,151 @@
+//! From what the files say to what a spawn needs: reads the settings, judges them, prepares the child.
+
+use super::lifecycle::{Liveness, Policy};
+use super::plan::{self, Facts, Inputs};
+use super::{PlanSource, StartError, StartErrorKind, preflight, probe};
+use crate::logs::TapSettings;
+use crate::manifest::Short;
+use crate::manifest::run::{Probe, Run};
+use crate::sys::account;
+use crate::sys::process::{self, Signal};
+use crate::sys::spawn::SpawnSpec;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+/// Everything that one spawn, and the life of its child, goes by.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) policy: Policy,
+    pub(crate) stop_signal: Signal,
+    pub(crate) essential: bool,
+    pub(crate) port: u16,
+    /// The path to ask when `run.ready` is `http`.
+    pub(crate) ready_path: Option<String>,
+    /// The same for `run.live`.
+    pub(crate) live_path: Option<String>,
+    pub(crate) live_timeout: Option<Duration>,
+    pub(crate) tap: TapSettings,
+}
+
+impl Settings {
+    /// What holds until the files have been read.
+    pub(crate) fn unknown() -> Self {
+        let run = Run::default();
+        Self {
+            policy: policy(&run),
+            stop_signal: plan::stop_signal(run.stop_signal),
+            essential: run.essential,
+            port: 0,
+            ready_path: None,
+            live_path: None,
+            live_timeout: None,
+            tap: TapSettings { dir: PathBuf::new(), max_bytes: 0, files: 1, file: false, console: true },
+        }
+    }
+}
+
+/// A child that can be forked, with the settings it lives by.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) settings: Settings,
+    pub(crate) spec: Box<SpawnSpec>,
+}
+
+/// Reads the settings anew and looks whether they can work. `own_child` says that the module's own child may hold its
+/// port now. Blocks for a few small reads.
+pub(crate) fn prepare(
+    source: &PlanSource,
+    facts: &Facts,
+    short: &Short,
+    own_child: bool,
+) -> Result<Prepared, StartError> {
+    let problem = |kind, description: String| StartError { kind, description, binary: None, at: SystemTime::now() };
+    let inputs = source(short)?;
+    let plan = plan::build(&inputs, facts, short).map_err(|refused| problem(refused.kind, refused.reason))?;
+    let program = preflight::resolve(&plan)?;
+    let run = &inputs.run;
+    let credentials = match (&run.user, &run.group) {
+        (None, None) => None,
+        (user, group) => Some(
+            account::resolve(user.as_deref(), group.as_deref())
+                .map_err(|error| problem(StartErrorKind::InvalidSettings, format!("run.user, run.group: {error}")))?,
+        ),
+    };
+    let port = inputs.row.port.get();
+    if run.ready.probe != Probe::None && !own_child && probe::is_taken(port) {
+        let holder = probe::holder(port);
+        let stop = match &holder {
+            probe::Holder::Process { pid, .. } => format!("; end it, then start {short}: kill {pid} && parachute start {short}"),
+            probe::Holder::Nobody | probe::Holder::Unknown => String::new(),
+        };
+        let text = format!("port {port} is already held by {}{stop}", holder.describe());
+        return Err(problem(StartErrorKind::PortSquatter, text));
+    }
+
+    let c_string = |bytes: Vec<u8>, what: &str| {
+        CString::new(bytes).map_err(|_| problem(StartErrorKind::InvalidSettings, format!("{what} holds a NUL byte")))
+    };
+    let mut environment = Vec::with_capacity(plan.environment.len());
+    for (name, value) in &plan.environment {
+        let mut entry = OsString::with_capacity(name.len() + value.len() + 1);
+        entry.push(name);
+        entry.push("=");
+        entry.push(value);
+        environment.push(c_string(entry.into_vec(), &format!("the variable {}", name.to_string_lossy()))?);
+    }
+    let spec = SpawnSpec {
+        program: c_string(program.as_os_str().as_bytes().to_vec(), "the start command")?,
+        argv: plan
+            .argv
+            .iter()
+            .map(|word| c_string(word.clone().into_bytes(), "the start command"))
+            .collect::<Result<_, _>>()?,
+        environment,
+        directory: match &plan.cwd {
+            Some(cwd) => Some(c_string(cwd.as_os_str().as_bytes().to_vec(), "its directory")?),
+            None => None,
+        },
+        umask: run.umask.unwrap_or_else(process::inherited_umask),
+        limits: plan::limits(&run.limits, process::inherited_nofile(), process::inherited_core_soft()),
+        credentials,
+        parent_death_signal: plan::stop_signal(run.stop_signal),
+    };
+    Ok(Prepared { settings: settings(&inputs, port), spec: Box::new(spec) })
+}
+
+fn settings(inputs: &Inputs, port: u16) -> Settings {
+    let run = &inputs.run;
+    let path = |probe: Probe| (probe == Probe::Http).then(|| inputs.row.health.clone());
+    Settings {
+        policy: policy(run),
+        stop_signal: plan::stop_signal(run.stop_signal),
+        essential: run.essential,
+        port,
+        ready_path: path(run.ready.probe),
+        live_path: run.live.as_ref().and_then(|live| path(live.probe)),
+        live_timeout: run.live.as_ref().map(|live| live.timeout),
+        tap: TapSettings {
+            dir: inputs.log_dir.clone(),
+            max_bytes: run.logs.max_bytes,
+            files: run.logs.files,
+            file: run.logs.file,
+            console: run.logs.console,
+        },
+    }
+}
+
+fn policy(run: &Run) -> Policy {
+    Policy {
+        restart: run.restart,
+        give_up: run.give_up,
+        stop_timeout: run.stop_timeout,
+        gate: plan::gate(run),
+        live: run
+            .live
+            .as_ref()
+            .filter(|live| live.probe != Probe::None)
+            .map(|live| Liveness { interval: live.interval, failures: live.failures.max(1) }),
+    }
+}

@@ -1,0 +1,146 @@
+//! The sentences about a module, with their numbers. The same words go to the log, to the API and to the CLI.
+
+use super::budget::{MAX_FAILURES, WINDOW};
+use super::lifecycle::Notice;
+use super::probe::Holder;
+use super::{Exit, StartError, StartErrorKind};
+use crate::manifest::Short;
+use crate::sys::spawn::{SpawnFailure, Step};
+use std::time::{Duration, SystemTime};
+
+/// `exited with code 1`, `was ended by signal 9 (KILL)`.
+pub(crate) fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with code {code}"),
+        Exit::Signal(9) => "was ended by signal 9 (KILL), perhaps because memory ran out".into(),
+        Exit::Signal(signal) => match signal_name(signal) {
+            Some(name) => format!("was ended by signal {signal} ({name})"),
+            None => format!("was ended by signal {signal}"),
+        },
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        4 => "ILL",
+        6 => "ABRT",
+        8 => "FPE",
+        11 => "SEGV",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        _ => return None,
+    })
+}
+
+/// `500 ms`, `28 s`, `5 min`.
+pub(crate) fn duration(wait: Duration) -> String {
+    match wait.as_millis() {
+        ms if ms < 10_000 => format!("{ms} ms"),
+        ms if ms < 120_000 => format!("{} s", ms / 1000),
+        ms => format!("{} min", ms / 60_000),
+    }
+}
+
+/// The line for the log.
+pub(crate) fn notice(notice: Notice, last: Option<Exit>, error: Option<&StartError>) -> String {
+    let ended = last.map_or_else(|| "ended".to_owned(), exit);
+    let reason = error.map_or("it cannot be started", |error| error.description.as_str());
+    let window_s = WINDOW.as_secs();
+    match notice {
+        Notice::Restarting { failures, after } if after.is_zero() => {
+            format!("{ended}, failure {failures} of {MAX_FAILURES} in {window_s} s, restarting at once")
+        }
+        Notice::Restarting { failures, after } => {
+            format!("{ended}, failure {failures} of {MAX_FAILURES} in {window_s} s, restarting in {}", duration(after))
+        }
+        Notice::Crashed { failures, after: Some(after) } => {
+            format!("{ended}, crashed: {failures} failures in {window_s} s, next retry in {}", duration(after))
+        }
+        Notice::Crashed { failures, after: None } => {
+            format!("{ended}, crashed: {failures} failures in {window_s} s, giving up as run.giveUp says")
+        }
+        Notice::Blocked { after: Some(after) } => format!("crashed: {reason}; next retry in {}", duration(after)),
+        Notice::Blocked { after: None } => format!("crashed: {reason}; giving up as run.giveUp says"),
+        Notice::Shortage { after } => format!("{reason}; next attempt in {}", duration(after)),
+        Notice::Finished => format!("{ended}, not restarted as run.restart says"),
+        Notice::Unbound => format!("{reason}; it is watched for another minute"),
+        Notice::BoundLate => "is bound now".into(),
+        Notice::NotAlive { failures } => {
+            format!("did not answer {failures} liveness probes in a row, ending it")
+        }
+        Notice::Killing => "did not end in time, sending KILL".into(),
+        Notice::Stuck => "is still there after KILL; the kernel cannot end it now".into(),
+    }
+}
+
+/// A child that did not reach its program.
+pub(crate) fn spawn_failure(failure: SpawnFailure) -> StartError {
+    let SpawnFailure { step, .. } = failure;
+    let (kind, hint) = match step {
+        Step::Directory => (StartErrorKind::MissingCwd, "; bring its directory back or install the module anew"),
+        Step::Exec if failure.is_not_found() => (StartErrorKind::MissingDependency, ""),
+        Step::Exec if failure.is_not_a_program() => {
+            (StartErrorKind::SpawnFailed, "; a script needs a first line like #!/bin/sh")
+        }
+        Step::Credentials => (StartErrorKind::SpawnFailed, "; run.user and run.group need a hub that runs as root"),
+        _ => (StartErrorKind::SpawnFailed, ""),
+    };
+    let description = format!("{} failed: {}{hint}", step.as_str(), failure.error());
+    StartError { kind, description, binary: None, at: SystemTime::now() }
+}
+
+/// Running, but nothing answers.
+pub(crate) fn unbound(short: &Short, pid: i32, port: u16, gate: Duration) -> StartError {
+    let description = format!(
+        "nothing listens on 127.0.0.1:{port} after {} ms (pid {pid} lives); see: parachute logs {short}",
+        gate.as_millis()
+    );
+    StartError { kind: StartErrorKind::StartedButUnbound, description, binary: None, at: SystemTime::now() }
+}
+
+/// Ended before it was ready.
+pub(crate) fn exited_early(ended: Exit, ran: Duration, short: &Short) -> StartError {
+    let description =
+        format!("it {} {} ms after its start; see: parachute logs {short}", exit(ended), ran.as_millis());
+    StartError { kind: StartErrorKind::ExitedEarly, description, binary: None, at: SystemTime::now() }
+}
+
+/// Somebody else answers on the port of a running child.
+pub(crate) fn squatted(port: u16, holder: &Holder) -> StartError {
+    let description = format!("port {port} is answered by {}, not by the module", holder.describe());
+    StartError { kind: StartErrorKind::PortSquatter, description, binary: None, at: SystemTime::now() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_happened_and_what_comes_next() {
+        let after = Duration::from_millis(500);
+        for (given, last, expected) in [
+            (
+                Notice::Restarting { failures: 2, after },
+                Some(Exit::Code(1)),
+                "exited with code 1, failure 2 of 3 in 60 s, restarting in 500 ms",
+            ),
+            (
+                Notice::Restarting { failures: 1, after: Duration::ZERO },
+                Some(Exit::Signal(11)),
+                "was ended by signal 11 (SEGV), failure 1 of 3 in 60 s, restarting at once",
+            ),
+            (
+                Notice::Crashed { failures: 3, after: Some(Duration::from_secs(30)) },
+                Some(Exit::Code(7)),
+                "exited with code 7, crashed: 3 failures in 60 s, next retry in 30 s",
+            ),
+            (Notice::Blocked { after: None }, None, "crashed: it cannot be started; giving up as run.giveUp says"),
+        ] {
+            assert_eq!(notice(given, last, None), expected);
+        }
+    }
+}

@@ -1,0 +1,628 @@
+//! The one thread of a module: waits for everything that can happen to it, lets the state machine decide, acts,
+//! publishes.
+
+use super::inbox::{ForMain, ForWorker, Inbox, Reply};
+use super::lifecycle::{self, Action, Ended, Event, Module};
+use super::output::Output;
+use super::probe::{self, Probe};
+use super::remains::Remains;
+use super::settings::{self, Prepared, Settings};
+use super::words;
+use super::{Context, Exit, OpFailure, Snapshot, StartError, StartErrorKind, plan};
+use crate::logs::{Ring, Tap};
+use crate::manifest::Short;
+use crate::sys::poll::{PollSet, Slot};
+use crate::sys::process::{self, Child, Signal};
+use crate::sys::spawn::{Outcome, SpawnFailure, Spawned};
+use crate::sys::{proc, random};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+/// What the rest of the hub sees of a worker.
+#[derive(Debug)]
+pub(super) struct Published {
+    snapshot: Mutex<Snapshot>,
+}
+
+impl Published {
+    pub(super) fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot: Mutex::new(snapshot) }
+    }
+
+    pub(super) fn get(&self) -> Snapshot {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, snapshot: Snapshot) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+}
+
+/// A child that this module has now.
+#[derive(Debug)]
+struct Living {
+    child: Child,
+    /// `None` once its program runs.
+    outcome: Option<Outcome>,
+    /// It has ended and waits to be collected, which keeps its group's number ours.
+    ended: bool,
+    started: Instant,
+    started_at: SystemTime,
+}
+
+/// Somebody who waits for a start, a stop or a restart.
+struct Waiter {
+    reply: Reply,
+    wants: Wants,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    Up,
+    Down,
+}
+
+pub(super) struct Worker {
+    short: Short,
+    context: Arc<Context>,
+    inbox: Arc<Inbox<ForWorker>>,
+    published: Arc<Published>,
+    module: Module,
+    settings: Settings,
+    tap: Tap,
+    output: Output,
+    living: Option<Box<Living>>,
+    remains: Remains,
+    /// Nothing but the remains of a child are left, and they are being looked for.
+    clearing: bool,
+    /// Settings that a restart by hand has looked at, for its spawn.
+    prepared: Option<Box<Prepared>>,
+    probe: Option<Box<Probe>>,
+    waiters: Vec<Waiter>,
+    events: VecDeque<Event>,
+    /// The number of the newest child that the state machine asked for.
+    child: u64,
+    last_exit: Option<(Exit, SystemTime)>,
+    last_crash_at: Option<SystemTime>,
+    start_error: Option<Box<StartError>>,
+    /// The wall clock's idea of the next attempt; set once, so that it does not waver between looks.
+    next_retry: Option<(Instant, SystemTime)>,
+    /// What the main thread was last told.
+    told: Option<bool>,
+}
+
+/// What one wait waits for, beside the deadline.
+#[derive(Default)]
+struct Slots {
+    pidfd: Option<Slot>,
+    outcome: Option<Slot>,
+    probe: Option<Slot>,
+    remains: Vec<Slot>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        short: Short,
+        context: Arc<Context>,
+        inbox: Arc<Inbox<ForWorker>>,
+        published: Arc<Published>,
+        ring: Arc<Ring>,
+    ) -> Self {
+        let settings = Settings::unknown();
+        let mut seed = [0u8; 8];
+        random::fill(&mut seed);
+        let tap = Tap::new(short.as_ref(), settings.tap.clone(), ring, context.console.clone());
+        Self {
+            module: Module::new(settings.policy, u64::from_ne_bytes(seed)),
+            short,
+            context,
+            inbox,
+            published,
+            settings,
+            tap,
+            output: Output::default(),
+            living: None,
+            remains: Remains::default(),
+            clearing: false,
+            prepared: None,
+            probe: None,
+            waiters: Vec::new(),
+            events: VecDeque::new(),
+            child: 0,
+            last_exit: None,
+            last_crash_at: None,
+            start_error: None,
+            next_retry: None,
+            told: None,
+        }
+    }
+
+    /// The thread's whole life: until it is told to quit.
+    pub(super) fn run(mut self) {
+        let mut polls = PollSet::default();
+        loop {
+            if !self.wait(&mut polls) {
+                return;
+            }
+            while let Some(event) = self.events.pop_front() {
+                let now = Instant::now();
+                self.before(event, now);
+                for action in lifecycle::step(&mut self.module, event, now) {
+                    self.perform(action);
+                }
+            }
+            self.publish();
+        }
+    }
+
+    /// Blocks until something happens and turns it into events. `false` ends the thread.
+    fn wait(&mut self, polls: &mut PollSet) -> bool {
+        polls.clear();
+        let inbox = polls.readable(self.inbox.as_fd());
+        let mut slots = Slots::default();
+        if let Some(living) = &self.living {
+            slots.outcome = living.outcome.as_ref().map(|outcome| polls.readable(outcome.as_fd()));
+            if !living.ended {
+                slots.pidfd = living.child.pidfd().map(|fd| polls.readable(fd));
+            }
+        }
+        let output = self.output.register(polls);
+        if let Some((socket, for_writing)) = self.probe.as_ref().and_then(|probe| probe.waits_for()) {
+            slots.probe = Some(if for_writing { polls.writable(socket) } else { polls.readable(socket) });
+        }
+        slots.remains = self.remains.pidfds().map(|fd| polls.readable(fd)).collect();
+
+        let deadline = [lifecycle::deadline(&self.module), self.probe.as_ref().map(|probe| probe.deadline())];
+        if let Err(error) = polls.wait(deadline.into_iter().flatten().min()) {
+            // ENOMEM is the only error that poll can have here; the module lives on and is looked at again.
+            self.tap.notice(&format!("poll failed: {error}"));
+            std::thread::yield_now();
+        }
+
+        // Output first, so that a line that was printed before an exit stands before what is said about it.
+        self.output.read(polls, &output, &mut self.tap);
+        if slots.outcome.is_some_and(|slot| polls.is_ready(slot)) {
+            self.look_at_outcome();
+        }
+        let look = slots.pidfd.is_some_and(|slot| polls.is_ready(slot));
+        if look {
+            self.look_at_child();
+        }
+        self.look_at_probe(slots.probe.is_some_and(|slot| polls.is_ready(slot)));
+        if slots.remains.iter().any(|slot| polls.is_ready(*slot)) {
+            self.clear();
+        }
+        if polls.is_ready(inbox) {
+            for message in self.inbox.take() {
+                if !self.hear(message) {
+                    return false;
+                }
+            }
+        }
+        if lifecycle::deadline(&self.module).is_some_and(|at| Instant::now() >= at) {
+            self.events.push_back(Event::Deadline);
+        }
+        true
+    }
+
+    fn hear(&mut self, message: ForWorker) -> bool {
+        match message {
+            ForWorker::Start(reply) => {
+                self.expect(Wants::Up, reply);
+                self.events.push_back(Event::Start);
+            }
+            ForWorker::Stop(reply) => {
+                self.expect(Wants::Down, reply);
+                // A shutdown counts on hearing of everybody, also of who is at rest already.
+                self.told = None;
+                self.events.push_back(Event::Stop);
+            }
+            ForWorker::Restart(reply) => self.restart(reply),
+            ForWorker::Hurry => self.events.push_back(Event::Hurry),
+            ForWorker::Forked { child, result } => self.forked(child, result),
+            ForWorker::Look => {
+                self.look_at_child();
+                if self.clearing {
+                    self.clear();
+                }
+            }
+            ForWorker::Quit => return false,
+        }
+        true
+    }
+
+    /// Refuses what cannot start before the old child is touched (supervisor B9).
+    fn restart(&mut self, reply: Reply) {
+        match settings::prepare(&self.context.source, &self.context.facts, &self.short, self.living.is_some()) {
+            Ok(prepared) => {
+                self.prepared = Some(Box::new(prepared));
+                self.expect(Wants::Up, Some(reply));
+                self.events.push_back(Event::Restart);
+            }
+            Err(error) if self.module.is_at_rest() || self.module.retry_at().is_some() => {
+                // There is no old child: this is a start that fails.
+                self.tap.notice(&format!("cannot be restarted: {}", error.description));
+                self.expect(Wants::Up, Some(reply));
+                self.events.push_back(Event::Restart);
+            }
+            Err(error) => {
+                self.tap.notice(&format!("is not restarted, the old child runs on: {}", error.description));
+                let mut snapshot = self.snapshot();
+                snapshot.start_error = Some(error);
+                let _ = reply.send(Err(OpFailure::NotStarted(Box::new(snapshot))));
+            }
+        }
+    }
+
+    /// Whoever waited for the opposite learns that somebody else decided otherwise.
+    fn expect(&mut self, wants: Wants, reply: Option<Reply>) {
+        if self.waiters.iter().any(|waiter| waiter.wants != wants) {
+            let snapshot = self.snapshot();
+            for waiter in std::mem::take(&mut self.waiters) {
+                if waiter.wants == wants {
+                    self.waiters.push(waiter);
+                } else {
+                    let _ = waiter.reply.send(Err(OpFailure::Superseded(Box::new(snapshot.clone()))));
+                }
+            }
+        }
+        if let Some(reply) = reply {
+            self.waiters.push(Waiter { reply, wants });
+        }
+    }
+
+    fn forked(&mut self, child: u64, result: Result<Spawned, SpawnFailure>) {
+        match result {
+            Ok(spawned) => {
+                let Spawned { child: forked, stdout, stderr, outcome } = spawned;
+                let start_ticks = proc::stat(forked.pid()).map_or(0, |stat| stat.start_ticks);
+                (self.context.record)(&self.short, forked.pid(), start_ticks);
+                self.output.connect(stdout, stderr);
+                self.tap.set_generation(u32::try_from(child).unwrap_or(u32::MAX));
+                self.living = Some(Box::new(Living {
+                    child: forked,
+                    outcome: Some(outcome),
+                    ended: false,
+                    started: Instant::now(),
+                    started_at: SystemTime::now(),
+                }));
+                // It may be there already.
+                self.look_at_outcome();
+            }
+            Err(failure) => self.not_spawned(failure),
+        }
+    }
+
+    fn look_at_outcome(&mut self) {
+        let Some(living) = &mut self.living else { return };
+        match living.outcome.as_ref().and_then(Outcome::get) {
+            None => {}
+            Some(Ok(())) => {
+                living.outcome = None;
+                self.tap.notice(&format!("started, pid {}", living.child.pid()));
+                self.events.push_back(Event::Running { child: self.child });
+            }
+            Some(Err(failure)) => {
+                living.outcome = None;
+                // It ends by itself at once; collecting it is all that is left to do.
+                if let Some(living) = self.living.take() {
+                    self.collect_failed(living.child);
+                }
+                self.output.finish(&mut self.tap);
+                self.not_spawned(failure);
+            }
+        }
+    }
+
+    /// A child whose exec failed is on its way to `_exit`, which nothing can hold up.
+    fn collect_failed(&self, mut child: Child) {
+        let mut polls = PollSet::default();
+        loop {
+            match child.reap(&self.context.family) {
+                Ok(_) => return,
+                Err(not_yet) => child = not_yet,
+            }
+            polls.clear();
+            match child.pidfd() {
+                Some(fd) => drop(polls.readable(fd)),
+                None => std::thread::yield_now(),
+            }
+            if child.pidfd().is_some() && polls.wait(None).is_err() {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn not_spawned(&mut self, failure: SpawnFailure) {
+        let event = if failure.is_transient() {
+            Event::Shortage { child: self.child }
+        } else {
+            Event::Refused { child: self.child }
+        };
+        self.refuse(words::spawn_failure(failure));
+        self.events.push_back(event);
+    }
+
+    fn refuse(&mut self, error: StartError) {
+        self.tap.notice(&format!("cannot be started: {}", error.description));
+        self.start_error = Some(Box::new(error));
+    }
+
+    /// Looks whether the leader has ended, without collecting it.
+    fn look_at_child(&mut self) {
+        // An exit can be seen before the word over the pipe has been read.
+        if self.living.as_ref().is_some_and(|living| living.outcome.is_some()) {
+            self.look_at_outcome();
+        }
+        let Some(living) = &mut self.living else { return };
+        if living.ended {
+            return;
+        }
+        let exit = match living.child.peek() {
+            Ok(None) => return,
+            Ok(Some(exit)) => exit,
+            // Somebody else collected it, which only a bug can do; it is gone either way.
+            Err(_) => process::Exit::Code(-1),
+        };
+        living.ended = true;
+        let exit = match exit {
+            process::Exit::Code(code) => Exit::Code(code),
+            process::Exit::Signal(signal) => Exit::Signal(signal),
+        };
+        self.last_exit = Some((exit, SystemTime::now()));
+        self.probe = None;
+        // What it printed last is often why.
+        self.output.drain(&mut self.tap);
+        let ended = if exit == Exit::Code(0) { Ended::Success } else { Ended::Failure };
+        self.events.push_back(Event::Exited { child: self.child, ended });
+    }
+
+    fn look_at_probe(&mut self, ready: bool) {
+        let Some(probe) = &mut self.probe else { return };
+        let Some(bound) = probe.result(ready, Instant::now()) else { return };
+        self.probe = None;
+        let event = match (bound, self.living.as_ref().map(|living| living.child.pid())) {
+            (true, Some(leader)) if !self.module.is_ready() => {
+                let word = plan::lineage_word(&self.context.facts.instance, &self.short);
+                match probe::older_holder(self.settings.port, leader, &word) {
+                    None => Event::ProbeOk { child: self.child },
+                    Some(holder) => {
+                        self.start_error = Some(Box::new(words::squatted(self.settings.port, &holder)));
+                        Event::ProbeFailed { child: self.child }
+                    }
+                }
+            }
+            (true, _) => Event::ProbeOk { child: self.child },
+            (false, _) => Event::ProbeFailed { child: self.child },
+        };
+        self.events.push_back(event);
+    }
+
+    /// What an event changes beside the state.
+    fn before(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Exited { .. } if !self.module.is_ready() && self.module.status() == super::Status::Starting => {
+                if let (Some((exit, _)), Some(living)) = (self.last_exit, &self.living) {
+                    let ran = now.duration_since(living.started);
+                    self.start_error = Some(Box::new(words::exited_early(exit, ran, &self.short)));
+                }
+            }
+            Event::Start | Event::Stop | Event::Restart if self.module.is_at_rest() || self.module.retry_at().is_some() => {
+                self.start_error = None;
+            }
+            Event::Start
+            | Event::Stop
+            | Event::Restart
+            | Event::Hurry
+            | Event::Running { .. }
+            | Event::Refused { .. }
+            | Event::Shortage { .. }
+            | Event::ProbeOk { .. }
+            | Event::ProbeFailed { .. }
+            | Event::Exited { .. }
+            | Event::Gone { .. }
+            | Event::Deadline => {}
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { child } => self.spawn(child),
+            Action::Probe { .. } => {
+                if self.probe.is_none() {
+                    let live = self.module.is_ready();
+                    let settings = &self.settings;
+                    let path = if live { &settings.live_path } else { &settings.ready_path };
+                    let timeout = settings.live_timeout.filter(|_| live);
+                    self.probe = Some(Box::new(Probe::begin(settings.port, path.as_deref(), timeout, Instant::now())));
+                    // On loopback the answer is usually there at once.
+                    self.look_at_probe(false);
+                }
+            }
+            Action::Terminate { .. } => self.signal(self.settings.stop_signal),
+            Action::Kill { .. } => self.signal(Signal::Kill),
+            Action::Clear { .. } => {
+                self.clearing = true;
+                self.clear();
+            }
+            Action::Say(notice) => {
+                if notice == lifecycle::Notice::Unbound {
+                    let pid = self.living.as_ref().map_or(0, |living| living.child.pid());
+                    if self.start_error.is_none() {
+                        let gate = self.settings.policy.gate.unwrap_or_default();
+                        let error = words::unbound(&self.short, pid, self.settings.port, gate);
+                        self.start_error = Some(Box::new(error));
+                    }
+                }
+                if matches!(notice, lifecycle::Notice::Restarting { .. } | lifecycle::Notice::Crashed { .. }) {
+                    self.last_crash_at = self.last_exit.map(|(_, at)| at);
+                }
+                let text = words::notice(notice, self.last_exit.map(|(exit, _)| exit), self.start_error.as_deref());
+                self.tap.notice(&text);
+            }
+        }
+    }
+
+    fn spawn(&mut self, child: u64) {
+        self.child = child;
+        self.probe = None;
+        self.clearing = false;
+        self.remains.clear();
+        let prepared = match self.prepared.take() {
+            Some(prepared) => Ok(*prepared),
+            None => settings::prepare(&self.context.source, &self.context.facts, &self.short, false),
+        };
+        match prepared {
+            Ok(Prepared { settings, spec }) => {
+                self.module.set_policy(settings.policy);
+                self.tap.configure(settings.tap.clone());
+                self.settings = settings;
+                self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) });
+            }
+            Err(error) => {
+                self.refuse(error);
+                self.events.push_back(Event::Refused { child });
+            }
+        }
+    }
+
+    /// To the group, while its leader keeps the number ours, and to everything that left it.
+    fn signal(&mut self, signal: Signal) {
+        let leader = self.living.as_ref().map(|living| living.child.pid());
+        if let Some(living) = &self.living
+            && let Err(error) = living.child.signal_group(signal)
+        {
+            self.tap.notice(&format!("cannot signal group {}: {error}", living.child.pid()));
+        }
+        self.remains.signal(signal);
+        self.remains.look(&self.context.family, leader, &self.lineage_word());
+    }
+
+    fn lineage_word(&self) -> String {
+        plan::lineage_word(&self.context.facts.instance, &self.short)
+    }
+
+    /// Collects the leader once nothing else of the module is left; until then it keeps the group's number ours.
+    fn clear(&mut self) {
+        let leader = self.living.as_ref().map(|living| living.child.pid());
+        let word = self.lineage_word();
+        let left = self.remains.look(&self.context.family, leader, &word);
+        self.output.drain(&mut self.tap);
+        if !self.clearing || left {
+            return;
+        }
+        if let Some(living) = self.living.take() {
+            let Living { child, outcome, started, started_at, .. } = *living;
+            if let Err(child) = child.reap(&self.context.family) {
+                let living = Living { child, outcome, ended: false, started, started_at };
+                self.living = Some(Box::new(living));
+                return;
+            }
+        }
+        self.clearing = false;
+        self.remains.clear();
+        self.output.finish(&mut self.tap);
+        self.events.push_back(Event::Gone { child: self.child });
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let living = self.living.as_ref().filter(|living| !living.ended);
+        Snapshot {
+            short: self.short.clone(),
+            status: self.module.status(),
+            ready: self.module.is_ready(),
+            pid: living.map(|living| living.child.pid()),
+            started_at: living.map(|living| living.started_at),
+            restarts_in_window: self.module.failures_in_window(),
+            restarts_total: self.module.restarts_total(),
+            last_crash_at: self.last_crash_at,
+            last_exit: self.last_exit,
+            next_retry_at: self.next_retry.map(|(_, at)| at),
+            start_error: self.start_error.as_deref().cloned(),
+        }
+    }
+
+    /// Shows the new state and answers whoever waited for it.
+    fn publish(&mut self) {
+        if self.module.is_ready() {
+            self.start_error = None;
+        }
+        match self.module.retry_at() {
+            None => self.next_retry = None,
+            Some(at) if self.next_retry.is_some_and(|(known, _)| known == at) => {}
+            Some(at) => {
+                let wall = SystemTime::now() + at.saturating_duration_since(Instant::now());
+                self.next_retry = Some((at, wall));
+            }
+        }
+        let snapshot = self.snapshot();
+        self.answer(&snapshot);
+        self.published.set(snapshot);
+        self.tell_main();
+    }
+
+    fn answer(&mut self, snapshot: &Snapshot) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let boxed = || Box::new(snapshot.clone());
+        let module = &self.module;
+        self.waiters.retain(|waiter| {
+            let answer = match waiter.wants {
+                Wants::Down if module.is_at_rest() => Ok(snapshot.clone()),
+                Wants::Down if module.is_stuck() => Err(OpFailure::StopTimeout(boxed())),
+                Wants::Up if module.is_stuck() => Err(OpFailure::StopTimeout(boxed())),
+                Wants::Up if module.is_ready() || module.is_unbound() => Ok(snapshot.clone()),
+                // Ended well within its own policy: a job that was quick.
+                Wants::Up if module.is_at_rest() && module.status() == super::Status::Stopped => Ok(snapshot.clone()),
+                Wants::Up if module.is_settled() => Err(OpFailure::NotStarted(boxed())),
+                Wants::Down | Wants::Up => return true,
+            };
+            // Whoever gave up waiting needs no answer.
+            let _ = waiter.reply.send(answer);
+            false
+        });
+    }
+
+    fn tell_main(&mut self) {
+        let told = self.module.is_settled().then(|| self.module.is_at_rest());
+        if told.is_none() || told == self.told {
+            self.told = told;
+            return;
+        }
+        self.told = told;
+        let at_rest = self.module.is_at_rest();
+        if at_rest && self.settings.essential && self.module.status() == super::Status::Crashed {
+            self.context.main.send(ForMain::EssentialDown(self.short.clone()));
+        }
+        self.context.main.send(ForMain::Settled { short: self.short.clone(), at_rest });
+    }
+}
+
+/// A worker's thread ends only after its module; whatever panics in between must not leave a child alone.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.living.is_some() {
+            self.signal(Signal::Kill);
+        }
+        if std::thread::panicking() {
+            self.start_error = Some(Box::new(StartError {
+                kind: StartErrorKind::SpawnFailed,
+                description: "its worker thread ended by a bug of the hub; restart the hub".into(),
+                binary: None,
+                at: SystemTime::now(),
+            }));
+            let mut snapshot = self.snapshot();
+            snapshot.status = super::Status::Crashed;
+            snapshot.pid = None;
+            self.published.set(snapshot);
+            self.context.main.send(ForMain::Settled { short: self.short.clone(), at_rest: true });
+        }
+    }
+}
+
+/// Names a failure of the operating system around a worker; a module without a thread is not registered.
+pub(super) type StartThread = io::Result<std::thread::JoinHandle<()>>;

@@ -1,0 +1,167 @@
+//! What /proc says of processes and listeners. Everything is read at once and may be gone the next moment.
+
+use super::process::Pid;
+use std::fs;
+use std::io::{self, Read};
+
+/// The fields of `/proc/<pid>/stat` that tell processes apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) state: u8,
+    pub(crate) parent: Pid,
+    pub(crate) group: Pid,
+    /// Clock ticks after boot; with the pid it names a process for the life of the kernel.
+    pub(crate) start_ticks: u64,
+}
+
+impl Stat {
+    /// Ended and only waiting to be collected.
+    pub(crate) fn is_zombie(self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// `None` when there is no such process.
+pub(crate) fn stat(pid: Pid) -> Option<Stat> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The command name may hold spaces and parentheses, so the fields are counted from the last one.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    // proc(5) counts from 1: state is field 3, the start time field 22.
+    let start_ticks = fields.nth(22 - 3 - 3)?.parse().ok()?;
+    Some(Stat { state, parent, group, start_ticks })
+}
+
+/// The command line with blanks between its words, at most `limit_bytes`; `None` when it cannot be read.
+pub(crate) fn command_line(pid: Pid, limit_bytes: usize) -> Option<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(limit_bytes as u64).read_to_end(&mut bytes).ok()?;
+    while bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    if bytes.is_empty() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+    Some(text.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
+}
+
+/// The value of a variable in the environment that the process was started with; `None` when it has none, has
+/// overwritten it, or it may not be read.
+pub(crate) fn environment_value(pid: Pid, name: &str) -> Option<String> {
+    /// execve(2) allows more, but no environment that we made is larger.
+    const LIMIT_BYTES: u64 = 2 * 1024 * 1024;
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/proc/{pid}/environ")).ok()?.take(LIMIT_BYTES).read_to_end(&mut bytes).ok()?;
+    bytes.split(|byte| *byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    })
+}
+
+/// All processes, as they are listed now.
+pub(crate) fn pids() -> io::Result<Vec<Pid>> {
+    Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// Our own children, with those that came to us as their subreaper: all hang on the main thread.
+pub(crate) fn own_children() -> io::Result<Vec<Pid>> {
+    let own = super::process::own_pid();
+    match fs::read_to_string(format!("/proc/self/task/{own}/children")) {
+        Ok(text) => Ok(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()),
+        // A kernel without CONFIG_PROC_CHILDREN: look at everybody.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(pids()?.into_iter().filter(|pid| stat(*pid).is_some_and(|s| s.parent == own)).collect())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// This boot's number; a record of another boot names no living process.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+/// Clock ticks after boot at which this process began; 0 without /proc.
+pub(crate) fn own_start_ticks() -> u64 {
+    stat(super::process::own_pid()).map_or(0, |stat| stat.start_ticks)
+}
+
+/// Socket inodes that listen on `port`, on any address of this host.
+pub(crate) fn listening_inodes(port: u16) -> Vec<u64> {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .flat_map(|table| parse_listeners(&table, port))
+        .collect()
+}
+
+fn parse_listeners(table: &str, port: u16) -> Vec<u64> {
+    /// TCP_LISTEN in the kernel's table.
+    const LISTEN: &str = "0A";
+    let suffix = format!(":{port:04X}");
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            let local = fields.nth(1)?;
+            let state = fields.nth(1)?;
+            let inode = fields.nth(5)?;
+            (local.ends_with(&suffix) && state == LISTEN).then(|| inode.parse().ok())?
+        })
+        .collect()
+}
+
+/// Whether one of the process's descriptors is one of these sockets; `None` when it may not be looked at.
+pub(crate) fn holds_socket(pid: Pid, inodes: &[u64]) -> Option<bool> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    Some(descriptors.filter_map(Result::ok).any(|entry| {
+        fs::read_link(entry.path()).ok().is_some_and(|target| {
+            target
+                .to_str()
+                .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok())
+                .is_some_and(|inode| inodes.contains(&inode))
+        })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
+        let line = b"42 (a) b (c)) S 7 9 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 4096 1 18446744073709551615";
+        assert_eq!(parse_stat(line), Some(Stat { state: b'S', parent: 7, group: 9, start_ticks: 123_456 }));
+        for broken in [&b""[..], b"42", b"42 (x", b"42 (x) S", b"42 (x) S a b c"] {
+            assert_eq!(parse_stat(broken), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn only_listeners_on_that_port_are_found() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+             0: 0100007F:0793 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1 x\n\
+             1: 0100007F:0793 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 222 1 x\n\
+             2: 00000000:0794 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 333 1 x\n";
+        assert_eq!(parse_listeners(table, 0x793), [111]);
+        assert_eq!(parse_listeners(table, 0x794), [333]);
+        assert_eq!(parse_listeners(table, 0x795), [0u64; 0]);
+    }
+
+    #[test]
+    fn our_own_listener_is_found_and_is_ours() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let port = listener.local_addr().expect("bound").port();
+        let inodes = listening_inodes(port);
+        assert_eq!(inodes.len(), 1);
+        assert_eq!(holds_socket(super::super::process::own_pid(), &inodes), Some(true));
+    }
+}

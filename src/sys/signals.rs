@@ -1,0 +1,75 @@
+//! The signals that the main thread waits for, as a descriptor.
+
+use super::{cvt, poll};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// What the main thread acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// SIGTERM or SIGINT: take the hub down; the second time, hurry.
+    Terminate,
+    /// SIGHUP: look at the files again.
+    Reload,
+    /// A child has ended; one of them is named.
+    Child(i32),
+}
+
+/// A signalfd over SIGTERM, SIGINT, SIGHUP and SIGCHLD.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    fd: OwnedFd,
+}
+
+impl Signals {
+    /// Blocks these signals for this thread and every thread that it starts. Call it before there are others.
+    pub(crate) fn block() -> io::Result<Self> {
+        // SAFETY: sigset_t is plain data; sigemptyset makes it valid before anything reads it.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is that of a live, writable set.
+        unsafe { libc::sigemptyset(&raw mut set) };
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD] {
+            // SAFETY: the pointer is that of a live, writable set, and the number is a valid signal.
+            unsafe { libc::sigaddset(&raw mut set, signal) };
+        }
+        // SAFETY: both pointers are valid; the old mask is not wanted.
+        let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+        if result != 0 {
+            return Err(io::Error::from_raw_os_error(result));
+        }
+        // SAFETY: the pointer is that of a live set.
+        let fd = cvt(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+        // SAFETY: the descriptor is new and owned by nobody else.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// The next signal that has arrived; `None` when there is none.
+    pub(crate) fn next(&self) -> io::Result<Option<Received>> {
+        // signalfd_siginfo begins with the signal's number; the sender's pid is its fourth 32-bit word (signalfd(2)).
+        let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+        match poll::read_some(self.fd.as_fd(), &mut info)? {
+            None | Some(0) => Ok(None),
+            Some(_) => {
+                let word = |index: usize| {
+                    let mut bytes = [0u8; 4];
+                    bytes.copy_from_slice(&info[index * 4..index * 4 + 4]);
+                    i32::from_ne_bytes(bytes)
+                };
+                Ok(Some(match word(0) {
+                    libc::SIGCHLD => Received::Child(word(3)),
+                    libc::SIGHUP => Received::Reload,
+                    _ => Received::Terminate,
+                }))
+            }
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The signals whose default action a child gets back: all but the real-time ones.
+pub(super) const RESET_IN_CHILD: std::ops::RangeInclusive<libc::c_int> = 1..=31;

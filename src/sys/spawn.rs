@@ -1,0 +1,383 @@
+//! From a prepared specification to a child in a process group of its own.
+//!
+//! Everything is allocated before the fork. Between fork and exec the child makes only async-signal-safe calls, and
+//! says over a close-on-exec pipe which step failed, and with which errno; the pipe's end without a word is success.
+
+use super::process::{Child, Family, Pid, Signal};
+use super::signals::RESET_IN_CHILD;
+use super::{cvt, poll};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A resource that can be limited per child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resource {
+    Nofile,
+    Core,
+    Fsize,
+    AddressSpace,
+    Nproc,
+    Cpu,
+    Memlock,
+    Stack,
+}
+
+impl Resource {
+    // The constant's type differs between C libraries, and so must the field that holds it.
+    fn number(self) -> libc::c_int {
+        (match self {
+            Self::Nofile => libc::RLIMIT_NOFILE,
+            Self::Core => libc::RLIMIT_CORE,
+            Self::Fsize => libc::RLIMIT_FSIZE,
+            Self::AddressSpace => libc::RLIMIT_AS,
+            Self::Nproc => libc::RLIMIT_NPROC,
+            Self::Cpu => libc::RLIMIT_CPU,
+            Self::Memlock => libc::RLIMIT_MEMLOCK,
+            Self::Stack => libc::RLIMIT_STACK,
+        }) as libc::c_int
+    }
+}
+
+/// Who the child becomes; needs root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// The supplementary groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// All that a child needs, in the form that the kernel takes.
+#[derive(Debug)]
+pub(crate) struct SpawnSpec {
+    /// The file to execute; no search takes place.
+    pub(crate) program: CString,
+    pub(crate) argv: Vec<CString>,
+    /// `KEY=value`, the whole environment.
+    pub(crate) environment: Vec<CString>,
+    pub(crate) directory: Option<CString>,
+    pub(crate) umask: u32,
+    /// Soft limits; the hard one stays, unless it would be below.
+    pub(crate) limits: Vec<(Resource, u64)>,
+    pub(crate) credentials: Option<Credentials>,
+    /// Sent to the child when the thread that forked it dies.
+    pub(crate) parent_death_signal: Signal,
+}
+
+/// Where between fork and exec the child failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Pipe,
+    Fork,
+    Group,
+    Stdio,
+    Limits,
+    Credentials,
+    Directory,
+    ParentDeath,
+    Exec,
+}
+
+impl Step {
+    const IN_CHILD: [Self; 7] = [
+        Self::Group,
+        Self::Stdio,
+        Self::Limits,
+        Self::Credentials,
+        Self::Directory,
+        Self::ParentDeath,
+        Self::Exec,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pipe => "making its pipes",
+            Self::Fork => "fork",
+            Self::Group => "making its process group",
+            Self::Stdio => "connecting its output",
+            Self::Limits => "setting its limits",
+            Self::Credentials => "changing to its user",
+            Self::Directory => "changing to its directory",
+            Self::ParentDeath => "asking for the parent-death signal",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+/// A child that could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SpawnFailure {
+    pub(crate) step: Step,
+    pub(crate) errno: i32,
+}
+
+impl SpawnFailure {
+    /// Whether the machine was short of something, so that trying again later is right.
+    pub(crate) fn is_transient(self) -> bool {
+        matches!(self.errno, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ETXTBSY | libc::EINTR)
+    }
+
+    pub(crate) fn is_not_found(self) -> bool {
+        self.errno == libc::ENOENT
+    }
+
+    /// Neither a binary for this machine nor a script that names its interpreter.
+    pub(crate) fn is_not_a_program(self) -> bool {
+        self.errno == libc::ENOEXEC
+    }
+
+    pub(crate) fn error(self) -> io::Error {
+        io::Error::from_raw_os_error(self.errno)
+    }
+
+    /// Nothing was tried: the hub is on its way down.
+    pub(crate) fn cancelled() -> Self {
+        Self { step: Step::Fork, errno: libc::ECANCELED }
+    }
+
+    fn at(step: Step, error: &io::Error) -> Self {
+        Self { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+    }
+}
+
+/// A forked child on its way to exec. `outcome` tells when and whether it got there.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) child: Child,
+    /// Non-blocking.
+    pub(crate) stdout: OwnedFd,
+    /// Non-blocking.
+    pub(crate) stderr: OwnedFd,
+    pub(crate) outcome: Outcome,
+}
+
+/// The child's end of the story, readable when it is known.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pipe: OwnedFd,
+}
+
+impl AsFd for Outcome {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+impl Outcome {
+    /// `Some(Ok)` once the program runs, `Some(Err)` when a step failed, `None` while it is not known.
+    pub(crate) fn get(&self) -> Option<Result<(), SpawnFailure>> {
+        let mut message = [0u8; MESSAGE_BYTES];
+        match poll::read_some(self.pipe.as_fd(), &mut message) {
+            Ok(None) => None,
+            Ok(Some(0)) => Some(Ok(())),
+            // Eight bytes are written at once, and a pipe delivers so few of them together.
+            Ok(Some(_)) => {
+                let [step, errno @ ..] = message;
+                let step = Step::IN_CHILD.get(usize::from(step)).copied().unwrap_or(Step::Exec);
+                Some(Err(SpawnFailure { step, errno: i32::from_ne_bytes(errno) }))
+            }
+            Err(error) => Some(Err(SpawnFailure::at(Step::Exec, &error))),
+        }
+    }
+}
+
+/// The step's index in [`Step::IN_CHILD`] and the errno.
+const MESSAGE_BYTES: usize = 5;
+
+/// Forks. Returns before the child has reached exec: see [`Outcome`]. Only the main thread may call it, because the
+/// parent-death signal follows the thread that forked.
+pub(crate) fn spawn(spec: &SpawnSpec, family: &Family, null: BorrowedFd<'_>) -> Result<Spawned, SpawnFailure> {
+    debug_assert!(super::process::is_main_thread());
+    let pipe = |flags| pipe(flags).map_err(|error| SpawnFailure::at(Step::Pipe, &error));
+    let (stdout, child_stdout) = pipe(0)?;
+    let (stderr, child_stderr) = pipe(0)?;
+    let (outcome, child_outcome) = pipe(0)?;
+
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let argv = pointers(&spec.argv);
+    let environment = pointers(&spec.environment);
+    let prepared = Prepared {
+        spec,
+        argv: argv.as_ptr(),
+        environment: environment.as_ptr(),
+        stdio: [null.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()],
+        outcome: child_outcome.as_raw_fd(),
+        parent: super::process::own_pid(),
+    };
+
+    let (pid, ()) = family
+        .add(|| {
+            // SAFETY: the child calls only `run`, which makes async-signal-safe calls on memory prepared above and
+            // never returns.
+            match cvt(unsafe { libc::fork() })? {
+                0 => prepared.run(),
+                pid => Ok((pid, ())),
+            }
+        })
+        .map_err(|error| SpawnFailure::at(Step::Fork, &error))?;
+    // In both, child and parent: whoever comes first. In the parent it fails once the child has called exec, which
+    // then has done it itself.
+    // SAFETY: setpgid touches no memory; the pid is our unreaped child.
+    unsafe { libc::setpgid(pid, pid) };
+    Ok(Spawned { child: Child::adopt(pid), stdout, stderr, outcome: Outcome { pipe: outcome } })
+}
+
+/// A close-on-exec pipe whose read end does not block.
+fn pipe(flags: libc::c_int) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: the pointer is that of a live array of two.
+    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | flags) })?;
+    // SAFETY: both descriptors are new and owned by nobody else.
+    let (read, write) = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+    // SAFETY: fcntl with F_SETFL takes no pointer.
+    cvt(unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    Ok((read, write))
+}
+
+/// Makes a busy pipe larger, so that its writer blocks less often. Refused where the user's pipe budget is spent.
+pub(crate) fn enlarge_pipe(fd: BorrowedFd<'_>, bytes: i32) -> bool {
+    // SAFETY: fcntl with F_SETPIPE_SZ takes no pointer.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) >= 0 }
+}
+
+/// What the child needs between fork and exec: plain numbers and pointers into memory of the parent's making.
+struct Prepared<'a> {
+    spec: &'a SpawnSpec,
+    argv: *const *const libc::c_char,
+    environment: *const *const libc::c_char,
+    stdio: [libc::c_int; 3],
+    outcome: libc::c_int,
+    parent: Pid,
+}
+
+impl Prepared<'_> {
+    /// The child's whole life before exec. Allocates nothing and takes no lock.
+    fn run(&self) -> ! {
+        let (step, errno) = match self.steps() {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        };
+        let mut message = [step; MESSAGE_BYTES];
+        message[1..].copy_from_slice(&errno.to_ne_bytes());
+        // SAFETY: write and _exit are async-signal-safe; the pointer is that of a live array.
+        unsafe {
+            libc::write(self.outcome, message.as_ptr().cast(), MESSAGE_BYTES);
+            libc::_exit(127)
+        }
+    }
+
+    /// Each error is the step's index in [`Step::IN_CHILD`] and the errno.
+    fn steps(&self) -> Result<std::convert::Infallible, (u8, i32)> {
+        // SAFETY (of every block below): an async-signal-safe call with numbers, or with pointers into memory that
+        // the parent prepared and that this copy of the address space keeps unchanged.
+        let check = |index: u8, result: libc::c_int| {
+            // SAFETY: errno is this thread's own.
+            if result == -1 { Err((index, unsafe { *libc::__errno_location() })) } else { Ok(()) }
+        };
+
+        // SAFETY: see above.
+        check(0, unsafe { libc::setpgid(0, 0) })?;
+
+        for (target, source) in self.stdio.iter().enumerate() {
+            let target = target as libc::c_int;
+            if *source == target {
+                // The hub itself runs with this number closed: dup2 onto itself would keep close-on-exec.
+                // SAFETY: see above.
+                check(1, unsafe { libc::fcntl(target, libc::F_SETFD, 0) })?;
+            } else {
+                // SAFETY: see above.
+                check(1, unsafe { libc::dup2(*source, target) })?;
+            }
+        }
+
+        // SAFETY: see above.
+        unsafe { libc::umask(self.spec.umask as libc::mode_t) };
+        for (resource, soft) in &self.spec.limits {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: see above.
+            check(2, unsafe { libc::getrlimit(resource.number() as _, &raw mut limit) })?;
+            limit.rlim_cur = *soft;
+            limit.rlim_max = limit.rlim_max.max(*soft);
+            // SAFETY: see above.
+            check(2, unsafe { libc::setrlimit(resource.number() as _, &raw const limit) })?;
+        }
+
+        if let Some(credentials) = &self.spec.credentials {
+            // SAFETY: see above.
+            check(3, unsafe { libc::setgroups(credentials.groups.len() as _, credentials.groups.as_ptr()) })?;
+            // SAFETY: see above.
+            check(3, unsafe { libc::setgid(credentials.gid) })?;
+            // SAFETY: see above.
+            check(3, unsafe { libc::setuid(credentials.uid) })?;
+        }
+
+        // After the change of user, so that the directory is judged with its rights.
+        if let Some(directory) = &self.spec.directory {
+            // SAFETY: see above.
+            check(4, unsafe { libc::chdir(directory.as_ptr()) })?;
+        }
+
+        // After the change of user, which would clear it. A parent that has died meanwhile sends nothing any more.
+        let signal = self.spec.parent_death_signal.number() as libc::c_ulong;
+        // SAFETY: see above.
+        check(5, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) })?;
+        // SAFETY: see above.
+        if unsafe { libc::getppid() } != self.parent {
+            return Err((5, libc::ESRCH));
+        }
+
+        // Rust ignores SIGPIPE and children inherit that; whoever started us may have ignored others.
+        for signal in RESET_IN_CHILD {
+            // SAFETY: see above. KILL and STOP refuse, which changes nothing.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        // SAFETY: see above; sigset_t is plain data and sigemptyset makes it valid.
+        unsafe {
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        }
+
+        // SAFETY: see above; both arrays end with a null pointer.
+        unsafe { libc::execve(self.spec.program.as_ptr(), self.argv, self.environment) };
+        check(6, -1)?;
+        Err((6, libc::EIO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_in_the_child_has_the_index_that_it_reports() {
+        let order = [
+            Step::Group,
+            Step::Stdio,
+            Step::Limits,
+            Step::Credentials,
+            Step::Directory,
+            Step::ParentDeath,
+            Step::Exec,
+        ];
+        assert_eq!(Step::IN_CHILD, order);
+    }
+
+    #[test]
+    fn a_shortage_is_transient_and_a_missing_file_is_not() {
+        for (errno, transient) in [
+            (libc::EAGAIN, true),
+            (libc::ENOMEM, true),
+            (libc::EMFILE, true),
+            (libc::ETXTBSY, true),
+            (libc::ENOENT, false),
+            (libc::EACCES, false),
+            (libc::ENOEXEC, false),
+        ] {
+            assert_eq!(SpawnFailure { step: Step::Exec, errno }.is_transient(), transient, "errno {errno}");
+        }
+    }
+}
