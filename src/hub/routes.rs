@@ -137,3 +137,5 @@ fn refused(refusal: &Refusal, scope: &'static str) -> Reply {
     }
 }
 
+#[cfg(test)]
+mod tests;

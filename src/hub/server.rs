@@ -101,6 +101,11 @@ impl Server {
         self.shared.waiters.client_gone(exchange);
     }
 
+    /// Ends streams and long polls, also those that are yet to come; everything else is answered as before.
+    pub(crate) fn end_waits(&self) {
+        self.shared.waiters.close();
+    }
+
     /// Ends streams and long polls, lets the workers finish, closes and removes the socket. Blocks for at most
     /// [`STOP_DEADLINE`]; a worker that takes longer ends with the process. Idempotent.
     pub(crate) fn stop(&self) {

@@ -20,6 +20,11 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
+    #[cfg(test)]
+    pub(super) fn for_test() -> Self {
+        Self { exchange: None, cancelled: AtomicBool::new(false), wake: Mutex::new(None) }
+    }
+
     /// Whether nobody waits for the answer any more.
     pub(crate) fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)

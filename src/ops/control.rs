@@ -62,7 +62,7 @@ impl Hub {
         let manifest = match &row.install_dir {
             None => None,
             Some(dir) => {
-                self.manifests.get(dir).map_err(|source| OpError::Manifest { short: short.clone(), source })?
+                self.parts.manifests.get(dir).map_err(|source| OpError::Manifest { short: short.clone(), source })?
             }
         };
         match plan_source::command(row, manifest.as_deref()) {

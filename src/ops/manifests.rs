@@ -14,8 +14,9 @@ const REMEMBERED_LIMIT: usize = 2048;
 /// Which file was read, and in which state.
 type Seen = (u64, u64, u64, i64, i64, i64, i64);
 
+/// Shared between threads.
 #[derive(Default)]
-pub(super) struct Manifests {
+pub(crate) struct Manifests {
     remembered: Mutex<HashMap<PathBuf, (Seen, Option<Arc<Manifest>>)>>,
 }
 

@@ -5,7 +5,7 @@ mod control;
 mod error;
 mod info;
 mod list;
-mod manifests;
+pub(crate) mod manifests;
 pub(crate) mod plan_source;
 mod reconcile;
 mod state;
@@ -36,6 +36,7 @@ pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
 pub(crate) struct Parts {
     pub(crate) home: Home,
     pub(crate) services: Arc<Services>,
+    pub(crate) manifests: Arc<Manifests>,
     pub(crate) intent: Intent,
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) authority: Authority,
@@ -48,7 +49,6 @@ pub(crate) struct Parts {
 /// The running hub. Shared by all threads that answer requests.
 pub(crate) struct Hub {
     parts: Parts,
-    manifests: Manifests,
     started: Instant,
     /// The document that the supervisor was last brought in line with.
     reconciled: Mutex<Option<Arc<Document>>>,
@@ -65,7 +65,6 @@ impl Hub {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             parts,
-            manifests: Manifests::default(),
             started: Instant::now(),
             reconciled: Mutex::new(None),
             refusals: Mutex::default(),
@@ -111,3 +110,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cfg(test)]
+pub(crate) mod testing;

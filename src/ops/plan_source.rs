@@ -5,8 +5,9 @@ use crate::manifest::module::Manifest;
 use crate::manifest::run::Run;
 use crate::manifest::services::Row;
 use crate::manifest::{Problem, Short};
+use crate::origin::Origins;
 use crate::store::services::Services;
-use crate::store::{Home, StoreError, dotenv, modules};
+use crate::store::{Home, StoreError, dotenv};
 use crate::supervisor::plan::Inputs;
 use crate::supervisor::{PlanSource, StartError, StartErrorKind};
 use std::fmt;
@@ -14,15 +15,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Log;
-
-/// The hub's names, as children are told them (supervisor §5.1).
-#[derive(Debug, Clone)]
-pub(crate) struct ToldOrigins {
-    /// `PARACHUTE_HUB_ORIGIN`; none when no public one is configured.
-    pub(crate) origin: Option<String>,
-    /// `PARACHUTE_HUB_ORIGINS`.
-    pub(crate) origins: Vec<String>,
-}
+use super::manifests::Manifests;
 
 /// The command of a row: the module's own word first, what is known of it as the fallback (supervisor B24).
 pub(super) fn command(row: &Row, manifest: Option<&Manifest>) -> Option<Vec<String>> {
@@ -34,17 +27,60 @@ pub(super) fn command(row: &Row, manifest: Option<&Manifest>) -> Option<Vec<Stri
     own.or_else(known).filter(|argv| !argv.is_empty())
 }
 
-/// The source that the supervisor asks before every spawn. Each call reads `services.json` when it changed, and the
-/// module's manifest and `.env`.
-pub(crate) fn plan_source(home: Home, services: Arc<Services>, told: ToldOrigins, log: Log) -> PlanSource {
-    Arc::new(move |short: &Short| {
-        inputs(&home, &services, &told, &log, short).map_err(|unusable| StartError {
-            kind: StartErrorKind::InvalidSettings,
-            description: unusable.to_string(),
-            binary: None,
-            at: SystemTime::now(),
+/// What the files of one home say.
+pub(crate) struct Files {
+    pub(crate) home: Home,
+    pub(crate) services: Arc<Services>,
+    pub(crate) manifests: Arc<Manifests>,
+    /// The hub's names, as children are told them (supervisor §5.1). There is always one, because tokens have one.
+    pub(crate) origins: Origins,
+    pub(crate) log: Log,
+}
+
+impl Files {
+    /// The source that the supervisor asks before every spawn. Each call reads the module's `.env`, and of
+    /// `services.json` and its manifest what has changed.
+    pub(crate) fn plan_source(self) -> PlanSource {
+        Arc::new(move |short: &Short| {
+            self.inputs(short).map_err(|unusable| StartError {
+                kind: unusable.kind(),
+                description: unusable.to_string(),
+                binary: None,
+                at: SystemTime::now(),
+            })
         })
-    })
+    }
+
+    fn inputs(&self, short: &Short) -> Result<Inputs, Unusable> {
+        let document = self.services.read()?;
+        let row = match document.find(short).map(|entry| &entry.row) {
+            None => return Err(Unusable::NoRow),
+            Some(Err(problem)) => return Err(Unusable::Row(problem.clone())),
+            Some(Ok(row)) => Arc::clone(row),
+        };
+        let manifest = match &row.install_dir {
+            Some(dir) => self.manifests.get(dir)?,
+            None => None,
+        };
+        let argv = command(&row, manifest.as_deref()).ok_or(Unusable::NoCommand)?;
+        let manifest_run = manifest.as_ref().and_then(|manifest| manifest.run.as_ref());
+        let run = Run::resolve(manifest_run, row.run.as_ref()).map_err(Unusable::Run)?;
+        let dotenv = dotenv::read(&self.home, short)?;
+        for warning in &dotenv.warnings {
+            (self.log)(&format!("{short}: {warning}"));
+        }
+        Ok(Inputs {
+            cwd: row.install_dir.clone(),
+            row,
+            argv,
+            run,
+            dotenv: dotenv.pairs,
+            origin: Some(self.origins.canonical.clone()),
+            origins: self.origins.issuers.clone(),
+            home: self.home.path().to_owned(),
+            log_dir: self.home.log_dir(short),
+        })
+    }
 }
 
 /// Which of the files cannot be used.
@@ -54,6 +90,16 @@ enum Unusable {
     NoCommand,
     Run(Problem),
     File(StoreError),
+}
+
+impl Unusable {
+    fn kind(&self) -> StartErrorKind {
+        match self {
+            Self::NoRow => StartErrorKind::NotInstalled,
+            Self::NoCommand => StartErrorKind::NoStartCommand,
+            Self::Row(_) | Self::Run(_) | Self::File(_) => StartErrorKind::InvalidSettings,
+        }
+    }
 }
 
 impl fmt::Display for Unusable {
@@ -76,33 +122,40 @@ impl From<StoreError> for Unusable {
     }
 }
 
-fn inputs(home: &Home, services: &Services, told: &ToldOrigins, log: &Log, short: &Short) -> Result<Inputs, Unusable> {
-    let document = services.read()?;
-    let row = match document.find(short).map(|entry| &entry.row) {
-        None => return Err(Unusable::NoRow),
-        Some(Err(problem)) => return Err(Unusable::Row(problem.clone())),
-        Some(Ok(row)) => Arc::clone(row),
-    };
-    let manifest = match &row.install_dir {
-        Some(dir) => modules::read_manifest(dir)?,
-        None => None,
-    };
-    let argv = command(&row, manifest.as_ref()).ok_or(Unusable::NoCommand)?;
-    let manifest_run = manifest.as_ref().and_then(|manifest| manifest.run.as_ref());
-    let run = Run::resolve(manifest_run, row.run.as_ref()).map_err(Unusable::Run)?;
-    let dotenv = dotenv::read(home, short)?;
-    for warning in &dotenv.warnings {
-        log(&format!("{short}: {warning}"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::services::Document;
+    use serde_json::{Value, json};
+
+    fn row(name: &str) -> Arc<Row> {
+        let row = json!({"name": name, "port": 4000, "paths": [], "health": "/h", "version": "1"});
+        let document = Document::parse(json!({"services": [row]}).to_string().as_bytes()).expect("a document");
+        document.entries().first().and_then(|entry| entry.row.clone().ok()).expect("a good row")
     }
-    Ok(Inputs {
-        cwd: row.install_dir.clone(),
-        row,
-        argv,
-        run,
-        dotenv: dotenv.pairs,
-        origin: told.origin.clone(),
-        origins: told.origins.clone(),
-        home: home.path().to_owned(),
-        log_dir: home.log_dir(short),
-    })
+
+    fn manifest(start_cmd: Value) -> Manifest {
+        let mut manifest =
+            json!({"name": "m", "manifestName": "m", "port": 4000, "paths": [], "health": "/h"});
+        if let (Some(manifest), false) = (manifest.as_object_mut(), start_cmd.is_null()) {
+            manifest.insert("startCmd".to_owned(), start_cmd);
+        }
+        Manifest::parse(manifest.to_string().as_bytes()).expect("a good manifest")
+    }
+
+    #[test]
+    fn the_modules_own_command_wins_over_the_known_one() {
+        for (name, own, expected) in [
+            ("parachute-vault", Some(json!(["./run", "--fast"])), Some("./run --fast")),
+            ("parachute-vault", Some(Value::Null), Some("parachute-vault serve")),
+            ("parachute-vault", None, Some("parachute-vault serve")),
+            ("wiki", Some(json!(["./run"])), Some("./run")),
+            ("wiki", Some(Value::Null), None),
+            ("wiki", None, None),
+            ("parachute-notes", None, None),
+        ] {
+            let own = own.map(manifest);
+            assert_eq!(command(&row(name), own.as_ref()).map(|argv| argv.join(" ")).as_deref(), expected, "{name}");
+        }
+    }
 }

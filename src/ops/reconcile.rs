@@ -1,9 +1,9 @@
 //! Keeping the supervisor in line with `services.json`: a new row is known without a restart of the hub, the worker of
 //! a removed one is stopped and forgotten.
 
-use super::{Hub, OpError, lock};
+use super::{Hub, OpError, lock, plan_source};
 use crate::manifest::Short;
-use crate::manifest::services::Document;
+use crate::manifest::services::{Document, Row};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
@@ -19,18 +19,18 @@ struct Difference {
 }
 
 /// A bad row keeps its module: the process may be fine, and the row will be put right.
-fn difference(document: &Document, known: &BTreeSet<Short>) -> Difference {
+fn difference(document: &Document, runnable: &[Short], known: &BTreeSet<Short>) -> Difference {
     let rows: BTreeSet<&Short> = document.entries().iter().filter_map(|entry| entry.short.as_ref()).collect();
     Difference {
-        new: processes(document).filter(|short| !known.contains(short)).collect(),
+        new: runnable.iter().filter(|short| !known.contains(short)).cloned().collect(),
         removed: known.iter().filter(|short| !rows.contains(short)).cloned().collect(),
     }
 }
 
-/// The modules that have a process of their own, in file order: usable rows that no other row's process serves.
-pub(crate) fn processes(document: &Document) -> impl Iterator<Item = Short> {
-    let own = |entry: &&crate::manifest::services::Entry| entry.row.is_ok() && entry.served_by.is_none();
-    document.entries().iter().filter(own).filter_map(|entry| entry.short.clone())
+/// The rows that have a process of their own, in file order: usable ones that no other row's process serves.
+fn processes(document: &Document) -> impl Iterator<Item = &Row> {
+    let own = document.entries().iter().filter(|entry| entry.served_by.is_none());
+    own.filter_map(|entry| entry.row.as_deref().ok())
 }
 
 /// The module whose process serves this one: itself, but for a further vault on the same port (files §3.10).
@@ -40,6 +40,31 @@ pub(super) fn process_of(document: &Document, short: &Short) -> Short {
 }
 
 impl Hub {
+    /// Starts all modules that are not to stay stopped, in parallel, and returns at once.
+    pub(crate) fn boot(&self) {
+        let document = match self.reconcile() {
+            Ok(document) => document,
+            Err(error) => return (self.parts.log)(&format!("no module is started: {error}")),
+        };
+        let runnable = self.runnable(&document);
+        for row in processes(&document).filter(|row| !runnable.contains(&row.short)) {
+            (self.parts.log)(&format!("{}: skipped, nothing says how to start it", row.short));
+        }
+        let stopped = self.parts.intent.stopped();
+        let (skipped, wanted): (Vec<_>, Vec<_>) = runnable.into_iter().partition(|short| stopped.contains(short));
+        for short in skipped {
+            (self.parts.log)(&format!("{short}: stays stopped, as it was told; start it with: parachute start {short}"));
+        }
+        self.parts.supervisor.boot(&wanted);
+    }
+
+    /// Looks at `services.json` because somebody says that it changed.
+    pub(crate) fn reload(&self) {
+        if let Err(error) = self.reconcile() {
+            (self.parts.log)(&error.to_string());
+        }
+    }
+
     /// Reads `services.json` and, when it changed since the last time, tells the supervisor. Blocks for a `stat`, and
     /// for reading the file when it changed; a module that was removed is waited for elsewhere.
     pub(super) fn reconcile(&self) -> Result<Arc<Document>, OpError> {
@@ -52,14 +77,25 @@ impl Hub {
             *reconciled = Some(Arc::clone(&document));
         }
         let known = self.parts.supervisor.snapshots().into_iter().map(|snapshot| snapshot.short).collect();
-        let Difference { new, removed } = difference(&document, &known);
+        let Difference { new, removed } = difference(&document, &self.runnable(&document), &known);
         for short in &new {
-            self.parts.supervisor.register(short);
+            // The supervisor has said why it cannot take it; a start by hand tries again.
+            let _said = self.parts.supervisor.register(short);
         }
         if !removed.is_empty() {
             self.forget(removed);
         }
         Ok(document)
+    }
+
+    /// The modules that can be started, in file order. One whose manifest cannot be read counts: its start says why.
+    fn runnable(&self, document: &Document) -> Vec<Short> {
+        let has_command = |row: &&Row| match row.install_dir.as_deref().map(|dir| self.parts.manifests.get(dir)) {
+            None => plan_source::command(row, None).is_some(),
+            Some(Ok(manifest)) => plan_source::command(row, manifest.as_deref()).is_some(),
+            Some(Err(_)) => true,
+        };
+        processes(document).filter(has_command).map(|row| row.short.clone()).collect()
     }
 
     fn forget(&self, removed: Vec<Short>) {
@@ -111,7 +147,9 @@ mod tests {
             ("one process for all vaults of a port", &vaults, &[], &["vault"], &[]),
         ] {
             let expected = Difference { new: shorts(new), removed: shorts(removed) };
-            assert_eq!(difference(&document(rows), &shorts(known).into_iter().collect()), expected, "{what}");
+            let document = document(rows);
+            let runnable: Vec<_> = processes(&document).map(|row| row.short.clone()).collect();
+            assert_eq!(difference(&document, &runnable, &shorts(known).into_iter().collect()), expected, "{what}");
         }
         let vaults = document(&vaults);
         for (short, process) in [("vault", "vault"), ("parachute-vault-work", "vault"), ("other", "other")] {

@@ -35,6 +35,8 @@ pub(crate) fn status(status: Status) -> wire::Status {
 /// Supervisor §8; the words after `started_but_unbound` are ours.
 pub(crate) fn start_error(error: &StartError) -> wire::StartError {
     let error_type = match error.kind {
+        StartErrorKind::NotInstalled => "not_installed",
+        StartErrorKind::NoStartCommand => "no_start_cmd",
         StartErrorKind::MissingDependency => "missing_dependency",
         StartErrorKind::NonExecutable => "non_executable",
         StartErrorKind::MissingCwd => "missing_cwd",
