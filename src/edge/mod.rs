@@ -1,1 +1,139 @@
 //! The only code that reads the network; the only place that names `httparse`.
+//!
+//! One thread, one edge-triggered epoll loop. Every decision about bytes is made by pure code (`exchange` and what it
+//! uses); `event_loop` and `accept` move bytes between it and the sockets. Must not know what the upstream does.
+
+mod accept;
+mod answer;
+mod buffer;
+mod event_loop;
+mod exchange;
+mod framing;
+mod head;
+mod headers;
+mod layer;
+mod path;
+mod pool;
+mod relay;
+mod route;
+mod slab;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use crate::sys::epoll::Waker;
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The loop keeps no large values on its stack.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Says something to the log. Called on the edge's thread: it must not block.
+pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
+/// Hears the number of an exchange whose client has gone. Called on the edge's thread: it must not block.
+pub(crate) type OnClientGone = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// What can be set about the edge.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// The configured origins, as URLs: their hosts may use everything from everywhere.
+    pub(crate) origins: Vec<String>,
+    /// Further hosts of that kind, with or without a port.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// When there are more, the one that has been idle for longest gives way.
+    pub(crate) max_connections: usize,
+    /// From one address other than loopback, where many clients sit behind one proxy.
+    pub(crate) max_connections_per_ip: usize,
+    /// Sockets to the hub, each of which holds a thread there; further requests are refused.
+    pub(crate) max_hub_connections: usize,
+    /// For a whole head, from its first byte.
+    pub(crate) head_timeout: Duration,
+    /// Between two requests.
+    pub(crate) idle_timeout: Duration,
+    /// For the client to send, or take, the next byte.
+    pub(crate) stall_timeout: Duration,
+    /// For the hub's answer to begin; its longest operations and polls take about 40 s.
+    pub(crate) hub_answer_timeout: Duration,
+}
+
+impl Settings {
+    pub(crate) fn new(origins: Vec<String>, allowed_hosts: Vec<String>) -> Self {
+        Self {
+            origins,
+            allowed_hosts,
+            max_connections: 1024,
+            max_connections_per_ip: 256,
+            max_hub_connections: 256,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(255),
+            stall_timeout: Duration::from_secs(30),
+            hub_answer_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Counts since the start, but for `connections`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stats {
+    /// Open now.
+    pub(crate) connections: usize,
+    /// Refused ones included.
+    pub(crate) requests: u64,
+}
+
+/// What the loop shares with its handle.
+struct Shared {
+    waker: Waker,
+    stop_by: Mutex<Option<Instant>>,
+    connections: AtomicUsize,
+    requests: AtomicU64,
+}
+
+/// A running edge. Dropping it leaves the edge running; [`EdgeHandle::stop`] ends it.
+pub(crate) struct EdgeHandle {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+impl EdgeHandle {
+    /// Accepts no more, lets running exchanges end until `deadline`, then closes everything. Blocks until then.
+    pub(crate) fn stop(self, deadline: Instant) {
+        *self.shared.stop_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
+        self.shared.waker.wake();
+        // A loop that has panicked has closed its sockets, too.
+        let _ = self.thread.join();
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            connections: self.shared.connections.load(Ordering::Relaxed),
+            requests: self.shared.requests.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Serves `listeners` until the handle stops it. Requests go to the hub at `hub_socket`, which need not listen yet.
+pub(crate) fn start(
+    settings: Settings,
+    listeners: Vec<TcpListener>,
+    hub_socket: PathBuf,
+    on_client_gone: OnClientGone,
+    log: Log,
+) -> io::Result<EdgeHandle> {
+    let shared = Arc::new(Shared {
+        waker: Waker::new()?,
+        stop_by: Mutex::new(None),
+        connections: AtomicUsize::new(0),
+        requests: AtomicU64::new(0),
+    });
+    let event_loop =
+        event_loop::EventLoop::new(settings, listeners, hub_socket, on_client_gone, log, Arc::clone(&shared))?;
+    let thread =
+        std::thread::Builder::new().name("edge".to_owned()).stack_size(STACK_BYTES).spawn(move || event_loop.run())?;
+    Ok(EdgeHandle { shared, thread })
+}

@@ -2,8 +2,10 @@
 //! one door here, so that a test build can make the N-th one fail. Must not know anything of ours.
 #![allow(unsafe_code)]
 
+<<<<<<< HEAD
 pub(crate) mod account;
 pub(crate) mod connect;
+pub(crate) mod epoll;
 pub(crate) mod fs;
 pub(crate) mod poll;
 pub(crate) mod proc;
@@ -11,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod secret_file;
 pub(crate) mod signals;
+pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod wipe;
 

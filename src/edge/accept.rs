@@ -1,0 +1,150 @@
+//! Accepting connections, whatever goes wrong meanwhile.
+
+use super::Log;
+use super::answer::Answer;
+use crate::sys::{epoll::Epoll, epoll::Interest, socket};
+use std::collections::HashSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Accepted from one listener before the connections that are there get their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// After an error that is not about one connection, such as no memory for sockets.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The listeners.
+pub(crate) struct Acceptor {
+    listeners: Vec<Listener>,
+    /// Given up when there is no other descriptor left, so that a waiting client is told off and does not stay
+    /// in the queue, for which the listener would be ready for ever.
+    spare: Option<OwnedFd>,
+    retry_at: Option<Instant>,
+    complaints: Complaints,
+}
+
+struct Listener {
+    socket: TcpListener,
+    /// Somebody may wait in its queue.
+    ready: bool,
+}
+
+/// What one turn brought.
+pub(crate) struct Turn {
+    pub(crate) accepted: Vec<(OwnedFd, SocketAddr)>,
+    /// Somebody may still wait.
+    pub(crate) more: bool,
+}
+
+impl Acceptor {
+    /// Watches the listeners; `token` names the one with a number.
+    pub(crate) fn new(
+        listeners: Vec<TcpListener>,
+        epoll: &Epoll,
+        token: impl Fn(usize) -> u64,
+        log: Log,
+    ) -> io::Result<Self> {
+        for (number, listener) in listeners.iter().enumerate() {
+            listener.set_nonblocking(true)?;
+            epoll.add(listener.as_fd(), token(number), Interest::Read)?;
+        }
+        let listeners = listeners.into_iter().map(|socket| Listener { socket, ready: true }).collect();
+        Ok(Self { listeners, spare: socket::spare_descriptor().ok(), retry_at: None, complaints: Complaints::new(log) })
+    }
+
+    /// The addresses that we listen on.
+    pub(crate) fn addresses(listeners: &[TcpListener]) -> Vec<IpAddr> {
+        listeners.iter().filter_map(|listener| Some(listener.local_addr().ok()?.ip())).collect()
+    }
+
+    /// Epoll says that somebody waits.
+    pub(crate) fn ready(&mut self, number: usize) {
+        if let Some(listener) = self.listeners.get_mut(number) {
+            listener.ready = true;
+        }
+    }
+
+    /// When to try again without being told.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Accepts no more.
+    pub(crate) fn close(&mut self) {
+        self.listeners.clear();
+        self.retry_at = None;
+    }
+
+    /// Takes those who wait, at most so many that others get their turn.
+    pub(crate) fn accept(&mut self, now: Instant) -> Turn {
+        let mut turn = Turn { accepted: Vec::new(), more: false };
+        if self.retry_at.is_some_and(|at| now < at) {
+            return turn;
+        }
+        self.retry_at = None;
+        for listener in self.listeners.iter_mut().filter(|listener| listener.ready) {
+            for _ in 0..ACCEPTS_PER_TURN {
+                let error = match socket::accept(&listener.socket) {
+                    Ok(accepted) => {
+                        turn.accepted.push(accepted);
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    listener.ready = false;
+                    break;
+                }
+                self.complaints.say("cannot accept a connection", &error);
+                let refused = socket::is_out_of_descriptors(&error) && turn_away(&mut self.spare, &listener.socket);
+                // Any other error is about the connection that could not be accepted, and the next may be fine.
+                if !refused && (socket::is_out_of_descriptors(&error) || socket::is_out_of_memory(&error)) {
+                    self.retry_at = Some(now + RETRY);
+                    break;
+                }
+            }
+            turn.more |= listener.ready && self.retry_at.is_none();
+        }
+        turn
+    }
+}
+
+/// Accepts one client with the spare descriptor and hangs up on it; false when that did not work either.
+fn turn_away(spare: &mut Option<OwnedFd>, listener: &TcpListener) -> bool {
+    if spare.take().is_none() {
+        *spare = socket::spare_descriptor().ok();
+        return false;
+    }
+    let accepted = socket::accept(listener);
+    let worked = accepted.is_ok();
+    drop(accepted);
+    *spare = socket::spare_descriptor().ok();
+    worked
+}
+
+/// Tells a client that there is no place for it. It may have gone, or not read it: nothing can be done then.
+pub(crate) fn refuse(client: &OwnedFd) {
+    let mut bytes = Vec::new();
+    Answer::Busy.write(false, true, &mut bytes);
+    let _ = socket::send(client.as_fd(), &bytes);
+    socket::shutdown_write(client.as_fd());
+}
+
+/// Says every kind of trouble once: what happens for each of ten thousand connections is one line.
+pub(crate) struct Complaints {
+    said: HashSet<(&'static str, Option<i32>)>,
+    log: Log,
+}
+
+impl Complaints {
+    pub(crate) fn new(log: Log) -> Self {
+        Self { said: HashSet::new(), log }
+    }
+
+    pub(crate) fn say(&mut self, what: &'static str, error: &io::Error) {
+        if self.said.insert((what, error.raw_os_error())) {
+            (self.log)(&format!("[edge] {what}: {error}; said once, not again for the same reason"));
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Epoll: readiness and deadlines to connections, and what they ask for to sockets. Never fatal: whatever goes wrong
+//! for one connection ends that one only.
+
+use super::accept::{self, Acceptor, Complaints};
+use super::exchange::{Asks, Connection, Open, Release, Rules};
+use super::pool::Pool;
+use super::relay::Unavailable;
+use super::route::Hosts;
+use super::slab::{Key, Slab};
+use super::socket::{Read, Socket};
+use super::{Log, OnClientGone, Settings, Shared, layer};
+use crate::sys::epoll::{Epoll, Event, Interest};
+use crate::sys::socket;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::mem;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+/// Rounds of one connection before the others get their turn: about 2 MiB in one direction.
+const ROUNDS_PER_TURN: usize = 32;
+
+/// The two upper bits of a token say whose it is.
+const KIND_SHIFT: u32 = 62;
+const CLIENT: u64 = 0;
+const UPSTREAM: u64 = 1;
+const LISTENER: u64 = 2;
+const WAKER: u64 = 3;
+
+pub(crate) struct EventLoop {
+    epoll: Epoll,
+    acceptor: Acceptor,
+    rules: Rules,
+    hub_socket: PathBuf,
+    clients: Slab<Client>,
+    clients_of: HashMap<IpAddr, usize>,
+    upstreams: Slab<UpstreamSocket>,
+    pool: Pool,
+    /// At most one for each client, never later than the one it wants; a client whose turn comes early is asked again.
+    deadlines: BTreeSet<(Instant, Key)>,
+    /// Clients that had more to do when their turn ended.
+    unfinished: Vec<Key>,
+    accept_again: bool,
+    stop_by: Option<Instant>,
+    complaints: Complaints,
+    log: Log,
+    on_client_gone: OnClientGone,
+    shared: Arc<Shared>,
+}
+
+struct Client {
+    socket: Socket,
+    address: IpAddr,
+    connection: Connection,
+    upstream: Option<Key>,
+    /// Its entry in `deadlines`.
+    deadline: Option<Instant>,
+}
+
+struct UpstreamSocket {
+    socket: Socket,
+    /// `None` while it waits in the pool.
+    owner: Option<Key>,
+}
+
+/// What a round came to.
+enum Round {
+    Moved,
+    Waits,
+    Closed,
+}
+
+impl EventLoop {
+    pub(crate) fn new(
+        settings: Settings,
+        listeners: Vec<TcpListener>,
+        hub_socket: PathBuf,
+        on_client_gone: OnClientGone,
+        log: Log,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(shared.waker.fd(), WAKER << KIND_SHIFT, Interest::Read)?;
+        let hosts = Hosts::new(&settings.origins, &settings.allowed_hosts, Acceptor::addresses(&listeners));
+        let acceptor = Acceptor::new(listeners, &epoll, |number| LISTENER << KIND_SHIFT | number as u64, log.clone())?;
+        Ok(Self {
+            epoll,
+            acceptor,
+            rules: Rules { settings, hosts, last_exchange: 0, requests: 0 },
+            hub_socket,
+            clients: Slab::default(),
+            clients_of: HashMap::new(),
+            upstreams: Slab::default(),
+            pool: Pool::default(),
+            deadlines: BTreeSet::new(),
+            unfinished: Vec::new(),
+            accept_again: true,
+            stop_by: None,
+            complaints: Complaints::new(log.clone()),
+            log,
+            on_client_gone,
+            shared,
+        })
+    }
+
+    /// Serves until it is stopped.
+    pub(crate) fn run(mut self) {
+        let mut events = Vec::new();
+        let mut now = Instant::now();
+        loop {
+            if let Err(error) = self.epoll.wait(&mut events, self.timeout(now)) {
+                (self.log)(&format!("[edge] cannot wait for connections: {error}; no more requests are taken"));
+                return;
+            }
+            now = Instant::now();
+            for event in events.drain(..) {
+                self.dispatch(event, now);
+            }
+            for key in mem::take(&mut self.unfinished) {
+                self.drive(key, now);
+            }
+            self.expire(now);
+            if mem::take(&mut self.accept_again) || self.acceptor.deadline().is_some_and(|at| at <= now) {
+                self.accept(now);
+            }
+            self.shared.requests.store(self.rules.requests, Ordering::Relaxed);
+            if self.is_over(now) {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self, now: Instant) -> Option<std::time::Duration> {
+        if self.accept_again || !self.unfinished.is_empty() {
+            return Some(std::time::Duration::ZERO);
+        }
+        let first = self.deadlines.first().map(|(at, _)| *at);
+        let next = [first, self.acceptor.deadline(), self.stop_by].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    fn dispatch(&mut self, event: Event, now: Instant) {
+        let key = Key::from_bits(event.token);
+        match event.token >> KIND_SHIFT {
+            CLIENT => {
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.socket.note(event);
+                    self.drive(key, now);
+                }
+            }
+            UPSTREAM => {
+                let Some(upstream) = self.upstreams.get_mut(key) else { return };
+                upstream.socket.note(event);
+                match upstream.owner {
+                    Some(owner) => self.drive(owner, now),
+                    // Nobody has asked it anything: it has been closed, or it is out of step.
+                    None if upstream.socket.is_readable() => {
+                        self.pool.remove(key);
+                        self.upstreams.remove(key);
+                    }
+                    None => {}
+                }
+            }
+            LISTENER => {
+                self.acceptor.ready(usize::try_from(event.token & !(LISTENER << KIND_SHIFT)).unwrap_or(usize::MAX));
+                self.accept_again = true;
+            }
+            _ => self.begin_to_stop(),
+        }
+    }
+
+    fn begin_to_stop(&mut self) {
+        let stop_by = *self.shared.stop_by.lock().unwrap_or_else(PoisonError::into_inner);
+        if stop_by.is_none() {
+            return;
+        }
+        self.stop_by = stop_by;
+        self.acceptor.close();
+        self.accept_again = false;
+        let keys: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.connection.drain();
+                self.unfinished.push(key);
+            }
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.stop_by.is_some_and(|by| self.clients.len() == 0 || by <= now)
+    }
+
+    fn accept(&mut self, now: Instant) {
+        if self.stop_by.is_some() {
+            return;
+        }
+        let turn = self.acceptor.accept(now);
+        self.accept_again = turn.more;
+        for (fd, peer) in turn.accepted {
+            self.admit(fd, peer, now);
+        }
+    }
+
+    /// Takes a new client in, if there is a place or one can be made.
+    fn admit(&mut self, fd: OwnedFd, peer: SocketAddr, now: Instant) {
+        let address = peer.ip().to_canonical();
+        let of_address = self.clients_of.get(&address).copied().unwrap_or_default();
+        let settings = &self.rules.settings;
+        let too_many_of_one = !layer::is_loopback(address) && of_address >= settings.max_connections_per_ip;
+        let full = self.clients.len() >= settings.max_connections;
+        if too_many_of_one || (full && !self.shed_one()) {
+            accept::refuse(&fd);
+            return;
+        }
+        // The token has the key in it, and the socket has the token in it: the place is taken first.
+        let epoll = &self.epoll;
+        let inserted = self.clients.try_insert_with(|key| {
+            let socket = Socket::new(fd, CLIENT << KIND_SHIFT | key.to_bits(), epoll)?;
+            Ok(Client { socket, address, connection: Connection::new(peer, now), upstream: None, deadline: None })
+        });
+        match inserted {
+            Ok(key) => {
+                *self.clients_of.entry(address).or_default() += 1;
+                self.shared.connections.store(self.clients.len(), Ordering::Relaxed);
+                self.schedule(key);
+            }
+            Err(error) => self.complaints.say("cannot watch a connection", &error),
+        }
+    }
+
+    /// Closes the connection that has been idle for longest; false when none is.
+    fn shed_one(&mut self) -> bool {
+        let idle = self.clients.iter().filter_map(|(key, client)| Some((client.connection.idle_since()?, key)));
+        let Some((_, key)) = idle.min() else { return false };
+        self.close(key);
+        true
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, key)) = self.deadlines.first().copied() {
+            if now < at {
+                return;
+            }
+            self.deadlines.pop_first();
+            if let Some(client) = self.clients.get_mut(key) {
+                client.deadline = None;
+                self.drive(key, now);
+            }
+        }
+    }
+
+    /// Does everything that can be done for a client now. A panic ends that client only.
+    fn drive(&mut self, key: Key, now: Instant) {
+        let driven = panic::catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..ROUNDS_PER_TURN {
+                match self.round(key, now) {
+                    Round::Moved => {}
+                    Round::Waits => return self.schedule(key),
+                    Round::Closed => return self.close(key),
+                }
+            }
+            self.unfinished.push(key);
+        }));
+        if driven.is_err() {
+            (self.log)("[edge] a bug: serving a connection panicked; only that connection has been closed");
+            self.close(key);
+        }
+    }
+
+    fn round(&mut self, key: Key, now: Instant) -> Round {
+        let Some(client) = self.clients.get_mut(key) else { return Round::Closed };
+        let mut moved = client.read(now);
+        if let Some(upstream) = client.upstream.and_then(|key| self.upstreams.get_mut(key)) {
+            moved |= client.read_upstream(upstream);
+        }
+        let asks = client.connection.advance(now, &mut self.rules);
+        if asks.close {
+            self.perform(key, &asks);
+            return Round::Closed;
+        }
+        if asks != Asks::default() {
+            moved = true;
+            self.perform(key, &asks);
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Round::Closed };
+        if let Some(upstream) = client.upstream.and_then(|key| self.upstreams.get_mut(key)) {
+            moved |= client.write_upstream(upstream, &self.epoll, now);
+        }
+        moved |= client.write(&self.epoll, now);
+        if moved { Round::Moved } else { Round::Waits }
+    }
+
+    fn perform(&mut self, key: Key, asks: &Asks) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if asks.shut_down {
+            client.socket.shut_down_write();
+        }
+        if let Some(upstream) = asks.release.and_then(|_| client.upstream.take()) {
+            self.release(upstream, asks.release);
+        }
+        if let Some(id) = asks.gone {
+            (self.on_client_gone)(id);
+        }
+        if let Some(open) = asks.open {
+            let opened = self.open(open, key);
+            let Some(client) = self.clients.get_mut(key) else { return };
+            match opened {
+                Ok((upstream, reused)) => {
+                    client.upstream = Some(upstream);
+                    client.connection.upstream_opened(reused);
+                }
+                Err(why) => client.connection.upstream_refused(why),
+            }
+        }
+    }
+
+    fn release(&mut self, key: Key, release: Option<Release>) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        upstream.owner = None;
+        let closes = if release == Some(Release::Reuse) && !upstream.socket.is_readable() {
+            self.pool.put(key)
+        } else {
+            Some(key)
+        };
+        if let Some(key) = closes {
+            self.upstreams.remove(key);
+        }
+    }
+
+    /// A socket to the hub for `owner`, and whether it has been used before.
+    fn open(&mut self, open: Open, owner: Key) -> Result<(Key, bool), Unavailable> {
+        let idle = if open == Open::Any { self.pool.take() } else { None };
+        if let Some(key) = idle
+            && let Some(upstream) = self.upstreams.get_mut(key)
+        {
+            upstream.owner = Some(owner);
+            return Ok((key, true));
+        }
+        if self.upstreams.len() >= self.rules.settings.max_hub_connections {
+            return Err(Unavailable::Busy);
+        }
+        let epoll = &self.epoll;
+        let opened = socket::connect_unix(&self.hub_socket).and_then(|fd| {
+            self.upstreams.try_insert_with(|key| {
+                let socket = Socket::new(fd, UPSTREAM << KIND_SHIFT | key.to_bits(), epoll)?;
+                Ok(UpstreamSocket { socket, owner: Some(owner) })
+            })
+        });
+        opened.map(|key| (key, false)).map_err(|error| {
+            self.complaints.say("cannot reach the hub", &error);
+            // A full queue means that the hub lives and does not keep up.
+            if error.kind() == io::ErrorKind::WouldBlock { Unavailable::Busy } else { Unavailable::Down }
+        })
+    }
+
+    /// Makes sure that the client gets its turn in time.
+    fn schedule(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(wanted) = client.connection.deadline(&self.rules.settings) else { return };
+        // A turn that comes too early costs one look; moving the entry for every request would cost more.
+        if client.deadline.is_some_and(|at| at <= wanted) {
+            return;
+        }
+        if let Some(later) = client.deadline.replace(wanted) {
+            self.deadlines.remove(&(later, key));
+        }
+        self.deadlines.insert((wanted, key));
+    }
+
+    fn close(&mut self, key: Key) {
+        let Some(client) = self.clients.remove(key) else { return };
+        if let Some(at) = client.deadline {
+            self.deadlines.remove(&(at, key));
+        }
+        if let Some(upstream) = client.upstream {
+            self.upstreams.remove(upstream);
+        }
+        if let Some(count) = self.clients_of.get_mut(&client.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.clients_of.remove(&client.address);
+            }
+        }
+        self.shared.connections.store(self.clients.len(), Ordering::Relaxed);
+    }
+}
+
+impl Client {
+    /// Reads once, as much as the connection wants. True when something has changed.
+    fn read(&mut self, now: Instant) -> bool {
+        let room = self.connection.client_room();
+        if room == 0 {
+            // Nothing is wanted from it, so that its end is all there is to know.
+            if self.socket.is_hung_up() {
+                self.connection.client_hung_up();
+            }
+            return false;
+        }
+        if !self.socket.is_readable() {
+            return false;
+        }
+        match self.socket.read(self.connection.client_tail(), room) {
+            Read::Some => self.connection.client_read(now),
+            Read::Nothing => return false,
+            Read::Ended => self.connection.client_hung_up(),
+            Read::Broken => self.connection.client_broke(),
+        }
+        true
+    }
+
+    fn read_upstream(&mut self, upstream: &mut UpstreamSocket) -> bool {
+        let room = self.connection.upstream_room();
+        if room == 0 || !upstream.socket.is_readable() {
+            return false;
+        }
+        let Some(tail) = self.connection.upstream_tail() else { return false };
+        match upstream.socket.read(tail, room) {
+            Read::Some => {}
+            Read::Nothing => return false,
+            Read::Ended | Read::Broken => self.connection.upstream_ended(),
+        }
+        true
+    }
+
+    fn write_upstream(&mut self, upstream: &mut UpstreamSocket, epoll: &Epoll, now: Instant) -> bool {
+        if self.connection.to_upstream().is_empty() {
+            return false;
+        }
+        match upstream.socket.write(self.connection.to_upstream(), epoll) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.connection.upstream_sent(count, now);
+                true
+            }
+            Err(_) => {
+                self.connection.upstream_deaf();
+                true
+            }
+        }
+    }
+
+    fn write(&mut self, epoll: &Epoll, now: Instant) -> bool {
+        if self.connection.to_client().is_empty() {
+            return false;
+        }
+        match self.socket.write(self.connection.to_client(), epoll) {
+            Ok(count) => {
+                self.connection.client_sent(count, now);
+                count > 0
+            }
+            Err(_) => {
+                self.connection.client_broke();
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! Pure: one client connection's life as a state machine, request after request.
+//!
+//! Owns no socket and reads no clock. The event loop puts bytes in and takes bytes out, calls [`Connection::advance`]
+//! and does what it asks; [`Connection::deadline`] says when it wants to be called although nothing has happened.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+#[cfg(test)]
+mod tests;
+
+use super::Settings;
+use super::answer::Answer;
+use super::buffer::{Incoming, Outgoing};
+use super::framing::{self, Body, Coding, Reader};
+use super::head::{self, MAX_HEAD_BYTES, Version};
+use super::headers::{self, Provenance};
+use super::layer;
+use super::path;
+use super::relay::{self, MAX_BODY_BYTES, MAX_BUFFER_BYTES, Progress, Relay, Reply, Unavailable, Upstream};
+use super::route::{self, Hosts, Target};
+use std::mem;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// One read of a head; most fit.
+const HEAD_READ_BYTES: usize = 4 * 1024;
+/// How long we go on reading after a refusal, so that the client sees the answer and not a reset (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+/// What is thrown away in one read meanwhile.
+const LINGER_READ_BYTES: usize = 16 * 1024;
+
+/// What holds for all connections of a loop.
+pub(crate) struct Rules {
+    pub(crate) settings: Settings,
+    pub(crate) hosts: Hosts,
+    /// The number of the last request that was sent on.
+    pub(crate) last_exchange: u64,
+    /// Requests seen so far, refused ones included.
+    pub(crate) requests: u64,
+}
+
+/// What [`Connection::advance`] asks for, to be done in this order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asks {
+    /// Give this exchange's upstream back.
+    pub(crate) release: Option<Release>,
+    /// Say that nobody waits for this exchange any more.
+    pub(crate) gone: Option<u64>,
+    /// Open an upstream and report it with [`Connection::upstream_opened`] or [`Connection::upstream_refused`].
+    pub(crate) open: Option<Open>,
+    /// Tell the client that no more will be sent; everything has been.
+    pub(crate) shut_down: bool,
+    /// Close the client's socket and forget the connection.
+    pub(crate) close: bool,
+}
+
+/// What becomes of an upstream's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Release {
+    Reuse,
+    Close,
+}
+
+/// Which socket will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Open {
+    Any,
+    Fresh,
+}
+
+/// A client's connection.
+pub(crate) struct Connection {
+    peer: SocketAddr,
+    state: State,
+    from_client: Incoming,
+    to_client: Outgoing,
+    /// Since when the client has taken nothing of what waits for it.
+    blocked_since: Option<Instant>,
+    /// It sends no more, or has gone altogether; TCP does not tell them apart.
+    hung_up: bool,
+    /// The loop is stopping: no further request.
+    draining: bool,
+}
+
+enum State {
+    /// Nothing of a request is there.
+    Idle {
+        since: Instant,
+    },
+    /// A part of a head is there.
+    Head {
+        since: Instant,
+        scanned: usize,
+    },
+    Relaying(Box<Running>),
+    /// Ends when everything is sent; `linger`: with an unread request in the way.
+    Closing {
+        linger: bool,
+    },
+    /// Everything is sent, and what the client still sends is thrown away.
+    Lingering {
+        until: Instant,
+    },
+    Closed,
+}
+
+struct Running {
+    relay: Relay,
+    /// An `open` has been asked for and not been reported yet.
+    opening: bool,
+}
+
+/// What a head leads to.
+enum Begun {
+    Relaying(Box<Running>),
+    /// Answered already. `keep`: another request may follow.
+    Answered {
+        keep: bool,
+    },
+}
+
+impl Connection {
+    pub(crate) fn new(peer: SocketAddr, now: Instant) -> Self {
+        Self {
+            peer,
+            state: State::Idle { since: now },
+            from_client: Incoming::default(),
+            to_client: Outgoing::default(),
+            blocked_since: None,
+            hung_up: false,
+            draining: false,
+        }
+    }
+
+    /// How much to read from the client now, at most; 0 leaves it in the kernel, which slows the client down.
+    pub(crate) fn client_room(&self) -> usize {
+        let waiting = self.from_client.len();
+        match &self.state {
+            // Whoever asks on and on without listening has to wait.
+            State::Idle { .. } | State::Head { .. } if self.to_client.len() >= MAX_BUFFER_BYTES => 0,
+            State::Idle { .. } | State::Head { .. } => MAX_HEAD_BYTES.saturating_sub(waiting).min(HEAD_READ_BYTES),
+            State::Relaying(running) => running.relay.client_room(waiting),
+            State::Lingering { .. } => LINGER_READ_BYTES,
+            State::Closing { .. } | State::Closed => 0,
+        }
+    }
+
+    /// Where to append what was read from the client; report it with [`Self::client_read`].
+    pub(crate) fn client_tail(&mut self) -> &mut Vec<u8> {
+        self.from_client.tail()
+    }
+
+    pub(crate) fn client_read(&mut self, now: Instant) {
+        if let State::Relaying(running) = &mut self.state {
+            running.relay.moved_at = now;
+        }
+    }
+
+    /// The client sends no more.
+    pub(crate) fn client_hung_up(&mut self) {
+        self.hung_up = true;
+    }
+
+    /// Bytes for the client.
+    pub(crate) fn to_client(&self) -> &[u8] {
+        self.to_client.pending()
+    }
+
+    /// An attempt to write them took `count`.
+    pub(crate) fn client_sent(&mut self, count: usize, now: Instant) {
+        self.to_client.sent(count);
+        self.blocked_since = match self.blocked_since {
+            _ if self.to_client.is_empty() => None,
+            Some(since) if count == 0 => Some(since),
+            _ => Some(now),
+        };
+    }
+
+    /// The client's socket is broken: nothing that waits for it will ever arrive.
+    pub(crate) fn client_broke(&mut self) {
+        self.to_client.clear();
+        self.hung_up = true;
+        if matches!(self.state, State::Closing { .. }) {
+            self.state = State::Closed;
+        }
+    }
+
+    /// How much to read from the upstream now, at most.
+    pub(crate) fn upstream_room(&self) -> usize {
+        self.running().map_or(0, |running| running.relay.upstream_room(self.to_client.len()))
+    }
+
+    /// Where to append what was read from the upstream; `None` when nothing is expected.
+    pub(crate) fn upstream_tail(&mut self) -> Option<&mut Vec<u8>> {
+        self.running_mut().map(|running| running.relay.from_upstream.tail())
+    }
+
+    /// Bytes for the upstream.
+    pub(crate) fn to_upstream(&self) -> &[u8] {
+        match self.running() {
+            Some(Running { relay, .. }) if matches!(relay.upstream, Upstream::Open { .. }) => {
+                relay.to_upstream.pending()
+            }
+            _ => &[],
+        }
+    }
+
+    /// The upstream took `count` of them.
+    pub(crate) fn upstream_sent(&mut self, count: usize, now: Instant) {
+        if let Some(running) = self.running_mut() {
+            running.relay.to_upstream.sent(count);
+            running.relay.moved_at = now;
+        }
+    }
+
+    pub(crate) fn upstream_opened(&mut self, reused: bool) {
+        if let Some(running) = self.running_mut() {
+            running.opening = false;
+            running.relay.opened(reused);
+        }
+    }
+
+    pub(crate) fn upstream_refused(&mut self, why: Unavailable) {
+        if let Some(running) = self.running_mut() {
+            running.opening = false;
+            running.relay.upstream = Upstream::Refused(why);
+        }
+    }
+
+    /// The upstream sends no more.
+    pub(crate) fn upstream_ended(&mut self) {
+        if let Some(running) = self.running_mut() {
+            running.relay.upstream_ended();
+        }
+    }
+
+    /// The upstream takes no more.
+    pub(crate) fn upstream_deaf(&mut self) {
+        if let Some(running) = self.running_mut() {
+            running.relay.upstream_deaf();
+        }
+    }
+
+    /// Since when nothing of a request has been there; such a connection can be closed without harm.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Idle { since } if self.to_client.is_empty() => Some(since),
+            State::Idle { .. }
+            | State::Head { .. }
+            | State::Relaying(_)
+            | State::Closing { .. }
+            | State::Lingering { .. }
+            | State::Closed => None,
+        }
+    }
+
+    /// No further request is taken. What is running goes on.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        if let Some(running) = self.running_mut() {
+            running.relay.request.keep_alive = false;
+        }
+    }
+
+    /// When to call [`Self::advance`] at the latest; `None` means that only an event can change anything.
+    pub(crate) fn deadline(&self, settings: &Settings) -> Option<Instant> {
+        let blocked = self.blocked_since.map(|since| since + settings.stall_timeout);
+        let own = match &self.state {
+            State::Idle { since } => Some(*since + settings.idle_timeout),
+            State::Head { since, .. } => Some(*since + settings.head_timeout),
+            State::Relaying(running) => self.relay_deadline(&running.relay, settings),
+            State::Closing { .. } | State::Closed => None,
+            State::Lingering { until } => Some(*until),
+        };
+        [blocked, own].into_iter().flatten().min()
+    }
+
+    fn relay_deadline(&self, relay: &Relay, settings: &Settings) -> Option<Instant> {
+        let answer = matches!(relay.reply, Reply::Head { .. }).then(|| relay.moved_at + settings.hub_answer_timeout);
+        let body = self.awaits_body(relay).then(|| relay.moved_at + settings.stall_timeout);
+        [answer, body].into_iter().flatten().min()
+    }
+
+    /// It is the client's turn to send a part of its request.
+    fn awaits_body(&self, relay: &Relay) -> bool {
+        relay.client_room(self.from_client.len()) > 0 && relay.to_upstream.is_empty()
+    }
+
+    /// Does all that can be done without a socket, and asks for the rest.
+    pub(crate) fn advance(&mut self, now: Instant, rules: &mut Rules) -> Asks {
+        let mut asks = Asks::default();
+        self.expire(now, &rules.settings, &mut asks);
+        // Every round ends a state; a pipelined client brings one head after the other.
+        while self.step(now, rules, &mut asks) && asks == Asks::default() {}
+        asks.close = matches!(self.state, State::Closed);
+        asks
+    }
+
+    /// One step; false when it waits for a socket.
+    fn step(&mut self, now: Instant, rules: &mut Rules, asks: &mut Asks) -> bool {
+        match &mut self.state {
+            State::Idle { .. } | State::Head { .. } => self.step_head(now, rules),
+            State::Relaying(running) => {
+                if self.hung_up {
+                    asks.gone = Some(running.relay.id);
+                    asks.release = Some(Release::Close);
+                    self.state = State::Closed;
+                    return false;
+                }
+                let progress = running.relay.advance(&mut self.from_client, &mut self.to_client);
+                self.step_relay(progress, now, asks)
+            }
+            State::Closing { linger } if self.to_client.is_empty() => {
+                if *linger && !self.hung_up {
+                    asks.shut_down = true;
+                    self.state = State::Lingering { until: now + LINGER };
+                } else {
+                    self.state = State::Closed;
+                }
+                false
+            }
+            State::Lingering { .. } => {
+                self.from_client = Incoming::default();
+                if self.hung_up {
+                    self.state = State::Closed;
+                }
+                false
+            }
+            State::Closing { .. } | State::Closed => false,
+        }
+    }
+
+    fn step_relay(&mut self, progress: Progress, now: Instant, asks: &mut Asks) -> bool {
+        let State::Relaying(running) = &mut self.state else { return false };
+        let request = &running.relay.request;
+        match progress {
+            Progress::Waiting => {
+                if let (Upstream::Wanted { fresh }, false) = (running.relay.upstream, running.opening) {
+                    // A socket that turned out to be closed is given back first.
+                    asks.release = fresh.then_some(Release::Close);
+                    asks.open = Some(if fresh { Open::Fresh } else { Open::Any });
+                    running.opening = true;
+                }
+                false
+            }
+            Progress::Answered { reusable } => {
+                asks.release = Some(if reusable { Release::Reuse } else { Release::Close });
+                let (keep, linger) = (request.keep_alive && request.body.is_done(), !request.body.is_done());
+                self.next(keep, linger, now);
+                true
+            }
+            Progress::Failed(answer) => {
+                asks.release = Some(Release::Close);
+                let (keep, linger) = (request.keep_alive && request.body.is_done(), !request.body.is_done());
+                answer.write(request.is_head, !keep, self.to_client.tail());
+                self.next(keep, linger, now);
+                true
+            }
+            Progress::Broken => {
+                asks.release = Some(Release::Close);
+                self.state = State::Closing { linger: false };
+                true
+            }
+        }
+    }
+
+    /// After an answer.
+    fn next(&mut self, keep: bool, linger: bool, now: Instant) {
+        self.state = if keep { State::Idle { since: now } } else { State::Closing { linger } };
+    }
+
+    fn step_head(&mut self, now: Instant, rules: &mut Rules) -> bool {
+        if let State::Idle { .. } = self.state {
+            // Old clients send an empty line behind a body (RFC 9112 §2.2).
+            if self.from_client.bytes().starts_with(b"\r\n") {
+                self.from_client.consume(2);
+            }
+        }
+        if self.from_client.is_empty() {
+            self.from_client.release();
+            self.to_client.release();
+            if self.hung_up || self.draining {
+                self.state = State::Closing { linger: false };
+                return true;
+            }
+            return false;
+        }
+        if self.to_client.len() >= MAX_BUFFER_BYTES {
+            return false;
+        }
+        let (since, mut scanned) = match self.state {
+            State::Head { since, scanned } => (since, scanned),
+            State::Idle { .. }
+            | State::Relaying(_)
+            | State::Closing { .. }
+            | State::Lingering { .. }
+            | State::Closed => (now, 0),
+        };
+        match head::end(self.from_client.bytes(), &mut scanned) {
+            Ok(Some(end)) => {
+                rules.requests += 1;
+                let bytes = self.from_client.bytes().get(..end).unwrap_or_default();
+                let has_more = self.from_client.len() > end;
+                let begun = begin(bytes, has_more, self.peer, now, rules, self.to_client.tail());
+                self.from_client.consume(end);
+                match begun {
+                    Begun::Relaying(mut running) => {
+                        running.relay.request.keep_alive &= !self.draining;
+                        self.state = State::Relaying(running);
+                    }
+                    Begun::Answered { keep } => self.next(keep && !self.draining, true, now),
+                }
+                true
+            }
+            Ok(None) if self.hung_up => {
+                self.state = State::Closing { linger: false };
+                true
+            }
+            Ok(None) => {
+                self.state = State::Head { since, scanned };
+                false
+            }
+            Err(bad) => {
+                rules.requests += 1;
+                Answer::BadHead(bad).write(false, true, self.to_client.tail());
+                self.next(false, true, now);
+                true
+            }
+        }
+    }
+
+    /// Ends what has taken too long.
+    fn expire(&mut self, now: Instant, settings: &Settings, asks: &mut Asks) {
+        if self.deadline(settings).is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let blocked = self.blocked_since.is_some_and(|since| now >= since + settings.stall_timeout);
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Relaying(running) if blocked => {
+                asks.gone = Some(running.relay.id);
+                asks.release = Some(Release::Close);
+            }
+            _ if blocked => {}
+            State::Head { .. } => {
+                Answer::SlowRequest.write(false, true, self.to_client.tail());
+                self.state = State::Closing { linger: true };
+            }
+            State::Relaying(running) => {
+                asks.gone = Some(running.relay.id);
+                asks.release = Some(Release::Close);
+                let relay = &running.relay;
+                let slow_client = self.awaits_body(relay);
+                self.state = State::Closing { linger: !relay.request.body.is_done() };
+                if let Reply::Head { .. } = relay.reply {
+                    let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
+                    answer.write(relay.request.is_head, true, self.to_client.tail());
+                }
+            }
+            State::Idle { .. } | State::Closing { .. } | State::Lingering { .. } | State::Closed => {}
+        }
+    }
+
+    fn running(&self) -> Option<&Running> {
+        if let State::Relaying(running) = &self.state { Some(running) } else { None }
+    }
+
+    fn running_mut(&mut self) -> Option<&mut Running> {
+        if let State::Relaying(running) = &mut self.state { Some(running) } else { None }
+    }
+}
+
+/// What follows from a whole head. `has_more`: bytes behind it are there already.
+fn begin(
+    bytes: &[u8],
+    has_more: bool,
+    peer: SocketAddr,
+    now: Instant,
+    rules: &mut Rules,
+    to_client: &mut Vec<u8>,
+) -> Begun {
+    let mut refuse = |answer: Answer<'_>, is_head: bool, keep: bool| {
+        answer.write(is_head, !keep, to_client);
+        Begun::Answered { keep }
+    };
+    let request = match head::request(bytes) {
+        Ok(request) => request,
+        Err(bad) => return refuse(Answer::BadHead(bad), false, false),
+    };
+    let is_head = request.method == "HEAD";
+    let body = match framing::request_body(&request.fields, request.version) {
+        Ok(body) => body,
+        Err(bad) => return refuse(Answer::BadFraming(bad), is_head, false),
+    };
+    // A 1.0 client that knows more has to say so, and none that matters does.
+    let keep_alive = request.version == Version::Http11 && !request.fields.lists("connection", "close");
+    let keep = keep_alive && body == Body::Empty;
+    let path = match path::normalise(request.target) {
+        Ok(path) => path,
+        Err(bad) => return refuse(Answer::BadPath(bad), is_head, keep),
+    };
+    let layer = layer::of(peer.ip(), &request.fields);
+    match route::target(&rules.hosts, layer, request.host, &path.path) {
+        Target::Hub => {}
+        Target::Refuse(route::Refusal::ForeignHost) => return refuse(Answer::ForeignHost(request.host), is_head, keep),
+    }
+    if matches!(body, Body::Length(length) if length > MAX_BODY_BYTES) {
+        return refuse(Answer::BodyTooLarge, is_head, false);
+    }
+    let mut expectations = request.fields.all("expect");
+    let expects = expectations.next();
+    if expects.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) || expectations.next().is_some() {
+        return refuse(Answer::Expectation, is_head, keep);
+    }
+    if expects.is_some() && body != Body::Empty && !has_more && request.version == Version::Http11 {
+        to_client.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    rules.last_exchange += 1;
+    let id = rules.last_exchange;
+    let mut to_upstream = Outgoing::default();
+    headers::write_request(&request, &path, body, &Provenance { exchange: id, peer, layer }, to_upstream.tail());
+    let relay = Relay {
+        id,
+        request: relay::Request {
+            version: request.version,
+            is_head,
+            idempotent: matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE"),
+            keep_alive,
+            body: Reader::new(body),
+            coding: if body == Body::Chunked { Coding::Chunked } else { Coding::Plain },
+            allowance: MAX_BODY_BYTES,
+        },
+        upstream: Upstream::Wanted { fresh: false },
+        from_upstream: Incoming::default(),
+        to_upstream,
+        reply: Reply::Head { scanned: 0 },
+        moved_at: now,
+    };
+    Begun::Relaying(Box::new(Running { relay, opening: false }))
+}

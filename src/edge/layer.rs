@@ -1,0 +1,90 @@
+//! Pure: how far away a caller is (expose §8).
+
+use super::head::Fields;
+use std::net::IpAddr;
+
+/// The farther layer wins when the evidence is mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// A program on this machine.
+    Loopback,
+    /// Somebody in the owner's tailnet, by way of `tailscale serve` on this machine.
+    Tailnet,
+    Public,
+}
+
+impl Layer {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Tailnet => "tailnet",
+            Self::Public => "public",
+        }
+    }
+}
+
+/// 127/8 and ::1, also as an IPv4 address inside IPv6.
+pub(crate) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// The layer of a caller at `peer`. Only a proxy on this machine is believed; any other peer could have written
+/// `Tailscale-User-Login` itself.
+pub(crate) fn of(peer: IpAddr, fields: &Fields<'_>) -> Layer {
+    if !is_loopback(peer) {
+        return Layer::Public;
+    }
+    let mut tailnet = false;
+    let mut forwarded = false;
+    for field in fields.iter() {
+        if field.is("cf-ray") || field.is("cf-connecting-ip") {
+            return Layer::Public;
+        }
+        if field.is("tailscale-funnel-request") && field.value == b"?1" {
+            return Layer::Public;
+        }
+        tailnet |= field.is("tailscale-user-login");
+        // An empty one counts, too: it was a proxy that wrote it.
+        forwarded |= field.is("x-forwarded-for") || field.is("x-forwarded-host") || field.is("forwarded");
+    }
+    match (tailnet, forwarded) {
+        (true, _) => Layer::Tailnet,
+        (false, true) => Layer::Public,
+        (false, false) => Layer::Loopback,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::head;
+
+    #[test]
+    fn the_layer_follows_from_peer_and_evidence() {
+        for (peer, fields, expected) in [
+            ("127.0.0.1", "", Layer::Loopback),
+            ("127.8.0.1", "", Layer::Loopback),
+            ("::1", "", Layer::Loopback),
+            ("::ffff:127.0.0.1", "", Layer::Loopback),
+            ("192.168.1.7", "", Layer::Public),
+            ("::ffff:10.0.0.1", "", Layer::Public),
+            ("0.0.0.0", "", Layer::Public),
+            ("127.0.0.1", "X-Forwarded-For: 1.2.3.4\r\n", Layer::Public),
+            ("127.0.0.1", "x-forwarded-host:\r\n", Layer::Public),
+            ("127.0.0.1", "Forwarded: for=1.2.3.4\r\n", Layer::Public),
+            ("127.0.0.1", "X-Forwarded-Proto: https\r\n", Layer::Loopback),
+            ("127.0.0.1", "CF-Ray: 1\r\n", Layer::Public),
+            ("127.0.0.1", "CF-Connecting-IP: 1.2.3.4\r\n", Layer::Public),
+            ("127.0.0.1", "Tailscale-User-Login: a@b\r\n", Layer::Tailnet),
+            ("127.0.0.1", "Tailscale-User-Login: a@b\r\nX-Forwarded-For: 100.1.1.1\r\n", Layer::Tailnet),
+            ("127.0.0.1", "Tailscale-User-Login: a@b\r\nTailscale-Funnel-Request: ?1\r\n", Layer::Public),
+            ("127.0.0.1", "Tailscale-Funnel-Request: ?0\r\n", Layer::Loopback),
+            ("127.0.0.1", "Tailscale-User-Login: a@b\r\nCF-Ray: 1\r\n", Layer::Public),
+            ("192.168.1.7", "Tailscale-User-Login: a@b\r\n", Layer::Public),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            let request = head::request(text.as_bytes()).expect("a good head");
+            assert_eq!(of(peer.parse().expect("address"), &request.fields), expected, "{peer} with {fields:?}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Pure: one spelling for every path, so that what is routed is what the upstream sees (RFC 3986 §6.2.2, http-api H8).
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// A target in its one spelling.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Path<'a> {
+    /// Begins with a slash, or is `*`.
+    pub(crate) path: Cow<'a, str>,
+    /// As it was sent, without the question mark.
+    pub(crate) query: Option<&'a str>,
+}
+
+/// Why a target is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadPath {
+    Byte(u8),
+    Encoding,
+    EncodedSlash,
+    Nul,
+    AboveRoot,
+}
+
+impl fmt::Display for BadPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Byte(byte) => write!(f, "the path contains the byte 0x{byte:02x}; percent-encode it"),
+            Self::Encoding => f.write_str("a percent sign in the path is not followed by two hex digits"),
+            Self::EncodedSlash => f.write_str("the path contains an encoded slash or backslash"),
+            Self::Nul => f.write_str("the path contains an encoded NUL"),
+            Self::AboveRoot => f.write_str("the path leads above the root"),
+        }
+    }
+}
+
+/// Decodes what needs no encoding, spells the other escapes in upper case and resolves dot segments. Empty segments
+/// stay: they mean something to some servers. Doing it twice changes nothing.
+pub(crate) fn normalise(target: &str) -> Result<Path<'_>, BadPath> {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let bad = |byte: &u8| !(b'!'..=b'~').contains(byte) || *byte == b'#';
+    if let Some(byte) = query.unwrap_or_default().bytes().find(bad) {
+        return Err(BadPath::Byte(byte));
+    }
+    if let Some(byte) = path.bytes().find(|byte| bad(byte) || *byte == b'\\') {
+        return Err(BadPath::Byte(byte));
+    }
+    if !path.contains('%') && !path.contains("/.") {
+        return Ok(Path { path: Cow::Borrowed(path), query });
+    }
+    let decoded = decode(path)?;
+    Ok(Path { path: Cow::Owned(resolve(&decoded)?), query })
+}
+
+fn decode(path: &str) -> Result<String, BadPath> {
+    let mut decoded = String::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(char::from(byte));
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or(BadPath::Encoding);
+        let value = u8::try_from(digit()? * 16 + digit()?).map_err(|_| BadPath::Encoding)?;
+        match value {
+            0 => return Err(BadPath::Nul),
+            b'/' | b'\\' => return Err(BadPath::EncodedSlash),
+            b'-' | b'.' | b'_' | b'~' => decoded.push(char::from(value)),
+            _ if value.is_ascii_alphanumeric() => decoded.push(char::from(value)),
+            _ => decoded.push_str(&format!("%{value:02X}")),
+        }
+    }
+    Ok(decoded)
+}
+
+fn resolve(path: &str) -> Result<String, BadPath> {
+    let mut resolved = String::with_capacity(path.len());
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "." => {}
+            ".." => {
+                let parent = resolved.rfind('/').ok_or(BadPath::AboveRoot)?;
+                resolved.truncate(parent);
+            }
+            _ => {
+                resolved.push('/');
+                resolved.push_str(segment);
+                continue;
+            }
+        }
+        // A dot segment at the end leaves the directory itself.
+        if segments.peek().is_none() {
+            resolved.push('/');
+        }
+    }
+    if resolved.is_empty() {
+        resolved.push('/');
+    }
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::tests::Random;
+
+    #[test]
+    fn every_target_has_one_spelling_or_is_refused() {
+        for (target, expected) in [
+            ("/", Ok("/")),
+            ("*", Ok("*")),
+            ("/a/b", Ok("/a/b")),
+            ("/a//b", Ok("/a//b")),
+            ("/a/", Ok("/a/")),
+            ("/.", Ok("/")),
+            ("/./", Ok("/")),
+            ("/a/.", Ok("/a/")),
+            ("/a/./b", Ok("/a/b")),
+            ("/a/..", Ok("/")),
+            ("/a/b/..", Ok("/a/")),
+            ("/a/../b", Ok("/b")),
+            ("/a/b/../../c", Ok("/c")),
+            ("/a/%2e%2E/admin", Ok("/admin")),
+            ("/a/.%2e/admin", Ok("/admin")),
+            ("/.well-known/x", Ok("/.well-known/x")),
+            ("/...", Ok("/...")),
+            ("/..a", Ok("/..a")),
+            ("/%61pi", Ok("/api")),
+            ("/%7euser", Ok("/~user")),
+            ("/a%20b%c3%a9", Ok("/a%20b%C3%A9")),
+            ("/%252e%252e/x", Ok("/%252e%252e/x")),
+            ("/a;b=c", Ok("/a;b=c")),
+            ("/..", Err(BadPath::AboveRoot)),
+            ("/../etc/passwd", Err(BadPath::AboveRoot)),
+            ("/a/../../b", Err(BadPath::AboveRoot)),
+            ("/%2e%2e/b", Err(BadPath::AboveRoot)),
+            ("/a%2fb", Err(BadPath::EncodedSlash)),
+            ("/a%2Fb", Err(BadPath::EncodedSlash)),
+            ("/a%5cb", Err(BadPath::EncodedSlash)),
+            ("/a\\b", Err(BadPath::Byte(b'\\'))),
+            ("/a#b", Err(BadPath::Byte(b'#'))),
+            ("/a b", Err(BadPath::Byte(b' '))),
+            ("/a\u{e9}", Err(BadPath::Byte(0xc3))),
+            ("/a%00", Err(BadPath::Nul)),
+            ("/a%", Err(BadPath::Encoding)),
+            ("/a%4", Err(BadPath::Encoding)),
+            ("/a%zz", Err(BadPath::Encoding)),
+            ("/a%+1", Err(BadPath::Encoding)),
+        ] {
+            assert_eq!(normalise(target).map(|p| p.path.into_owned()), expected.map(str::to_owned), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn the_query_stays_as_it_is() {
+        for (target, expected) in [
+            ("/a", Ok(None)),
+            ("/a?", Ok(Some(""))),
+            ("/a?b=/../%2f%00\\", Ok(Some("b=/../%2f%00\\"))),
+            ("/a?b?c", Ok(Some("b?c"))),
+            ("/a?b#c", Err(BadPath::Byte(b'#'))),
+            ("/a?\u{e9}", Err(BadPath::Byte(0xc3))),
+        ] {
+            assert_eq!(normalise(target).map(|p| p.query), expected, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn random_paths_come_out_plain_and_stay_the_same() {
+        let mut random = Random::new();
+        let parts =
+            ["/", "/", ".", "..", "%2e", "%2F", "%5c", "%00", "a", "%", "%61", "\\", "?", "#", "%C3%a9", "*", "//"];
+        for _ in 0..20_000 {
+            let mut target = "/".to_owned();
+            for _ in 0..random.below(12) {
+                target.push_str(random.pick(&parts));
+            }
+            let Ok(Path { path, .. }) = normalise(&target) else { continue };
+            let seed = random.seed;
+            assert!(path.starts_with('/'), "{target:?} became {path:?}, seed {seed}");
+            assert!(!path.split('/').any(|s| s == "." || s == ".."), "{target:?} became {path:?}, seed {seed}");
+            assert!(!path.contains(['\\', '#', '?']), "{target:?} became {path:?}, seed {seed}");
+            let again = normalise(&path).map(|p| p.path.into_owned());
+            assert_eq!(again.as_deref(), Ok(&*path), "{target:?}, seed {seed}");
+        }
+    }
+}

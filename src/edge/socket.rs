@@ -1,0 +1,95 @@
+//! A socket together with what epoll has said about it.
+
+use crate::sys::epoll::{Epoll, Event, Interest};
+use crate::sys::socket;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    token: u64,
+    readable: bool,
+    writable: bool,
+    hung_up: bool,
+    /// Room to write is asked for only after the first time that there was none: most sockets never need it, and
+    /// a Unix socket would report it after every read of its peer.
+    watches_room: bool,
+}
+
+/// What reading came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Some,
+    Nothing,
+    /// The peer sends no more.
+    Ended,
+    Broken,
+}
+
+impl Socket {
+    /// Puts the socket under watch.
+    pub(crate) fn new(fd: OwnedFd, token: u64, epoll: &Epoll) -> io::Result<Self> {
+        epoll.add(fd.as_fd(), token, Interest::Read)?;
+        Ok(Self { fd, token, readable: false, writable: true, hung_up: false, watches_room: false })
+    }
+
+    /// Takes in what epoll has said.
+    pub(crate) fn note(&mut self, event: Event) {
+        self.readable |= event.readable;
+        self.writable |= event.writable;
+        self.hung_up |= event.hung_up;
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// The peer sends no more once everything has been read.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
+    /// Appends what there is, at most `limit` bytes.
+    pub(crate) fn read(&mut self, into: &mut Vec<u8>, limit: usize) -> Read {
+        match socket::receive(self.fd.as_fd(), into, limit) {
+            Ok(0) => {
+                self.readable = false;
+                self.hung_up = true;
+                Read::Ended
+            }
+            Ok(count) => {
+                // Less than asked for was all there is (epoll(7)), unless the end is still to be read.
+                self.readable = count == limit || self.hung_up;
+                Read::Some
+            }
+            Err(error) => {
+                self.readable = false;
+                if error.kind() == io::ErrorKind::WouldBlock { Read::Nothing } else { Read::Broken }
+            }
+        }
+    }
+
+    /// Writes what the kernel takes; 0 when it takes nothing now, which is said by an event when it changes.
+    pub(crate) fn write(&mut self, bytes: &[u8], epoll: &Epoll) -> io::Result<usize> {
+        if !self.writable {
+            return Ok(0);
+        }
+        let count = match socket::send(self.fd.as_fd(), bytes) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        if count < bytes.len() {
+            self.writable = false;
+            if !self.watches_room {
+                epoll.modify(self.fd.as_fd(), self.token, Interest::ReadWrite)?;
+                self.watches_room = true;
+            }
+        }
+        Ok(count)
+    }
+
+    pub(crate) fn shut_down_write(&self) {
+        socket::shutdown_write(self.fd.as_fd());
+    }
+}

@@ -1,0 +1,214 @@
+//! What the others see when somebody misbehaves.
+
+use super::support::{PATIENCE, World};
+use std::io::Write;
+use std::time::Duration;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+fn still_answers(world: &World) {
+    let reply = world.ask(GET);
+    assert_eq!(reply.status, 200, "{reply:?}");
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused() {
+    let world = World::new();
+    for head in ["Content-Length: 1048577", "Content-Length: 1099511627776", "Content-Length: 9223372036854775808"] {
+        let mut client = world.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\nsome of it").as_bytes());
+        let reply = client.reply();
+        assert_eq!(reply.status, 413, "{head}: {reply:?}");
+        assert!(client.ends(), "{head}");
+    }
+    let mut client = world.client();
+    client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+    // The edge may hang up before it has all been sent.
+    let mut sent = Ok(());
+    for _ in 0..17 {
+        sent = sent.and_then(|()| client.stream.write_all(b"10000\r\n"));
+        sent = sent.and_then(|()| client.stream.write_all(&[b'x'; 0x10000]));
+        sent = sent.and_then(|()| client.stream.write_all(b"\r\n"));
+    }
+    assert_eq!(client.reply().status, 413);
+    still_answers(&world);
+}
+
+#[test]
+fn a_head_that_never_ends_is_refused() {
+    let world = World::new();
+    let mut endless = world.client();
+    endless.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ");
+    let _ = endless.stream.write_all(&vec![b'x'; 100_000]);
+    assert_eq!(endless.reply().status, 431);
+
+    let mut many = world.client();
+    many.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n");
+    let _ = many.stream.write_all("A: b\r\n".repeat(10_000).as_bytes());
+    assert_eq!(many.reply().status, 431);
+
+    let fields = "A: b\r\n".repeat(64);
+    assert_eq!(world.ask(&format!("GET / HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).status, 431);
+    still_answers(&world);
+}
+
+#[test]
+fn a_malformed_request_is_refused_and_the_connection_ends() {
+    let world = World::new();
+    for request in [
+        "GET / HTTP/1.1\nHost: localhost\n\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    ] {
+        let mut client = world.client();
+        client.send(request.as_bytes());
+        let reply = client.reply();
+        assert_eq!(reply.status, 400, "{request:?}: {reply:?}");
+        assert!(reply.has("Connection: close") && reply.body.contains("\"invalid_request\""), "{reply:?}");
+        assert!(client.ends(), "{request:?}");
+    }
+    assert_eq!(world.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").status, 505);
+    still_answers(&world);
+}
+
+#[test]
+fn slow_heads_hold_nobody_up_and_are_given_up() {
+    let world = World::with(|settings| settings.head_timeout = Duration::from_millis(500));
+    let mut slow: Vec<_> = (0..200).map(|_| world.client()).collect();
+    for client in &mut slow {
+        client.send(b"GET / HTTP/1.1\r\nHost: loc");
+    }
+    still_answers(&world);
+    for client in &mut slow {
+        assert_eq!(client.reply().status, 408);
+        assert!(client.ends());
+    }
+}
+
+#[test]
+fn a_foreign_host_is_refused_before_anything_else() {
+    let world = World::new();
+    for (host, more, path, status) in [
+        ("evil.example", "", "/", 421),
+        ("evil.example:1939", "", "/api/modules", 421),
+        ("0.0.0.0", "", "/", 421),
+        ("box.example", "", "/api/modules", 200),
+        ("lan.example:80", "", "/api/modules", 200),
+        ("localhost", "X-Forwarded-For: 1.2.3.4\r\n", "/api/modules", 421),
+        ("evil.example", "X-Forwarded-For: 1.2.3.4\r\n", "/health", 200),
+        ("box.example", "X-Forwarded-For: 1.2.3.4\r\n", "/api/modules", 200),
+    ] {
+        let reply = world.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"));
+        assert_eq!(reply.status, status, "{host} {more:?} {path}: {reply:?}");
+        if status == 421 {
+            assert!(reply.body.contains("PARACHUTE_ALLOWED_HOSTS"), "{reply:?}");
+        }
+    }
+}
+
+#[test]
+fn what_breaks_off_does_not_look_complete() {
+    let world = World::new();
+    for target in ["/die-in-length", "/die-in-chunk", "/bad-chunk"] {
+        let mut client = world.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        let reply = client.reply();
+        assert!(reply.status == 200 && !reply.whole, "{target}: {reply:?}");
+        assert!(reply.body.starts_with("only") || target != "/die-in-length", "{target}: {reply:?}");
+        assert!(client.ends(), "{target}");
+    }
+    for target in ["/die", "/nonsense", "/two-lengths"] {
+        let mut client = world.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        let reply = client.reply();
+        assert_eq!(reply.status, 502, "{target}: {reply:?}");
+        assert!(reply.body.contains("\"upstream_unreachable\""), "{target}: {reply:?}");
+        client.send(GET.as_bytes());
+        assert_eq!(client.reply().status, 200, "{target}: the connection is still good");
+    }
+}
+
+#[test]
+fn a_request_that_must_not_be_done_twice_is_not() {
+    let world = World::new();
+    let mut client = world.client();
+    client.send(GET.as_bytes());
+    assert_eq!(client.reply().status, 200);
+    client.send(b"POST /die HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi");
+    assert_eq!(client.reply().status, 502);
+    client.send(GET.as_bytes());
+    assert_eq!(client.reply().status, 200);
+    let seen: Vec<String> = (0..3).map(|_| world.seen.recv_timeout(PATIENCE).expect("seen")).collect();
+    assert_eq!(seen, ["GET /", "POST /die", "GET /"]);
+}
+
+#[test]
+fn without_a_hub_the_edge_says_so_once_in_the_log() {
+    let world = World::without_backend(|_| {});
+    let mut client = world.client();
+    for _ in 0..3 {
+        client.send(GET.as_bytes());
+        let reply = client.reply();
+        assert!(reply.status == 503 && reply.has("Retry-After: 1"), "{reply:?}");
+    }
+    assert_eq!(world.log.lock().expect("log").len(), 1, "{:?}", world.log);
+}
+
+#[test]
+fn a_full_edge_gives_up_the_oldest_idle_connection() {
+    let world = World::with(|settings| settings.max_connections = 3);
+    let mut clients: Vec<_> = (0..3).map(|_| world.client()).collect();
+    for client in clients.iter_mut().rev() {
+        client.send(GET.as_bytes());
+        assert_eq!(client.reply().status, 200);
+    }
+    // The last of them was idle first.
+    still_answers(&world);
+    assert!(clients.pop().expect("three").ends());
+
+    // That freed one place, which is taken again; then nobody is idle.
+    let mut busy: Vec<_> = (0..3).map(|_| world.client()).collect();
+    for client in &mut busy {
+        client.send(b"GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        while world.seen.recv_timeout(PATIENCE).expect("seen") != "GET /hang" {}
+    }
+    let mut refused = world.client();
+    let reply = refused.reply();
+    assert!(reply.status == 503 && reply.body.contains("\"busy\""), "{reply:?}");
+    assert!(refused.ends());
+}
+
+#[test]
+fn a_client_that_does_not_listen_is_given_up() {
+    let world = World::with(|settings| settings.stall_timeout = Duration::from_millis(300));
+    let mut client = world.client();
+    // More answers than the buffers of both kernels and ours hold.
+    for _ in 0..20 {
+        client.send(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    world.gone.recv_timeout(PATIENCE).expect("given up");
+    let mut silent = world.client();
+    silent.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf");
+    assert_eq!(silent.reply().status, 408);
+    still_answers(&world);
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_given_up() {
+    let world = World::with(|settings| settings.hub_answer_timeout = Duration::from_millis(300));
+    assert_eq!(world.ask("GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 504);
+    world.gone.recv_timeout(PATIENCE).expect("reported");
+    still_answers(&world);
+}
+
+#[test]
+fn an_idle_connection_ends_after_its_time() {
+    let world = World::with(|settings| settings.idle_timeout = Duration::from_millis(100));
+    let mut client = world.client();
+    client.send(GET.as_bytes());
+    assert_eq!(client.reply().status, 200);
+    assert!(client.ends());
+    assert!(world.client().ends(), "also without a request");
+}

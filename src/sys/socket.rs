@@ -1,0 +1,151 @@
+//! Stream sockets that never block: connecting, reading into spare room, writing, half-closing.
+
+use super::{cvt, cvt_r};
+use std::io;
+use std::mem;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Takes one waiting connection, ready for use: not blocking, close-on-exec, small writes sent at once.
+/// `WouldBlock` means that none waits.
+pub(crate) fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    // A peer that has hung up already makes this fail; reading from it says the same.
+    let _ = stream.set_nodelay(true);
+    Ok((OwnedFd::from(stream), peer))
+}
+
+/// The process or the machine has no descriptor left (EMFILE, ENFILE).
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// The network or the memory of the machine cannot take a connection now (ENOBUFS, ENOMEM).
+pub(crate) fn is_out_of_memory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Connects to a Unix socket without waiting. `WouldBlock` means that its queue is full: try again later.
+pub(crate) fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    // SAFETY: sockaddr_un is plain bytes, and all of them zero is a valid value.
+    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_bytes();
+    // One byte is left for the terminating NUL.
+    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = from.cast_signed() as libc::c_char;
+    }
+    // SAFETY: socket touches no memory of ours.
+    let fd =
+        cvt(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let length = libc::socklen_t::try_from(mem::size_of::<libc::sockaddr_un>()).expect("a hundred bytes");
+    // SAFETY: the address lives through the call, and `length` is its size.
+    cvt_r(|| unsafe { libc::connect(fd.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(fd)
+}
+
+/// Appends what there is to read, at most `limit` bytes; 0 means that the peer sends no more. The room for it is
+/// reserved and not cleared first.
+pub(crate) fn receive(fd: BorrowedFd<'_>, into: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+    into.reserve(limit);
+    let room = &mut into.spare_capacity_mut()[..limit];
+    let read = loop {
+        // SAFETY: the pointer and length are those of live memory that only we can write; recv never reads it.
+        match usize::try_from(unsafe { libc::recv(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), 0) }) {
+            Ok(read) => break read,
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    };
+    let filled = into.len() + read;
+    // SAFETY: recv has written the `read` bytes behind the old end, and `read` is at most the reserved `limit`.
+    unsafe { into.set_len(filled) };
+    Ok(read)
+}
+
+/// Writes what the socket takes now. A peer that has gone is an error, not a signal.
+pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: the pointer and length are those of a live slice.
+        match usize::try_from(unsafe {
+            libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL)
+        }) {
+            Ok(sent) => return Ok(sent),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+}
+
+/// Says that no more will be written. The other direction stays open.
+pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) {
+    // SAFETY: shutdown touches no memory of ours. A peer that has gone already needs to hear nothing.
+    let _ = cvt(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) });
+}
+
+/// A descriptor that is kept only to be given up when the process has no other one left.
+pub(crate) fn spare_descriptor() -> io::Result<OwnedFd> {
+    Ok(OwnedFd::from(std::os::unix::net::UnixStream::pair()?.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    #[test]
+    fn receive_appends_up_to_the_limit_and_says_the_end() {
+        let (ours, mut peer) = UnixStream::pair().expect("pair");
+        ours.set_nonblocking(true).expect("nonblocking");
+        let mut buffer = b"ab".to_vec();
+        let empty = receive(ours.as_fd(), &mut buffer, 4).expect_err("nothing to read");
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+        peer.write_all(b"cdefgh").expect("write");
+        assert_eq!(receive(ours.as_fd(), &mut buffer, 4).expect("read"), 4);
+        assert_eq!(buffer, b"abcdef");
+        drop(peer);
+        assert_eq!(receive(ours.as_fd(), &mut buffer, 4).expect("read"), 2);
+        assert_eq!(receive(ours.as_fd(), &mut buffer, 4).expect("read"), 0);
+        assert_eq!(buffer, b"abcdefgh");
+    }
+
+    #[test]
+    fn connect_unix_reaches_a_listener_and_names_what_is_not_there() {
+        let dir = std::env::temp_dir().join(format!("parachute-{}-{}", std::process::id(), crate::sys::random::hex(4)));
+        std::fs::create_dir(&dir).expect("directory");
+        let path = dir.join("s");
+        assert_eq!(connect_unix(&path).expect_err("no socket").kind(), io::ErrorKind::NotFound);
+        let listener = UnixListener::bind(&path).expect("bind");
+        let ours = connect_unix(&path).expect("connect");
+        assert_eq!(send(ours.as_fd(), b"hello").expect("send"), 5);
+        shutdown_write(ours.as_fd());
+        let mut text = String::new();
+        listener.accept().expect("accept").0.read_to_string(&mut text).expect("read");
+        assert_eq!(text, "hello");
+        drop(listener);
+        assert_eq!(connect_unix(&path).expect_err("nobody listens").kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(connect_unix(&dir.join("x".repeat(200))).expect_err("too long").kind(), io::ErrorKind::InvalidInput);
+        std::fs::remove_dir_all(&dir).expect("clean up");
+    }
+
+    #[test]
+    fn send_to_a_peer_that_has_gone_is_an_error() {
+        let (ours, peer) = UnixStream::pair().expect("pair");
+        drop(peer);
+        assert_eq!(send(ours.as_fd(), b"x").expect_err("gone").kind(), io::ErrorKind::BrokenPipe);
+    }
+}
