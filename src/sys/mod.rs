@@ -2,7 +2,6 @@
 //! one door here, so that a test build can make the N-th one fail. Must not know anything of ours.
 #![allow(unsafe_code)]
 
-<<<<<<< HEAD
 pub(crate) mod account;
 pub(crate) mod connect;
 pub(crate) mod epoll;
