@@ -1,1 +1,309 @@
 //! Builds the hub in boot order, waits for a signal, takes it down.
+//!
+//! The order is supervisor §2 with B29: lock, listeners, everything else. Until both are ours nothing is touched that
+//! another hub could be using, and no module is started before what an earlier hub left has been ended.
+
+mod error;
+mod listen;
+mod notify;
+
+use crate::config::Config;
+use crate::hub::routes;
+use crate::hub::server::{self, Server};
+use crate::hub::socket::PrivateSocket;
+use crate::logs::Console;
+use crate::ops::auth::Authority;
+use crate::ops::manifests::Manifests;
+use crate::ops::plan_source::Files;
+use crate::ops::{Hub, Log, Parts, time};
+use crate::origin::{self, Origins};
+use crate::store::children::{self, Child, Header, Journal};
+use crate::store::identity::{self, HubLock, Identity};
+use crate::store::intent::Intent;
+use crate::store::services::Services;
+use crate::store::{Create, Home, atomic};
+use crate::supervisor::plan::Facts;
+use crate::supervisor::{Ended, Hooks, Supervisor, main_loop, orphans};
+use crate::sys::signals::Signals;
+use crate::sys::{proc, process, random};
+use crate::edge;
+use error::ServeError;
+use listen::Listeners;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// What running answers get when everything else is down.
+const EDGE_GRACE: Duration = Duration::from_millis(500);
+/// What a slow reader of standard output gets to take the last lines.
+const CONSOLE_GRACE: Duration = Duration::from_secs(1);
+/// Directories below the user's home that are searched last for programs (supervisor §5.3).
+const USUAL_PATH: [&str; 2] = [".local/bin", ".bun/bin"];
+
+/// Runs the hub until it is told to end; returns the exit code of cli §15.2. `port` is the command line's, 0 for any
+/// free one. Must be called on the main thread, before there are others.
+pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
+    let result = console().and_then(|console| {
+        let ended = Boot { config, console: console.clone() }.run(port);
+        console.finish(Instant::now() + CONSOLE_GRACE);
+        ended
+    });
+    match result {
+        Ok(Ended::Asked) => 0,
+        Ok(Ended::Essential(_)) => error::UNHEALTHY,
+        Err(error) => {
+            // Nobody reads standard error when this fails, too.
+            let _unread = writeln!(io::stderr(), "parachute serve: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+/// Standard output is written by one thread, from here on.
+fn console() -> Result<Console, ServeError> {
+    process::seal_inherited_descriptors();
+    process::share_allocator_arenas();
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(ServeError::starting("standard output"))?;
+    let (console, _ends_with_finish) = Console::start(File::from(stdout)).map_err(ServeError::starting("the console"))?;
+    Ok(console)
+}
+
+struct Boot {
+    config: Config,
+    console: Console,
+}
+
+/// What is up and has to be taken down.
+struct Running {
+    supervisor: Arc<Supervisor>,
+    hub: Arc<Hub>,
+    server: Arc<Server>,
+    edge: edge::EdgeHandle,
+}
+
+impl Boot {
+    fn run(self, port: Option<u16>) -> Result<Ended, ServeError> {
+        let signals = Signals::block().map_err(ServeError::starting("signals"))?;
+        self.prepare_process();
+
+        let home = Home::open(&self.config.home, Create::Yes)?;
+        home.warnings().iter().for_each(|warning| self.say(warning));
+        let lock = HubLock::acquire(&home)?;
+        let listeners = listen::bind(self.config.bind_host, port.unwrap_or(self.config.port))?;
+        let origins = origin::resolve(listeners.port, self.config.hub_origin.as_deref())?;
+        let authority = self.authority(&home, &origins)?;
+        if let Err(error) = atomic::sweep(&home, SystemTime::now()) {
+            self.say(&error.to_string());
+        }
+        self.end_previous(&home)?;
+
+        let identity = Identity {
+            instance: random::hex(16),
+            pid: std::process::id(),
+            start_ticks: proc::own_start_ticks(),
+            port: listeners.port,
+            started_at: time::iso(SystemTime::now()),
+        };
+        let header = Header {
+            instance: identity.instance.clone(),
+            boot_id: proc::boot_id(),
+            hub_pid: identity.pid,
+            hub_start_ticks: identity.start_ticks,
+        };
+        let journal = Arc::new(Journal::begin(&home, &header)?);
+        let banner = format!(
+            "listening on {} (home {}, issuer {})",
+            listeners.shown(),
+            home.path().display(),
+            origins.canonical
+        );
+
+        let running = self.start(&home, &lock, listeners, origins, authority, &identity, journal)?;
+        identity::publish(&home, &identity)?;
+        self.say(&banner);
+        if let Err(error) = notify::ready(&self.config.environment) {
+            self.say(&format!("cannot tell the service manager that the hub is ready: {error}"));
+        }
+
+        running.hub.boot();
+        let hub = Arc::clone(&running.hub);
+        let ended = main_loop(&running.supervisor, &signals, &move || hub.reload());
+        let all_down = running.supervisor.snapshots().is_empty();
+        running.stop();
+        self.clear(&home, &identity, all_down.then_some(&header));
+        ended.map_err(ServeError::starting("waiting for signals"))
+    }
+
+    fn say(&self, line: &str) {
+        self.console.line("[hub] ", line);
+    }
+
+    /// A log for other threads.
+    fn log(&self) -> Log {
+        let console = self.console.clone();
+        Arc::new(move |line| console.line("[hub] ", line))
+    }
+
+    /// None of this can keep a hub from running; what fails is said.
+    fn prepare_process(&self) {
+        if let Err(error) = process::raise_nofile() {
+            self.say(&format!("cannot raise the limit of open files: {error}"));
+        }
+        if let Err(error) = process::forbid_core_dumps() {
+            self.say(&format!("cannot forbid core dumps, which would hold keys: {error}"));
+        }
+        if !process::become_subreaper() {
+            self.say("the kernel has no subreaper: processes that leave their module's group may escape");
+        }
+    }
+
+    fn authority(&self, home: &Home, origins: &Origins) -> Result<Authority, ServeError> {
+        let authority = Authority::open(home.path(), origins.issuers.clone(), origins.canonical.clone())?;
+        authority.notices().iter().for_each(|notice| self.say(notice));
+        authority.bootstrap()?.notices.iter().for_each(|notice| self.say(notice));
+        Ok(authority)
+    }
+
+    /// Ends what a killed hub left behind. A record of another boot of the machine names nobody.
+    fn end_previous(&self, home: &Home) -> Result<(), ServeError> {
+        let Some((header, left)) = children::read_previous(home)? else { return Ok(()) };
+        if left.is_empty() || header.boot_id != proc::boot_id() {
+            return Ok(());
+        }
+        let leaders: Vec<_> = left
+            .into_iter()
+            .map(|child| orphans::Leader {
+                short: child.short.to_string(),
+                pid: child.pid,
+                start_ticks: child.start_ticks,
+            })
+            .collect();
+        let report = orphans::end_previous(&header.instance, &leaders);
+        if !report.ended.is_empty() {
+            self.say(&format!("ended processes that an earlier hub left behind: {:?}", report.ended));
+        }
+        if !report.left.is_empty() {
+            self.say(&format!("processes of an earlier hub are left and did not end: {:?}", report.left));
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a step of the boot order that has to come before")]
+    fn start(
+        &self,
+        home: &Home,
+        lock: &HubLock,
+        listeners: Listeners,
+        origins: Origins,
+        authority: Authority,
+        identity: &Identity,
+        journal: Arc<Journal>,
+    ) -> Result<Running, ServeError> {
+        let (services, manifests) = (Arc::new(Services::new(home.clone())), Arc::new(Manifests::default()));
+        self.keep_backup(&services);
+        let intent = Intent::load(home);
+        intent.warning().iter().for_each(|warning| self.say(warning));
+
+        let edge_settings = edge::Settings::new(
+            self.config.hub_origin.iter().cloned().collect(),
+            self.config.allowed_hosts.clone(),
+        );
+        let files = Files {
+            home: home.clone(),
+            services: Arc::clone(&services),
+            manifests: Arc::clone(&manifests),
+            origins,
+            log: self.log(),
+        };
+        let hooks = Hooks {
+            source: files.plan_source(),
+            record: record(journal, self.log()),
+            console: self.console.clone(),
+            facts: self.facts(&identity.instance),
+        };
+        let supervisor = Arc::new(Supervisor::new(hooks).map_err(ServeError::starting("the supervisor"))?);
+        let hub = Arc::new(Hub::new(Parts {
+            home: home.clone(),
+            services,
+            manifests,
+            intent,
+            supervisor: Arc::clone(&supervisor),
+            authority,
+            identity: identity.clone(),
+            build_time: self.variable("PARACHUTE_BUILD_TIME").and_then(|value| value.into_string().ok()),
+            log: self.log(),
+        }));
+
+        let socket = PrivateSocket::bind(&home.run_dir(), lock)?;
+        let socket_path = socket.path().to_owned();
+        let answering = Arc::clone(&hub);
+        let app: server::App = Arc::new(move |req| routes::answer(&answering, req));
+        let server = server::start(socket, app, self.log()).map_err(ServeError::starting("the control server"))?;
+        let server = Arc::new(server);
+        let waiting = Arc::clone(&server);
+        let console = self.console.clone();
+        let edge = edge::start(
+            edge_settings,
+            listeners.sockets,
+            socket_path,
+            Arc::new(move |exchange| waiting.client_gone(exchange)),
+            Arc::new(move |line| console.line("", line)),
+        )
+        .map_err(ServeError::starting("the edge"))?;
+        Ok(Running { supervisor, hub, server, edge })
+    }
+
+    /// A good `services.json` is what a broken one is mended from.
+    fn keep_backup(&self, services: &Services) {
+        if let Err(error) = services.save_backup() {
+            self.say(&error.to_string());
+        }
+    }
+
+    fn facts(&self, instance: &str) -> Facts {
+        let user_home = self.variable("HOME").map(PathBuf::from);
+        let usual = USUAL_PATH.iter().filter_map(|below| user_home.as_ref().map(|home| home.join(below)));
+        Facts {
+            environment: self.config.environment.clone(),
+            extra_path: self.config.extra_path.clone(),
+            usual_path: usual.filter(|path| path.is_dir()).map(PathBuf::into_os_string).collect(),
+            instance: instance.to_owned(),
+        }
+    }
+
+    fn variable(&self, name: &str) -> Option<OsString> {
+        let found = self.config.environment.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+    }
+
+    /// Takes back what told others of this hub. With all modules down the next hub has nobody to look for.
+    fn clear(&self, home: &Home, identity: &Identity, all_down: Option<&Header>) {
+        let cleared = identity::clear(home, &identity.instance);
+        let emptied = all_down.map_or(Ok(()), |header| Journal::begin(home, header).map(drop));
+        for error in [cleared.err(), emptied.err()].into_iter().flatten() {
+            self.say(&error.to_string());
+        }
+    }
+}
+
+impl Running {
+    /// All modules are down already: lets answers on their way end, then everything else.
+    fn stop(self) {
+        self.server.end_waits();
+        self.edge.stop(Instant::now() + EDGE_GRACE);
+        self.server.stop();
+    }
+}
+
+/// Notes each new leader for the hub that comes after a killed one.
+fn record(journal: Arc<Journal>, log: Log) -> Arc<dyn Fn(&crate::manifest::Short, i32, u64) + Send + Sync> {
+    Arc::new(move |short, pid, start_ticks| {
+        if let Err(error) = journal.append(&Child { short: short.clone(), pid, start_ticks }) {
+            log(&format!("{short}: if this hub is killed, the next one will not know pid {pid}: {error}"));
+        }
+    })
+}

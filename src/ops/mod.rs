@@ -1,3 +1,114 @@
 //! What a hub can do, one file per ability. Knows neither HTTP nor argv.
 
 pub(crate) mod auth;
+mod control;
+mod error;
+mod info;
+mod list;
+pub(crate) mod manifests;
+pub(crate) mod plan_source;
+mod reconcile;
+mod state;
+pub(crate) mod time;
+
+pub(crate) use error::OpError;
+
+use self::auth::{Authority, Caller, Reason, Refusal};
+use self::manifests::Manifests;
+use crate::logs::Ring;
+use crate::manifest::Short;
+use crate::manifest::services::Document;
+use crate::store::Home;
+use crate::store::identity::Identity;
+use crate::store::intent::Intent;
+use crate::store::services::Services;
+use crate::supervisor::Supervisor;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Refusals are said in the log at most this often; whoever can reach the hub can cause them without end.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Takes one line for the hub's own log, without prefix and newline. Never blocks.
+pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What a hub is made of.
+pub(crate) struct Parts {
+    pub(crate) home: Home,
+    pub(crate) services: Arc<Services>,
+    pub(crate) manifests: Arc<Manifests>,
+    pub(crate) intent: Intent,
+    pub(crate) supervisor: Arc<Supervisor>,
+    pub(crate) authority: Authority,
+    pub(crate) identity: Identity,
+    /// `PARACHUTE_BUILD_TIME` of a container image.
+    pub(crate) build_time: Option<String>,
+    pub(crate) log: Log,
+}
+
+/// The running hub. Shared by all threads that answer requests.
+pub(crate) struct Hub {
+    parts: Parts,
+    started: Instant,
+    /// The document that the supervisor was last brought in line with.
+    reconciled: Mutex<Option<Arc<Document>>>,
+    refusals: Mutex<Refusals>,
+}
+
+#[derive(Default)]
+struct Refusals {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Hub {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            started: Instant::now(),
+            reconciled: Mutex::new(None),
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// Whether the bearer of this token may do what needs `scope`.
+    pub(crate) fn authorize(&self, bearer: Option<&str>, scope: &str) -> Result<Caller, Refusal> {
+        self.parts.authority.authorize(bearer, scope)
+    }
+
+    /// Says why somebody was refused, and how often that was not said. A request without any token is no event.
+    pub(crate) fn log_refusal(&self, path: &str, refusal: &Refusal) {
+        if matches!(refusal, Refusal::Unauthenticated { reason: Reason::Missing, .. }) {
+            return;
+        }
+        let unsaid = {
+            let mut refusals = lock(&self.refusals);
+            if refusals.said.is_some_and(|at| at.elapsed() < REFUSAL_LOG_INTERVAL) {
+                refusals.unsaid += 1;
+                return;
+            }
+            refusals.said = Some(Instant::now());
+            std::mem::take(&mut refusals.unsaid)
+        };
+        let more = if unsaid == 0 { String::new() } else { format!(" ({unsaid} more since the last line)") };
+        (self.parts.log)(&format!("refused {path:?}: {refusal}{more}"));
+    }
+
+    /// What the module has printed; kept across restarts.
+    pub(crate) fn ring(&self, short: &Short) -> Result<Arc<Ring>, OpError> {
+        let process = match self.reconcile() {
+            Ok(document) => reconcile::process_of(&document, short),
+            // The supervisor still knows what it runs.
+            Err(_) => short.clone(),
+        };
+        self.parts.supervisor.ring(&process).ok_or_else(|| OpError::NotSupervised { short: short.clone() })
+    }
+}
+
+/// A panic while one of these short sections held the lock leaves the data as it was.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

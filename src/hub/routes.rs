@@ -1,0 +1,141 @@
+//! The table of the control API: method, path, access, handler. 404, 405 and the access check all come from it.
+
+use super::api;
+use super::reply::{Outcome, Reply};
+use super::request::{Method, Req, percent_decode};
+use crate::ops::Hub;
+use crate::ops::auth::Refusal;
+use crate::token::scope::{HOST_ADMIN, HOST_AUTH};
+use crate::wire::Code;
+use std::sync::Arc;
+
+type Handler = fn(&Arc<Hub>, &Req) -> Outcome;
+
+pub(crate) struct Route(Accepts, &'static str, Access, Handler);
+
+/// The methods that a route answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accepts {
+    /// A probe must not fail over its method (http-api §3).
+    Any,
+    /// And HEAD.
+    Get,
+    Post,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Open,
+    /// A token with this scope.
+    Scope(&'static str),
+}
+
+use Accepts::{Any, Get, Post};
+use Access::{Open, Scope};
+
+/// `{short}` stands for one segment; what it matched is decoded.
+const ROUTES: &[Route] = &[
+    Route(Any, "/health", Open, api::health),
+    Route(Get, "/api/ready", Open, api::ready),
+    Route(Get, "/api/hub", Scope(HOST_ADMIN), api::info),
+    Route(Get, "/api/modules", Scope(HOST_AUTH), api::modules::list),
+    Route(Get, "/api/modules/{short}", Scope(HOST_AUTH), api::modules::show),
+    Route(Post, "/api/modules/{short}/start", Scope(HOST_ADMIN), api::modules::start),
+    Route(Post, "/api/modules/{short}/stop", Scope(HOST_ADMIN), api::modules::stop),
+    Route(Post, "/api/modules/{short}/restart", Scope(HOST_ADMIN), api::modules::restart),
+    Route(Get, "/api/modules/{short}/logs", Scope(HOST_ADMIN), api::logs::logs),
+];
+
+/// What becomes of a request. The method is checked before the token, so that a wrong verb is told as such.
+pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
+    let (route, params) = match find(req.method, &req.path) {
+        Ok(found) => found,
+        Err(missing) => return missing.reply(&req.path).into(),
+    };
+    if let Scope(scope) = route.2 {
+        if let Err(refusal) = hub.authorize(req.bearer.as_deref(), scope) {
+            hub.log_refusal(&req.path, &refusal);
+            return refused(&refusal, scope).into();
+        }
+    }
+    req.params = params;
+    (route.3)(hub, &req)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Missing {
+    Path,
+    /// The path is there for these.
+    Method { allowed: &'static str },
+    /// A placeholder matched something that cannot be decoded.
+    Encoding,
+}
+
+impl Missing {
+    fn reply(&self, path: &str) -> Reply {
+        match self {
+            Self::Path => Reply::error(404, Code::NotFound, format!("there is nothing at {path}")),
+            Self::Method { allowed } => {
+                Reply::error(405, Code::MethodNotAllowed, format!("{path} answers {allowed} only"))
+                    .with_header("allow", *allowed)
+            }
+            Self::Encoding => {
+                Reply::error(400, Code::InvalidRequest, "the request target holds malformed percent-encoding")
+            }
+        }
+    }
+}
+
+fn find(method: Method, path: &str) -> Result<(&'static Route, Vec<String>), Missing> {
+    let mut other_method = None;
+    for route in ROUTES {
+        let Some(params) = matches(route.1, path) else { continue };
+        match (route.0, method) {
+            (Any, _) | (Get, Method::Get | Method::Head) | (Post, Method::Post) => {
+                let params = params.into_iter().map(percent_decode).collect::<Option<_>>().ok_or(Missing::Encoding)?;
+                return Ok((route, params));
+            }
+            (Get, Method::Post | Method::Other) => other_method = Some("GET, HEAD"),
+            (Post, Method::Get | Method::Head | Method::Other) => other_method = Some("POST"),
+        }
+    }
+    Err(other_method.map_or(Missing::Path, |allowed| Missing::Method { allowed }))
+}
+
+/// What the placeholders of `pattern` stand for in `path`, not decoded; `None` when the path is another one.
+fn matches<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
+    let (mut expected, mut given) = (pattern.split('/'), path.split('/'));
+    let mut params = Vec::new();
+    loop {
+        match (expected.next(), given.next()) {
+            (None, None) => return Some(params),
+            (Some(segment), Some(text)) if segment.starts_with('{') && !text.is_empty() => params.push(text),
+            (Some(segment), Some(text)) if segment == text => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Every 401 reads the same; the reason is in the hub's log (operator-token B4).
+fn refused(refusal: &Refusal, scope: &'static str) -> Reply {
+    match refusal {
+        Refusal::Unauthenticated { .. } => Reply::error(
+            401,
+            Code::Unauthenticated,
+            "this needs a valid token (Authorization: Bearer ...); the operator's is in operator.token in the hub's home",
+        )
+        .with_header("www-authenticate", "Bearer error=\"invalid_token\""),
+        Refusal::InsufficientScope { .. } => {
+            Reply::error(403, Code::InsufficientScope, format!("the token is good but lacks the scope {scope}"))
+                .with_header("www-authenticate", format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""))
+        }
+        Refusal::Unavailable(_) => Reply::error(
+            503,
+            Code::ServiceUnavailable,
+            "the hub's database cannot be asked about the token; see /health and the hub's log",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

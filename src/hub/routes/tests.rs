@@ -1,0 +1,137 @@
+use super::*;
+use crate::ops::testing::Fixture;
+use serde_json::{Value, json};
+
+fn rows() -> Value {
+    json!([
+        {"name": "parachute-vault", "port": 1940, "paths": ["/vault/default"], "health": "/health", "version": "0.5.1"},
+        {"name": "tool", "port": 4001, "paths": ["/tool"], "health": "/health", "version": ""},
+        {"name": "bad", "port": "4002", "paths": [], "health": "/health", "version": ""}
+    ])
+}
+
+fn request(method: &str, target: &str, token: Option<&str>) -> Req {
+    let header = token.map(|token| format!("Bearer {token}"));
+    Req::from_head(method, target, header.iter().map(|value| ("Authorization", value.as_str()))).expect("a good target")
+}
+
+/// The whole answer; what would run on a thread of its own runs here.
+fn ask(fixture: &Fixture, method: &str, target: &str, token: Option<&str>) -> (Reply, Value) {
+    let reply = match answer(&fixture.hub, request(method, target, token)) {
+        Outcome::Done(reply) => reply,
+        Outcome::Later(work) => work(&crate::hub::waiters::Waiting::for_test()),
+        Outcome::Stream(_) => panic!("{target} is a stream"),
+    };
+    let body = serde_json::from_slice(&reply.body).expect("every answer is JSON");
+    (reply, body)
+}
+
+#[test]
+fn every_route_that_is_not_open_wants_a_token_and_checks_the_method_first() {
+    let fixture = Fixture::new(&rows());
+    let mut seen = std::collections::HashSet::new();
+    for Route(accepts, pattern, access, _) in ROUTES {
+        assert!(seen.insert((*pattern, format!("{accepts:?}"))), "{pattern} is there once");
+        let path = pattern.replace("{short}", "vault");
+        let method = if *accepts == Post { "POST" } else { "GET" };
+        let tampered = format!("{}x", fixture.token);
+        for token in [None, Some("junk"), Some(tampered.as_str())] {
+            let (reply, body) = ask(&fixture, method, &path, token);
+            let refused = reply.status == 401 && body["error"] == "unauthenticated";
+            assert_eq!(refused, *access != Open, "{method} {path} with {token:?}: {body}");
+            if refused {
+                assert!(reply.headers.iter().any(|(name, _)| *name == "www-authenticate"), "{path}");
+            }
+        }
+        let (reply, body) = ask(&fixture, "DELETE", &path, None);
+        assert_eq!(reply.status == 405 && body["error"] == "method_not_allowed", *accepts != Any, "DELETE {path}: {body}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_json_too() {
+    let fixture = Fixture::new(&rows());
+    let token = Some(fixture.token.as_str());
+    for (method, target, status, code) in [
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/api/modules/", 404, "not_found"),
+        ("GET", "/API/modules", 404, "not_found"),
+        ("GET", "/api/modules/vault/nothing", 404, "not_found"),
+        ("GET", "/api/modules/vault/start/x", 404, "not_found"),
+        ("GET", "/api/modules/vault/start", 405, "method_not_allowed"),
+        ("POST", "/api/modules", 405, "method_not_allowed"),
+        ("GET", "/api/modules/%zz", 400, "invalid_request"),
+        ("GET", "/api/modules/%ff", 400, "invalid_request"),
+        ("POST", "/api/modules/a%2/start", 400, "invalid_request"),
+        ("GET", "/api/modules/..", 404, "not_found"),
+        ("GET", "/api/modules/%2e%2e", 404, "not_found"),
+        ("POST", "/api/modules/hub/stop", 404, "not_found"),
+        ("POST", "/api/modules/a%2fb/start", 404, "not_found"),
+        ("GET", "/api/modules/nobody", 404, "not_installed"),
+        ("POST", "/api/modules/nobody/start", 400, "not_installed"),
+        ("POST", "/api/modules/nobody/restart", 400, "not_installed"),
+        ("GET", "/api/modules/nobody/logs", 404, "not_supervised"),
+        ("POST", "/api/modules/bad/start", 422, "invalid_row"),
+        ("POST", "/api/modules/tool/start", 422, "no_start_cmd"),
+        ("POST", "/api/modules/tool/restart", 422, "no_start_cmd"),
+        ("GET", "/api/modules/vault/logs?wait=61", 400, "invalid_request"),
+    ] {
+        let (reply, body) = ask(&fixture, method, target, token);
+        assert_eq!((reply.status, body["error"].as_str()), (status, Some(code)), "{method} {target}: {body}");
+        assert!(body["error_description"].as_str().is_some_and(|text| !text.is_empty()), "{method} {target}: {body}");
+    }
+}
+
+#[test]
+fn the_open_routes_answer_and_readiness_names_nobody_to_strangers() {
+    let fixture = Fixture::new(&json!([]));
+    let token = Some(fixture.token.as_str());
+    let (reply, body) = ask(&fixture, "POST", "/health", None);
+    assert_eq!(reply.status, 200);
+    let version = env!("CARGO_PKG_VERSION");
+    let health = json!({"status": "ok", "service": "parachute-hub", "version": version, "db": "ok", "instance": "test-instance"});
+    assert_eq!(body, health);
+    let nothing = json!({"ready": true, "ready_modules": [], "transient_modules": [], "persistent_modules": []});
+    for token in [None, token] {
+        let (reply, body) = ask(&fixture, "GET", "/api/ready", token);
+        assert_eq!((reply.status, &body), (200, &nothing));
+    }
+    let (_, body) = ask(&fixture, "GET", "/api/hub", token);
+    assert_eq!((body["pid"].as_u64(), body["port"].as_u64(), body["source"].as_str()), (Some(42), Some(1939), Some("binary")));
+}
+
+#[test]
+fn the_list_shows_every_row_and_follows_the_file() {
+    let fixture = Fixture::new(&rows());
+    let token = Some(fixture.token.as_str());
+    let list = || ask(&fixture, "GET", "/api/modules", token).1;
+    let shown = |list: &Value| -> Vec<(String, Value, bool)> {
+        let modules = list["modules"].as_array().expect("a list").iter();
+        modules
+            .map(|m| (m["short"].as_str().unwrap_or("?").to_owned(), m["supervisor_status"].clone(), m["problem"].is_null()))
+            .collect()
+    };
+    let known = |name: &str, status: Value, good: bool| (name.to_owned(), status, good);
+    let expected =
+        [known("vault", json!("stopped"), true), known("tool", Value::Null, true), known("bad", Value::Null, false)];
+    assert_eq!(shown(&list()), expected);
+    let (_, one) = ask(&fixture, "GET", "/api/modules/vault", token);
+    assert_eq!((one["package"].as_str(), one["port"].as_u64()), (Some("@openparachute/vault"), Some(1940)));
+
+    let (reply, body) = ask(&fixture, "POST", "/api/modules/nobody/stop", token);
+    assert_eq!((reply.status, body), (200, json!({"short": "nobody", "stopped": false})));
+    let (reply, body) = ask(&fixture, "GET", "/api/modules/vault/logs", token);
+    let logs = json!({"short": "vault", "lines": [], "text": "", "entries": [], "next": 0, "missed": 0});
+    assert_eq!((reply.status, body), (200, logs));
+
+    let mut more = rows();
+    more.as_array_mut().expect("a list").push(
+        json!({"name": "parachute-scribe", "port": 1943, "paths": [], "health": "/health", "version": "1"}),
+    );
+    fixture.write_rows(&more);
+    assert_eq!(shown(&list()).last(), Some(&known("scribe", json!("stopped"), true)), "a new row is known at once");
+    std::fs::write(fixture.home().join("services.json"), "{").expect("writable");
+    let broken = list();
+    assert!(broken["problem"].as_str().is_some_and(|text| text.contains("services.json")), "{broken}");
+    assert_eq!(broken["supervised"].as_array().map(Vec::len), Some(2), "what is supervised stays so: {broken}");
+}

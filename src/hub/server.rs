@@ -1,0 +1,391 @@
+//! The only tiny_http: socket to [`Req`], [`Reply`] to socket, worker threads, rebuild, stop.
+//!
+//! A few workers block in tiny_http's queue and answer what is quick. Whatever takes its time (a start, a long poll, a
+//! stream, a body that is still on its way) goes to a short-lived thread, so that it never keeps others waiting.
+//! Answers are written by hand: tiny_http would leave out lengths and hold streams back (http-api §16.1).
+
+use super::reply::{Outcome, Reply, Streaming, stream_head};
+use super::request::Req;
+use super::socket::PrivateSocket;
+use super::waiters::{Kind, Waiters};
+use super::request;
+use crate::ops::Log;
+use crate::sys;
+use crate::wire::Code;
+use std::any::Any;
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Threads for quick routes. More than one, because the database may make one of them wait.
+const WORKERS: usize = 3;
+/// Slow answers at once, streams included; one more is a 503.
+const SLOW_LIMIT: usize = 64;
+/// Stack of each thread here: the deepest is SQLite checking a token.
+const STACK_BYTES: usize = 256 * 1024;
+/// Longest body that is read over and thrown away. The edge holds the same limit.
+const BODY_LIMIT_BYTES: u64 = 1024 * 1024;
+/// tiny_http hands a request out once a body of this size is there; longer ones are read from the socket.
+const READ_AHEAD_BYTES: usize = 1024;
+/// How long `stop` waits for the workers to finish what they are at.
+const STOP_DEADLINE: Duration = Duration::from_secs(1);
+/// Before the first rebuild, doubled while they come thick and fast: what made accepting fail (no descriptor is free)
+/// may well last.
+const REBUILD_PAUSE: Duration = Duration::from_millis(10);
+const REBUILD_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Rebuilds further apart than this have nothing to do with each other.
+const REBUILD_CALM: Duration = Duration::from_secs(60);
+/// How long connections to a tiny_http that has been replaced may be silent; longer than the edge keeps idle ones.
+const REPLACED_QUIET: Duration = Duration::from_secs(300);
+
+/// Makes an outcome of a request. Called on the workers, so it must be quick.
+pub(crate) type App = Arc<dyn Fn(Req) -> Outcome + Send + Sync>;
+
+/// The control server. Whoever started it calls [`Server::stop`].
+pub(crate) struct Server {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    socket: PrivateSocket,
+    app: App,
+    log: Log,
+    waiters: Waiters,
+    slow: AtomicUsize,
+    life: Mutex<Life>,
+    changed: Condvar,
+}
+
+struct Life {
+    /// `None` once the server is to stop.
+    current: Option<Arc<tiny_http::Server>>,
+    workers: usize,
+    rebuilt: Option<(Instant, Duration)>,
+}
+
+/// Starts the workers on a bound socket.
+pub(crate) fn start(socket: PrivateSocket, app: App, log: Log) -> io::Result<Server> {
+    let first = Arc::new(accepting(&socket)?);
+    let shared = Arc::new(Shared {
+        socket,
+        app,
+        log,
+        waiters: Waiters::default(),
+        slow: AtomicUsize::new(0),
+        life: Mutex::new(Life { current: Some(first), workers: 0, rebuilt: None }),
+        changed: Condvar::new(),
+    });
+    let server = Server { shared };
+    for number in 1..=WORKERS {
+        let shared = Arc::clone(&server.shared);
+        lock(&shared.life).workers += 1;
+        let spawned = thread::Builder::new()
+            .name(format!("hub/{number}"))
+            .stack_size(STACK_BYTES)
+            .spawn(move || shared.work());
+        if let Err(error) = spawned {
+            lock(&server.shared.life).workers -= 1;
+            server.stop();
+            return Err(error);
+        }
+    }
+    Ok(server)
+}
+
+impl Server {
+    /// The client of this exchange hung up: whatever waits for it ends. Does not block.
+    pub(crate) fn client_gone(&self, exchange: u64) {
+        self.shared.waiters.client_gone(exchange);
+    }
+
+    /// Ends streams and long polls, also those that are yet to come; everything else is answered as before.
+    pub(crate) fn end_waits(&self) {
+        self.shared.waiters.close();
+    }
+
+    /// Ends streams and long polls, lets the workers finish, closes and removes the socket. Blocks for at most
+    /// [`STOP_DEADLINE`]; a worker that takes longer ends with the process. Idempotent.
+    pub(crate) fn stop(&self) {
+        let shared = &self.shared;
+        let Some(server) = lock(&shared.life).current.take() else { return };
+        shared.changed.notify_all();
+        shared.waiters.close();
+        (0..WORKERS).for_each(|_| server.unblock());
+        let life = lock(&shared.life);
+        let waited = shared.changed.wait_timeout_while(life, STOP_DEADLINE, |life| life.workers > 0);
+        drop(waited);
+        // The last owner's drop ends tiny_http's accept thread and removes the socket.
+        drop(server);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    /// The life of one worker. Sleeps in tiny_http's queue, without a timeout.
+    fn work(self: &Arc<Self>) {
+        loop {
+            let server = lock(&self.life).current.clone();
+            let Some(server) = server else { break };
+            match server.recv() {
+                Ok(request) => self.survive(|| self.take(request)),
+                Err(error) => self.replace(&server, &error),
+            }
+        }
+        lock(&self.life).workers -= 1;
+        self.changed.notify_all();
+    }
+
+    /// One request, as tiny_http has it.
+    fn take(self: &Arc<Self>, request: tiny_http::Request) {
+        if body_is_here(&request) {
+            return self.answer(request);
+        }
+        // Even the refusal has to take the body off the connection, which lasts as long as the client likes. There are
+        // never more of these than connections, and those the edge counts.
+        self.detach(request, None, |shared, mut request| match discard_body(&mut request) {
+            Ok(()) => shared.answer(request),
+            Err(TooLarge) => {
+                let description = format!("the body is larger than {BODY_LIMIT_BYTES} bytes");
+                let manner = Manner { close: true, ..Manner::of(&request) };
+                send(request, manner, &Reply::error(413, Code::TooLarge, description));
+            }
+        });
+    }
+
+    fn answer(self: &Arc<Self>, request: tiny_http::Request) {
+        let headers = request.headers().iter().map(|h| (h.field.as_str().as_str(), h.value.as_str()));
+        let req = Req::from_head(request.method().as_str(), request.url(), headers);
+        let exchange = req.as_ref().ok().and_then(|req| req.exchange);
+        let manner = Manner::of(&request);
+        let outcome = match req {
+            Ok(req) => self.guarded(|| (self.app)(req)).unwrap_or_else(Outcome::Done),
+            Err(bad) => Outcome::Done(Reply::error(400, Code::InvalidRequest, bad.to_string())),
+        };
+        match outcome {
+            Outcome::Done(reply) => send(request, manner, &reply),
+            Outcome::Later(work) => self.detach(request, Some(SLOW_LIMIT), move |shared, request| {
+                let entry = shared.waiters.enter(exchange, Kind::Once);
+                let reply = shared.guarded(|| work(&entry.waiting)).unwrap_or_else(|failed| failed);
+                send(request, manner, &reply);
+            }),
+            Outcome::Stream(work) => self.detach(request, Some(SLOW_LIMIT), move |shared, request| {
+                shared.stream(request, manner, exchange, work);
+            }),
+        }
+    }
+
+    fn stream(&self, request: tiny_http::Request, manner: Manner, exchange: Option<u64>, work: Streaming) {
+        let entry = self.waiters.enter(exchange, Kind::Stream);
+        let mut writer = request.into_writer();
+        let head = stream_head(manner.close, SystemTime::now());
+        if writer.write_all(&head).and_then(|()| writer.flush()).is_err() || manner.head_only {
+            return;
+        }
+        let mut chunk = Vec::new();
+        let mut push = |bytes: &[u8]| -> io::Result<()> {
+            if bytes.is_empty() {
+                return Ok(()); // a chunk of length 0 would be the end
+            }
+            chunk.clear();
+            chunk.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
+            chunk.extend_from_slice(bytes);
+            chunk.extend_from_slice(b"\r\n");
+            writer.write_all(&chunk)?;
+            writer.flush()
+        };
+        // An error is the client's hang-up. After a panic the end of the stream is still marked, or the client would
+        // wait for more.
+        if !matches!(self.guarded(|| work(&entry.waiting, &mut push)), Ok(Err(_))) {
+            let _gone = writer.write_all(b"0\r\n\r\n").and_then(|()| writer.flush());
+        }
+    }
+
+    /// Gives the request to a thread of its own, unless `limit` of them are busy.
+    fn detach(
+        self: &Arc<Self>,
+        request: tiny_http::Request,
+        limit: Option<usize>,
+        work: impl FnOnce(&Arc<Self>, tiny_http::Request) + Send + 'static,
+    ) {
+        let manner = Manner::of(&request);
+        let slot = match limit {
+            None => None,
+            Some(limit) => match Slot::take(self, limit) {
+                None => return send(request, manner, &Reply::busy()),
+                slot => slot,
+            },
+        };
+        // The request stays reachable from here, because a thread that cannot be started drops what it was given.
+        let parcel = Arc::new(Mutex::new(Some(request)));
+        let (shared, theirs) = (Arc::clone(self), Arc::clone(&parcel));
+        let spawned = thread::Builder::new().name("hub/slow".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+            let _slot = slot;
+            let request = lock(&theirs).take();
+            if let Some(request) = request {
+                shared.survive(|| work(&shared, request));
+            }
+        });
+        if let Err(error) = spawned {
+            (self.log)(&format!("cannot start a thread for a slow request: {error}"));
+            let request = lock(&parcel).take();
+            if let Some(request) = request {
+                send(request, manner, &Reply::busy());
+            }
+        }
+    }
+
+    /// Puts a new tiny_http on the kept listener after the accept loop of `failed` has ended for good. Also called by
+    /// the workers that are woken because of that, or because the server stops; then there is nothing to do.
+    fn replace(self: &Arc<Self>, failed: &Arc<tiny_http::Server>, error: &io::Error) {
+        loop {
+            let mut life = lock(&self.life);
+            if !life.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
+                return;
+            }
+            let pause = match life.rebuilt {
+                Some((at, pause)) if at.elapsed() < REBUILD_CALM => (pause * 2).min(REBUILD_PAUSE_MAX),
+                _ => REBUILD_PAUSE,
+            };
+            life.rebuilt = Some((Instant::now(), pause));
+            let pause_ms = pause.as_millis();
+            (self.log)(&format!("the control server cannot accept: {error}; starting it again in {pause_ms} ms"));
+            let waited = self.changed.wait_timeout_while(life, pause, |life| life.current.is_some());
+            drop(waited);
+            match accepting(&self.socket) {
+                Ok(server) => return self.install(Arc::new(server), failed),
+                Err(error) => (self.log)(&format!("the control server cannot be started again: {error}")),
+            }
+        }
+    }
+
+    fn install(self: &Arc<Self>, server: Arc<tiny_http::Server>, failed: &Arc<tiny_http::Server>) {
+        // Its drop would remove the socket that the new one listens on, so the old one is never dropped.
+        std::mem::forget(Arc::clone(failed));
+        {
+            let mut life = lock(&self.life);
+            if life.current.is_none() {
+                return;
+            }
+            life.current = Some(server);
+        }
+        (1..WORKERS).for_each(|_| failed.unblock());
+        // Connections that it had accepted go on putting requests into its queue.
+        let (shared, old) = (Arc::clone(self), Arc::clone(failed));
+        let spawned = thread::Builder::new().name("hub/replaced".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+            while let Ok(Some(request)) = old.recv_timeout(REPLACED_QUIET) {
+                shared.survive(|| shared.take(request));
+            }
+        });
+        if let Err(error) = spawned {
+            (self.log)(&format!("connections made before are lost: {error}"));
+        }
+    }
+
+    /// Runs a handler. A panic becomes the answer 500 with a number that the log has as well.
+    fn guarded<T>(&self, handler: impl FnOnce() -> T) -> Result<T, Reply> {
+        catch_unwind(AssertUnwindSafe(handler)).map_err(|panic| {
+            let request_id = sys::random::hex(8);
+            (self.log)(&format!("request {request_id} failed: {}", panic_text(&*panic)));
+            Reply::internal_error(request_id)
+        })
+    }
+
+    /// Keeps a thread alive through a panic outside of any handler.
+    fn survive(&self, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            (self.log)(&format!("a request was dropped: {}", panic_text(&*panic)));
+        }
+    }
+}
+
+/// One of the limited number of slow answers.
+struct Slot(Arc<Shared>);
+
+impl Slot {
+    fn take(shared: &Arc<Shared>, limit: usize) -> Option<Self> {
+        shared
+            .slow
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |busy| (busy < limit).then_some(busy + 1))
+            .ok()
+            .map(|_| Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.slow.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// How a request wants its answer.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    head_only: bool,
+    close: bool,
+}
+
+impl Manner {
+    fn of(request: &tiny_http::Request) -> Self {
+        let close = request.headers().iter().any(|header| {
+            header.field.equiv("Connection") && request::lists_token(header.value.as_str(), "close")
+        });
+        Self { head_only: *request.method() == tiny_http::Method::Head, close }
+    }
+}
+
+fn send(request: tiny_http::Request, manner: Manner, reply: &Reply) {
+    let mut writer = request.into_writer();
+    // An error means that the client has gone, so there is nobody to tell.
+    let _gone = reply.write(&mut writer, manner.head_only, manner.close, SystemTime::now());
+}
+
+/// A tiny_http on a copy of the listener; its accept loop is running when this returns.
+fn accepting(socket: &PrivateSocket) -> io::Result<tiny_http::Server> {
+    let listener = socket.listener().try_clone()?;
+    // Shared by all copies; a listener that does not block would end the accept loop at once.
+    listener.set_nonblocking(false)?;
+    tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)
+}
+
+/// Whether reading the body, or dropping the request, cannot wait for the client.
+fn body_is_here(request: &tiny_http::Request) -> bool {
+    let waits = |name: &'static str| request.headers().iter().any(|header| header.field.equiv(name));
+    !waits("Transfer-Encoding") && !waits("Expect") && request.body_length().is_none_or(|length| length <= READ_AHEAD_BYTES)
+}
+
+/// The body is larger than [`BODY_LIMIT_BYTES`].
+struct TooLarge;
+
+/// Takes the body off the connection, where the next request would otherwise begin.
+fn discard_body(request: &mut tiny_http::Request) -> Result<(), TooLarge> {
+    let announced = request.body_length().and_then(|length| u64::try_from(length).ok());
+    if announced.is_some_and(|length| length > BODY_LIMIT_BYTES) {
+        return Err(TooLarge);
+    }
+    match io::copy(&mut request.as_reader().take(BODY_LIMIT_BYTES + 1), &mut io::sink()) {
+        Ok(read) if read > BODY_LIMIT_BYTES => Err(TooLarge),
+        // A body that breaks off takes its connection along; the answer finds nobody.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic without a message")
+}
+
+/// A panic while one of these short sections held the lock leaves the data as it was.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

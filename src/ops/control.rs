@@ -1,0 +1,85 @@
+//! `start`, `stop`, `restart`: what was asked is remembered, done, and answered for.
+
+use super::reconcile::process_of;
+use super::state::module_state;
+use super::{Hub, OpError, plan_source};
+use crate::manifest::Short;
+use crate::manifest::services::Document;
+use crate::supervisor::{OpFailure, Snapshot, Supervisor};
+use crate::wire::OpReply;
+
+impl Hub {
+    /// Starts the module and forgets an earlier `stop`. Blocks until it is ready, or has failed to be. Alive without
+    /// listening is a success with a `startError` in it.
+    pub(crate) fn start(&self, short: &Short) -> Result<OpReply, OpError> {
+        self.bring_up(short, Supervisor::start)
+    }
+
+    /// Ends the module and starts it with settings read anew, whatever state it was in. Blocks as both together.
+    pub(crate) fn restart(&self, short: &Short) -> Result<OpReply, OpError> {
+        self.bring_up(short, Supervisor::restart)
+    }
+
+    /// Ends the module and remembers that it is to stay down, also across restarts of the hub. Blocks until nothing of
+    /// it is left.
+    pub(crate) fn stop(&self, short: &Short) -> Result<OpReply, OpError> {
+        // A file that cannot be read must not keep anyone from stopping what runs.
+        let document = self.reconcile().ok();
+        let process = document.as_ref().map_or_else(|| short.clone(), |document| process_of(document, short));
+        let installed = document.is_some_and(|document| document.find(&process).is_some());
+        if installed || self.parts.supervisor.snapshot(&process).is_some() {
+            self.remember(&process, true);
+        }
+        match self.parts.supervisor.stop(&process) {
+            Ok(snapshot) => Ok(done(short, Some(true), &snapshot)),
+            Err(OpFailure::NotSupervised) => Ok(OpReply { short: short.to_string(), stopped: Some(false), state: None }),
+            Err(failure) => Err(OpError::from_supervisor(&process, failure)),
+        }
+    }
+
+    fn bring_up(
+        &self,
+        short: &Short,
+        act: impl FnOnce(&Supervisor, &Short) -> Result<Snapshot, OpFailure>,
+    ) -> Result<OpReply, OpError> {
+        let document = self.reconcile()?;
+        let process = process_of(&document, short);
+        self.check(&document, &process)?;
+        self.remember(&process, false);
+        match act(&self.parts.supervisor, &process) {
+            Ok(snapshot) => Ok(done(short, None, &snapshot)),
+            Err(failure) => Err(OpError::from_supervisor(&process, failure)),
+        }
+    }
+
+    /// Refuses what cannot be started for want of a row or a command, before anything is touched.
+    fn check(&self, document: &Document, short: &Short) -> Result<(), OpError> {
+        let entry = document.find(short).ok_or_else(|| OpError::NotInstalled { short: short.clone() })?;
+        let row = entry
+            .row
+            .as_ref()
+            .map_err(|problem| OpError::InvalidRow { short: short.clone(), problem: problem.clone() })?;
+        let manifest = match &row.install_dir {
+            None => None,
+            Some(dir) => {
+                self.parts.manifests.get(dir).map_err(|source| OpError::Manifest { short: short.clone(), source })?
+            }
+        };
+        match plan_source::command(row, manifest.as_deref()) {
+            Some(_) => Ok(()),
+            None => Err(OpError::NoStartCommand { short: short.clone() }),
+        }
+    }
+
+    /// A full disk must not keep a module up or down now; that it will be forgotten is said.
+    fn remember(&self, short: &Short, stopped: bool) {
+        if let Err(error) = self.parts.intent.set_stopped(short, stopped) {
+            let asked = if stopped { "stopped" } else { "running" };
+            (self.parts.log)(&format!("{short}: that it is to be {asked} will not outlive the hub: {error}"));
+        }
+    }
+}
+
+fn done(short: &Short, stopped: Option<bool>, snapshot: &Snapshot) -> OpReply {
+    OpReply { short: short.to_string(), stopped, state: Some(module_state(snapshot)) }
+}

@@ -1,0 +1,227 @@
+//! All modules: what the rows say, what the modules say of themselves, and how their processes are.
+
+use super::state::{last_exit, start_error, status};
+use super::time::iso;
+use super::{Hub, reconcile};
+use crate::manifest::module::Manifest;
+use crate::manifest::services::{Document, Entry, Row};
+use crate::manifest::{Short, known};
+use crate::supervisor::Snapshot;
+use crate::wire::{ModuleInfo, ModuleList, Supervised};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The only channel while modules are installed by hand.
+const CHANNEL: &str = "latest";
+
+impl Hub {
+    /// Every row of `services.json`, bad ones with their problem, and whatever runs without a row. Blocks for a few
+    /// `stat` calls; reads only what changed.
+    pub(crate) fn modules(&self) -> ModuleList {
+        let read = self.reconcile();
+        let problem = read.as_ref().err().map(ToString::to_string);
+        let document = read.unwrap_or_else(|_| Arc::new(Document::empty()));
+        let snapshots: BTreeMap<Short, Snapshot> =
+            self.parts.supervisor.snapshots().into_iter().map(|snapshot| (snapshot.short.clone(), snapshot)).collect();
+
+        let mut listed = BTreeSet::new();
+        let mut modules = Vec::new();
+        for entry in document.entries() {
+            if let Some(short) = &entry.short {
+                listed.insert(short.clone());
+            }
+            modules.push(self.of_entry(&document, entry, &snapshots));
+        }
+        let strays = snapshots.values().filter(|snapshot| !listed.contains(&snapshot.short));
+        modules.extend(strays.map(|snapshot| running(blank(snapshot.short.as_str()), snapshot)));
+        let supervised = snapshots.values().map(|snapshot| supervised(&document, snapshot)).collect();
+        ModuleList {
+            modules,
+            supervised,
+            supervisor_available: true,
+            module_install_channel: CHANNEL.to_owned(),
+            problem,
+        }
+    }
+
+    pub(crate) fn module(&self, short: &Short) -> Option<ModuleInfo> {
+        self.modules().modules.into_iter().find(|module| module.short == short.as_str())
+    }
+
+    fn of_entry(&self, document: &Document, entry: &Entry, snapshots: &BTreeMap<Short, Snapshot>) -> ModuleInfo {
+        let name = entry.short.as_ref().map_or(entry.name.as_str(), Short::as_str);
+        let mut module = ModuleInfo { name: entry.name.clone(), installed: true, ..blank(name) };
+        match &entry.row {
+            Err(problem) => module.problem = Some(problem.to_string()),
+            Ok(row) => {
+                let manifest = row.install_dir.as_deref().map_or(Ok(None), |dir| self.parts.manifests.get(dir));
+                if let Err(error) = &manifest {
+                    module.problem = Some(error.to_string());
+                }
+                module = described(module, row, manifest.ok().flatten().as_deref());
+            }
+        }
+        let process = entry.short.as_ref().map(|short| reconcile::process_of(document, short));
+        match process.and_then(|process| snapshots.get(&process)) {
+            Some(snapshot) => running(module, snapshot),
+            None => module,
+        }
+    }
+}
+
+/// A module of which nothing but the name is known.
+fn blank(short: &str) -> ModuleInfo {
+    let known = known::by_short(short);
+    ModuleInfo {
+        short: short.to_owned(),
+        name: known.map_or(short, |known| known.manifest_name).to_owned(),
+        package: known.map(|known| known.package.to_owned()),
+        display_name: None,
+        tagline: None,
+        available: known.is_some(),
+        installed: false,
+        installed_version: None,
+        latest_version: None,
+        port: None,
+        paths: Vec::new(),
+        supervisor_status: None,
+        ready: false,
+        pid: None,
+        started_at: None,
+        uptime_ms: None,
+        restarts_in_window: 0,
+        restarts_total: 0,
+        last_exit: None,
+        next_retry_at: None,
+        supervisor_start_error: None,
+        problem: None,
+        install_dir: None,
+        uis: Vec::new(),
+        management_url: None,
+    }
+}
+
+/// Adds what row and manifest say.
+fn described(module: ModuleInfo, row: &Row, manifest: Option<&Manifest>) -> ModuleInfo {
+    ModuleInfo {
+        display_name: manifest.and_then(|manifest| manifest.display_name.clone()).or_else(|| row.display_name.clone()),
+        tagline: row.tagline.clone().or_else(|| manifest.and_then(|manifest| manifest.tagline.clone())),
+        installed_version: Some(row.version.clone()),
+        port: Some(row.port.get()),
+        paths: row.paths.clone(),
+        install_dir: row.install_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned()),
+        uis: uis(row),
+        management_url: manifest.and_then(|it| it.management_url.clone().or_else(|| it.ui_url.clone())),
+        ..module
+    }
+}
+
+/// Adds how its process is.
+fn running(module: ModuleInfo, snapshot: &Snapshot) -> ModuleInfo {
+    let alive_since = snapshot.pid.and(snapshot.started_at);
+    let uptime = alive_since.map(|since| SystemTime::now().duration_since(since).unwrap_or_default());
+    ModuleInfo {
+        supervisor_status: Some(status(snapshot.status)),
+        ready: snapshot.ready,
+        pid: snapshot.pid,
+        started_at: snapshot.started_at.map(iso),
+        uptime_ms: uptime.map(|uptime| u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)),
+        restarts_in_window: snapshot.restarts_in_window,
+        restarts_total: snapshot.restarts_total,
+        last_exit: snapshot.last_exit.map(last_exit),
+        next_retry_at: snapshot.next_retry_at.map(iso),
+        supervisor_start_error: snapshot.start_error.as_ref().map(start_error),
+        ..module
+    }
+}
+
+fn supervised(document: &Document, snapshot: &Snapshot) -> Supervised {
+    let entry = document.find(&snapshot.short);
+    let row = entry.and_then(|entry| entry.row.as_ref().ok());
+    Supervised {
+        short: snapshot.short.to_string(),
+        installed: entry.is_some(),
+        installed_version: row.map(|row| row.version.clone()),
+        supervisor_status: Some(status(snapshot.status)),
+        pid: snapshot.pid,
+        supervisor_start_error: snapshot.start_error.as_ref().map(start_error),
+    }
+}
+
+/// The row's `uis`, in the API's spelling; what is not said is null (http-api §5).
+fn uis(row: &Row) -> Vec<Value> {
+    let Some(Value::Object(uis)) = &row.uis else { return Vec::new() };
+    uis.iter()
+        .map(|(name, ui)| {
+            let field = |key: &str| ui.get(key).cloned().unwrap_or(Value::Null);
+            json!({
+                "name": name,
+                "display_name": field("displayName"),
+                "path": field("path"),
+                "tagline": field("tagline"),
+                "icon_url": field("iconUrl"),
+                "version": field("version"),
+                "oauth_client_id": field("oauthClientId"),
+                "status": ui_status(ui.get("status")),
+            })
+        })
+        .collect()
+}
+
+/// Older spellings read as the present ones.
+fn ui_status(status: Option<&Value>) -> Value {
+    match status.and_then(Value::as_str) {
+        Some("pending-oauth") => "pending".into(),
+        Some("disabled") => "inactive".into(),
+        Some(status) => status.into(),
+        None => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::state::tests::snapshot;
+    use crate::supervisor::Status;
+
+    fn row(json: &Value) -> Row {
+        let document = Document::parse(json!({"services": [json]}).to_string().as_bytes()).expect("a document");
+        let entry = document.entries().first().expect("one row").clone();
+        Row::clone(&entry.row.expect("a good row"))
+    }
+
+    fn manifest(json: &Value) -> Manifest {
+        Manifest::parse(json.to_string().as_bytes()).expect("a good manifest")
+    }
+
+    #[test]
+    fn a_module_reads_as_the_contract_has_it() {
+        let row = row(&json!({
+            "name": "wiki", "port": 4000, "paths": ["/wiki"], "health": "/wiki/health", "version": "1.2",
+            "tagline": "notes for all", "installDir": "/opt/wiki",
+            "uis": {"main": {"displayName": "Wiki", "path": "/wiki/", "status": "disabled"}}
+        }));
+        let manifest = manifest(&json!({
+            "name": "wiki", "manifestName": "wiki", "port": 4000, "paths": ["/wiki"], "health": "/wiki/health",
+            "displayName": "The Wiki", "managementUrl": "/wiki/admin"
+        }));
+        let module = ModuleInfo { name: "wiki".to_owned(), installed: true, ..blank("wiki") };
+        let module = running(described(module, &row, Some(&manifest)), &snapshot("wiki", Status::Crashed));
+        assert_eq!(
+            serde_json::to_value(&module).expect("plain data"),
+            json!({
+                "short": "wiki", "name": "wiki", "package": null, "display_name": "The Wiki",
+                "tagline": "notes for all", "available": false, "installed": true, "installed_version": "1.2",
+                "latest_version": null, "port": 4000, "paths": ["/wiki"], "supervisor_status": "crashed",
+                "ready": false, "pid": null, "started_at": null, "uptime_ms": null, "restarts_in_window": 0,
+                "restarts_total": 0, "last_exit": null, "next_retry_at": null, "supervisor_start_error": null,
+                "problem": null, "install_dir": "/opt/wiki",
+                "uis": [{"name": "main", "display_name": "Wiki", "path": "/wiki/", "tagline": null, "icon_url": null,
+                         "version": null, "oauth_client_id": null, "status": "inactive"}],
+                "management_url": "/wiki/admin"
+            })
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! What the files of the home say of one module, for the supervisor, anew at every spawn.
+
+use crate::manifest::known;
+use crate::manifest::module::Manifest;
+use crate::manifest::run::Run;
+use crate::manifest::services::Row;
+use crate::manifest::{Problem, Short};
+use crate::origin::Origins;
+use crate::store::services::Services;
+use crate::store::{Home, StoreError, dotenv};
+use crate::supervisor::plan::Inputs;
+use crate::supervisor::{PlanSource, StartError, StartErrorKind};
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::Log;
+use super::manifests::Manifests;
+
+/// The command of a row: the module's own word first, what is known of it as the fallback (supervisor B24).
+pub(super) fn command(row: &Row, manifest: Option<&Manifest>) -> Option<Vec<String>> {
+    let own = manifest.and_then(|manifest| manifest.start_cmd.clone());
+    let known = || {
+        let known = known::by_short(row.short.as_str())?;
+        Some(known.start_cmd.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+    };
+    own.or_else(known).filter(|argv| !argv.is_empty())
+}
+
+/// What the files of one home say.
+pub(crate) struct Files {
+    pub(crate) home: Home,
+    pub(crate) services: Arc<Services>,
+    pub(crate) manifests: Arc<Manifests>,
+    /// The hub's names, as children are told them (supervisor §5.1). There is always one, because tokens have one.
+    pub(crate) origins: Origins,
+    pub(crate) log: Log,
+}
+
+impl Files {
+    /// The source that the supervisor asks before every spawn. Each call reads the module's `.env`, and of
+    /// `services.json` and its manifest what has changed.
+    pub(crate) fn plan_source(self) -> PlanSource {
+        Arc::new(move |short: &Short| {
+            self.inputs(short).map_err(|unusable| StartError {
+                kind: unusable.kind(),
+                description: unusable.to_string(),
+                binary: None,
+                at: SystemTime::now(),
+            })
+        })
+    }
+
+    fn inputs(&self, short: &Short) -> Result<Inputs, Unusable> {
+        let document = self.services.read()?;
+        let row = match document.find(short).map(|entry| &entry.row) {
+            None => return Err(Unusable::NoRow),
+            Some(Err(problem)) => return Err(Unusable::Row(problem.clone())),
+            Some(Ok(row)) => Arc::clone(row),
+        };
+        let manifest = match &row.install_dir {
+            Some(dir) => self.manifests.get(dir)?,
+            None => None,
+        };
+        let argv = command(&row, manifest.as_deref()).ok_or(Unusable::NoCommand)?;
+        let manifest_run = manifest.as_ref().and_then(|manifest| manifest.run.as_ref());
+        let run = Run::resolve(manifest_run, row.run.as_ref()).map_err(Unusable::Run)?;
+        let dotenv = dotenv::read(&self.home, short)?;
+        for warning in &dotenv.warnings {
+            (self.log)(&format!("{short}: {warning}"));
+        }
+        Ok(Inputs {
+            cwd: row.install_dir.clone(),
+            row,
+            argv,
+            run,
+            dotenv: dotenv.pairs,
+            origin: Some(self.origins.canonical.clone()),
+            origins: self.origins.issuers.clone(),
+            home: self.home.path().to_owned(),
+            log_dir: self.home.log_dir(short),
+        })
+    }
+}
+
+/// Which of the files cannot be used.
+enum Unusable {
+    NoRow,
+    Row(Problem),
+    NoCommand,
+    Run(Problem),
+    File(StoreError),
+}
+
+impl Unusable {
+    fn kind(&self) -> StartErrorKind {
+        match self {
+            Self::NoRow => StartErrorKind::NotInstalled,
+            Self::NoCommand => StartErrorKind::NoStartCommand,
+            Self::Row(_) | Self::Run(_) | Self::File(_) => StartErrorKind::InvalidSettings,
+        }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRow => f.write_str("services.json has no row for it"),
+            Self::Row(problem) => write!(f, "its services.json row cannot be used: {problem}"),
+            Self::NoCommand => {
+                f.write_str("nothing says how to start it; set startCmd in .parachute/module.json below its installDir")
+            }
+            Self::Run(problem) => write!(f, "its run settings cannot be used: {problem}"),
+            Self::File(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<StoreError> for Unusable {
+    fn from(error: StoreError) -> Self {
+        Self::File(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::services::Document;
+    use serde_json::{Value, json};
+
+    fn row(name: &str) -> Arc<Row> {
+        let row = json!({"name": name, "port": 4000, "paths": [], "health": "/h", "version": "1"});
+        let document = Document::parse(json!({"services": [row]}).to_string().as_bytes()).expect("a document");
+        document.entries().first().and_then(|entry| entry.row.clone().ok()).expect("a good row")
+    }
+
+    fn manifest(start_cmd: Value) -> Manifest {
+        let mut manifest =
+            json!({"name": "m", "manifestName": "m", "port": 4000, "paths": [], "health": "/h"});
+        if let (Some(manifest), false) = (manifest.as_object_mut(), start_cmd.is_null()) {
+            manifest.insert("startCmd".to_owned(), start_cmd);
+        }
+        Manifest::parse(manifest.to_string().as_bytes()).expect("a good manifest")
+    }
+
+    #[test]
+    fn the_modules_own_command_wins_over_the_known_one() {
+        for (name, own, expected) in [
+            ("parachute-vault", Some(json!(["./run", "--fast"])), Some("./run --fast")),
+            ("parachute-vault", Some(Value::Null), Some("parachute-vault serve")),
+            ("parachute-vault", None, Some("parachute-vault serve")),
+            ("wiki", Some(json!(["./run"])), Some("./run")),
+            ("wiki", Some(Value::Null), None),
+            ("wiki", None, None),
+            ("parachute-notes", None, None),
+        ] {
+            let own = own.map(manifest);
+            assert_eq!(command(&row(name), own.as_ref()).map(|argv| argv.join(" ")).as_deref(), expected, "{name}");
+        }
+    }
+}

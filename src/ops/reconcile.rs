@@ -1,0 +1,160 @@
+//! Keeping the supervisor in line with `services.json`: a new row is known without a restart of the hub, the worker of
+//! a removed one is stopped and forgotten.
+
+use super::{Hub, OpError, lock, plan_source};
+use crate::manifest::Short;
+use crate::manifest::services::{Document, Row};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+
+/// Stack of the thread that waits for removed modules to end.
+const STACK_BYTES: usize = 128 * 1024;
+
+/// What the supervisor should run and does not know, and what it runs without a row.
+#[derive(Debug, PartialEq, Eq)]
+struct Difference {
+    new: Vec<Short>,
+    removed: Vec<Short>,
+}
+
+/// A bad row keeps its module: the process may be fine, and the row will be put right.
+fn difference(document: &Document, runnable: &[Short], known: &BTreeSet<Short>) -> Difference {
+    let rows: BTreeSet<&Short> = document.entries().iter().filter_map(|entry| entry.short.as_ref()).collect();
+    Difference {
+        new: runnable.iter().filter(|short| !known.contains(short)).cloned().collect(),
+        removed: known.iter().filter(|short| !rows.contains(short)).cloned().collect(),
+    }
+}
+
+/// The rows that have a process of their own, in file order: usable ones that no other row's process serves.
+fn processes(document: &Document) -> impl Iterator<Item = &Row> {
+    let own = document.entries().iter().filter(|entry| entry.served_by.is_none());
+    own.filter_map(|entry| entry.row.as_deref().ok())
+}
+
+/// The module whose process serves this one: itself, but for a further vault on the same port (files §3.10).
+pub(super) fn process_of(document: &Document, short: &Short) -> Short {
+    let served_by = document.find(short).and_then(|entry| entry.served_by.as_ref());
+    served_by.unwrap_or(short).clone()
+}
+
+impl Hub {
+    /// Starts all modules that are not to stay stopped, in parallel, and returns at once.
+    pub(crate) fn boot(&self) {
+        let document = match self.reconcile() {
+            Ok(document) => document,
+            Err(error) => return (self.parts.log)(&format!("no module is started: {error}")),
+        };
+        let runnable = self.runnable(&document);
+        for row in processes(&document).filter(|row| !runnable.contains(&row.short)) {
+            (self.parts.log)(&format!("{}: skipped, nothing says how to start it", row.short));
+        }
+        let stopped = self.parts.intent.stopped();
+        let (skipped, wanted): (Vec<_>, Vec<_>) = runnable.into_iter().partition(|short| stopped.contains(short));
+        for short in skipped {
+            (self.parts.log)(&format!("{short}: stays stopped, as it was told; start it with: parachute start {short}"));
+        }
+        self.parts.supervisor.boot(&wanted);
+    }
+
+    /// Looks at `services.json` because somebody says that it changed.
+    pub(crate) fn reload(&self) {
+        if let Err(error) = self.reconcile() {
+            (self.parts.log)(&error.to_string());
+        }
+    }
+
+    /// Reads `services.json` and, when it changed since the last time, tells the supervisor. Blocks for a `stat`, and
+    /// for reading the file when it changed; a module that was removed is waited for elsewhere.
+    pub(super) fn reconcile(&self) -> Result<Arc<Document>, OpError> {
+        let document = self.parts.services.read().map_err(|source| OpError::Services { source })?;
+        {
+            let mut reconciled = lock(&self.reconciled);
+            if reconciled.as_ref().is_some_and(|last| Arc::ptr_eq(last, &document)) {
+                return Ok(document);
+            }
+            *reconciled = Some(Arc::clone(&document));
+        }
+        let known = self.parts.supervisor.snapshots().into_iter().map(|snapshot| snapshot.short).collect();
+        let Difference { new, removed } = difference(&document, &self.runnable(&document), &known);
+        for short in &new {
+            // The supervisor has said why it cannot take it; a start by hand tries again.
+            let _said = self.parts.supervisor.register(short);
+        }
+        if !removed.is_empty() {
+            self.forget(removed);
+        }
+        Ok(document)
+    }
+
+    /// The modules that can be started, in file order. One whose manifest cannot be read counts: its start says why.
+    fn runnable(&self, document: &Document) -> Vec<Short> {
+        let has_command = |row: &&Row| match row.install_dir.as_deref().map(|dir| self.parts.manifests.get(dir)) {
+            None => plan_source::command(row, None).is_some(),
+            Some(Ok(manifest)) => plan_source::command(row, manifest.as_deref()).is_some(),
+            Some(Err(_)) => true,
+        };
+        processes(document).filter(has_command).map(|row| row.short.clone()).collect()
+    }
+
+    fn forget(&self, removed: Vec<Short>) {
+        let (supervisor, log) = (Arc::clone(&self.parts.supervisor), Arc::clone(&self.parts.log));
+        let work = move || {
+            for short in removed {
+                log(&format!("{short}: its row was removed from services.json, stopping it"));
+                if supervisor.forget(&short).is_err() {
+                    log(&format!("{short}: processes of it may be left, they did not end in time"));
+                }
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("hub/forget".to_owned()).stack_size(STACK_BYTES).spawn(work) {
+            (self.parts.log)(&format!("cannot stop modules whose rows were removed: {error}"));
+            // The next request tries again.
+            *lock(&self.reconciled) = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, port: u16) -> serde_json::Value {
+        serde_json::json!({"name": name, "port": port, "paths": ["/x"], "health": "/health", "version": "1"})
+    }
+
+    fn document(rows: &[serde_json::Value]) -> Document {
+        Document::parse(serde_json::json!({"services": rows}).to_string().as_bytes()).expect("a document")
+    }
+
+    fn shorts(names: &[&str]) -> Vec<Short> {
+        names.iter().map(|name| Short::parse(name).expect("a short")).collect()
+    }
+
+    #[test]
+    fn new_rows_are_told_and_removed_ones_forgotten() {
+        let two = [row("a", 2001), row("b", 2002)];
+        let with_bad = [row("a", 2001), serde_json::json!({"name": "b"})];
+        let vaults = [row("parachute-vault", 1940), row("parachute-vault-work", 1940)];
+        for (what, rows, known, new, removed) in [
+            ("first look", &two[..], &[][..], &["a", "b"][..], &[][..]),
+            ("nothing new", &two, &["a", "b"], &[], &[]),
+            ("one removed", &two[..1], &["a", "b"], &[], &["b"]),
+            ("all removed", &[], &["a", "b"], &[], &["a", "b"]),
+            ("a row that went bad keeps its module", &with_bad, &["a", "b"], &[], &[]),
+            ("a bad row is not run", &with_bad, &[], &["a"], &[]),
+            ("one process for all vaults of a port", &vaults, &[], &["vault"], &[]),
+        ] {
+            let expected = Difference { new: shorts(new), removed: shorts(removed) };
+            let document = document(rows);
+            let runnable: Vec<_> = processes(&document).map(|row| row.short.clone()).collect();
+            assert_eq!(difference(&document, &runnable, &shorts(known).into_iter().collect()), expected, "{what}");
+        }
+        let vaults = document(&vaults);
+        for (short, process) in [("vault", "vault"), ("parachute-vault-work", "vault"), ("other", "other")] {
+            let short = Short::parse(short).expect("a short");
+            assert_eq!(process_of(&vaults, &short).to_string(), process);
+        }
+    }
+}

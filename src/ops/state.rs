@@ -1,0 +1,130 @@
+//! Pure: the supervisor's words in the words of the API.
+
+use super::time::iso;
+use crate::supervisor::{Exit, Snapshot, StartError, StartErrorKind, Status};
+use crate::wire;
+use std::time::SystemTime;
+
+pub(crate) fn module_state(snapshot: &Snapshot) -> wire::ModuleState {
+    wire::ModuleState {
+        short: snapshot.short.to_string(),
+        status: status(snapshot.status),
+        ready: snapshot.ready,
+        pid: snapshot.pid,
+        started_at: snapshot.started_at.map(iso),
+        restarts_in_window: snapshot.restarts_in_window,
+        restarts_total: snapshot.restarts_total,
+        last_crash_at: snapshot.last_crash_at.map(iso),
+        last_exit_code: snapshot.last_exit.map(|(exit, _)| exit_code(exit)),
+        last_exit: snapshot.last_exit.map(last_exit),
+        next_retry_at: snapshot.next_retry_at.map(iso),
+        start_error: snapshot.start_error.as_ref().map(start_error),
+    }
+}
+
+pub(crate) fn status(status: Status) -> wire::Status {
+    match status {
+        Status::Starting => wire::Status::Starting,
+        Status::Running => wire::Status::Running,
+        Status::Stopped => wire::Status::Stopped,
+        Status::Crashed => wire::Status::Crashed,
+        Status::Restarting => wire::Status::Restarting,
+    }
+}
+
+/// Supervisor §8; the words after `started_but_unbound` are ours.
+pub(crate) fn start_error(error: &StartError) -> wire::StartError {
+    let error_type = match error.kind {
+        StartErrorKind::NotInstalled => "not_installed",
+        StartErrorKind::NoStartCommand => "no_start_cmd",
+        StartErrorKind::MissingDependency => "missing_dependency",
+        StartErrorKind::NonExecutable => "non_executable",
+        StartErrorKind::MissingCwd => "missing_cwd",
+        StartErrorKind::PortSquatter => "port_squatter",
+        StartErrorKind::StartedButUnbound => "started_but_unbound",
+        StartErrorKind::InvalidSettings => "invalid_settings",
+        StartErrorKind::SpawnFailed => "spawn_failed",
+        StartErrorKind::ExitedEarly => "exited_early",
+    };
+    wire::StartError {
+        error_type: error_type.to_owned(),
+        error_description: error.description.clone(),
+        binary: error.binary.clone(),
+        why: None,
+        docs_url: None,
+        install: None,
+        sysadmin_hint: None,
+        at: iso(error.at),
+    }
+}
+
+pub(crate) fn last_exit((exit, at): (Exit, SystemTime)) -> wire::LastExit {
+    let (code, signal) = match exit {
+        Exit::Code(code) => (Some(code), None),
+        Exit::Signal(signal) => (None, Some(signal)),
+    };
+    wire::LastExit { code, signal, at: iso(at) }
+}
+
+/// What a shell would show: death by signal n is 128+n (supervisor §12).
+fn exit_code(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => signal.saturating_add(128),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::manifest::Short;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    /// A module that nothing has happened to.
+    pub(in crate::ops) fn snapshot(short: &str, status: Status) -> Snapshot {
+        Snapshot {
+            short: Short::parse(short).expect("a short"),
+            status,
+            ready: false,
+            pid: None,
+            started_at: None,
+            restarts_in_window: 0,
+            restarts_total: 0,
+            last_crash_at: None,
+            last_exit: None,
+            next_retry_at: None,
+            start_error: None,
+        }
+    }
+
+    #[test]
+    fn a_crashed_module_reads_as_the_contract_has_it() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let state = module_state(&Snapshot {
+            pid: Some(7),
+            started_at: Some(at(1)),
+            restarts_in_window: 3,
+            restarts_total: 9,
+            last_crash_at: Some(at(2)),
+            last_exit: Some((Exit::Signal(9), at(2))),
+            next_retry_at: Some(at(3)),
+            start_error: Some(StartError {
+                kind: StartErrorKind::PortSquatter,
+                description: "port 1940 is held".to_owned(),
+                binary: None,
+                at: at(2),
+            }),
+            ..snapshot("vault", Status::Crashed)
+        });
+        assert_eq!(
+            serde_json::to_string(&state).expect("plain data"),
+            "{\"short\":\"vault\",\"status\":\"crashed\",\"ready\":false,\"pid\":7,\
+             \"startedAt\":\"1970-01-01T00:00:01.000Z\",\"restartsInWindow\":3,\"restartsTotal\":9,\
+             \"lastCrashAt\":\"1970-01-01T00:00:02.000Z\",\"lastExitCode\":137,\
+             \"lastExit\":{\"code\":null,\"signal\":9,\"at\":\"1970-01-01T00:00:02.000Z\"},\
+             \"nextRetryAt\":\"1970-01-01T00:00:03.000Z\",\
+             \"startError\":{\"error_type\":\"port_squatter\",\"error_description\":\"port 1940 is held\",\
+             \"at\":\"1970-01-01T00:00:02.000Z\"}}"
+        );
+    }
+}

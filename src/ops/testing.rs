@@ -1,0 +1,99 @@
+//! A hub in a home of its own, for tests. No module of it can be started: nobody forks.
+
+use super::auth::Authority;
+use super::manifests::Manifests;
+use super::plan_source::Files;
+use super::{Hub, Log, Parts};
+use crate::logs::Console;
+use crate::store::identity::Identity;
+use crate::store::intent::Intent;
+use crate::store::services::Services;
+use crate::store::{Create, Home, operator_token};
+use crate::supervisor::plan::Facts;
+use crate::supervisor::{Hooks, Supervisor};
+use crate::{origin, sys};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+pub(crate) struct Fixture {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) token: String,
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
+    path: PathBuf,
+}
+
+impl Fixture {
+    /// A hub whose `services.json` holds these rows.
+    pub(crate) fn new(rows: &serde_json::Value) -> Self {
+        let path = std::env::temp_dir().join(format!("parachute-ops-{}-{}", std::process::id(), sys::random::hex(6)));
+        let home = Home::open(&path, Create::Yes).expect("a temp dir can be a home");
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&log);
+        let said: Log = Arc::new(move |line| super::lock(&kept).push(line.to_owned()));
+        let origins = origin::resolve(1939, None).expect("loopback is an origin");
+        let authority = Authority::open(home.path(), origins.issuers.clone(), origins.canonical.clone())
+            .expect("a new home can have a database");
+        authority.bootstrap().expect("a new home can have a token");
+        let token = operator_token::read(home.path()).expect("the token was just written").text;
+        let (services, manifests) = (Arc::new(Services::new(home.clone())), Arc::new(Manifests::default()));
+        let files = Files {
+            home: home.clone(),
+            services: Arc::clone(&services),
+            manifests: Arc::clone(&manifests),
+            origins,
+            log: Arc::clone(&said),
+        };
+        let (console, _ends_with_the_process) = Console::start(io::sink()).expect("a thread can be started");
+        let facts = Facts {
+            environment: Vec::new(),
+            extra_path: Vec::new(),
+            usual_path: Vec::new(),
+            instance: "test-instance".to_owned(),
+        };
+        let hooks = Hooks { source: files.plan_source(), record: Arc::new(|_, _, _| {}), console, facts };
+        let identity = Identity {
+            instance: "test-instance".to_owned(),
+            pid: 42,
+            start_ticks: 1,
+            port: 1939,
+            started_at: "2026-01-02T03:04:05.006Z".to_owned(),
+        };
+        let fixture = Self {
+            hub: Arc::new(Hub::new(Parts {
+                intent: Intent::load(&home),
+                home,
+                services,
+                manifests,
+                supervisor: Arc::new(Supervisor::new(hooks).expect("descriptors are free")),
+                authority,
+                identity,
+                build_time: None,
+                log: said,
+            })),
+            token,
+            log,
+            path,
+        };
+        fixture.write_rows(rows);
+        fixture
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn write_rows(&self, rows: &serde_json::Value) {
+        let text = serde_json::json!({ "services": rows }).to_string();
+        // As modules do it, so that the change shows in the file's number.
+        let beside = self.path.join("services.json.new");
+        fs::write(&beside, text).and_then(|()| fs::rename(&beside, self.path.join("services.json"))).expect("writable");
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _best_effort = fs::remove_dir_all(&self.path);
+    }
+}

@@ -1,0 +1,130 @@
+//! Why the hub does not come up, and what that means for the exit code.
+
+use crate::hub::socket::SocketError;
+use crate::ops::auth::AuthError;
+use crate::origin::OriginError;
+use crate::store::StoreError;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// Exit codes of cli §15.2 that `serve` uses.
+const FAILED: u8 = 1;
+pub(super) const UNHEALTHY: u8 = 6;
+const CONFLICT: u8 = 7;
+const BUSY: u8 = 8;
+const INVALID_CONFIG: u8 = 78;
+
+#[derive(Debug)]
+pub(super) enum ServeError {
+    Store(StoreError),
+    Origin(OriginError),
+    Auth(AuthError),
+    PortInUse { address: SocketAddr },
+    /// No interface of this machine has the address.
+    NoSuchAddress { address: SocketAddr },
+    Listen { address: SocketAddr, source: io::Error },
+    Socket(SocketError),
+    /// The machine would not give what a part needs.
+    Start { what: &'static str, source: io::Error },
+}
+
+impl ServeError {
+    /// For `map_err`.
+    pub(super) fn starting(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Start { what, source }
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(StoreError::Locked { .. }) => BUSY,
+            Self::Store(
+                StoreError::Read { .. }
+                | StoreError::Write { .. }
+                | StoreError::NoHome { .. }
+                | StoreError::Contended { .. },
+            )
+            | Self::Auth(_)
+            | Self::Listen { .. }
+            | Self::Socket(_)
+            | Self::Start { .. } => FAILED,
+            Self::PortInUse { .. } => CONFLICT,
+            Self::Store(
+                StoreError::Relative { .. }
+                | StoreError::TooLarge { .. }
+                | StoreError::NotRegular { .. }
+                | StoreError::Symlink { .. }
+                | StoreError::ForeignOwner { .. }
+                | StoreError::LooseMode { .. }
+                | StoreError::NotUtf8 { .. }
+                | StoreError::Syntax { .. }
+                | StoreError::SocketPathTooLong { .. },
+            )
+            | Self::Origin(_)
+            | Self::NoSuchAddress { .. } => INVALID_CONFIG,
+        }
+    }
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error @ StoreError::Locked { .. }) => {
+                write!(f, "another hub runs in this home: {error}; no module was touched; stop that hub first")
+            }
+            Self::Store(error) => error.fmt(f),
+            Self::Origin(error) => write!(f, "the hub's origin cannot be used: {error}"),
+            Self::Auth(error) => error.fmt(f),
+            Self::PortInUse { address } => write!(
+                f,
+                "port {} on {} is in use, so another hub or another program runs there; no module was touched; stop it \
+                 first or set PORT",
+                address.port(),
+                address.ip()
+            ),
+            Self::NoSuchAddress { address } => {
+                write!(f, "this machine has no address {}; set PARACHUTE_BIND_HOST to one that it has", address.ip())
+            }
+            Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::Socket(error) => error.fmt(f),
+            Self::Start { what, source } => write!(f, "cannot start {what}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Origin(error) => Some(error),
+            Self::Auth(error) => Some(error),
+            Self::Socket(error) => Some(error),
+            Self::Listen { source, .. } | Self::Start { source, .. } => Some(source),
+            Self::PortInUse { .. } | Self::NoSuchAddress { .. } => None,
+        }
+    }
+}
+
+impl From<StoreError> for ServeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<OriginError> for ServeError {
+    fn from(error: OriginError) -> Self {
+        Self::Origin(error)
+    }
+}
+
+impl From<AuthError> for ServeError {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}
+
+impl From<SocketError> for ServeError {
+    fn from(error: SocketError) -> Self {
+        Self::Socket(error)
+    }
+}
