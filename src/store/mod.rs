@@ -1,1 +1,19 @@
 //! Files below the home: safe writes, size caps, locks, `.env`, state. Must not know HTTP, argv or processes.
+//!
+//! The rules for every file are files §14.2: written beside and renamed, never followed through a foreign symbolic
+//! link, never read past its limit, never blocked on. Reads never write.
+
+pub(crate) mod atomic;
+pub(crate) mod children;
+pub(crate) mod dotenv;
+mod error;
+mod home;
+pub(crate) mod identity;
+pub(crate) mod intent;
+pub(crate) mod modules;
+pub(crate) mod services;
+#[cfg(test)]
+mod testing;
+
+pub(crate) use error::StoreError;
+pub(crate) use home::{Create, Home};

@@ -2,6 +2,7 @@
 //! one door here, so that a test build can make the N-th one fail. Must not know anything of ours.
 #![allow(unsafe_code)]
 
+pub(crate) mod fs;
 pub(crate) mod process;
 pub(crate) mod random;
 

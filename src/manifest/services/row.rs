@@ -1,0 +1,178 @@
+//! Pure: one row of `services.json`, checked field by field (files §3.2 to §3.4, §3.6 and §14.6).
+
+use crate::manifest::fields::{
+    Object, boolean, filled, mount_defect, object, optional, owned, port, required, rooted, string, strings, wrong,
+};
+use crate::manifest::{Port, Problem, Short, known, shown};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Mounts that are the hub's own; `/` is one because the hub's page is there.
+const HUB_MOUNTS: &[&str] = &["/admin", "/api", "/oauth", "/.well-known", "/health"];
+
+/// Who may reach a module through the hub (files §3.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exposure {
+    Allowed,
+    Loopback,
+    AuthRequired,
+}
+
+/// A row that can be used. A view: the document keeps the fields that are not here.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) short: Short,
+    pub(crate) port: Port,
+    /// The mounts that it may have, as written.
+    pub(crate) paths: Vec<String>,
+    /// The paths that it claims and may not have; it runs without them.
+    pub(crate) refused_paths: Vec<Problem>,
+    pub(crate) health: String,
+    pub(crate) version: String,
+    pub(crate) display_name: Option<String>,
+    pub(crate) tagline: Option<String>,
+    pub(crate) public_exposure: Option<Exposure>,
+    /// Absolute; nobody has looked whether it exists.
+    pub(crate) install_dir: Option<PathBuf>,
+    pub(crate) strip_prefix: Option<bool>,
+    pub(crate) websocket: Option<bool>,
+    /// An object of checked sub-units.
+    pub(crate) uis: Option<Value>,
+    /// An object with `error_type` and `error_description`; a malformed one counts as absent.
+    pub(crate) last_start_error: Option<Value>,
+    /// An object for `Run::resolve`, its keys unchecked.
+    pub(crate) run: Option<Value>,
+}
+
+impl Row {
+    /// Checks one row by itself, not against others.
+    pub(super) fn parse(value: &Value) -> Result<Self, Problem> {
+        let map = object(value, "")?;
+        let name = filled(required(map, "name")?, "name")?.to_owned();
+        let port = port(required(map, "port")?, "port")?;
+        let claimed = strings(required(map, "paths")?, "paths")?;
+        if let Some(problem) = retired(&name, port, &claimed) {
+            return Err(problem);
+        }
+        let (paths, refused_paths) = mounts(claimed);
+        Ok(Self {
+            short: Short::parse(known::short_of_row_name(&name))?,
+            name,
+            port,
+            paths,
+            refused_paths,
+            health: rooted(required(map, "health")?, "health")?,
+            version: string(required(map, "version")?, "version")?.to_owned(),
+            display_name: optional(map, "displayName", owned(string))?,
+            tagline: optional(map, "tagline", owned(string))?,
+            public_exposure: optional(map, "publicExposure", exposure)?,
+            install_dir: optional(map, "installDir", absolute)?,
+            strip_prefix: optional(map, "stripPrefix", boolean)?,
+            websocket: optional(map, "websocket", boolean)?,
+            uis: optional(map, "uis", sub_units)?,
+            last_start_error: map.get("lastStartError").filter(|error| is_start_error(error)).cloned(),
+            run: optional(map, "run", |run, field| object(run, field).map(|_| run.clone()))?,
+        })
+    }
+}
+
+/// Splits claimed paths into those that the row may have and the reasons against the others.
+fn mounts(claimed: Vec<String>) -> (Vec<String>, Vec<Problem>) {
+    let mut refused = Vec::new();
+    let mut index = 0;
+    let mut allowed = claimed;
+    allowed.retain(|path| {
+        let reason = match mount_defect(path) {
+            Some(defect) => Some(format!("{defect}, not {}", shown(path))),
+            None => is_hub_mount(path).then(|| format!("{} belongs to the hub", shown(path))),
+        };
+        let keep = reason.is_none();
+        refused.extend(reason.map(|reason| Problem::new(format!("paths[{index}]"), reason)));
+        index += 1;
+        keep
+    });
+    (allowed, refused)
+}
+
+fn is_hub_mount(path: &str) -> bool {
+    path == "/" || HUB_MOUNTS.iter().any(|mount| is_below(path, mount))
+}
+
+/// Whether `path` is the mount or something under it.
+fn is_below(path: &str, mount: &str) -> bool {
+    path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn exposure(value: &Value, field: &str) -> Result<Exposure, Problem> {
+    match value.as_str() {
+        Some("allowed") => Ok(Exposure::Allowed),
+        Some("loopback") => Ok(Exposure::Loopback),
+        Some("auth-required") => Ok(Exposure::AuthRequired),
+        _ => Err(wrong(field, "\"allowed\", \"loopback\" or \"auth-required\"", value)),
+    }
+}
+
+fn absolute(value: &Value, field: &str) -> Result<PathBuf, Problem> {
+    let path = Path::new(filled(value, field)?);
+    if path.is_absolute() { Ok(path.to_owned()) } else { Err(wrong(field, "an absolute path", value)) }
+}
+
+fn sub_units(value: &Value, field: &str) -> Result<Value, Problem> {
+    for (slug, unit) in object(value, field)? {
+        if slug.is_empty() {
+            return Err(Problem::new(field, "must not have an empty key"));
+        }
+        sub_unit(unit).map_err(|problem| problem.within(slug).within(field))?;
+    }
+    Ok(value.clone())
+}
+
+fn sub_unit(unit: &Value) -> Result<(), Problem> {
+    let unit: &Object = object(unit, "")?;
+    filled(required(unit, "displayName")?, "displayName")?;
+    rooted(required(unit, "path")?, "path")?;
+    for field in ["tagline", "iconUrl", "version", "oauthClientId"] {
+        optional(unit, field, string)?;
+    }
+    // `pending-oauth` and `disabled` are what older releases wrote for `pending` and `inactive`.
+    one_of(unit, "status", &["active", "pending", "inactive", "failing", "pending-oauth", "disabled"])?;
+    one_of(unit, "audience", &["public", "hub-users", "operator", "surface"])?;
+    for (index, scope) in optional(unit, "scopes_required", strings)?.iter().flatten().enumerate() {
+        if scope.is_empty() {
+            return Err(Problem::new(format!("scopes_required[{index}]"), "must not be empty"));
+        }
+    }
+    Ok(())
+}
+
+fn one_of(map: &Object, field: &str, words: &[&str]) -> Result<(), Problem> {
+    match map.get(field) {
+        Some(value) if !value.as_str().is_some_and(|word| words.contains(&word)) => {
+            Err(wrong(field, &format!("one of {}", words.join(", ")), value))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_start_error(error: &Value) -> bool {
+    ["error_type", "error_description"].iter().all(|field| error.get(field).is_some_and(Value::is_string))
+}
+
+/// Why a row is one of a module that is no more (files §3.6). Name and shape both have to fit, because new modules
+/// have taken such names.
+fn retired(name: &str, port: Port, paths: &[String]) -> Option<Problem> {
+    let first_path = paths.first().map_or("", String::as_str);
+    let reason = match name.strip_prefix("parachute-").unwrap_or(name) {
+        "agent" if port.get() == 1944 || is_below(first_path, "/agent") => RETIRED_CONTAINERS,
+        "claw" if is_below(first_path, "/claw") => RETIRED_CONTAINERS,
+        "app" if port.get() == 1946 || is_below(first_path, "/surface") => RETIRED_APP,
+        _ => return None,
+    };
+    Some(Problem::new("name", format!("{name} {reason}")))
+}
+
+const RETIRED_CONTAINERS: &str = "was retired on 2026-05-20 and nothing replaces it; end its process, which would add \
+    the row again (the port says which it is), then remove the row";
+const RETIRED_APP: &str = "was retired on 2026-05-27, surface replaces it; end its process, which would add the row \
+    again (the port says which it is), then remove the row";

@@ -1,0 +1,291 @@
+//! One file, read within limits and written so that it is always the old or the new one (files §14.2).
+
+use super::home::is_trusted;
+use super::{Home, StoreError};
+use crate::sys::fs::{self, Dir, Kind, Rename, Stat};
+use crate::sys::random;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Files without a larger limit of their own.
+pub(crate) const SMALL_FILE_MAX_BYTES: u64 = 64 << 10;
+/// What only we may read.
+pub(crate) const PRIVATE: u32 = 0o600;
+/// What others may read, as far as they can look into the home at all.
+pub(crate) const PUBLIC: u32 = 0o644;
+
+/// A temporary file of ours that is older was left by a process that died.
+const TEMP_MAX_AGE: Duration = Duration::from_secs(3_600);
+const TEMP_RANDOM_BYTES: usize = 8;
+
+/// What happens at a symbolic link in the last place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    Refuse,
+    /// Resolved once, when we or root own what it leads to.
+    Follow,
+}
+
+/// Whether a power failure may take a write back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    ToDisk,
+    /// The file means nothing after a reboot.
+    Never,
+}
+
+/// Where a file is, or would be: an open directory and a name in it.
+#[derive(Debug)]
+pub(super) struct Target {
+    dir: Dir,
+    name: OsString,
+    path: PathBuf,
+}
+
+/// Writes `<home>/<relative>` as a whole, durably. A stricter mode of the old file is kept, and nothing is readable by
+/// others in a home that others can look into. A symbolic link is refused. Makes missing directories. Blocks on the disk.
+pub(crate) fn write(home: &Home, relative: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
+    write_as(home, relative.as_ref(), bytes, mode, Sync::ToDisk)
+}
+
+/// Like [`write`], without waiting for the disk: for what describes the running hub and is void after a reboot.
+pub(super) fn write_volatile(home: &Home, relative: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
+    write_as(home, relative, bytes, mode, Sync::Never)
+}
+
+fn write_as(home: &Home, relative: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
+    let dir = home.make_dir(relative.parent().unwrap_or(Path::new("")))?;
+    let target = Target::at(dir, home.path().join(relative))?;
+    if target.stat()?.is_some_and(|stat| stat.kind == Kind::Symlink) {
+        return Err(StoreError::Symlink { path: target.path });
+    }
+    let staged = target.stage_as(bytes, permitted(home, mode), sync)?;
+    staged.commit(Rename::Replace).map_err(|source| target.write_error(source))
+}
+
+/// Reads `<home>/<relative>` up to `limit_bytes`; `None` when it is missing. Never blocks on what is no file.
+pub(crate) fn read(home: &Home, relative: impl AsRef<Path>, limit_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    match Target::locate(home, relative.as_ref(), Links::Refuse)? {
+        Some(target) => Ok(target.read(limit_bytes)?.map(|(bytes, _)| bytes)),
+        None => Ok(None),
+    }
+}
+
+/// Removes `<home>/<relative>`; one that is missing already is fine.
+pub(super) fn remove(home: &Home, relative: &Path) -> Result<(), StoreError> {
+    let Some(target) = Target::locate(home, relative, Links::Refuse)? else { return Ok(()) };
+    match target.dir.unlink(&target.name) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(target.write_error(source)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Gives `<home>/<relative>` another name in its directory, for good; the new path comes back.
+pub(super) fn move_aside(home: &Home, relative: &Path, name: &str) -> Result<Option<PathBuf>, StoreError> {
+    match Target::locate(home, relative, Links::Refuse)? {
+        Some(target) => target.move_aside(OsStr::new(name)).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Nothing is for others in a home that others can look into.
+pub(super) fn permitted(home: &Home, mode: u32) -> u32 {
+    if home.is_private() { mode } else { mode & PRIVATE }
+}
+
+/// Removes what writers that died left in the home and beside the hub's files, once it is an hour old.
+/// Returns how many. Called at boot.
+pub(crate) fn sweep(home: &Home, now: SystemTime) -> Result<usize, StoreError> {
+    let mut removed = 0;
+    for relative in ["", "hub", "hub/run"] {
+        let Some(dir) = home.open_dir(Path::new(relative))? else { continue };
+        let path = home.path().join(relative);
+        let read_error = |source| StoreError::Read { path: path.clone(), source };
+        for entry in std::fs::read_dir(&path).map_err(read_error)? {
+            let entry = entry.map_err(read_error)?;
+            let age = || now.duration_since(entry.metadata().ok()?.modified().ok()?).ok();
+            let old = is_temp_name(&entry.file_name()) && age().is_some_and(|age| age > TEMP_MAX_AGE);
+            if old && dir.unlink(&entry.file_name()).is_ok() {
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+fn temp_name(name: &OsStr) -> OsString {
+    let mut temp = OsString::from(".");
+    temp.push(name);
+    temp.push(format!(".{}.tmp", random::hex(TEMP_RANDOM_BYTES)));
+    temp
+}
+
+fn is_temp_name(name: &OsStr) -> bool {
+    let random = || {
+        let (name, random) = name.to_str()?.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+        (!name.is_empty()).then_some(random)
+    };
+    random().is_some_and(|r| r.len() == 2 * TEMP_RANDOM_BYTES && r.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+impl Target {
+    /// Finds `<home>/<relative>`; `None` when its directory is missing.
+    pub(super) fn locate(home: &Home, relative: &Path, links: Links) -> Result<Option<Self>, StoreError> {
+        match home.open_dir(relative.parent().unwrap_or(Path::new("")))? {
+            Some(dir) => Self::at(dir, home.path().join(relative))?.resolved(links).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds a file anywhere, following links to what we or root own; `None` when its directory is missing.
+    pub(super) fn outside(path: &Path) -> Result<Option<Self>, StoreError> {
+        let dir = Dir::open(path.parent().unwrap_or(Path::new("/")));
+        match dir {
+            Ok(dir) => Self::at(dir, path.to_owned())?.resolved(Links::Follow).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::Read { path: path.to_owned(), source }),
+        }
+    }
+
+    fn at(dir: Dir, path: PathBuf) -> Result<Self, StoreError> {
+        match path.file_name().map(OsStr::to_owned) {
+            Some(name) => Ok(Self { dir, name, path }),
+            None => Err(StoreError::NotRegular { path }),
+        }
+    }
+
+    /// Goes to what a symbolic link leads to, once.
+    fn resolved(self, links: Links) -> Result<Self, StoreError> {
+        if self.stat()?.is_none_or(|stat| stat.kind != Kind::Symlink) {
+            return Ok(self);
+        }
+        if links == Links::Refuse {
+            return Err(StoreError::Symlink { path: self.path });
+        }
+        let read_error = |source| StoreError::Read { path: self.path.clone(), source };
+        let real = self.path.canonicalize().map_err(read_error)?;
+        let dir = Dir::open(real.parent().unwrap_or(Path::new("/"))).map_err(read_error)?;
+        let target = Self::at(dir, real)?;
+        match target.stat()? {
+            Some(stat) if !is_trusted(&stat) => {
+                Err(StoreError::ForeignOwner { path: target.path, owner_uid: stat.uid })
+            }
+            _ => Ok(target),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands there; `None` for nothing.
+    pub(super) fn stat(&self) -> Result<Option<Stat>, StoreError> {
+        match self.dir.stat(&self.name) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.read_error(source)),
+        }
+    }
+
+    /// Reads the file and what it was when it was opened; `None` when it is missing. Refuses what is no regular file
+    /// before it reads a byte, and what another user than us or root owns.
+    pub(super) fn read(&self, limit_bytes: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
+        self.read_name(&self.name, limit_bytes)
+    }
+
+    fn read_name(&self, name: &OsStr, limit_bytes: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
+        let path = || self.path.clone();
+        match self.dir.stat(name) {
+            Ok(stat) if stat.kind == Kind::Symlink => return Err(StoreError::Symlink { path: path() }),
+            Ok(stat) if stat.kind != Kind::Regular => return Err(StoreError::NotRegular { path: path() }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(self.read_error(source)),
+        }
+        let file = match self.dir.open_read(name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(self.read_error(source)),
+        };
+        // Looked at again: another thing may have been put there in between.
+        let stat = fs::stat_of(&file).map_err(|source| self.read_error(source))?;
+        if stat.kind != Kind::Regular {
+            return Err(StoreError::NotRegular { path: path() });
+        }
+        if !is_trusted(&stat) {
+            return Err(StoreError::ForeignOwner { path: path(), owner_uid: stat.uid });
+        }
+        match fs::read_to_limit(&file, limit_bytes).map_err(|source| self.read_error(source))? {
+            Some(bytes) => Ok(Some((bytes, stat))),
+            None => Err(StoreError::TooLarge { path: path(), limit_bytes }),
+        }
+    }
+
+    /// Writes a temporary file beside the target, complete and on the disk. It is gone again when it is dropped.
+    pub(super) fn stage(&self, bytes: &[u8], mode: u32) -> Result<Staged<'_>, StoreError> {
+        self.stage_as(bytes, mode, Sync::ToDisk)
+    }
+
+    fn stage_as(&self, bytes: &[u8], mode: u32, sync: Sync) -> Result<Staged<'_>, StoreError> {
+        let mode = self.stat()?.map_or(mode, |old| mode & old.mode);
+        let temp = temp_name(&self.name);
+        let fill = |file: &File| {
+            fs::write_all(file, bytes)?;
+            fs::set_mode(file, mode)?;
+            if sync == Sync::ToDisk { fs::sync(file) } else { Ok(()) }
+        };
+        let file = self.dir.create_new(&temp, PRIVATE).map_err(|source| self.write_error(source))?;
+        let staged = Staged { target: self, temp, sync };
+        fill(&file).map_err(|source| self.write_error(source))?;
+        Ok(staged)
+    }
+
+    /// Gives the file another name in its directory, for good.
+    pub(super) fn move_aside(&self, name: &OsStr) -> Result<PathBuf, StoreError> {
+        self.dir
+            .rename(&self.name, name, Rename::Replace)
+            .and_then(|()| self.dir.sync())
+            .map_err(|source| self.write_error(source))?;
+        Ok(self.path.with_file_name(name))
+    }
+
+    pub(super) fn read_error(&self, source: io::Error) -> StoreError {
+        StoreError::Read { path: self.path.clone(), source }
+    }
+
+    pub(super) fn write_error(&self, source: io::Error) -> StoreError {
+        StoreError::Write { path: self.path.clone(), source }
+    }
+}
+
+/// A complete temporary file that waits to become the target.
+#[derive(Debug)]
+pub(super) struct Staged<'a> {
+    target: &'a Target,
+    temp: OsString,
+    sync: Sync,
+}
+
+impl Staged<'_> {
+    /// Puts it in the target's place. After an exchange what stood there is under the temporary name, to be looked at
+    /// with [`Staged::read_displaced`], until this is dropped.
+    pub(super) fn commit(&self, how: Rename) -> io::Result<()> {
+        self.target.dir.rename(&self.temp, &self.target.name, how)?;
+        if self.sync == Sync::ToDisk { self.target.dir.sync() } else { Ok(()) }
+    }
+
+    /// What stood in the target's place before an exchange.
+    pub(super) fn read_displaced(&self, limit_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.target.read_name(&self.temp, limit_bytes)?.map(|(bytes, _)| bytes))
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        // After a plain rename there is nothing under that name any more.
+        let _ = self.target.dir.unlink(&self.temp);
+    }
+}

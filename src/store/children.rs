@@ -1,0 +1,140 @@
+//! The runtime record: which processes the hub has started, so that the next one can end what it left behind and
+//! nothing else (supervisor B21).
+//!
+//! Text, one line each: a header `parachute-children 1 <instance> <boot id> <hub pid> <hub start>`, then
+//! `<short> <pid> <start>`. A line is written in one call; a torn one at the end is no line.
+
+use super::atomic::{self, PRIVATE};
+use super::{Home, StoreError};
+use crate::manifest::Short;
+use crate::sys::fs;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+const RUN_DIR: &str = "hub/run";
+const CHILDREN: &str = "hub/run/children";
+const NAME: &str = "children";
+const MAGIC: &str = "parachute-children 1";
+
+/// Past this only the newest line of each module is kept: about 40,000 starts.
+const COMPACT_BYTES: u64 = 1 << 20;
+/// What is read back at most: a full journal and a line that could not be compacted.
+const READ_MAX_BYTES: u64 = 2 * COMPACT_BYTES;
+
+/// The hub that wrote the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) instance: String,
+    /// The kernel's boot id: pids of another boot mean nothing.
+    pub(crate) boot_id: String,
+    pub(crate) hub_pid: u32,
+    /// Clock ticks since boot, as in `/proc/<pid>/stat`.
+    pub(crate) hub_start_ticks: u64,
+}
+
+/// A process group's leader that the hub has started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Child {
+    pub(crate) short: Short,
+    pub(crate) pid: i32,
+    pub(crate) start_ticks: u64,
+}
+
+/// The record of the running hub. Shared between threads.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    home: Home,
+    header: Header,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    size_bytes: u64,
+    newest: BTreeMap<Short, Child>,
+}
+
+impl Journal {
+    /// Begins a new record in the place of the old one: read that with [`read_previous`] before.
+    pub(crate) fn begin(home: &Home, header: &Header) -> Result<Self, StoreError> {
+        let open = rewrite(home, header, BTreeMap::new())?;
+        Ok(Self { home: home.clone(), header: header.clone(), open: Mutex::new(open) })
+    }
+
+    /// Notes a child, right after its start. Does not wait for the disk: a reboot makes it void anyway.
+    pub(crate) fn append(&self, child: &Child) -> Result<(), StoreError> {
+        // The file is only appended to, so a panic elsewhere leaves it sound.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = line_of(child);
+        fs::write_all(&open.file, line.as_bytes())
+            .map_err(|source| StoreError::Write { path: path(&self.home), source })?;
+        open.size_bytes += u64::try_from(line.len()).unwrap_or(0);
+        open.newest.insert(child.short.clone(), child.clone());
+        if open.size_bytes > COMPACT_BYTES {
+            let newest = std::mem::take(&mut open.newest);
+            *open = rewrite(&self.home, &self.header, newest)?;
+        }
+        Ok(())
+    }
+}
+
+/// What an earlier hub noted: its header and the newest child of each module. `None` when there is no record, or
+/// nothing in it can be believed.
+pub(crate) fn read_previous(home: &Home) -> Result<Option<(Header, Vec<Child>)>, StoreError> {
+    let Some(bytes) = atomic::read(home, CHILDREN, READ_MAX_BYTES)? else { return Ok(None) };
+    Ok(parse(&String::from_utf8_lossy(&bytes)))
+}
+
+fn path(home: &Home) -> PathBuf {
+    home.path().join(CHILDREN)
+}
+
+fn rewrite(home: &Home, header: &Header, newest: BTreeMap<Short, Child>) -> Result<Open, StoreError> {
+    let Header { instance, boot_id, hub_pid, hub_start_ticks } = header;
+    let mut text = format!("{MAGIC} {instance} {boot_id} {hub_pid} {hub_start_ticks}\n");
+    text.extend(newest.values().map(line_of));
+    atomic::write_volatile(home, Path::new(CHILDREN), text.as_bytes(), PRIVATE)?;
+    let file = home
+        .make_dir(Path::new(RUN_DIR))?
+        .open_append(OsStr::new(NAME), PRIVATE)
+        .map_err(|source| StoreError::Write { path: path(home), source })?;
+    Ok(Open { file, size_bytes: u64::try_from(text.len()).unwrap_or(u64::MAX), newest })
+}
+
+fn line_of(child: &Child) -> String {
+    let mut line = String::new();
+    let Child { short, pid, start_ticks } = child;
+    writeln!(line, "{short} {pid} {start_ticks}").expect("a String takes everything");
+    line
+}
+
+/// Pure: believes whole lines only, and skips those that make no sense.
+fn parse(text: &str) -> Option<(Header, Vec<Child>)> {
+    let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    let mut words = lines.next()?.strip_prefix(MAGIC)?.split_whitespace();
+    let header = Header {
+        instance: words.next()?.to_owned(),
+        boot_id: words.next()?.to_owned(),
+        hub_pid: words.next()?.parse().ok()?,
+        hub_start_ticks: words.next()?.parse().ok()?,
+    };
+    let mut newest = BTreeMap::new();
+    for child in lines.filter_map(child_of) {
+        newest.insert(child.short.clone(), child);
+    }
+    Some((header, newest.into_values().collect()))
+}
+
+fn child_of(line: &str) -> Option<Child> {
+    let mut words = line.split_whitespace();
+    let short = Short::parse(words.next()?).ok()?;
+    // Signalling 0, 1 or a negative pid would reach others than a child.
+    let pid = words.next()?.parse().ok().filter(|pid| *pid > 1)?;
+    let start_ticks = words.next()?.parse().ok()?;
+    words.next().is_none().then_some(Child { short, pid, start_ticks })
+}

@@ -1,0 +1,160 @@
+//! What can go wrong with a file, in sentences that name it and say what to do.
+
+use crate::manifest::Problem;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file below the home, or a module's, that cannot be used.
+#[derive(Debug)]
+pub(crate) enum StoreError {
+    /// The kernel would not open or read it.
+    Read {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// It could not be written; what was there before is untouched.
+    Write {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// The home is not there, and was not to be made.
+    NoHome {
+        path: PathBuf,
+    },
+    /// The home's path does not begin with `/`.
+    Relative {
+        path: PathBuf,
+    },
+    TooLarge {
+        path: PathBuf,
+        limit_bytes: u64,
+    },
+    /// A directory, FIFO, socket or device.
+    NotRegular {
+        path: PathBuf,
+    },
+    /// A symbolic link where none may be.
+    Symlink {
+        path: PathBuf,
+    },
+    /// Somebody else owns it.
+    ForeignOwner {
+        path: PathBuf,
+        owner_uid: u32,
+    },
+    /// Others may write it.
+    LooseMode {
+        path: PathBuf,
+        mode: u32,
+    },
+    NotUtf8 {
+        path: PathBuf,
+    },
+    /// Its text does not say what it must.
+    Syntax {
+        path: PathBuf,
+        problem: Problem,
+    },
+    /// Another process holds its lock.
+    Locked {
+        path: PathBuf,
+        holder: Option<u32>,
+    },
+    /// Others wrote it again and again while we did.
+    Contended {
+        path: PathBuf,
+        tries: u32,
+    },
+    /// A Unix socket cannot have so long a path.
+    SocketPathTooLong {
+        path: PathBuf,
+        limit_bytes: usize,
+    },
+}
+
+impl StoreError {
+    /// The file that it is about.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. }
+            | Self::Write { path, .. }
+            | Self::NoHome { path }
+            | Self::Relative { path }
+            | Self::TooLarge { path, .. }
+            | Self::NotRegular { path }
+            | Self::Symlink { path }
+            | Self::ForeignOwner { path, .. }
+            | Self::LooseMode { path, .. }
+            | Self::NotUtf8 { path }
+            | Self::Syntax { path, .. }
+            | Self::Locked { path, .. }
+            | Self::Contended { path, .. }
+            | Self::SocketPathTooLong { path, .. } => path,
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path().display();
+        match self {
+            Self::Read { source, .. } => write!(f, "cannot read {path}: {source}; check the file and its permissions"),
+            Self::Write { source, .. } => {
+                write!(f, "cannot write {path}: {source}; it is as it was before; check space and permissions")
+            }
+            Self::NoHome { .. } => write!(f, "{path} does not exist; start the hub once, or set PARACHUTE_HOME"),
+            Self::Relative { .. } => write!(f, "{path} is not an absolute path; give one that begins with \"/\""),
+            Self::TooLarge { limit_bytes, .. } => {
+                write!(f, "{path} is larger than {limit_bytes} bytes; trim it or move it away")
+            }
+            Self::NotRegular { .. } => write!(f, "{path} is not a regular file; move it away"),
+            Self::Symlink { .. } => {
+                write!(f, "{path} is a symbolic link that is not followed; put the file itself there")
+            }
+            Self::ForeignOwner { owner_uid, .. } => {
+                write!(f, "{path} belongs to user {owner_uid}; run as that user, or change its owner")
+            }
+            Self::LooseMode { mode, .. } => {
+                write!(f, "{path} can be written by others (mode {mode:04o}); run: chmod go-w {path}")
+            }
+            Self::NotUtf8 { .. } => write!(f, "{path} is not UTF-8 text; save it as UTF-8"),
+            Self::Syntax { problem, .. } => write!(f, "{path} cannot be used: {problem}; correct it or move it away"),
+            Self::Locked { holder: Some(pid), .. } => {
+                write!(f, "{path} is locked by process {pid}; wait for it or end it, then try again")
+            }
+            Self::Locked { holder: None, .. } => {
+                write!(f, "{path} is locked by another process; wait for it or end it, then try again")
+            }
+            Self::Contended { tries, .. } => {
+                write!(f, "{path} was changed by others during each of {tries} attempts to write it; try again")
+            }
+            Self::SocketPathTooLong { limit_bytes, .. } => {
+                write!(
+                    f,
+                    "{path} is longer than the {limit_bytes} bytes of a socket's path; use a shorter PARACHUTE_HOME"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::NoHome { .. }
+            | Self::Relative { .. }
+            | Self::TooLarge { .. }
+            | Self::NotRegular { .. }
+            | Self::Symlink { .. }
+            | Self::ForeignOwner { .. }
+            | Self::LooseMode { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Syntax { .. }
+            | Self::Locked { .. }
+            | Self::Contended { .. }
+            | Self::SocketPathTooLong { .. } => None,
+        }
+    }
+}

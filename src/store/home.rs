@@ -1,0 +1,191 @@
+//! The root of everything that the hub keeps: opened once, checked once, and where in it things are.
+
+use super::StoreError;
+use crate::manifest::Short;
+use crate::sys::fs::{self, Dir, Kind, Stat};
+use std::ffi::OsStr;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// Directories that we make are nobody else's business (files §14.2).
+const DIR_MODE: u32 = 0o700;
+/// `sun_path` less its terminating NUL: 108 bytes on Linux, 104 elsewhere.
+const SOCKET_PATH_MAX_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+/// Whether a missing home is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Create {
+    Yes,
+    No,
+}
+
+/// The open home. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Home(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    dir: Dir,
+    private: bool,
+    warnings: Vec<String>,
+}
+
+impl Home {
+    /// Opens the home, and makes it (mode 0700) when it is missing and `create` says so. Refuses one that another user
+    /// owns; one that others may write gets a warning.
+    pub(crate) fn open(path: &Path, create: Create) -> Result<Self, StoreError> {
+        if !path.is_absolute() {
+            return Err(StoreError::Relative { path: path.to_owned() });
+        }
+        if create == Create::Yes {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIR_MODE)
+                .create(path)
+                .map_err(|source| StoreError::Write { path: path.to_owned(), source })?;
+        }
+        let read_error = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => StoreError::NoHome { path: path.to_owned() },
+            _ => StoreError::Read { path: path.to_owned(), source },
+        };
+        // The home itself may be a symbolic link to a data disk: it is resolved once, here.
+        let resolved = path.canonicalize().map_err(read_error)?;
+        let dir = Dir::open(&resolved).map_err(read_error)?;
+        let stat = dir.own_stat().map_err(read_error)?;
+        if stat.uid != fs::effective_uid() {
+            return Err(StoreError::ForeignOwner { path: resolved, owner_uid: stat.uid });
+        }
+        let warnings = (stat.mode & 0o022 != 0)
+            .then(|| {
+                format!(
+                    "{} can be written by others (mode {:04o}); run: chmod 700 {}",
+                    resolved.display(),
+                    stat.mode,
+                    resolved.display()
+                )
+            })
+            .into_iter()
+            .collect();
+        Ok(Self(Arc::new(Inner { path: resolved, dir, private: stat.mode & 0o077 == 0, warnings })))
+    }
+
+    /// The absolute path, without symbolic links.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// What the operator should know about the home itself.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+
+    /// Whether nobody else can look in. Only then may a file in it be readable by all.
+    pub(crate) fn is_private(&self) -> bool {
+        self.0.private
+    }
+
+    pub(crate) fn services_json(&self) -> PathBuf {
+        self.path().join("services.json")
+    }
+
+    /// A module's own directory: its `.env`, its logs, its data.
+    pub(crate) fn module_dir(&self, short: &Short) -> PathBuf {
+        self.path().join(short.as_str())
+    }
+
+    pub(crate) fn log_dir(&self, short: &Short) -> PathBuf {
+        self.module_dir(short).join("logs")
+    }
+
+    /// The package root of an adopted command, see [`super::modules::write_manifest`].
+    pub(crate) fn adopted_dir(&self, short: &Short) -> PathBuf {
+        self.path().join("modules").join(short.as_str())
+    }
+
+    /// Where the running hub keeps its identity, its lock and its socket.
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        self.path().join("hub/run")
+    }
+
+    /// The hub's private socket in [`Home::run_dir`]; an error when a socket cannot have so long a path.
+    pub(crate) fn hub_socket(&self) -> Result<PathBuf, StoreError> {
+        let path = self.run_dir().join("hub.sock");
+        if path.as_os_str().as_bytes().len() > SOCKET_PATH_MAX_BYTES {
+            return Err(StoreError::SocketPathTooLong { path, limit_bytes: SOCKET_PATH_MAX_BYTES });
+        }
+        Ok(path)
+    }
+
+    /// Makes the directory `relative` and those above it, each 0700, and opens it. [`Home::run_dir`] is made private
+    /// when an older release left it open to others, because the socket relies on it.
+    pub(crate) fn make_dir(&self, relative: &Path) -> Result<Dir, StoreError> {
+        let write_error = |path: &Path| {
+            let path = self.path().join(path);
+            move |source| StoreError::Write { path, source }
+        };
+        let mut dir = Dir::open(self.path()).map_err(write_error(Path::new("")))?;
+        let mut done = PathBuf::new();
+        for name in names(relative) {
+            done.push(name);
+            match dir.make_dir(name, DIR_MODE) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(write_error(&done)(error)),
+                Ok(()) | Err(_) => {}
+            }
+            dir = self.open_checked(&dir, name, &done)?;
+        }
+        let stat = dir.own_stat().map_err(write_error(&done))?;
+        if self.path().join(&done) == self.run_dir() && stat.mode & 0o077 != 0 {
+            dir.set_mode(DIR_MODE).map_err(write_error(&done))?;
+        }
+        Ok(dir)
+    }
+
+    /// Opens the directory `relative`; `None` when it or one above it is missing.
+    pub(super) fn open_dir(&self, relative: &Path) -> Result<Option<Dir>, StoreError> {
+        let mut dir =
+            Dir::open(self.path()).map_err(|source| StoreError::Read { path: self.path().to_owned(), source })?;
+        let mut done = PathBuf::new();
+        for name in names(relative) {
+            done.push(name);
+            match self.open_checked(&dir, name, &done) {
+                Ok(next) => dir = next,
+                Err(StoreError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(dir))
+    }
+
+    /// One step down, not through a symbolic link and not into somebody else's directory.
+    fn open_checked(&self, dir: &Dir, name: &OsStr, done: &Path) -> Result<Dir, StoreError> {
+        let path = || self.path().join(done);
+        if dir.stat(name).is_ok_and(|stat| stat.kind == Kind::Symlink) {
+            return Err(StoreError::Symlink { path: path() });
+        }
+        let next = dir.open_dir(name).map_err(|source| StoreError::Read { path: path(), source })?;
+        let stat = next.own_stat().map_err(|source| StoreError::Read { path: path(), source })?;
+        if !is_trusted(&stat) {
+            return Err(StoreError::ForeignOwner { path: path(), owner_uid: stat.uid });
+        }
+        Ok(next)
+    }
+}
+
+/// Whether we or root own it: nobody else may put words into our mouth.
+pub(super) fn is_trusted(stat: &Stat) -> bool {
+    stat.uid == 0 || stat.uid == fs::effective_uid()
+}
+
+/// The names of a relative path. What would lead elsewhere is left out: callers build these paths from constants and
+/// from [`Short`]s.
+fn names(relative: &Path) -> impl Iterator<Item = &OsStr> {
+    relative.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name),
+        Component::CurDir | Component::ParentDir | Component::RootDir | Component::Prefix(_) => None,
+    })
+}

@@ -1,0 +1,95 @@
+//! Which modules the operator stopped: they stay stopped when the hub comes back (supervisor B18).
+
+use super::atomic::{self, PRIVATE, SMALL_FILE_MAX_BYTES};
+use super::{Home, StoreError};
+use crate::manifest::{Problem, Short, json};
+use crate::sys::random;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+const INTENT: &str = "hub/intent.json";
+const STOPPED: &str = "stopped";
+
+/// The remembered intent of one home. Shared between threads.
+#[derive(Debug)]
+pub(crate) struct Intent {
+    home: Home,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The file's tree: an object whose `stopped` is an array. What else is in it stays.
+    tree: Value,
+    /// Why the file could not be used; it is moved aside before the first write.
+    unusable: Option<StoreError>,
+}
+
+impl Intent {
+    /// Reads `hub/intent.json`. A missing one means that nothing was stopped, and so does one that cannot be used:
+    /// [`Intent::warning`] then says why.
+    pub(crate) fn load(home: &Home) -> Self {
+        let empty = || json!({ "version": 1, STOPPED: [] });
+        let (tree, unusable) = match read(home) {
+            Ok(tree) => (tree.unwrap_or_else(empty), None),
+            Err(error) => (empty(), Some(error)),
+        };
+        Self { home: home.clone(), state: Mutex::new(State { tree, unusable }) }
+    }
+
+    /// What was wrong with the file, if anything.
+    pub(crate) fn warning(&self) -> Option<String> {
+        self.lock(|state| state.unusable.as_ref().map(|error| format!("{error}; every module is started")))
+    }
+
+    /// The modules that are to stay stopped.
+    pub(crate) fn stopped(&self) -> BTreeSet<Short> {
+        self.lock(|state| names(&state.tree).filter_map(|name| Short::parse(name).ok()).collect())
+    }
+
+    /// Remembers, durably, whether the module is to stay stopped. Nothing is written when that is known already; after
+    /// a failure the old intent holds, in memory and on the disk.
+    pub(crate) fn set_stopped(&self, short: &Short, stopped: bool) -> Result<(), StoreError> {
+        self.lock(|state| {
+            if names(&state.tree).any(|name| name == short.as_str()) == stopped {
+                return Ok(());
+            }
+            let mut tree = state.tree.clone();
+            if let Some(list) = tree.get_mut(STOPPED).and_then(Value::as_array_mut) {
+                list.retain(|name| name != short.as_str());
+                if stopped {
+                    list.push(Value::from(short.as_str()));
+                }
+            }
+            if state.unusable.is_some() {
+                let aside = format!("intent.json.corrupt-{}", random::hex(4));
+                atomic::move_aside(&self.home, Path::new(INTENT), &aside)?;
+                state.unusable = None;
+            }
+            atomic::write(&self.home, INTENT, &json::to_bytes(&tree), PRIVATE)?;
+            state.tree = tree;
+            Ok(())
+        })
+    }
+
+    fn lock<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        // The state is replaced as a whole, so a panic elsewhere leaves it sound.
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn names(tree: &Value) -> impl Iterator<Item = &str> {
+    tree.get(STOPPED).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn read(home: &Home) -> Result<Option<Value>, StoreError> {
+    let Some(bytes) = atomic::read(home, INTENT, SMALL_FILE_MAX_BYTES)? else { return Ok(None) };
+    let syntax = |problem| StoreError::Syntax { path: home.path().join(INTENT), problem };
+    let tree = json::parse(&bytes).map_err(syntax)?;
+    match tree.get(STOPPED) {
+        Some(Value::Array(_)) => Ok(Some(tree)),
+        _ => Err(syntax(Problem::new(STOPPED, "must be an array of module names"))),
+    }
+}

@@ -1,0 +1,144 @@
+//! `services.json` on the disk: read by everybody at any time, written under a lock that modules do not know of
+//! (files §14.3 and §14.4).
+
+mod commit;
+mod recover;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use recover::Recovery;
+
+use super::atomic::{Links, Target};
+use super::{Home, StoreError};
+use crate::manifest::Problem;
+use crate::manifest::services::Document;
+use crate::sys::fs::{FileLock, Stat};
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+const SERVICES: &str = "services.json";
+const LOCK: &str = "services.json.lock";
+const SERVICES_MAX_BYTES: u64 = 1 << 20;
+
+/// How long an edit waits for another one of ours.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// A file that changed less than this ago may change again without its times showing it: the kernel's clock for
+/// them ticks every 4 to 10 ms.
+const RACY: Duration = Duration::from_millis(50);
+
+/// The list of modules of one home. Shared between threads.
+#[derive(Debug)]
+pub(crate) struct Services {
+    home: Home,
+    cache: Mutex<Option<(Option<Stat>, Arc<Document>)>>,
+    recoveries: Mutex<Vec<Recovery>>,
+}
+
+/// Why an edit did not happen. The file is as it was.
+#[derive(Debug)]
+pub(crate) enum EditError {
+    Store(StoreError),
+    /// The edit itself is not possible.
+    Refused(Problem),
+}
+
+impl fmt::Display for EditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Refused(problem) => problem.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for EditError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+impl From<StoreError> for EditError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Services {
+    pub(crate) fn new(home: Home) -> Self {
+        Self { home, cache: Mutex::new(None), recoveries: Mutex::new(Vec::new()) }
+    }
+
+    /// The document as it stands; a missing file is an empty one. Costs one `stat` while the file is unchanged, never
+    /// writes and never waits for a writer.
+    pub(crate) fn read(&self) -> Result<Arc<Document>, StoreError> {
+        let Some(target) = Target::locate(&self.home, Path::new(SERVICES), Links::Follow)? else {
+            return Ok(Arc::new(Document::empty()));
+        };
+        let stat = target.stat()?;
+        if let Some((cached, document)) = self.cache().as_ref()
+            && *cached == stat
+        {
+            return Ok(Arc::clone(document));
+        }
+        let (document, stat) = match target.read(SERVICES_MAX_BYTES)? {
+            None => (Document::empty(), None),
+            Some((bytes, stat)) => (parse(&target, &bytes)?, Some(stat)),
+        };
+        let document = Arc::new(document);
+        *self.cache() = is_settled(stat.as_ref()).then(|| (stat, Arc::clone(&document)));
+        Ok(document)
+    }
+
+    /// Changes the document and writes it, durably. `edit` may be called more than once, each time with a fresh
+    /// document: whenever somebody else wrote in between. When it changes nothing, nothing is written. Waits at most
+    /// 2 s for another edit, then for the disk.
+    ///
+    /// A file that cannot be parsed is moved aside and the backup takes its place, see [`Services::take_recoveries`].
+    pub(crate) fn edit<T>(&self, edit: impl FnMut(&mut Document) -> Result<T, Problem>) -> Result<T, EditError> {
+        let _lock = self.lock()?;
+        let outcome = self.commit(edit);
+        *self.cache() = None;
+        outcome
+    }
+
+    /// What edits had to move aside since the last call, for the log.
+    pub(crate) fn take_recoveries(&self) -> Vec<Recovery> {
+        std::mem::take(&mut *self.recoveries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn lock(&self) -> Result<FileLock, StoreError> {
+        let path = self.home.path().join(LOCK);
+        let write_error = |source| StoreError::Write { path: path.clone(), source };
+        let dir = self.home.make_dir(Path::new(""))?;
+        let file = dir.open_lock(OsStr::new(LOCK), super::atomic::PRIVATE).map_err(write_error)?;
+        FileLock::acquire(file, Instant::now() + LOCK_WAIT).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StoreError::Locked { path: path.clone(), holder: None },
+            _ => write_error(error),
+        })
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, Option<(Option<Stat>, Arc<Document>)>> {
+        // The pair is replaced as a whole, so a panic elsewhere leaves it sound.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn parse(target: &Target, bytes: &[u8]) -> Result<Document, StoreError> {
+    Document::parse(bytes).map_err(|problem| StoreError::Syntax { path: target.path().to_owned(), problem })
+}
+
+/// Whether the times of the file are old enough to show the next change.
+fn is_settled(stat: Option<&Stat>) -> bool {
+    let Some(stat) = stat else { return true };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let age = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - stat.mtime_ns.max(stat.ctime_ns);
+    // A time in the future shows nothing either: the clock was set back.
+    age > i128::try_from(RACY.as_nanos()).unwrap_or(i128::MAX)
+}

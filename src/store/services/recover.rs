@@ -1,0 +1,106 @@
+//! What happens to a `services.json` that cannot be parsed (files §14.4): a writer moves it aside and goes on from the
+//! backup, and says so.
+
+use super::{SERVICES, SERVICES_MAX_BYTES, Services};
+use crate::manifest::services::Document;
+use crate::store::StoreError;
+use crate::store::atomic::{self, PRIVATE, Target};
+use crate::sys::{fs, random};
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime};
+
+const BACKUP: &str = "services.json.bak";
+
+/// A writer that truncates in place leaves a broken file for a moment: it gets this long, in this many looks.
+const MENDING_LOOKS: u32 = 4;
+const MENDING_PAUSE: Duration = Duration::from_millis(50);
+
+/// A file that could not be parsed and was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recovery {
+    /// Where the original is now.
+    pub(crate) saved: PathBuf,
+    /// Why it could not be used.
+    pub(crate) reason: String,
+    /// Whether the backup took its place; otherwise the list began empty.
+    pub(crate) from_backup: bool,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let instead = if self.from_backup { "its backup is used" } else { "the list begins empty" };
+        write!(f, "{}; it is kept as {} and {instead}", self.reason, self.saved.display())
+    }
+}
+
+impl Services {
+    /// Saves the document as `services.json.bak` when that holds something else. For the boot, after a good read. A
+    /// missing file and one without rows do not replace a backup.
+    pub(crate) fn save_backup(&self) -> Result<(), StoreError> {
+        let document = self.read()?;
+        let unchanged = self.backup().is_some_and(|backup| backup.same_content(&document));
+        if unchanged || document.entries().is_empty() {
+            return Ok(());
+        }
+        atomic::write(&self.home, BACKUP, &document.to_bytes(), PRIVATE)
+    }
+
+    fn backup(&self) -> Option<Document> {
+        let bytes = atomic::read(&self.home, BACKUP, SERVICES_MAX_BYTES).ok().flatten()?;
+        Document::parse(&bytes).ok()
+    }
+
+    /// Moves the unusable file aside and returns what to go on from.
+    pub(super) fn recover(&self, target: &Target, bytes: &[u8], error: StoreError) -> Result<Document, StoreError> {
+        for _ in 0..MENDING_LOOKS {
+            fs::pause(MENDING_PAUSE);
+            match target.read(SERVICES_MAX_BYTES)? {
+                Some((now, _)) if now == bytes => {}
+                // Being written: the caller's next attempt sees what becomes of it.
+                _ => return Err(StoreError::Contended { path: target.path().to_owned(), tries: 1 }),
+            }
+        }
+        let saved = target.move_aside(OsStr::new(&aside_name(SystemTime::now())))?;
+        let backup = self.backup();
+        self.note(Recovery { saved, reason: error.to_string(), from_backup: backup.is_some() });
+        Ok(backup.unwrap_or_else(Document::empty))
+    }
+
+    /// Keeps a foreign version that was displaced by ours and cannot be parsed.
+    pub(super) fn keep_displaced(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        let name = aside_name(SystemTime::now());
+        atomic::write(&self.home, &name, bytes, PRIVATE)?;
+        let reason = format!("somebody wrote a {SERVICES} that cannot be parsed");
+        self.note(Recovery { saved: self.home.path().join(name), reason, from_backup: false });
+        Ok(())
+    }
+
+    fn note(&self, recovery: Recovery) {
+        self.recoveries.lock().unwrap_or_else(PoisonError::into_inner).push(recovery);
+    }
+}
+
+/// `services.json.corrupt-<utc>-<random>`: two in one second stay apart.
+fn aside_name(now: SystemTime) -> String {
+    format!("{SERVICES}.corrupt-{}-{}", utc(now), random::hex(2))
+}
+
+/// `20260520T031500Z`.
+fn utc(now: SystemTime) -> String {
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // Days since 0000-03-01, so that a leap day is the last day of its year (Howard Hinnant, "chrono-Compatible
+    // Low-Level Date Algorithms", civil_from_days).
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
+}
