@@ -1,1 +1,182 @@
 //! Pure: which origin and which issuers hold, from given facts.
+//!
+//! The one resolver for tokens, children and command line (operator-token B5, files §10). A request never adds to the
+//! set: neither its `Host` nor a forwarding header is a fact.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+/// The hub's names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origins {
+    /// What new tokens are issued under and what the world should call us.
+    pub(crate) canonical: String,
+    /// Every origin whose tokens are accepted; the canonical one is first.
+    pub(crate) issuers: Vec<String>,
+}
+
+/// Why a text is no origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OriginError {
+    pub(crate) value: String,
+    pub(crate) reason: &'static str,
+}
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is no origin: {}; write it like https://example.org or http://box:8080",
+            self.value, self.reason
+        )
+    }
+}
+
+impl std::error::Error for OriginError {}
+
+/// The origins of a hub on `port`: the configured one, where there is one, and this machine's own names for the port.
+/// A configured one that cannot be used is an error, because tokens issued under another would not be accepted later.
+pub(crate) fn resolve(port: u16, configured: Option<&str>) -> Result<Origins, OriginError> {
+    let loopback = |host: &str| match port {
+        80 => format!("http://{host}"),
+        _ => format!("http://{host}:{port}"),
+    };
+    let own = loopback("127.0.0.1");
+    let first = match configured {
+        Some(configured) => canonical(configured)?,
+        None => own.clone(),
+    };
+    let mut issuers = vec![first.clone()];
+    for issuer in [loopback("localhost"), own] {
+        if !issuers.contains(&issuer) {
+            issuers.push(issuer);
+        }
+    }
+    Ok(Origins { canonical: first, issuers })
+}
+
+/// The one spelling of an origin: scheme and host in lower case, no default port, no slash at the end.
+pub(crate) fn canonical(text: &str) -> Result<String, OriginError> {
+    let error = |reason| OriginError { value: text.to_owned(), reason };
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| error("it has no scheme"))?;
+    let scheme = scheme.to_ascii_lowercase();
+    let default_port = match scheme.as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err(error("its scheme is neither http nor https")),
+    };
+    let authority = rest.trim_end_matches('/');
+    if authority.contains(['/', '?', '#']) {
+        return Err(error("it has a path, a query or a fragment"));
+    }
+    if authority.contains('@') {
+        return Err(error("it has a user name"));
+    }
+    let (host, port) = split_port(authority).ok_or_else(|| error("its host is not well formed"))?;
+    if !is_host(host) {
+        return Err(error("its host is not well formed"));
+    }
+    let host = host.to_ascii_lowercase();
+    match port {
+        None => Ok(format!("{scheme}://{host}")),
+        Some(port) => match port.parse::<u16>() {
+            Ok(number) if number == default_port && !port.starts_with('+') => Ok(format!("{scheme}://{host}")),
+            // The standard library takes a plus sign.
+            Ok(number) if number != 0 && !port.starts_with('+') => Ok(format!("{scheme}://{host}:{number}")),
+            _ => Err(error("its port is not an integer 1..65535")),
+        },
+    }
+}
+
+/// Host, with its brackets if it has any, and port text.
+fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    if authority.starts_with('[') {
+        let end = authority.find(']')? + 1;
+        let (host, rest) = authority.split_at(end);
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((host, Some(port))),
+            None => rest.is_empty().then_some((host, None)),
+        };
+    }
+    Some(match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    })
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    !host.is_empty()
+        && host.len() <= 253
+        && host.split('.').all(|label| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_one_spelling() {
+        for (text, expected) in [
+            ("https://a.example", Some("https://a.example")),
+            ("HTTPS://A.Example/", Some("https://a.example")),
+            ("https://a.example:443", Some("https://a.example")),
+            ("http://a.example:443", Some("http://a.example:443")),
+            ("http://box:80//", Some("http://box")),
+            ("http://127.0.0.1:1939", Some("http://127.0.0.1:1939")),
+            ("http://[::1]:1939", Some("http://[::1]:1939")),
+            ("https://[::1]:443", Some("https://[::1]")),
+            ("", None),
+            ("a.example", None),
+            ("ftp://a.example", None),
+            ("https://", None),
+            ("https:///", None),
+            ("https://a.example/x", None),
+            ("https://a.example?x", None),
+            ("https://a.example#x", None),
+            ("https://u:p@a.example", None),
+            ("https://a..example", None),
+            ("https://a.example:", None),
+            ("https://a.example:0", None),
+            ("https://a.example:65536", None),
+            ("https://a.example:+80", None),
+            ("https://a b", None),
+            ("https://a\nb", None),
+            ("https://[::1", None),
+            ("https://[::1]x", None),
+            ("https://[a]", None),
+            (" https://a.example", None),
+        ] {
+            assert_eq!(canonical(text).ok().as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_issuers_are_the_configured_origin_and_this_machines_names_for_the_port() {
+        for (port, configured, canonical, issuers) in [
+            (1939, None, "http://127.0.0.1:1939", &["http://127.0.0.1:1939", "http://localhost:1939"][..]),
+            (80, None, "http://127.0.0.1", &["http://127.0.0.1", "http://localhost"]),
+            (
+                1939,
+                Some("https://A.example/"),
+                "https://a.example",
+                &["https://a.example", "http://localhost:1939", "http://127.0.0.1:1939"],
+            ),
+            (
+                1939,
+                Some("http://localhost:1939"),
+                "http://localhost:1939",
+                &["http://localhost:1939", "http://127.0.0.1:1939"],
+            ),
+        ] {
+            let origins = resolve(port, configured).expect("a good origin");
+            assert_eq!(origins.canonical, canonical, "{port} {configured:?}");
+            assert_eq!(origins.issuers, issuers, "{port} {configured:?}");
+        }
+        assert!(resolve(1939, Some("a.example")).is_err());
+    }
+}

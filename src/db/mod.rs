@@ -1,1 +1,133 @@
 //! The hub's database; the only place that names `rusqlite`. One file per table.
+//!
+//! One connection behind a mutex: every call is short, waits at most [`open::BUSY_TIMEOUT`] for another process, and
+//! returns plain values. Every commit is synced before the call returns, because what is written here are keys and
+//! tokens. Knows nothing of tokens' contents.
+#![forbid(unsafe_code)]
+
+mod error;
+mod keys;
+mod open;
+mod settings;
+mod tokens;
+
+pub(crate) use error::{DbError, DbHealth};
+pub(crate) use keys::{KeyState, Keys};
+pub(crate) use settings::Settings;
+pub(crate) use tokens::{CreatedVia, NewToken, TokenRow, Tokens};
+
+use error::Class;
+use rusqlite::Connection;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// `hub.db`, open and of the newest schema.
+pub(crate) struct Db {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+    /// Device and inode of the file that is open.
+    identity: (u64, u64),
+    /// Our own writes, which `PRAGMA data_version` does not count.
+    writes: AtomicU64,
+    notices: Vec<String>,
+}
+
+/// Changes whenever anybody has written to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version {
+    others: i64,
+    ours: u64,
+}
+
+impl Db {
+    /// Opens the database, creating it (0600) where there is none. A damaged one is moved aside and replaced; one of
+    /// another program or of a later release is refused and left as it is (files §14.5). Its directory must exist.
+    pub(crate) fn open(path: &Path) -> Result<Self, DbError> {
+        let opened = open::open(path)?;
+        Ok(Self {
+            connection: Mutex::new(opened.connection),
+            path: opened.path,
+            identity: opened.identity,
+            writes: AtomicU64::new(0),
+            notices: opened.notices,
+        })
+    }
+
+    /// What opening had to put right, as sentences for the log.
+    pub(crate) fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    pub(crate) fn keys(&self) -> Keys<'_> {
+        Keys(self)
+    }
+
+    pub(crate) fn tokens(&self) -> Tokens<'_> {
+        Tokens(self)
+    }
+
+    pub(crate) fn settings(&self) -> Settings<'_> {
+        Settings(self)
+    }
+
+    /// Whether what was read earlier still holds: equal versions mean that nobody wrote in between.
+    pub(crate) fn version(&self) -> Result<Version, DbError> {
+        let connection = self.lock();
+        // Under the lock, so that no write of ours can fall between the two numbers.
+        let ours = self.writes.load(Ordering::Relaxed);
+        let others = connection
+            .pragma_query_value(None, "data_version", |row| row.get(0))
+            .map_err(|source| self.error("ask whether it changed", &source))?;
+        Ok(Version { others, ours })
+    }
+
+    /// Whether the database answers and is still the file at its path. For `/health`.
+    pub(crate) fn check(&self) -> DbHealth {
+        match fs::symlink_metadata(&self.path) {
+            Err(_) => return DbHealth::PathGone,
+            Ok(facts) if (facts.dev(), facts.ino()) != self.identity => return DbHealth::PathReplaced,
+            Ok(_) => {}
+        }
+        match self.lock().query_row("SELECT count(*) FROM hs_keys", [], |row| row.get::<_, i64>(0)) {
+            Ok(_) => DbHealth::Ok,
+            Err(error) => DbHealth::Failing(Class::of(&error)),
+        }
+    }
+
+    /// The connection. A panic of another holder leaves it usable: its transaction was rolled back.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `statements` in one transaction that takes the write lock at once.
+    fn write<T>(
+        &self,
+        doing: &'static str,
+        statements: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, DbError> {
+        let mut connection = self.lock();
+        let written = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(|open| {
+            let value = statements(&open)?;
+            open.commit()?;
+            Ok(value)
+        });
+        // Also after a failure: whether a failed commit is in the file is not known.
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        written.map_err(|source| self.error(doing, &source))
+    }
+
+    fn read<T>(
+        &self,
+        doing: &'static str,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, DbError> {
+        query(&self.lock()).map_err(|source| self.error(doing, &source))
+    }
+
+    fn error(&self, doing: &'static str, source: &rusqlite::Error) -> DbError {
+        DbError::sqlite(&self.path, doing, source)
+    }
+}

@@ -11,6 +11,7 @@ mod home;
 pub(crate) mod identity;
 pub(crate) mod intent;
 pub(crate) mod modules;
+pub(crate) mod operator_token;
 pub(crate) mod services;
 #[cfg(test)]
 mod testing;

@@ -5,6 +5,8 @@
 pub(crate) mod fs;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod secret_file;
+pub(crate) mod wipe;
 
 use std::io;
 

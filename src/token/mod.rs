@@ -1,1 +1,39 @@
 //! Pure: base64url, HS256, claims, scopes. The only place that names `hmac` and `sha2`.
+//!
+//! A token is `header.payload.signature` like every JWT, but only what [`mint`] writes is accepted: the header is one
+//! of a table and compared as bytes, and the payload must be, byte for byte, what its claims serialise to
+//! (operator-token B3, B4). Knows no clock and no registry: time comes in as an argument, and whether a token is
+//! registered is asked by `ops::auth`.
+#![forbid(unsafe_code)]
+
+pub(crate) mod b64;
+pub(crate) mod claims;
+pub(crate) mod keyring;
+pub(crate) mod mint;
+pub(crate) mod scope;
+pub(crate) mod verify;
+
+use sha2::{Digest, Sha256};
+
+/// Longest token that is looked at (B4, step 1).
+pub(crate) const TOKEN_LIMIT_BYTES: usize = 4096;
+
+/// What the registry keeps of a token instead of the token.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// Whether two hashes are equal, in a time that does not tell where they differ.
+pub(crate) fn same_hash(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    let difference = one.iter().zip(other).fold(0, |seen, (a, b)| seen | (a ^ b));
+    std::hint::black_box(difference) == 0
+}
+
+/// The token in the value of an `Authorization` header: `Bearer` in any case, one or more spaces, and nothing after
+/// the token. `None` for any other value.
+pub(crate) fn from_authorization(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.split_once(' ')?;
+    let token = rest.trim_start_matches(' ');
+    let clean = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    (scheme.eq_ignore_ascii_case("bearer") && clean).then_some(token)
+}

@@ -1,0 +1,286 @@
+//! Opening: whose file it is, whether it is sound, and bringing it to the newest schema (files §14.4, §14.5).
+
+use super::error::{Class, DbError};
+use crate::sys::secret_file::effective_uid;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a call waits for another process that holds the write lock.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(5000);
+/// "PARA", in the file's header: this is our database.
+pub(super) const APPLICATION_ID: i32 = 0x5041_5241;
+/// The schema, step by step; `user_version` counts the steps that a file has.
+const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql")];
+/// Switching to WAL fails at once, without waiting, while another opener does the same.
+const WAL_TRIES: usize = 8;
+/// Of the database and what SQLite puts beside it.
+const FILE_MODE: u32 = 0o600;
+const LOOSE_BITS: u32 = 0o077;
+/// What SQLite keeps beside the database.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) identity: (u64, u64),
+    pub(super) notices: Vec<String>,
+}
+
+pub(super) fn open(path: &Path) -> Result<Opened, DbError> {
+    let path = resolve(path)?;
+    let mut notices = Vec::new();
+    let connection = match attempt(&path, &mut notices) {
+        Err(damage) if damage.is_damage() => {
+            let kept = set_aside(&path)?;
+            notices.push(format!(
+                "{damage}; moved it to {} and started a new one: every token issued so far is void",
+                kept.display()
+            ));
+            attempt(&path, &mut notices)?
+        }
+        other => other?,
+    };
+    let facts = fs::symlink_metadata(&path).map_err(|source| files(&path, "look at", source))?;
+    Ok(Opened { connection, identity: (facts.dev(), facts.ino()), path, notices })
+}
+
+/// The same file with a directory that has no links in it: SQLite refuses a link anywhere in a path, and only the last
+/// part is ours to judge.
+fn resolve(path: &Path) -> Result<PathBuf, DbError> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(files(path, "open", io::Error::from(io::ErrorKind::InvalidInput)));
+    };
+    Ok(fs::canonicalize(directory).map_err(|source| files(directory, "open", source))?.join(name))
+}
+
+fn attempt(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError> {
+    let present = inspect(path)?;
+    if let Some(facts) = &present {
+        notices.extend(tighten(path, facts)?);
+        if facts.len() > 0 {
+            identify(path)?;
+        }
+    }
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    if present.is_none() {
+        // Created this moment, by SQLite and with our umask; whatever that is, no key goes into a file others can read.
+        let facts = fs::symlink_metadata(path).map_err(|source| files(path, "look at", source))?;
+        tighten(path, &facts)?;
+    }
+    configure(&connection).map_err(|source| DbError::sqlite(path, "set it up", &source))?;
+    check_contents(path, &connection)?;
+    migrate(path, &mut connection)?;
+    for companion in COMPANIONS {
+        let companion = beside(path, companion);
+        if let Some(facts) = inspect(&companion)? {
+            notices.extend(tighten(&companion, &facts)?);
+        }
+    }
+    Ok(connection)
+}
+
+/// What is at `path`, refusing what must not hold keys. Looks at names only: closing a descriptor of the database
+/// would drop the locks that SQLite has on it in this process.
+fn inspect(path: &Path) -> Result<Option<Metadata>, DbError> {
+    let facts = match fs::symlink_metadata(path) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(files(path, "look at", source)),
+    };
+    let ours = effective_uid();
+    if facts.file_type().is_symlink() {
+        return Err(DbError::Symlink { path: path.to_owned() });
+    }
+    if !facts.file_type().is_file() {
+        return Err(DbError::NotRegular { path: path.to_owned() });
+    }
+    if facts.uid() != ours {
+        return Err(DbError::ForeignOwner { path: path.to_owned(), uid: facts.uid(), ours });
+    }
+    Ok(Some(facts))
+}
+
+/// Makes the file private; says so when it was not.
+fn tighten(path: &Path, facts: &Metadata) -> Result<Option<String>, DbError> {
+    let mode = facts.mode() & 0o7777;
+    if mode & LOOSE_BITS == 0 {
+        return Ok(None);
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(FILE_MODE))
+        .map_err(|source| files(path, "make private", source))?;
+    Ok(Some(format!("tightened {} from {mode:04o} to {FILE_MODE:04o}", path.display())))
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let error = |source: rusqlite::Error| DbError::sqlite(path, "open it", &source);
+    let connection = Connection::open_with_flags(path, flags).map_err(error)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+    Ok(connection)
+}
+
+/// Whose database this is, asked of a read-only connection: nothing in a foreign one changes.
+fn identify(path: &Path) -> Result<(), DbError> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let (application_id, version, tables, predecessor) =
+        facts_inside(&connection).map_err(|source| DbError::sqlite(path, "read whose it is", &source))?;
+    let path = path.to_owned();
+    match application_id {
+        APPLICATION_ID if version > known_version() => {
+            Err(DbError::Newer { path, found: version, known: known_version() })
+        }
+        APPLICATION_ID => Ok(()),
+        _ if predecessor => Err(DbError::Predecessor { path }),
+        // Created and not yet filled, by us or by another opener.
+        0 if tables == 0 && version == 0 => Ok(()),
+        application_id => Err(DbError::NotOurs { path, application_id }),
+    }
+}
+
+/// Application id, schema version, number of tables, and whether one of them is the TypeScript hub's.
+fn facts_inside(connection: &Connection) -> rusqlite::Result<(i32, i64, i64, bool)> {
+    // One transaction: the numbers belong together although another process may be creating the tables.
+    let look = connection.unchecked_transaction()?;
+    let application_id = look.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version = look.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let (tables, predecessor) = look.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE name = 'schema_version') > 0 FROM sqlite_master WHERE type = 'table'",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok((application_id, version, tables, predecessor))
+}
+
+/// Settings of the connection; and WAL where the file system can, which is a setting of the file.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL;",
+    )?;
+    for _ in 0..WAL_TRIES {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0)) {
+            // Any other answer than "wal" means the rollback journal, which does as well.
+            Ok(_) => return Ok(()),
+            Err(error) if Class::of(&error) == Class::Busy => {
+                // Waits, as the switch does not, until the other one is through. Failing to is no harm.
+                let _ = connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn check_contents(path: &Path, connection: &Connection) -> Result<(), DbError> {
+    const DOING: &str = "check it";
+    let verdict: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|source| DbError::sqlite(path, DOING, &source))?;
+    match verdict.as_str() {
+        "ok" => Ok(()),
+        _ => Err(DbError::Sqlite { path: path.to_owned(), doing: DOING, class: Class::Corrupt, message: verdict }),
+    }
+}
+
+/// Takes the missing steps of the schema in one transaction. Two first openers do it once.
+fn migrate(path: &Path, connection: &mut Connection) -> Result<(), DbError> {
+    let error = |source: rusqlite::Error| DbError::sqlite(path, "bring it to the newest schema", &source);
+    if user_version(connection).map_err(error)? == known_version() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
+    // Again under the lock: another opener may have been faster.
+    let found = user_version(&transaction).map_err(error)?;
+    let Some(missing) = usize::try_from(found).ok().and_then(|done| MIGRATIONS.get(done..)) else {
+        return Err(DbError::Newer { path: path.to_owned(), found, known: known_version() });
+    };
+    for step in missing {
+        transaction.execute_batch(step).map_err(error)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error)?;
+    transaction.pragma_update(None, "user_version", known_version()).map_err(error)?;
+    transaction.commit().map_err(error)
+}
+
+fn user_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn known_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Moves the database and its companions to names that say when; they open together there as well.
+fn set_aside(path: &Path) -> Result<PathBuf, DbError> {
+    let stamp = utc_stamp(SystemTime::now());
+    let mut kept = beside(path, &format!(".corrupt-{stamp}"));
+    let mut number = 1_u32;
+    while fs::symlink_metadata(&kept).is_ok() {
+        number += 1;
+        kept = beside(path, &format!(".corrupt-{stamp}-{number}"));
+    }
+    // The companions first: a new database must never meet the log of the old one.
+    for companion in COMPANIONS {
+        match fs::rename(beside(path, companion), beside(&kept, companion)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved.map_err(|source| files(path, "move aside", source))?,
+        }
+    }
+    fs::rename(path, &kept).map_err(|source| files(path, "move aside", source))?;
+    Ok(kept)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn files(path: &Path, doing: &'static str, source: io::Error) -> DbError {
+    DbError::Files { path: path.to_owned(), doing, source }
+}
+
+/// `20260314T150926Z`.
+fn utc_stamp(at: SystemTime) -> String {
+    let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// Year, month and day of the n-th day since 1970-01-01, in the Gregorian calendar. Years are counted from March, so
+/// that the leap day is the last one of its year.
+fn civil(days: u64) -> (u64, u64, u64) {
+    const DAYS_TO_1970: u64 = 719_468; // from 0000-03-01
+    const DAYS_IN_ERA: u64 = 146_097; // 400 years
+    let days = days + DAYS_TO_1970;
+    let (era, day_of_era) = (days / DAYS_IN_ERA, days % DAYS_IN_ERA);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stamp_is_the_utc_date() {
+        for (seconds, stamp) in [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (1_773_500_966, "20260314T150926Z"),
+            (4_107_542_400, "21000301T000000Z"),
+        ] {
+            assert_eq!(utc_stamp(UNIX_EPOCH + Duration::from_secs(seconds)), stamp, "{seconds}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The rotated log file of one module: `<short>.log`, older ones `.1`, `.2` and so on.
+
+use super::Stream;
+use super::line;
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Text of at most this size is built before it is written: a block of ordinary lines is one write.
+const WRITE_BYTES: usize = 256 * 1024;
+/// How often a file in use is compared with what lies at its path, so that an operator's rotation is noticed.
+const CHECK_EVERY_MS: u64 = 1_000;
+/// A build buffer up to this size is not worth keeping.
+const SMALL_BYTES: usize = 8 * 1024;
+/// How many build buffers are kept for all modules together; more would only serve as many floods at once.
+const SPARE_BUFFERS: usize = 2;
+
+/// Build buffers of modules that print much, shared so that a module which once flooded holds no memory afterwards.
+static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// The log file of one module. Nothing is opened before the first line.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    dir: PathBuf,
+    path: PathBuf,
+    max_bytes: u64,
+    files: u32,
+    open: Option<Open>,
+    checked_at_ms: u64,
+    /// Lines that did not get into the file since it began to fail; `None` while it works.
+    lost: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    dev: u64,
+    ino: u64,
+    size: u64,
+}
+
+/// A change that people must hear of.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// From now on lines are lost.
+    Failing(FileError),
+    /// Lines are written again.
+    Recovered { lost_lines: u64 },
+}
+
+/// Why a log file is not written.
+#[derive(Debug)]
+pub(super) enum FileError {
+    Directory { path: PathBuf, source: io::Error },
+    Open { path: PathBuf, source: io::Error },
+    NotRegular { path: PathBuf },
+    Write { path: PathBuf, source: io::Error },
+    Rotate { path: PathBuf, source: io::Error },
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory { path, source } => write!(f, "cannot make the log directory {}: {source}", path.display()),
+            Self::Open { path, source } => write!(f, "cannot open {}: {source}", path.display()),
+            Self::NotRegular { path } => write!(f, "cannot write {}: it is not a regular file", path.display()),
+            Self::Write { path, source } => write!(f, "cannot write {}: {source}", path.display()),
+            Self::Rotate { path, source } => write!(f, "cannot write {}: rotating it failed: {source}", path.display()),
+        }?;
+        f.write_str("; until this is mended its lines are kept in memory only")
+    }
+}
+
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Directory { source, .. }
+            | Self::Open { source, .. }
+            | Self::Write { source, .. }
+            | Self::Rotate { source, .. } => Some(source),
+            Self::NotRegular { .. } => None,
+        }
+    }
+}
+
+impl LogFile {
+    /// `<dir>/<short>.log`, rotated before it would exceed `max_bytes`, `files` of them with the current one.
+    pub(super) fn new(dir: &Path, short: &str, max_bytes: u64, files: u32) -> Self {
+        let path = dir.join(format!("{short}.log"));
+        Self { dir: dir.to_owned(), path, max_bytes, files, open: None, checked_at_ms: 0, lost: None }
+    }
+
+    pub(super) fn set_limits(&mut self, max_bytes: u64, files: u32) {
+        self.max_bytes = max_bytes;
+        self.files = files;
+    }
+
+    /// Appends whole lines, each as `stamp tag line`. `now_ms` decides only whether it is time to look at the path.
+    /// Blocks as long as the disk does. Lines that cannot be written are counted and are not tried again.
+    pub(super) fn append(&mut self, block: &[u8], stream: Stream, now_ms: u64, stamp: &str) -> Option<Report> {
+        let prefix = format!("{stamp} {} ", stream.tag());
+        let outcome = match self.ready(now_ms) {
+            Ok(()) => self.append_lines(block, prefix.as_bytes()),
+            Err(error) => Err(Failure { error, lost_lines: line::count_newlines(block) }),
+        };
+        match (outcome, &mut self.lost) {
+            (Ok(()), lost) => lost.take().map(|lost_lines| Report::Recovered { lost_lines }),
+            (Err(failure), Some(lost)) => {
+                *lost += failure.lost_lines;
+                None
+            }
+            (Err(failure), lost) => {
+                *lost = Some(failure.lost_lines);
+                Some(Report::Failing(failure.error))
+            }
+        }
+    }
+
+    fn append_lines(&mut self, block: &[u8], prefix: &[u8]) -> Result<(), Failure> {
+        let mut text = take_buffer(block.len());
+        let mut rest = block;
+        let mut result = Ok(());
+        while let Some(at) = line::find_newline(rest) {
+            let (bytes, after) = rest.split_at(at + 1);
+            let length = prefix.len() + bytes.len();
+            let full = self.size() + (text.len() + length) as u64 > self.max_bytes;
+            if full || text.len() + length > WRITE_BYTES {
+                result = self.write(&text).and_then(|()| if full { self.rotate() } else { Ok(()) });
+                text.clear();
+                if result.is_err() {
+                    break;
+                }
+            }
+            text.extend_from_slice(prefix);
+            text.extend_from_slice(bytes);
+            rest = after;
+        }
+        let result = match result {
+            Ok(()) => self.write(&text),
+            Err(Failure { error, lost_lines }) => {
+                Err(Failure { error, lost_lines: lost_lines + line::count_newlines(rest) })
+            }
+        };
+        give_back(text);
+        result
+    }
+
+    fn size(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.size)
+    }
+
+    /// Makes sure that the file at the path is open.
+    fn ready(&mut self, now_ms: u64) -> Result<(), FileError> {
+        // The wall clock may be set back; then it is time as well.
+        if self.open.is_some() && now_ms.abs_diff(self.checked_at_ms) >= CHECK_EVERY_MS {
+            self.checked_at_ms = now_ms;
+            self.compare_with_path();
+        }
+        if self.open.is_none() {
+            self.open = Some(open(&self.dir, &self.path)?);
+            self.checked_at_ms = now_ms;
+        }
+        Ok(())
+    }
+
+    /// Lets go of a file that was moved or removed, and notices one that was truncated.
+    fn compare_with_path(&mut self) {
+        let there = fs::symlink_metadata(&self.path);
+        self.open = match (self.open.take(), there) {
+            (Some(open), Ok(there)) if (there.dev(), there.ino()) == (open.dev, open.ino) => {
+                Some(Open { size: there.len(), ..open })
+            }
+            _ => None,
+        };
+    }
+
+    /// Writes all of it or, when that fails, as many whole lines as went in: no torn line stays behind.
+    fn write(&mut self, text: &[u8]) -> Result<(), Failure> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let mut written = 0;
+        while written < text.len() {
+            match open.file.write(&text[written..]) {
+                Ok(0) => return Err(self.abandon(text, written, ErrorKind::WriteZero.into())),
+                Ok(n) => written += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.abandon(text, written, error)),
+            }
+        }
+        open.size += text.len() as u64;
+        Ok(())
+    }
+
+    fn abandon(&mut self, text: &[u8], written: usize, source: io::Error) -> Failure {
+        let border = text[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        // Closed in any case: opening looks at the path again, and repairs a torn end that could not be cut off here.
+        if let Some(open) = self.open.take() {
+            let torn = (written - border) as u64;
+            if torn > 0 {
+                // The real length, because somebody else may have truncated the file.
+                let _ = open.file.metadata().and_then(|now| open.file.set_len(now.len().saturating_sub(torn)));
+            }
+        }
+        let error = FileError::Write { path: self.path.clone(), source };
+        Failure { error, lost_lines: line::count_newlines(&text[border..]) }
+    }
+
+    /// Moves every file one number on, the last one away, and opens a new one. Nothing to do for an empty file.
+    fn rotate(&mut self) -> Result<(), Failure> {
+        if self.size() == 0 {
+            return Ok(());
+        }
+        let fail = |error| Failure { error, lost_lines: 0 };
+        self.move_on().map_err(|source| fail(FileError::Rotate { path: self.path.clone(), source }))?;
+        self.open = None;
+        self.open = Some(open(&self.dir, &self.path).map_err(fail)?);
+        Ok(())
+    }
+
+    fn move_on(&self) -> io::Result<()> {
+        if self.files <= 1 {
+            return tolerate_missing(fs::remove_file(&self.path));
+        }
+        for number in (1..self.files - 1).rev() {
+            tolerate_missing(fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1)))?;
+        }
+        tolerate_missing(fs::rename(&self.path, numbered(&self.path, 1)))
+    }
+}
+
+struct Failure {
+    error: FileError,
+    lost_lines: u64,
+}
+
+/// `vault.log.3` for `vault.log` and 3.
+pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn tolerate_missing(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// Opens the file for appending, 0600, in a directory made 0700. A symbolic link, a directory or a FIFO in its place
+/// is refused. An end without newline, as a power cut leaves it, is finished first.
+fn open(dir: &Path, path: &Path) -> Result<Open, FileError> {
+    let fail = |source| FileError::Open { path: path.to_owned(), source };
+    let file = match fs::symlink_metadata(path) {
+        Ok(there) if there.is_file() => {
+            let file = OpenOptions::new().read(true).append(true).open(path).map_err(fail)?;
+            let opened = file.metadata().map_err(fail)?;
+            // Something else was put there in between; the next line tries again.
+            if (opened.dev(), opened.ino()) != (there.dev(), there.ino()) {
+                return Err(FileError::NotRegular { path: path.to_owned() });
+            }
+            file
+        }
+        Ok(_) => return Err(FileError::NotRegular { path: path.to_owned() }),
+        Err(error) if error.kind() == ErrorKind::NotFound => create(dir, path)?,
+        Err(error) => return Err(fail(error)),
+    };
+    let facts = file.metadata().map_err(fail)?;
+    let mut open = Open { dev: facts.dev(), ino: facts.ino(), size: facts.len(), file };
+    let mut last = [b'\n'];
+    if open.size > 0 {
+        open.file.read_exact_at(&mut last, open.size - 1).map_err(fail)?;
+    }
+    if last != [b'\n'] {
+        open.file.write_all(b"\n").map_err(fail)?;
+        open.size += 1;
+    }
+    Ok(open)
+}
+
+fn create(dir: &Path, path: &Path) -> Result<File, FileError> {
+    let directory = |source| FileError::Directory { path: dir.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(directory)?;
+    let fail = |source| FileError::Open { path: path.to_owned(), source };
+    OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path).map_err(fail)
+}
+
+/// A buffer to build text in; one from the shared store when much is to be built.
+fn take_buffer(block_bytes: usize) -> Vec<u8> {
+    if block_bytes <= SMALL_BYTES / 4 {
+        return Vec::new();
+    }
+    let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    spare.unwrap_or_else(|| Vec::with_capacity(block_bytes.saturating_mul(2).min(WRITE_BYTES)))
+}
+
+fn give_back(mut text: Vec<u8>) {
+    text.clear();
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    if text.capacity() > SMALL_BYTES && spare.len() < SPARE_BUFFERS {
+        spare.push(text);
+    }
+}
+
+#[cfg(test)]
+mod tests;
