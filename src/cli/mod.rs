@@ -6,6 +6,7 @@ mod exit;
 mod help;
 mod out;
 mod parse;
+mod reach;
 mod spec;
 mod suggest;
 mod verbs;
@@ -67,7 +68,7 @@ fn dispatch(globals: &Globals, command: Command, out: &mut Out) -> Result<Report
             }
             None => verbs::module_names(&configuration(globals)?, out),
         },
-        other => verbs::run(other, globals, configuration(globals)?, out),
+        other => verbs::run(other, globals, &configuration(globals)?, out),
     }
 }
 
