@@ -8,6 +8,7 @@ mod listen;
 mod notify;
 
 use crate::config::Config;
+use crate::edge;
 use crate::hub::routes;
 use crate::hub::server::{self, Server};
 use crate::hub::socket::PrivateSocket;
@@ -26,7 +27,6 @@ use crate::supervisor::plan::Facts;
 use crate::supervisor::{Ended, Hooks, Supervisor, main_loop, orphans};
 use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
-use crate::edge;
 use error::ServeError;
 use listen::Listeners;
 use std::ffi::OsString;
@@ -68,7 +68,8 @@ fn console() -> Result<Console, ServeError> {
     process::seal_inherited_descriptors();
     process::share_allocator_arenas();
     let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(ServeError::starting("standard output"))?;
-    let (console, _ends_with_finish) = Console::start(File::from(stdout)).map_err(ServeError::starting("the console"))?;
+    let (console, _ends_with_finish) =
+        Console::start(File::from(stdout)).map_err(ServeError::starting("the console"))?;
     Ok(console)
 }
 
@@ -208,10 +209,8 @@ impl Boot {
         let intent = Intent::load(home);
         intent.warning().iter().for_each(|warning| self.say(warning));
 
-        let edge_settings = edge::Settings::new(
-            self.config.hub_origin.iter().cloned().collect(),
-            self.config.allowed_hosts.clone(),
-        );
+        let edge_settings =
+            edge::Settings::new(self.config.hub_origin.iter().cloned().collect(), self.config.allowed_hosts.clone());
         let files = Files {
             home: home.clone(),
             services: Arc::clone(&services),

@@ -55,7 +55,8 @@ impl Reply {
                 status: 500,
                 content_type: "application/json",
                 headers: Vec::new(),
-                body: br#"{"error":"internal_error","error_description":"the answer cannot be written as JSON"}"#.to_vec(),
+                body: br#"{"error":"internal_error","error_description":"the answer cannot be written as JSON"}"#
+                    .to_vec(),
             },
         }
     }

@@ -5,10 +5,10 @@
 //! Answers are written by hand: tiny_http would leave out lengths and hold streams back (http-api §16.1).
 
 use super::reply::{Outcome, Reply, Streaming, stream_head};
+use super::request;
 use super::request::Req;
 use super::socket::PrivateSocket;
 use super::waiters::{Kind, Waiters};
-use super::request;
 use crate::ops::Log;
 use crate::sys;
 use crate::wire::Code;
@@ -82,10 +82,8 @@ pub(crate) fn start(socket: PrivateSocket, app: App, log: Log) -> io::Result<Ser
     for number in 1..=WORKERS {
         let shared = Arc::clone(&server.shared);
         lock(&shared.life).workers += 1;
-        let spawned = thread::Builder::new()
-            .name(format!("hub/{number}"))
-            .stack_size(STACK_BYTES)
-            .spawn(move || shared.work());
+        let spawned =
+            thread::Builder::new().name(format!("hub/{number}")).stack_size(STACK_BYTES).spawn(move || shared.work());
         if let Err(error) = spawned {
             lock(&server.shared.life).workers -= 1;
             server.stop();
@@ -334,9 +332,10 @@ struct Manner {
 
 impl Manner {
     fn of(request: &tiny_http::Request) -> Self {
-        let close = request.headers().iter().any(|header| {
-            header.field.equiv("Connection") && request::lists_token(header.value.as_str(), "close")
-        });
+        let close = request
+            .headers()
+            .iter()
+            .any(|header| header.field.equiv("Connection") && request::lists_token(header.value.as_str(), "close"));
         Self { head_only: *request.method() == tiny_http::Method::Head, close }
     }
 }
@@ -358,7 +357,9 @@ fn accepting(socket: &PrivateSocket) -> io::Result<tiny_http::Server> {
 /// Whether reading the body, or dropping the request, cannot wait for the client.
 fn body_is_here(request: &tiny_http::Request) -> bool {
     let waits = |name: &'static str| request.headers().iter().any(|header| header.field.equiv(name));
-    !waits("Transfer-Encoding") && !waits("Expect") && request.body_length().is_none_or(|length| length <= READ_AHEAD_BYTES)
+    !waits("Transfer-Encoding")
+        && !waits("Expect")
+        && request.body_length().is_none_or(|length| length <= READ_AHEAD_BYTES)
 }
 
 /// The body is larger than [`BODY_LIMIT_BYTES`].

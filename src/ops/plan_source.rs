@@ -135,8 +135,7 @@ mod tests {
     }
 
     fn manifest(start_cmd: Value) -> Manifest {
-        let mut manifest =
-            json!({"name": "m", "manifestName": "m", "port": 4000, "paths": [], "health": "/h"});
+        let mut manifest = json!({"name": "m", "manifestName": "m", "port": 4000, "paths": [], "health": "/h"});
         if let (Some(manifest), false) = (manifest.as_object_mut(), start_cmd.is_null()) {
             manifest.insert("startCmd".to_owned(), start_cmd);
         }

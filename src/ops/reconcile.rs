@@ -53,7 +53,9 @@ impl Hub {
         let stopped = self.parts.intent.stopped();
         let (skipped, wanted): (Vec<_>, Vec<_>) = runnable.into_iter().partition(|short| stopped.contains(short));
         for short in skipped {
-            (self.parts.log)(&format!("{short}: stays stopped, as it was told; start it with: parachute start {short}"));
+            (self.parts.log)(&format!(
+                "{short}: stays stopped, as it was told; start it with: parachute start {short}"
+            ));
         }
         self.parts.supervisor.boot(&wanted);
     }

@@ -45,6 +45,12 @@ pub(crate) fn write_manifest(home: &Home, short: &Short, manifest: &Value) -> Re
     atomic::write(home, relative, &json::to_bytes(manifest), atomic::PUBLIC)
 }
 
+/// Takes the manifest of an adopted command away; whatever else is in its directory stays.
+pub(crate) fn remove_manifest(home: &Home, short: &Short) -> Result<(), StoreError> {
+    let relative = Path::new("modules").join(short.as_str()).join(MANIFEST_PATH);
+    atomic::remove(home, &relative)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,14 +75,18 @@ impl Fixture {
 }
 
 /// The next piece, or `None` when the wait was given up.
-fn next(source: &Arc<(Mutex<Vec<&'static str>>, Condvar)>, waiting: &crate::hub::waiters::Waiting) -> Option<&'static str> {
+fn next(
+    source: &Arc<(Mutex<Vec<&'static str>>, Condvar)>,
+    waiting: &crate::hub::waiters::Waiting,
+) -> Option<&'static str> {
     let theirs = Arc::clone(source);
     waiting.wake_with(move || {
         drop(lock(&theirs.0));
         theirs.1.notify_all();
     });
     let pieces = lock(&source.0);
-    let mut pieces = source.1.wait_while(pieces, |pieces| pieces.is_empty() && !waiting.cancelled()).expect("not poisoned");
+    let mut pieces =
+        source.1.wait_while(pieces, |pieces| pieces.is_empty() && !waiting.cancelled()).expect("not poisoned");
     pieces.pop()
 }
 
@@ -227,7 +231,8 @@ fn a_stream_whose_client_vanished_ends_at_the_next_piece() {
 fn a_body_is_read_over_up_to_its_limit() {
     let fixture = Fixture::start();
     let limit = usize::try_from(BODY_LIMIT_BYTES).expect("fits");
-    let chunked = |size: usize| format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(size));
+    let chunked =
+        |size: usize| format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(size));
     let counted = |size: usize| format!("content-length: {size}\r\n\r\n{}", "x".repeat(size));
     for (what, rest, expected) in [
         ("small", counted(10), 200),
