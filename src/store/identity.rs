@@ -43,7 +43,7 @@ impl HubLock {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let text = fs::read_to_limit(&reader, LOCK_MAX_BYTES).ok().flatten().unwrap_or_default();
-                let holder = str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+                let holder = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
                 Err(StoreError::Locked { path, holder })
             }
             Err(source) => Err(write_error(source)),

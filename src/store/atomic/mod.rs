@@ -232,6 +232,17 @@ impl Target {
         self.stage_as(bytes, mode, Sync::ToDisk)
     }
 
+    /// Like [`Target::stage`], without waiting for the disk: [`Target::sync`] has to follow.
+    pub(super) fn stage_unsynced(&self, bytes: &[u8], mode: u32) -> Result<Staged<'_>, StoreError> {
+        self.stage_as(bytes, mode, Sync::Never)
+    }
+
+    /// Waits until what stands there now is on the disk.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let file = self.dir.open_read(&self.name).map_err(|source| self.write_error(source))?;
+        fs::sync(&file).and_then(|()| self.dir.sync()).map_err(|source| self.write_error(source))
+    }
+
     fn stage_as(&self, bytes: &[u8], mode: u32, sync: Sync) -> Result<Staged<'_>, StoreError> {
         let mode = self.stat()?.map_or(mode, |old| mode & old.mode);
         let temp = temp_name(&self.name);
