@@ -47,8 +47,10 @@ const USUAL_PATH: [&str; 2] = [".local/bin", ".bun/bin"];
 /// Runs the hub until it is told to end; returns the exit code of cli §15.2. `port` is the command line's, 0 for any
 /// free one. Must be called on the main thread, before there are others.
 pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
-    let result = console().and_then(|console| {
-        let ended = Boot { config, console: console.clone() }.run(port);
+    // Before the first thread: a thread that does not block them would be ended by them, and the hub with it.
+    let result = Signals::block().map_err(ServeError::starting("signals")).and_then(|signals| {
+        let console = console()?;
+        let ended = Boot { config, console: console.clone() }.run(port, &signals);
         console.finish(Instant::now() + CONSOLE_GRACE);
         ended
     });
@@ -87,8 +89,7 @@ struct Running {
 }
 
 impl Boot {
-    fn run(self, port: Option<u16>) -> Result<Ended, ServeError> {
-        let signals = Signals::block().map_err(ServeError::starting("signals"))?;
+    fn run(self, port: Option<u16>, signals: &Signals) -> Result<Ended, ServeError> {
         self.prepare_process();
 
         let home = Home::open(&self.config.home, Create::Yes)?;
@@ -132,7 +133,7 @@ impl Boot {
 
         running.hub.boot();
         let hub = Arc::clone(&running.hub);
-        let ended = main_loop(&running.supervisor, &signals, &move || hub.reload());
+        let ended = main_loop(&running.supervisor, signals, &move || hub.reload());
         let all_down = running.supervisor.snapshots().is_empty();
         running.stop();
         self.clear(&home, &identity, all_down.then_some(&header));

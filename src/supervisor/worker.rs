@@ -500,7 +500,12 @@ impl Worker {
             self.tap.notice(&format!("cannot signal group {}: {error}", living.child.pid()));
         }
         self.remains.signal(signal);
-        self.remains.look(&self.context.family, leader, &self.lineage_word());
+        if self.clearing {
+            // They may be gone before anybody polls for it.
+            self.clear();
+        } else {
+            self.remains.look(&self.context.family, leader, &self.lineage_word());
+        }
     }
 
     fn lineage_word(&self) -> String {
