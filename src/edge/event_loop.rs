@@ -264,7 +264,9 @@ impl EventLoop {
                     Round::Closed => return self.close(key),
                 }
             }
-            self.unfinished.push(key);
+            if !self.unfinished.contains(&key) {
+                self.unfinished.push(key);
+            }
         }));
         if driven.is_err() {
             (self.log)("[edge] a bug: serving a connection panicked; only that connection has been closed");
@@ -335,9 +337,7 @@ impl EventLoop {
     /// A socket to the hub for `owner`, and whether it has been used before.
     fn open(&mut self, open: Open, owner: Key) -> Result<(Key, bool), Unavailable> {
         let idle = if open == Open::Any { self.pool.take() } else { None };
-        if let Some(key) = idle
-            && let Some(upstream) = self.upstreams.get_mut(key)
-        {
+        if let Some((key, upstream)) = idle.and_then(|key| Some((key, self.upstreams.get_mut(key)?))) {
             upstream.owner = Some(owner);
             return Ok((key, true));
         }
