@@ -208,7 +208,9 @@ impl EventLoop {
 
     /// Takes a new client in, if there is a place or one can be made.
     fn admit(&mut self, fd: OwnedFd, peer: SocketAddr, now: Instant) {
+        // On a socket for both families an IPv4 peer comes inside an IPv6 address.
         let address = peer.ip().to_canonical();
+        let peer = SocketAddr::new(address, peer.port());
         let of_address = self.clients_of.get(&address).copied().unwrap_or_default();
         let settings = &self.rules.settings;
         let too_many_of_one = !layer::is_loopback(address) && of_address >= settings.max_connections_per_ip;
