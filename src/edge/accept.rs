@@ -148,3 +148,34 @@ impl Complaints {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpStream;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn without_a_descriptor_a_client_is_turned_away_and_the_spare_is_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let mut client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+        let mut spare = socket::spare_descriptor().ok();
+        assert!(turn_away(&mut spare, &listener));
+        assert!(spare.is_some());
+        assert_eq!(client.read(&mut [0; 1]).unwrap_or_default(), 0, "it was hung up on");
+        assert!(!turn_away(&mut None, &listener), "without a spare nothing can be done");
+    }
+
+    #[test]
+    fn each_kind_of_trouble_is_said_once() {
+        let lines = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&lines);
+        let mut complaints = Complaints::new(Arc::new(move |_: &str| *counted.lock().expect("count") += 1));
+        for _ in 0..3 {
+            complaints.say("cannot accept a connection", &io::Error::from_raw_os_error(24));
+            complaints.say("cannot accept a connection", &io::Error::from_raw_os_error(103));
+        }
+        assert_eq!(*lines.lock().expect("count"), 2);
+    }
+}

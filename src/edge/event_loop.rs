@@ -208,7 +208,9 @@ impl EventLoop {
 
     /// Takes a new client in, if there is a place or one can be made.
     fn admit(&mut self, fd: OwnedFd, peer: SocketAddr, now: Instant) {
+        // On a socket for both families an IPv4 peer comes inside an IPv6 address.
         let address = peer.ip().to_canonical();
+        let peer = SocketAddr::new(address, peer.port());
         let of_address = self.clients_of.get(&address).copied().unwrap_or_default();
         let settings = &self.rules.settings;
         let too_many_of_one = !layer::is_loopback(address) && of_address >= settings.max_connections_per_ip;
@@ -264,7 +266,9 @@ impl EventLoop {
                     Round::Closed => return self.close(key),
                 }
             }
-            self.unfinished.push(key);
+            if !self.unfinished.contains(&key) {
+                self.unfinished.push(key);
+            }
         }));
         if driven.is_err() {
             (self.log)("[edge] a bug: serving a connection panicked; only that connection has been closed");
@@ -335,9 +339,7 @@ impl EventLoop {
     /// A socket to the hub for `owner`, and whether it has been used before.
     fn open(&mut self, open: Open, owner: Key) -> Result<(Key, bool), Unavailable> {
         let idle = if open == Open::Any { self.pool.take() } else { None };
-        if let Some(key) = idle
-            && let Some(upstream) = self.upstreams.get_mut(key)
-        {
+        if let Some((key, upstream)) = idle.and_then(|key| Some((key, self.upstreams.get_mut(key)?))) {
             upstream.owner = Some(owner);
             return Ok((key, true));
         }

@@ -9,14 +9,11 @@ mod tests;
 
 use super::Settings;
 use super::answer::Answer;
+use super::begin::{Begun, begin};
 use super::buffer::{Incoming, Outgoing};
-use super::framing::{self, Body, Coding, Reader};
-use super::head::{self, MAX_HEAD_BYTES, Version};
-use super::headers::{self, Provenance};
-use super::layer;
-use super::path;
-use super::relay::{self, MAX_BODY_BYTES, MAX_BUFFER_BYTES, Progress, Relay, Reply, Unavailable, Upstream};
-use super::route::{self, Hosts, Target};
+use super::head::{self, MAX_HEAD_BYTES};
+use super::relay::{MAX_BUFFER_BYTES, Progress, Relay, Reply, Unavailable, Upstream};
+use super::route::Hosts;
 use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -85,13 +82,15 @@ enum State {
     /// Nothing of a request is there.
     Idle {
         since: Instant,
+        /// An empty line has been left out, and only one is.
+        skipped: bool,
     },
     /// A part of a head is there.
     Head {
         since: Instant,
         scanned: usize,
     },
-    Relaying(Box<Running>),
+    Relaying(Box<Relay>),
     /// Ends when everything is sent; `linger`: with an unread request in the way.
     Closing {
         linger: bool,
@@ -103,26 +102,11 @@ enum State {
     Closed,
 }
 
-struct Running {
-    relay: Relay,
-    /// An `open` has been asked for and not been reported yet.
-    opening: bool,
-}
-
-/// What a head leads to.
-enum Begun {
-    Relaying(Box<Running>),
-    /// Answered already. `keep`: another request may follow.
-    Answered {
-        keep: bool,
-    },
-}
-
 impl Connection {
     pub(crate) fn new(peer: SocketAddr, now: Instant) -> Self {
         Self {
             peer,
-            state: State::Idle { since: now },
+            state: State::Idle { since: now, skipped: false },
             from_client: Incoming::default(),
             to_client: Outgoing::default(),
             blocked_since: None,
@@ -138,7 +122,7 @@ impl Connection {
             // Whoever asks on and on without listening has to wait.
             State::Idle { .. } | State::Head { .. } if self.to_client.len() >= MAX_BUFFER_BYTES => 0,
             State::Idle { .. } | State::Head { .. } => MAX_HEAD_BYTES.saturating_sub(waiting).min(HEAD_READ_BYTES),
-            State::Relaying(running) => running.relay.client_room(waiting),
+            State::Relaying(relay) => relay.client_room(waiting),
             State::Lingering { .. } => LINGER_READ_BYTES,
             State::Closing { .. } | State::Closed => 0,
         }
@@ -150,8 +134,8 @@ impl Connection {
     }
 
     pub(crate) fn client_read(&mut self, now: Instant) {
-        if let State::Relaying(running) = &mut self.state {
-            running.relay.moved_at = now;
+        if let State::Relaying(relay) = &mut self.state {
+            relay.moved_at = now;
         }
     }
 
@@ -186,64 +170,60 @@ impl Connection {
 
     /// How much to read from the upstream now, at most.
     pub(crate) fn upstream_room(&self) -> usize {
-        self.running().map_or(0, |running| running.relay.upstream_room(self.to_client.len()))
+        self.relay().map_or(0, |relay| relay.upstream_room(self.to_client.len()))
     }
 
     /// Where to append what was read from the upstream; `None` when nothing is expected.
     pub(crate) fn upstream_tail(&mut self) -> Option<&mut Vec<u8>> {
-        self.running_mut().map(|running| running.relay.from_upstream.tail())
+        self.relay_mut().map(|relay| relay.from_upstream.tail())
     }
 
     /// Bytes for the upstream.
     pub(crate) fn to_upstream(&self) -> &[u8] {
-        match self.running() {
-            Some(Running { relay, .. }) if matches!(relay.upstream, Upstream::Open { .. }) => {
-                relay.to_upstream.pending()
-            }
+        match self.relay() {
+            Some(relay) if matches!(relay.upstream, Upstream::Open { .. }) => relay.to_upstream.pending(),
             _ => &[],
         }
     }
 
     /// The upstream took `count` of them.
     pub(crate) fn upstream_sent(&mut self, count: usize, now: Instant) {
-        if let Some(running) = self.running_mut() {
-            running.relay.to_upstream.sent(count);
-            running.relay.moved_at = now;
+        if let Some(relay) = self.relay_mut() {
+            relay.to_upstream.sent(count);
+            relay.moved_at = now;
         }
     }
 
     pub(crate) fn upstream_opened(&mut self, reused: bool) {
-        if let Some(running) = self.running_mut() {
-            running.opening = false;
-            running.relay.opened(reused);
+        if let Some(relay) = self.relay_mut() {
+            relay.opened(reused);
         }
     }
 
     pub(crate) fn upstream_refused(&mut self, why: Unavailable) {
-        if let Some(running) = self.running_mut() {
-            running.opening = false;
-            running.relay.upstream = Upstream::Refused(why);
+        if let Some(relay) = self.relay_mut() {
+            relay.upstream = Upstream::Refused(why);
         }
     }
 
     /// The upstream sends no more.
     pub(crate) fn upstream_ended(&mut self) {
-        if let Some(running) = self.running_mut() {
-            running.relay.upstream_ended();
+        if let Some(relay) = self.relay_mut() {
+            relay.upstream_ended();
         }
     }
 
     /// The upstream takes no more.
     pub(crate) fn upstream_deaf(&mut self) {
-        if let Some(running) = self.running_mut() {
-            running.relay.upstream_deaf();
+        if let Some(relay) = self.relay_mut() {
+            relay.upstream_deaf();
         }
     }
 
     /// Since when nothing of a request has been there; such a connection can be closed without harm.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         match self.state {
-            State::Idle { since } if self.to_client.is_empty() => Some(since),
+            State::Idle { since, .. } if self.to_client.is_empty() => Some(since),
             State::Idle { .. }
             | State::Head { .. }
             | State::Relaying(_)
@@ -256,8 +236,8 @@ impl Connection {
     /// No further request is taken. What is running goes on.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
-        if let Some(running) = self.running_mut() {
-            running.relay.request.keep_alive = false;
+        if let Some(relay) = self.relay_mut() {
+            relay.request.keep_alive = false;
         }
     }
 
@@ -265,9 +245,9 @@ impl Connection {
     pub(crate) fn deadline(&self, settings: &Settings) -> Option<Instant> {
         let blocked = self.blocked_since.map(|since| since + settings.stall_timeout);
         let own = match &self.state {
-            State::Idle { since } => Some(*since + settings.idle_timeout),
+            State::Idle { since, .. } => Some(*since + settings.idle_timeout),
             State::Head { since, .. } => Some(*since + settings.head_timeout),
-            State::Relaying(running) => self.relay_deadline(&running.relay, settings),
+            State::Relaying(relay) => self.relay_deadline(relay, settings),
             State::Closing { .. } | State::Closed => None,
             State::Lingering { until } => Some(*until),
         };
@@ -299,14 +279,14 @@ impl Connection {
     fn step(&mut self, now: Instant, rules: &mut Rules, asks: &mut Asks) -> bool {
         match &mut self.state {
             State::Idle { .. } | State::Head { .. } => self.step_head(now, rules),
-            State::Relaying(running) => {
+            State::Relaying(relay) => {
                 if self.hung_up {
-                    asks.gone = Some(running.relay.id);
+                    asks.gone = Some(relay.id);
                     asks.release = Some(Release::Close);
                     self.state = State::Closed;
                     return false;
                 }
-                let progress = running.relay.advance(&mut self.from_client, &mut self.to_client);
+                let progress = relay.advance(&mut self.from_client, &mut self.to_client);
                 self.step_relay(progress, now, asks)
             }
             State::Closing { linger } if self.to_client.is_empty() => {
@@ -330,15 +310,15 @@ impl Connection {
     }
 
     fn step_relay(&mut self, progress: Progress, now: Instant, asks: &mut Asks) -> bool {
-        let State::Relaying(running) = &mut self.state else { return false };
-        let request = &running.relay.request;
+        let State::Relaying(relay) = &mut self.state else { return false };
+        let request = &relay.request;
         match progress {
             Progress::Waiting => {
-                if let (Upstream::Wanted { fresh }, false) = (running.relay.upstream, running.opening) {
+                if let Upstream::Wanted { fresh } = relay.upstream {
                     // A socket that turned out to be closed is given back first.
                     asks.release = fresh.then_some(Release::Close);
                     asks.open = Some(if fresh { Open::Fresh } else { Open::Any });
-                    running.opening = true;
+                    relay.upstream = Upstream::Opening;
                 }
                 false
             }
@@ -365,17 +345,20 @@ impl Connection {
 
     /// After an answer.
     fn next(&mut self, keep: bool, linger: bool, now: Instant) {
-        self.state = if keep { State::Idle { since: now } } else { State::Closing { linger } };
+        self.state = if keep { State::Idle { since: now, skipped: false } } else { State::Closing { linger } };
     }
 
     fn step_head(&mut self, now: Instant, rules: &mut Rules) -> bool {
-        if let State::Idle { .. } = self.state {
-            // Old clients send an empty line behind a body (RFC 9112 §2.2).
+        // Old clients send an empty line behind a body (RFC 9112 §2.2).
+        let mut half_a_line = false;
+        if let State::Idle { skipped: skipped @ false, .. } = &mut self.state {
             if self.from_client.bytes().starts_with(b"\r\n") {
                 self.from_client.consume(2);
+                *skipped = true;
             }
+            half_a_line = !*skipped && self.from_client.bytes() == b"\r";
         }
-        if self.from_client.is_empty() {
+        if self.from_client.is_empty() || half_a_line {
             self.from_client.release();
             self.to_client.release();
             if self.hung_up || self.draining {
@@ -403,9 +386,9 @@ impl Connection {
                 let begun = begin(bytes, has_more, self.peer, now, rules, self.to_client.tail());
                 self.from_client.consume(end);
                 match begun {
-                    Begun::Relaying(mut running) => {
-                        running.relay.request.keep_alive &= !self.draining;
-                        self.state = State::Relaying(running);
+                    Begun::Relaying(mut relay) => {
+                        relay.request.keep_alive &= !self.draining;
+                        self.state = State::Relaying(relay);
                     }
                     Begun::Answered { keep } => self.next(keep && !self.draining, true, now),
                 }
@@ -435,8 +418,8 @@ impl Connection {
         }
         let blocked = self.blocked_since.is_some_and(|since| now >= since + settings.stall_timeout);
         match mem::replace(&mut self.state, State::Closed) {
-            State::Relaying(running) if blocked => {
-                asks.gone = Some(running.relay.id);
+            State::Relaying(relay) if blocked => {
+                asks.gone = Some(relay.id);
                 asks.release = Some(Release::Close);
             }
             _ if blocked => {}
@@ -444,11 +427,10 @@ impl Connection {
                 Answer::SlowRequest.write(false, true, self.to_client.tail());
                 self.state = State::Closing { linger: true };
             }
-            State::Relaying(running) => {
-                asks.gone = Some(running.relay.id);
+            State::Relaying(relay) => {
+                asks.gone = Some(relay.id);
                 asks.release = Some(Release::Close);
-                let relay = &running.relay;
-                let slow_client = self.awaits_body(relay);
+                let slow_client = self.awaits_body(&relay);
                 self.state = State::Closing { linger: !relay.request.body.is_done() };
                 if let Reply::Head { .. } = relay.reply {
                     let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
@@ -459,81 +441,11 @@ impl Connection {
         }
     }
 
-    fn running(&self) -> Option<&Running> {
-        if let State::Relaying(running) = &self.state { Some(running) } else { None }
+    fn relay(&self) -> Option<&Relay> {
+        if let State::Relaying(relay) = &self.state { Some(relay) } else { None }
     }
 
-    fn running_mut(&mut self) -> Option<&mut Running> {
-        if let State::Relaying(running) = &mut self.state { Some(running) } else { None }
+    fn relay_mut(&mut self) -> Option<&mut Relay> {
+        if let State::Relaying(relay) = &mut self.state { Some(relay) } else { None }
     }
-}
-
-/// What follows from a whole head. `has_more`: bytes behind it are there already.
-fn begin(
-    bytes: &[u8],
-    has_more: bool,
-    peer: SocketAddr,
-    now: Instant,
-    rules: &mut Rules,
-    to_client: &mut Vec<u8>,
-) -> Begun {
-    let mut refuse = |answer: Answer<'_>, is_head: bool, keep: bool| {
-        answer.write(is_head, !keep, to_client);
-        Begun::Answered { keep }
-    };
-    let request = match head::request(bytes) {
-        Ok(request) => request,
-        Err(bad) => return refuse(Answer::BadHead(bad), false, false),
-    };
-    let is_head = request.method == "HEAD";
-    let body = match framing::request_body(&request.fields, request.version) {
-        Ok(body) => body,
-        Err(bad) => return refuse(Answer::BadFraming(bad), is_head, false),
-    };
-    // A 1.0 client that knows more has to say so, and none that matters does.
-    let keep_alive = request.version == Version::Http11 && !request.fields.lists("connection", "close");
-    let keep = keep_alive && body == Body::Empty;
-    let path = match path::normalise(request.target) {
-        Ok(path) => path,
-        Err(bad) => return refuse(Answer::BadPath(bad), is_head, keep),
-    };
-    let layer = layer::of(peer.ip(), &request.fields);
-    match route::target(&rules.hosts, layer, request.host, &path.path) {
-        Target::Hub => {}
-        Target::Refuse(route::Refusal::ForeignHost) => return refuse(Answer::ForeignHost(request.host), is_head, keep),
-    }
-    if matches!(body, Body::Length(length) if length > MAX_BODY_BYTES) {
-        return refuse(Answer::BodyTooLarge, is_head, false);
-    }
-    let mut expectations = request.fields.all("expect");
-    let expects = expectations.next();
-    if expects.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) || expectations.next().is_some() {
-        return refuse(Answer::Expectation, is_head, keep);
-    }
-    if expects.is_some() && body != Body::Empty && !has_more && request.version == Version::Http11 {
-        to_client.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-    }
-
-    rules.last_exchange += 1;
-    let id = rules.last_exchange;
-    let mut to_upstream = Outgoing::default();
-    headers::write_request(&request, &path, body, &Provenance { exchange: id, peer, layer }, to_upstream.tail());
-    let relay = Relay {
-        id,
-        request: relay::Request {
-            version: request.version,
-            is_head,
-            idempotent: matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE"),
-            keep_alive,
-            body: Reader::new(body),
-            coding: if body == Body::Chunked { Coding::Chunked } else { Coding::Plain },
-            allowance: MAX_BODY_BYTES,
-        },
-        upstream: Upstream::Wanted { fresh: false },
-        from_upstream: Incoming::default(),
-        to_upstream,
-        reply: Reply::Head { scanned: 0 },
-        moved_at: now,
-    };
-    Begun::Relaying(Box::new(Running { relay, opening: false }))
 }

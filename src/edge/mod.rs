@@ -5,6 +5,7 @@
 
 mod accept;
 mod answer;
+mod begin;
 mod buffer;
 mod event_loop;
 mod exchange;

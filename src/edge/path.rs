@@ -174,7 +174,7 @@ mod tests {
         let mut random = Random::new();
         let parts =
             ["/", "/", ".", "..", "%2e", "%2F", "%5c", "%00", "a", "%", "%61", "\\", "?", "#", "%C3%a9", "*", "//"];
-        for _ in 0..20_000 {
+        for _ in 0..5_000 {
             let mut target = "/".to_owned();
             for _ in 0..random.below(12) {
                 target.push_str(random.pick(&parts));

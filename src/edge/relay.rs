@@ -49,6 +49,8 @@ pub(crate) enum Upstream {
     Wanted {
         fresh: bool,
     },
+    /// Asked for, and on its way.
+    Opening,
     Open {
         reused: bool,
     },
@@ -112,7 +114,7 @@ impl Relay {
             (Upstream::Open { .. } | Upstream::Deaf { .. }, Reply::Body { .. }) => {
                 MAX_BUFFER_BYTES.saturating_sub(waiting + to_client)
             }
-            (Upstream::Wanted { .. } | Upstream::Ended { .. } | Upstream::Refused(_), _) => 0,
+            (Upstream::Wanted { .. } | Upstream::Opening | Upstream::Ended { .. } | Upstream::Refused(_), _) => 0,
         }
     }
 
@@ -229,7 +231,9 @@ impl Relay {
     /// What follows while there is no head.
     fn without_head(&mut self) -> Progress {
         match self.upstream {
-            Upstream::Wanted { .. } | Upstream::Open { .. } | Upstream::Deaf { .. } => Progress::Waiting,
+            Upstream::Wanted { .. } | Upstream::Opening | Upstream::Open { .. } | Upstream::Deaf { .. } => {
+                Progress::Waiting
+            }
             Upstream::Refused(Unavailable::Down) => Progress::Failed(Answer::HubDown),
             Upstream::Refused(Unavailable::Busy) => Progress::Failed(Answer::Busy),
             Upstream::Ended { reused } => {

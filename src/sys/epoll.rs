@@ -30,7 +30,7 @@ impl Interest {
             Self::Read => read,
             Self::ReadWrite => read | libc::EPOLLOUT,
         };
-        bits.cast_unsigned()
+        bits as u32
     }
 }
 
@@ -90,7 +90,7 @@ impl Epoll {
         // SAFETY: the kernel has written the first `count` events.
         unsafe { self.buffer.set_len(count) };
         events.extend(self.buffer.drain(..).map(|event| {
-            let bits = event.events.cast_signed();
+            let bits = event.events as i32;
             let broken = bits & (libc::EPOLLHUP | libc::EPOLLERR) != 0;
             Event {
                 token: event.u64,

@@ -39,7 +39,7 @@ pub(crate) fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
     for (to, from) in address.sun_path.iter_mut().zip(bytes) {
-        *to = from.cast_signed() as libc::c_char;
+        *to = *from as libc::c_char;
     }
     // SAFETY: socket touches no memory of ours.
     let fd =

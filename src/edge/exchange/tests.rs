@@ -1,1 +1,363 @@
+//! The state machine without a socket: a small loop plays client, upstream and clock.
 
+use super::*;
+use crate::edge::tests::Random;
+
+/// Plays one connection. Whatever the machine says to the client and to its upstreams is kept.
+struct Play {
+    connection: Connection,
+    rules: Rules,
+    now: Instant,
+    to_client: Vec<u8>,
+    /// For every upstream that was opened, what it got.
+    upstreams: Vec<Vec<u8>>,
+    /// The last of them is still there.
+    open: bool,
+    released: Vec<Release>,
+    gone: Vec<u64>,
+    shut_down: bool,
+    closed: bool,
+    /// The most that ever waited for the client.
+    most_waiting: usize,
+}
+
+impl Play {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            connection: Connection::new("127.0.0.1:5000".parse().expect("address"), now),
+            rules: Rules {
+                settings: Settings::new(Vec::new(), Vec::new()),
+                hosts: Hosts::new(&[], &[], Vec::new()),
+                last_exchange: 0,
+                requests: 0,
+            },
+            now,
+            to_client: Vec::new(),
+            upstreams: Vec::new(),
+            open: false,
+            released: Vec::new(),
+            gone: Vec::new(),
+            shut_down: false,
+            closed: false,
+            most_waiting: 0,
+        }
+    }
+
+    /// Lets the machine do all it can; every socket takes everything.
+    fn settle(&mut self) {
+        while !self.closed {
+            let asks = self.connection.advance(self.now, &mut self.rules);
+            let mut moved = asks != Asks::default();
+            if let Some(release) = asks.release {
+                self.released.push(release);
+                self.open = false;
+            }
+            self.gone.extend(asks.gone);
+            self.shut_down |= asks.shut_down;
+            self.closed = asks.close;
+            if let Some(open) = asks.open {
+                let reused = open == Open::Any && self.released.last() == Some(&Release::Reuse);
+                self.upstreams.push(Vec::new());
+                self.open = true;
+                self.connection.upstream_opened(reused);
+            }
+            let pending = self.connection.to_upstream().to_vec();
+            if !pending.is_empty() {
+                self.upstreams.last_mut().expect("opened").extend_from_slice(&pending);
+                self.connection.upstream_sent(pending.len(), self.now);
+                moved = true;
+            }
+            let pending = self.connection.to_client().to_vec();
+            self.most_waiting = self.most_waiting.max(pending.len());
+            if !pending.is_empty() {
+                self.to_client.extend_from_slice(&pending);
+                self.connection.client_sent(pending.len(), self.now);
+                moved = true;
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    /// The client sends, in steps of at most `step` bytes, as far as it is read.
+    fn client(&mut self, bytes: &[u8], step: usize) {
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.closed {
+            let count = self.connection.client_room().min(step).min(rest.len());
+            if count == 0 {
+                return;
+            }
+            let (part, later) = rest.split_at(count);
+            self.connection.client_tail().extend_from_slice(part);
+            self.connection.client_read(self.now);
+            self.settle();
+            rest = later;
+        }
+    }
+
+    fn upstream(&mut self, bytes: &[u8], step: usize) {
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.closed {
+            let count = self.connection.upstream_room().min(step).min(rest.len());
+            if count == 0 {
+                return;
+            }
+            let (part, later) = rest.split_at(count);
+            self.connection.upstream_tail().expect("room").extend_from_slice(part);
+            self.settle();
+            rest = later;
+        }
+    }
+
+    fn upstream_ends(&mut self) {
+        self.connection.upstream_ended();
+        self.settle();
+    }
+
+    /// Lets the time pass up to the next deadline, if there is one, and a little more.
+    fn wait(&mut self) {
+        if let Some(deadline) = self.connection.deadline(&self.rules.settings) {
+            self.now = self.now.max(deadline);
+            self.settle();
+        }
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&self.to_client).into_owned()
+    }
+}
+
+const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const POST: &[u8] = b"POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
+    5\r\nhello\r\n6;x\r\n world\r\n0\r\nT: x\r\n\r\n";
+
+const REFUSED: &[u8] = b"\r\nGET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+
+#[test]
+fn the_same_bytes_mean_the_same_however_they_arrive() {
+    let answers: [(&[u8], bool); 9] = [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", false),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", false),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx", false),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", true),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x\r\nhello\r\n0\r\nA: b\r\n\r\n", false),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", true),
+        (b"SSH-2.0\r\n\r\n", true),
+    ];
+    for request in [GET, POST, REFUSED, b"\r\n\r\n", b"GET / HTTP/1.1\nHost: x\r\n\r\n"] {
+        for (answer, ends) in answers {
+            let run = |step: usize| {
+                let mut play = Play::new();
+                play.client(request, step);
+                play.upstream(answer, step);
+                if ends {
+                    play.upstream_ends();
+                }
+                (play.said(), play.upstreams.concat(), play.released, play.closed)
+            };
+            // Chunks are passed on as they come: the whole body in one, or every byte in its own.
+            let bodies = |run: &(String, Vec<u8>, Vec<Release>, bool)| {
+                let plain = |text: &str| text.replace(|c: char| c.is_ascii_hexdigit() || c.is_whitespace(), "");
+                (plain(&run.0), plain(&String::from_utf8_lossy(&run.1)), run.2.clone(), run.3)
+            };
+            let whole = run(usize::MAX);
+            for step in [1, 2, 5] {
+                let shown = (String::from_utf8_lossy(request), String::from_utf8_lossy(answer));
+                assert_eq!(bodies(&run(step)), bodies(&whole), "{shown:?} in steps of {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_good_exchange_leaves_both_connections_open() {
+    let mut play = Play::new();
+    for _ in 0..3 {
+        play.client(GET, usize::MAX);
+        play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
+    }
+    assert_eq!(play.said(), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".repeat(3));
+    assert_eq!(play.released, [Release::Reuse; 3]);
+    assert!(play.connection.idle_since().is_some() && !play.closed);
+    assert_eq!(play.rules.last_exchange, 3);
+}
+
+#[test]
+fn what_waits_is_bounded_in_both_directions() {
+    let mut play = Play::new();
+    play.client(b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", usize::MAX);
+    // The upstream takes nothing more.
+    let mut taken = 0;
+    while play.connection.client_room() > 0 {
+        let room = play.connection.client_room();
+        play.connection.client_tail().extend(std::iter::repeat_n(b'x', room));
+        play.connection.advance(play.now, &mut play.rules);
+        taken += room;
+    }
+    assert_eq!(taken, MAX_BUFFER_BYTES);
+
+    let mut play = Play::new();
+    play.client(GET, usize::MAX);
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", usize::MAX);
+    let mut taken = 0;
+    while play.connection.upstream_room() > 0 {
+        let room = play.connection.upstream_room();
+        play.connection.upstream_tail().expect("room").extend(std::iter::repeat_n(b'x', room));
+        play.connection.advance(play.now, &mut play.rules);
+        taken += room;
+    }
+    assert_eq!(taken, MAX_BUFFER_BYTES);
+
+    // Somebody who asks without listening: refusals are answers, too.
+    let mut play = Play::new();
+    let refused = b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".repeat(90);
+    for _ in 0..1000 {
+        let room = play.connection.client_room().min(refused.len());
+        play.connection.client_tail().extend_from_slice(&refused[..room]);
+        play.connection.advance(play.now, &mut play.rules);
+    }
+    assert!(play.connection.to_client().len() < MAX_BUFFER_BYTES + 1024, "{}", play.connection.to_client().len());
+}
+
+#[test]
+fn an_idle_socket_that_was_closed_is_replaced_when_that_is_safe() {
+    let cases: [(&[u8], bool); 4] = [
+        (GET, true),
+        (b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi", true),
+        (b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi", false),
+        (POST, false),
+    ];
+    for (request, answered) in cases {
+        let mut play = Play::new();
+        play.client(GET, usize::MAX);
+        play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
+        play.client(request, usize::MAX);
+        play.upstream_ends();
+        let shown = String::from_utf8_lossy(request).into_owned();
+        if answered {
+            assert_eq!(play.upstreams.len(), 3, "{shown}");
+            assert_eq!(play.upstreams[1], play.upstreams[2], "{shown}");
+            // A fresh one that does the same is not replaced again.
+            play.upstream_ends();
+            assert_eq!(play.upstreams.len(), 3, "{shown}");
+        }
+        assert!(play.said().contains("HTTP/1.1 502 "), "{shown}: {}", play.said());
+    }
+}
+
+#[test]
+fn a_post_that_was_not_sent_is_sent_to_another_socket() {
+    let mut play = Play::new();
+    play.client(GET, usize::MAX);
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
+    let post = b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi";
+    play.connection.client_tail().extend_from_slice(post);
+    let asks = play.connection.advance(play.now, &mut play.rules);
+    assert_eq!(asks.open, Some(Open::Any));
+    play.connection.upstream_opened(true);
+    assert!(!play.connection.to_upstream().is_empty());
+    play.connection.upstream_deaf();
+    play.connection.upstream_ended();
+    play.settle();
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
+    assert_eq!(play.said().matches("HTTP/1.1 200 OK").count(), 2, "{}", play.said());
+    assert!(play.upstreams.last().expect("opened").ends_with(b"\r\n\r\nhi"));
+}
+
+#[test]
+fn every_wait_ends() {
+    let mut head = Play::new();
+    head.client(b"GET / HTTP/1.1\r\nHo", 1);
+    head.wait();
+    assert!(head.said().starts_with("HTTP/1.1 408 ") && head.shut_down && !head.closed);
+    head.wait();
+    assert!(head.closed, "a client that does not hang up is hung up on");
+
+    let mut body = Play::new();
+    body.client(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf", usize::MAX);
+    body.wait();
+    assert!(body.said().starts_with("HTTP/1.1 408 "), "{}", body.said());
+    assert_eq!((body.gone.as_slice(), body.released.as_slice()), (&[1][..], &[Release::Close][..]));
+
+    let mut answer = Play::new();
+    answer.client(GET, usize::MAX);
+    answer.wait();
+    assert!(answer.said().starts_with("HTTP/1.1 504 "), "{}", answer.said());
+
+    let mut stream = Play::new();
+    stream.client(GET, usize::MAX);
+    stream.upstream(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", usize::MAX);
+    assert_eq!(stream.connection.deadline(&stream.rules.settings), None, "a silent stream may be silent for ever");
+
+    let mut idle = Play::new();
+    idle.wait();
+    assert!(idle.closed && idle.said().is_empty());
+}
+
+#[test]
+fn an_answer_before_the_end_of_the_request_ends_the_connection() {
+    let mut play = Play::new();
+    play.client(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf", usize::MAX);
+    play.upstream(b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno", usize::MAX);
+    assert_eq!(play.said(), "HTTP/1.1 401 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+    assert!(play.shut_down && !play.closed, "the rest of the request is read and thrown away");
+    play.client(b" rest", usize::MAX);
+    play.connection.client_hung_up();
+    play.settle();
+    assert!(play.closed);
+    assert_eq!(play.released, [Release::Close]);
+}
+
+/// Whatever comes in whatever order: the machine never panics, never spins, and ends when everybody has gone.
+#[test]
+fn random_events_never_break_the_machine() {
+    let mut random = Random::new();
+    let seed = random.seed;
+    let client: [&[u8]; 8] = [
+        GET,
+        POST,
+        b"GET /a HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        b"hello",
+        b"HEAD /a HTTP/1.0\r\n\r\n",
+        b"\r\n",
+        b"\n",
+    ];
+    let upstream: [&[u8]; 7] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        b"hello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"5\r\nhello\r\n",
+        b"0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+    ];
+    for game in 0..1_000 {
+        let mut play = Play::new();
+        for _ in 0..random.below(30) {
+            let step = 1 + random.below(40);
+            match random.below(12) {
+                0..=4 => play.client(random.pick(&client), step),
+                5..=9 if play.open => play.upstream(random.pick(&upstream), step),
+                10 if play.open => play.upstream_ends(),
+                11 => play.wait(),
+                _ => {}
+            }
+            if play.closed {
+                break;
+            }
+            assert_eq!(play.open, play.connection.relay().is_some(), "game {game}, seed {seed}");
+        }
+        play.connection.client_hung_up();
+        play.settle();
+        play.wait();
+        assert!(play.closed, "game {game}, seed {seed}");
+        let exchanges = usize::try_from(play.rules.last_exchange).expect("few");
+        assert!(play.released.len() >= exchanges, "every exchange gives its upstream back, game {game}, seed {seed}");
+        assert!(play.most_waiting < MAX_BUFFER_BYTES, "game {game}, seed {seed}");
+    }
+}

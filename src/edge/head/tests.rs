@@ -1,1 +1,217 @@
+use super::*;
+use crate::edge::tests::Random;
 
+/// What the whole way from bytes to a checked head says: the end is found first, then it is read.
+fn read(bytes: &[u8]) -> Result<(String, String), BadHead> {
+    let mut scanned = 0;
+    let end = end(bytes, &mut scanned)?.ok_or(BadHead::TooLarge)?;
+    let request = request(bytes.get(..end).expect("an end within"))?;
+    Ok((request.method.to_owned(), request.target.to_owned()))
+}
+
+#[test]
+fn a_good_head_is_read() {
+    for (text, method, target) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET", "/"),
+        ("GET / HTTP/1.0\r\n\r\n", "GET", "/"),
+        ("GET /a?b HTTP/1.1\r\nhOsT:a\r\n\r\n", "GET", "/a?b"),
+        ("GET / HTTP/1.1\r\nHost:\t a:80 \t\r\n\r\n", "GET", "/"),
+        ("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET", "/"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX:\r\n\r\n", "GET", "/"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: caf\u{e9}\r\n\r\n", "GET", "/"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: a\tb\r\n\r\n", "GET", "/"),
+        ("M-SEARCH /x HTTP/1.1\r\nHost: a\r\n\r\n", "M-SEARCH", "/x"),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS", "*"),
+        ("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n", "GET", "/b?c"),
+        ("GET HTTP://A:80/ HTTP/1.1\r\nHost: a:80\r\n\r\n", "GET", "/"),
+        ("GET https://a HTTP/1.1\r\nHost: a\r\n\r\n", "GET", "/"),
+    ] {
+        assert_eq!(read(text.as_bytes()), Ok((method.to_owned(), target.to_owned())), "{text:?}");
+    }
+}
+
+#[test]
+fn a_head_that_two_readers_could_take_for_two_things_is_refused() {
+    use BadHead as Bad;
+    for (text, expected) in [
+        // Line ends.
+        ("GET / HTTP/1.1\nHost: a\n\n", Bad::BareLineEnd),
+        ("GET / HTTP/1.1\nHost: a\r\n\r\n", Bad::BareLineEnd),
+        ("GET / HTTP/1.1\r\nHost: a\n\r\n", Bad::BareLineEnd),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\n", Bad::BareLineEnd),
+        ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::BareLineEnd),
+        ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET / HTTP/1.1\rHost: a\r\n\r\n", Bad::BareLineEnd),
+        ("GET / HTTP/1.1\r\r\nHost: a\r\n\r\n", Bad::BareLineEnd),
+        ("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", Bad::FieldValue),
+        ("GET / HTTP/1.1\r\nHost: a\r\r\n\r\n", Bad::FieldValue),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\rX: b\r\n\r\n", Bad::BareLineEnd),
+        // The first line.
+        (" GET / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET /  HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Bad::BareLineEnd),
+        ("GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET /\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET\r\n\r\n", Bad::RequestLine),
+        ("GET / \r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("/ HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("G\0T / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Version),
+        ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("G\u{e9}T / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("AMETHODTHATISFARTOOLONGTOBETRUE / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Method),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", Bad::Method),
+        ("CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Method),
+        // Versions.
+        ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Bad::Version),
+        ("PRI * HTTP/2.0\r\n\r\n", Bad::Version),
+        ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET / HTTP/1\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET / HTTP/1.10\r\nHost: a\r\n\r\n", Bad::BareLineEnd),
+        ("GET / HTTP/01.1\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET / http/1.1\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET / HTTPS/1.1\r\nHost: a\r\n\r\n", Bad::Version),
+        // Fields.
+        ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\nHost\t: a\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\n Host: a\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX Y: b\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX(: b\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX\0: b\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX\u{e9}: b\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: b\0\r\n\r\n", Bad::FieldValue),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n", Bad::FieldValue),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n", Bad::FieldValue),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: \x1b[2J\r\n\r\n", Bad::FieldValue),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", Bad::FieldName),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n\tc\r\n\r\n", Bad::FieldName),
+        // Hosts.
+        ("GET / HTTP/1.1\r\n\r\n", Bad::MissingHost),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Bad::SeveralHosts),
+        ("GET / HTTP/1.1\r\nHost: a\r\nhOST: b\r\n\r\n", Bad::SeveralHosts),
+        ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", Bad::SeveralHosts),
+        ("GET / HTTP/1.1\r\nHost:\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: a:\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: a:0\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: [a]\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: [::1]x\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: .a\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: .\r\n\r\n", Bad::Host),
+        ("GET / HTTP/1.1\r\nHost: caf\u{e9}\r\n\r\n", Bad::Host),
+        // Targets.
+        ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Target),
+        ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Target),
+        ("GET ?a HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Target),
+        ("GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Target),
+        ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Target),
+        ("GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Target),
+        ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", Bad::TargetIsNotHost),
+        ("GET http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n", Bad::TargetIsNotHost),
+        ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", Bad::TargetIsNotHost),
+        ("GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", Bad::TargetIsNotHost),
+        ("GET http://a/ HTTP/1.0\r\n\r\n", Bad::TargetIsNotHost),
+    ] {
+        let refused = read(text.as_bytes());
+        assert_eq!(refused, Err(expected), "{text:?}");
+        assert!((400..=505).contains(&expected.status()), "{text:?}");
+    }
+}
+
+#[test]
+fn a_head_has_limits() {
+    let fields = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count - 1));
+    assert!(read(fields(MAX_FIELDS).as_bytes()).is_ok());
+    assert_eq!(read(fields(MAX_FIELDS + 1).as_bytes()), Err(BadHead::TooManyFields));
+
+    let frame = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
+    let filled = |bytes: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(bytes - frame));
+    assert!(read(filled(MAX_HEAD_BYTES).as_bytes()).is_ok());
+    assert_eq!(read(filled(MAX_HEAD_BYTES + 1).as_bytes()), Err(BadHead::TooLarge));
+    let mut scanned = 0;
+    assert_eq!(end(&vec![b'x'; MAX_HEAD_BYTES], &mut scanned), Err(BadHead::TooLarge));
+}
+
+#[test]
+fn the_end_is_found_however_the_bytes_arrive() {
+    for text in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\nbody\r\n\r\n",
+        "\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "a\r\n\r\r\n\r\n",
+    ] {
+        let whole = end(text.as_bytes(), &mut 0);
+        let mut scanned = 0;
+        let piecemeal = (1..=text.len())
+            .map(|length| end(text.as_bytes().get(..length).expect("within"), &mut scanned))
+            .find(|found| *found != Ok(None));
+        assert_eq!(piecemeal, Some(whole), "{text:?}");
+    }
+}
+
+#[test]
+fn an_answers_head_is_read_as_strictly() {
+    for (text, expected) in [
+        ("HTTP/1.1 200 OK\r\n\r\n", Ok(200)),
+        ("HTTP/1.0 404\r\n\r\n", Ok(404)),
+        ("HTTP/1.1 599 Whatever it takes\r\nA: b\r\n\r\n", Ok(599)),
+        ("HTTP/1.1 600 No\r\n\r\n", Err(BadHead::StatusLine)),
+        ("HTTP/1.1 099 No\r\n\r\n", Err(BadHead::StatusLine)),
+        ("HTTP/1.1 20 OK\r\n\r\n", Err(BadHead::StatusLine)),
+        ("HTTP/1.1 2000 OK\r\n\r\n", Err(BadHead::StatusLine)),
+        ("HTTP/2 200 OK\r\n\r\n", Err(BadHead::Version)),
+        ("ICY 200 OK\r\n\r\n", Err(BadHead::Version)),
+        ("\r\nHTTP/1.1 200 OK\r\n\r\n", Err(BadHead::StatusLine)),
+        ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", Err(BadHead::FieldName)),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", Err(BadHead::FieldName)),
+        ("HTTP/1.1 200 OK\r\nA: \x01\r\n\r\n", Err(BadHead::FieldValue)),
+    ] {
+        assert_eq!(response(text.as_bytes()).map(|response| response.status), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn mutated_heads_are_refused_or_harmless() {
+    let mut random = Random::new();
+    let seed = random.seed;
+    let good =
+        b"POST /a/b?c=d HTTP/1.1\r\nHost: a.example:80\r\nContent-Length: 5\r\nX: y\r\nConnection: close\r\n\r\n";
+    let spice = [b'\r', b'\n', b' ', b'\t', b':', 0, 0x7f, 0xff, b'a', b'/', b',', b'%'];
+    for _ in 0..5_000 {
+        let mut bytes = good.to_vec();
+        for _ in 0..=random.below(3) {
+            let at = random.below(bytes.len());
+            let byte = spice[random.below(spice.len())];
+            match random.below(3) {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        let Ok(Some(end)) = end(&bytes, &mut 0) else { continue };
+        let Ok(request) = request(&bytes[..end]) else { continue };
+        let shown = String::from_utf8_lossy(&bytes);
+        let clean = |text: &str| text.bytes().all(|byte| byte > b' ' && byte != 0x7f);
+        assert!(clean(request.method) && clean(request.target), "{shown:?}, seed {seed}");
+        assert!(request.target.starts_with('/'), "{shown:?}, seed {seed}");
+        assert_eq!(request.fields.all("host").count(), 1, "{shown:?}, seed {seed}");
+        for field in request.fields.iter() {
+            let control = |byte: &u8| *byte < b' ' && *byte != b'\t';
+            assert!(clean(field.name) && !field.value.iter().any(control), "{shown:?}, seed {seed}");
+        }
+    }
+}

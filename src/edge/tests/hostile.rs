@@ -2,6 +2,7 @@
 
 use super::support::{PATIENCE, World};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -146,7 +147,7 @@ fn a_request_that_must_not_be_done_twice_is_not() {
 
 #[test]
 fn without_a_hub_the_edge_says_so_once_in_the_log() {
-    let world = World::without_backend(|_| {});
+    let world = World::calling(|_| {}, Arc::new(|_| {}));
     let mut client = world.client();
     for _ in 0..3 {
         client.send(GET.as_bytes());
@@ -197,7 +198,7 @@ fn a_client_that_does_not_listen_is_given_up() {
 
 #[test]
 fn an_upstream_that_does_not_answer_is_given_up() {
-    let world = World::with(|settings| settings.hub_answer_timeout = Duration::from_millis(300));
+    let world = World::with(|settings| settings.hub_answer_timeout = Duration::from_secs(2));
     assert_eq!(world.ask("GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 504);
     world.gone.recv_timeout(PATIENCE).expect("reported");
     still_answers(&world);
@@ -205,10 +206,40 @@ fn an_upstream_that_does_not_answer_is_given_up() {
 
 #[test]
 fn an_idle_connection_ends_after_its_time() {
-    let world = World::with(|settings| settings.idle_timeout = Duration::from_millis(100));
+    let world = World::with(|settings| settings.idle_timeout = Duration::from_secs(2));
     let mut client = world.client();
     client.send(GET.as_bytes());
     assert_eq!(client.reply().status, 200);
     assert!(client.ends());
     assert!(world.client().ends(), "also without a request");
+}
+
+#[test]
+fn a_panic_ends_one_connection_only() {
+    let world = World::calling(|_| {}, Arc::new(|_| panic!("a bug, for the test"))).with_backend();
+    let mut other = world.client();
+    other.send(GET.as_bytes());
+    assert_eq!(other.reply().status, 200);
+    let mut client = world.client();
+    client.send(b"GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    while world.seen.recv_timeout(PATIENCE).expect("seen") != "GET /hang" {}
+    drop(client);
+    assert_eq!(world.seen.recv_timeout(PATIENCE).expect("seen"), "hang ended 0");
+    other.send(GET.as_bytes());
+    assert_eq!(other.reply().status, 200, "the other connection is still good");
+    still_answers(&world);
+    assert!(world.log.lock().expect("log").iter().any(|line| line.contains("panicked")), "{:?}", world.log);
+}
+
+#[test]
+fn more_than_the_hub_takes_is_refused() {
+    let world = World::with(|settings| settings.max_hub_connections = 1);
+    let mut first = world.client();
+    first.send(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(world.seen.recv_timeout(PATIENCE).expect("seen"), "GET /wait");
+    let reply = world.ask(GET);
+    assert!(reply.status == 503 && reply.body.contains("\"busy\"") && reply.has("Retry-After: 1"), "{reply:?}");
+    world.go.send(()).expect("the backend waits");
+    assert_eq!(first.reply().body, "ok");
+    still_answers(&world);
 }

@@ -1,6 +1,6 @@
 //! A hub that says what it got and misbehaves when asked to, and a client that reads answers to the letter.
 
-use crate::edge::{self, EdgeHandle, Settings};
+use crate::edge::{self, EdgeHandle, OnClientGone, Settings};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -37,11 +37,21 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let mut world = Self::without_backend(change);
+        let (gone_sender, gone) = channel();
+        let on_client_gone = Arc::new(move |id| {
+            let _ = gone_sender.send(id);
+        });
+        let mut world = Self::calling(change, on_client_gone).with_backend();
+        world.gone = gone;
+        world
+    }
+
+    /// Listens on the hub's socket.
+    pub(crate) fn with_backend(mut self) -> Self {
         let (seen_sender, seen) = channel();
         let (go, go_receiver) = channel();
         let backend = Arc::new(Backend { seen: seen_sender, go: Mutex::new(go_receiver) });
-        let listener = UnixListener::bind(world.socket()).expect("bind the backend");
+        let listener = UnixListener::bind(self.dir.join("hub.sock")).expect("bind the backend");
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let backend = Arc::clone(&backend);
@@ -49,12 +59,13 @@ impl World {
                 std::thread::spawn(move || while backend.serve_one(&stream) {});
             }
         });
-        world.seen = seen;
-        world.go = go;
-        world
+        self.seen = seen;
+        self.go = go;
+        self
     }
 
-    pub(crate) fn without_backend(change: impl FnOnce(&mut Settings)) -> Self {
+    /// Only the edge.
+    pub(crate) fn calling(change: impl FnOnce(&mut Settings), on_client_gone: OnClientGone) -> Self {
         let name = format!("parachute-edge-{}-{}", std::process::id(), crate::sys::random::hex(6));
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).expect("a directory");
@@ -62,24 +73,17 @@ impl World {
         change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
-        let (gone_sender, gone) = channel();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let edge = edge::start(
             settings,
             vec![listener],
             dir.join("hub.sock"),
-            Arc::new(move |id| {
-                let _ = gone_sender.send(id);
-            }),
+            on_client_gone,
             Arc::new(move |line: &str| lines.lock().expect("log").push(line.to_owned())),
         );
-        let (go, seen) = (channel().0, channel().1);
+        let (go, seen, gone) = (channel().0, channel().1, channel().1);
         Self { address, edge: Some(edge.expect("start")), gone, seen, go, log, dir }
-    }
-
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.join("hub.sock")
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -114,6 +118,10 @@ impl Backend {
         let target = first.split(' ').nth(1).unwrap_or_default();
         let _ = self.seen.send(first.trim_end_matches(" HTTP/1.1").to_owned());
         let send = |text: &str| (&*stream).write_all(text.as_bytes()).is_ok();
+        let last = |text: &str| {
+            send(text);
+            false
+        };
         let wait = || self.go.lock().expect("go").recv().is_ok();
         match target {
             // A stream in two chunks, the second when the test says so.
@@ -122,9 +130,9 @@ impl Backend {
                     && wait()
                     && send("6\r\nsecond\r\n0\r\n\r\n")
             }
-            "/until-close" => send("HTTP/1.1 200 OK\r\n\r\nto the end") && false,
-            "/die-in-length" => send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this") && false,
-            "/die-in-chunk" => send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nonly") && false,
+            "/until-close" => last("HTTP/1.1 200 OK\r\n\r\nto the end"),
+            "/die-in-length" => last("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"),
+            "/die-in-chunk" => last("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nonly"),
             "/bad-chunk" => send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nonlyXX"),
             "/die" => false,
             "/nonsense" => send("SSH-2.0-OpenSSH_9\r\n\r\n"),
@@ -138,7 +146,7 @@ impl Backend {
                 false
             }
             // Answers, and closes although it has not said so.
-            "/stale" => send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") && false,
+            "/stale" => last("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
             "/wait" => wait() && send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
             "/big" => {
                 let big = "x".repeat(3 * 1024 * 1024);
