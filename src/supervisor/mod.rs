@@ -15,6 +15,7 @@ mod preflight;
 mod probe;
 mod remains;
 mod settings;
+mod waiters;
 mod words;
 mod worker;
 

@@ -7,6 +7,7 @@ use super::output::Output;
 use super::probe::{self, Probe};
 use super::remains::Remains;
 use super::settings::{self, Prepared, Settings};
+use super::waiters::{Waiters, Wants};
 use super::words;
 use super::{Context, Exit, OpFailure, Snapshot, StartError, StartErrorKind, plan};
 use crate::logs::{Ring, Tap};
@@ -53,18 +54,6 @@ struct Living {
     started_at: SystemTime,
 }
 
-/// Somebody who waits for a start, a stop or a restart.
-struct Waiter {
-    reply: Reply,
-    wants: Wants,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wants {
-    Up,
-    Down,
-}
-
 pub(super) struct Worker {
     short: Short,
     context: Arc<Context>,
@@ -81,7 +70,7 @@ pub(super) struct Worker {
     /// Settings that a restart by hand has looked at, for its spawn.
     prepared: Option<Box<Prepared>>,
     probe: Option<Box<Probe>>,
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
     events: VecDeque<Event>,
     /// The number of the newest child that the state machine asked for.
     child: u64,
@@ -129,7 +118,7 @@ impl Worker {
             clearing: false,
             prepared: None,
             probe: None,
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             events: VecDeque::new(),
             child: 0,
             last_exit: None,
@@ -257,21 +246,9 @@ impl Worker {
         }
     }
 
-    /// Whoever waited for the opposite learns that somebody else decided otherwise.
     fn expect(&mut self, wants: Wants, reply: Option<Reply>) {
-        if self.waiters.iter().any(|waiter| waiter.wants != wants) {
-            let snapshot = self.snapshot();
-            for waiter in std::mem::take(&mut self.waiters) {
-                if waiter.wants == wants {
-                    self.waiters.push(waiter);
-                } else {
-                    let _ = waiter.reply.send(Err(OpFailure::Superseded(Box::new(snapshot.clone()))));
-                }
-            }
-        }
-        if let Some(reply) = reply {
-            self.waiters.push(Waiter { reply, wants });
-        }
+        let snapshot = self.snapshot();
+        self.waiters.expect(wants, reply, &snapshot);
     }
 
     fn forked(&mut self, child: u64, result: Result<Spawned, SpawnFailure>) {
@@ -566,32 +543,9 @@ impl Worker {
             }
         }
         let snapshot = self.snapshot();
-        self.answer(&snapshot);
+        self.waiters.answer(&self.module, &snapshot);
         self.published.set(snapshot);
         self.tell_main();
-    }
-
-    fn answer(&mut self, snapshot: &Snapshot) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let boxed = || Box::new(snapshot.clone());
-        let module = &self.module;
-        self.waiters.retain(|waiter| {
-            let answer = match waiter.wants {
-                Wants::Down if module.is_at_rest() => Ok(snapshot.clone()),
-                Wants::Down if module.is_stuck() => Err(OpFailure::StopTimeout(boxed())),
-                Wants::Up if module.is_stuck() => Err(OpFailure::StopTimeout(boxed())),
-                Wants::Up if module.is_ready() || module.is_unbound() => Ok(snapshot.clone()),
-                // Ended well within its own policy: a job that was quick.
-                Wants::Up if module.is_at_rest() && module.status() == super::Status::Stopped => Ok(snapshot.clone()),
-                Wants::Up if module.is_settled() => Err(OpFailure::NotStarted(boxed())),
-                Wants::Down | Wants::Up => return true,
-            };
-            // Whoever gave up waiting needs no answer.
-            let _ = waiter.reply.send(answer);
-            false
-        });
     }
 
     fn tell_main(&mut self) {
