@@ -16,6 +16,7 @@ mod probe;
 mod remains;
 mod settings;
 mod waiters;
+mod watch;
 mod words;
 mod worker;
 

@@ -8,6 +8,7 @@ use super::probe::{self, Probe};
 use super::remains::Remains;
 use super::settings::{self, Prepared, Settings};
 use super::waiters::{Waiters, Wants};
+use super::watch::Watch;
 use super::words;
 use super::{Context, Exit, OpFailure, Snapshot, StartError, StartErrorKind, plan};
 use crate::logs::{Ring, Tap};
@@ -70,6 +71,7 @@ pub(super) struct Worker {
     /// Settings that a restart by hand has looked at, for its spawn.
     prepared: Option<Box<Prepared>>,
     probe: Option<Box<Probe>>,
+    watch: Option<Box<Watch>>,
     waiters: Waiters,
     events: VecDeque<Event>,
     /// The number of the newest child that the state machine asked for.
@@ -89,6 +91,7 @@ struct Slots {
     pidfd: Option<Slot>,
     outcome: Option<Slot>,
     probe: Option<Slot>,
+    watch: Option<Slot>,
     remains: Vec<Slot>,
 }
 
@@ -118,6 +121,7 @@ impl Worker {
             clearing: false,
             prepared: None,
             probe: None,
+            watch: None,
             waiters: Waiters::default(),
             events: VecDeque::new(),
             child: 0,
@@ -162,9 +166,14 @@ impl Worker {
         if let Some((socket, for_writing)) = self.probe.as_ref().and_then(|probe| probe.waits_for()) {
             slots.probe = Some(if for_writing { polls.writable(socket) } else { polls.readable(socket) });
         }
+        slots.watch = self.watch.as_ref().map(|watch| polls.readable(watch.as_fd()));
         slots.remains = self.remains.pidfds().map(|fd| polls.readable(fd)).collect();
 
-        let deadline = [lifecycle::deadline(&self.module), self.probe.as_ref().map(|probe| probe.deadline())];
+        let deadline = [
+            lifecycle::deadline(&self.module),
+            self.probe.as_ref().map(|probe| probe.deadline()),
+            self.watch.as_ref().and_then(|watch| watch.deadline()),
+        ];
         if let Err(error) = polls.wait(deadline.into_iter().flatten().min()) {
             // ENOMEM is the only error that poll can have here; the module lives on and is looked at again.
             self.tap.notice(&format!("poll failed: {error}"));
@@ -181,6 +190,7 @@ impl Worker {
             self.look_at_child();
         }
         self.look_at_probe(slots.probe.is_some_and(|slot| polls.is_ready(slot)));
+        self.look_at_watch(slots.watch.is_some_and(|slot| polls.is_ready(slot)));
         if slots.remains.iter().any(|slot| polls.is_ready(*slot)) {
             self.clear();
         }
@@ -209,7 +219,7 @@ impl Worker {
                 self.told = None;
                 self.events.push_back(Event::Stop);
             }
-            ForWorker::Restart(reply) => self.restart(reply),
+            ForWorker::Restart(reply) => self.restart(Some(reply)),
             ForWorker::Hurry => self.events.push_back(Event::Hurry),
             ForWorker::Forked { child, result } => self.forked(child, result),
             ForWorker::Look => {
@@ -224,25 +234,39 @@ impl Worker {
     }
 
     /// Refuses what cannot start before the old child is touched (supervisor B9).
-    fn restart(&mut self, reply: Reply) {
+    fn restart(&mut self, reply: Option<Reply>) {
         match settings::prepare(&self.context.source, &self.context.facts, &self.short, self.living.is_some()) {
             Ok(prepared) => {
                 self.prepared = Some(Box::new(prepared));
-                self.expect(Wants::Up, Some(reply));
+                self.expect(Wants::Up, reply);
                 self.events.push_back(Event::Restart);
             }
-            Err(error) if self.module.is_at_rest() || self.module.retry_at().is_some() => {
-                // There is no old child: this is a start that fails.
-                self.tap.notice(&format!("cannot be restarted: {}", error.description));
-                self.expect(Wants::Up, Some(reply));
+            // There is no old child: this is a start that fails.
+            Err(_) if self.module.is_at_rest() || self.module.retry_at().is_some() => {
+                self.expect(Wants::Up, reply);
                 self.events.push_back(Event::Restart);
             }
             Err(error) => {
                 self.tap.notice(&format!("is not restarted, the old child runs on: {}", error.description));
                 let mut snapshot = self.snapshot();
                 snapshot.start_error = Some(error);
-                let _ = reply.send(Err(OpFailure::NotStarted(Box::new(snapshot))));
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(OpFailure::NotStarted(Box::new(snapshot))));
+                }
             }
+        }
+    }
+
+    /// Restarts it when its files have changed and are quiet again.
+    fn look_at_watch(&mut self, ready: bool) {
+        let Some(watch) = &mut self.watch else { return };
+        let now = Instant::now();
+        if ready {
+            watch.look(now);
+        }
+        if watch.take_due(now) && self.living.is_some() {
+            self.tap.notice("its files have changed, restarting it");
+            self.restart(None);
         }
     }
 
@@ -280,6 +304,11 @@ impl Worker {
             Some(Ok(())) => {
                 living.outcome = None;
                 self.tap.notice(&format!("started, pid {}", living.child.pid()));
+                self.watch =
+                    Watch::begin(&self.settings.watch).map(|watch| watch.map(Box::new)).unwrap_or_else(|error| {
+                        self.tap.notice(&format!("run.watch: {error}; its files are not watched"));
+                        None
+                    });
                 self.events.push_back(Event::Running { child: self.child });
             }
             Some(Err(failure)) => {
