@@ -8,6 +8,7 @@ mod listen;
 mod notify;
 
 use crate::config::Config;
+use crate::edge;
 use crate::hub::routes;
 use crate::hub::server::{self, Server};
 use crate::hub::socket::PrivateSocket;
@@ -26,7 +27,6 @@ use crate::supervisor::plan::Facts;
 use crate::supervisor::{Ended, Hooks, Supervisor, main_loop, orphans};
 use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
-use crate::edge;
 use error::ServeError;
 use listen::Listeners;
 use std::ffi::OsString;
@@ -34,7 +34,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What running answers get when everything else is down.
@@ -47,12 +47,7 @@ const USUAL_PATH: [&str; 2] = [".local/bin", ".bun/bin"];
 /// Runs the hub until it is told to end; returns the exit code of cli §15.2. `port` is the command line's, 0 for any
 /// free one. Must be called on the main thread, before there are others.
 pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
-    let result = console().and_then(|console| {
-        let ended = Boot { config, console: console.clone() }.run(port);
-        console.finish(Instant::now() + CONSOLE_GRACE);
-        ended
-    });
-    match result {
+    match with_console(config, port) {
         Ok(Ended::Asked) => 0,
         Ok(Ended::Essential(_)) => error::UNHEALTHY,
         Err(error) => {
@@ -63,13 +58,17 @@ pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
     }
 }
 
-/// Standard output is written by one thread, from here on.
-fn console() -> Result<Console, ServeError> {
+/// Blocks our signals before there is a thread that they could end, then starts the one that writes standard output.
+fn with_console(config: Config, port: Option<u16>) -> Result<Ended, ServeError> {
     process::seal_inherited_descriptors();
     process::share_allocator_arenas();
+    let signals = Signals::block().map_err(ServeError::starting("signals"))?;
     let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(ServeError::starting("standard output"))?;
-    let (console, _ends_with_finish) = Console::start(File::from(stdout)).map_err(ServeError::starting("the console"))?;
-    Ok(console)
+    let (console, _ends_with_finish) =
+        Console::start(File::from(stdout)).map_err(ServeError::starting("the console"))?;
+    let ended = Boot { config, console: console.clone() }.run(&signals, port);
+    console.finish(Instant::now() + CONSOLE_GRACE);
+    ended
 }
 
 struct Boot {
@@ -86,8 +85,7 @@ struct Running {
 }
 
 impl Boot {
-    fn run(self, port: Option<u16>) -> Result<Ended, ServeError> {
-        let signals = Signals::block().map_err(ServeError::starting("signals"))?;
+    fn run(self, signals: &Signals, port: Option<u16>) -> Result<Ended, ServeError> {
         self.prepare_process();
 
         let home = Home::open(&self.config.home, Create::Yes)?;
@@ -131,7 +129,7 @@ impl Boot {
 
         running.hub.boot();
         let hub = Arc::clone(&running.hub);
-        let ended = main_loop(&running.supervisor, &signals, &move || hub.reload());
+        let ended = main_loop(&running.supervisor, signals, &move || hub.reload());
         let all_down = running.supervisor.snapshots().is_empty();
         running.stop();
         self.clear(&home, &identity, all_down.then_some(&header));
@@ -208,16 +206,15 @@ impl Boot {
         let intent = Intent::load(home);
         intent.warning().iter().for_each(|warning| self.say(warning));
 
-        let edge_settings = edge::Settings::new(
-            self.config.hub_origin.iter().cloned().collect(),
-            self.config.allowed_hosts.clone(),
-        );
+        let edge_settings =
+            edge::Settings::new(self.config.hub_origin.iter().cloned().collect(), self.config.allowed_hosts.clone());
         let files = Files {
             home: home.clone(),
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
             origins,
             log: self.log(),
+            said: Mutex::default(),
         };
         let hooks = Hooks {
             source: files.plan_source(),

@@ -157,7 +157,8 @@ fn parse_query(query: &str) -> Result<Vec<(String, String)>, BadRequest> {
 pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
-    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let digit =
+        |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).and_then(|d| u8::try_from(d).ok());
     while let Some(byte) = bytes.next() {
         decoded.push(if byte == b'%' { digit(bytes.next())? << 4 | digit(bytes.next())? } else { byte });
     }
@@ -229,9 +230,14 @@ mod tests {
 
     #[test]
     fn a_flag_is_1_true_or_the_bare_name() {
-        for (target, expected) in
-            [("/x", false), ("/x?f", true), ("/x?f=1", true), ("/x?f=true", true), ("/x?f=0", false), ("/x?f=no", false)]
-        {
+        for (target, expected) in [
+            ("/x", false),
+            ("/x?f", true),
+            ("/x?f=1", true),
+            ("/x?f=true", true),
+            ("/x?f=0", false),
+            ("/x?f=no", false),
+        ] {
             assert_eq!(get(target).expect("valid").flag("f"), expected, "{target}");
         }
     }

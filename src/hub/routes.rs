@@ -66,7 +66,9 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
 enum Missing {
     Path,
     /// The path is there for these.
-    Method { allowed: &'static str },
+    Method {
+        allowed: &'static str,
+    },
     /// A placeholder matched something that cannot be decoded.
     Encoding,
 }

@@ -27,14 +27,21 @@ pub(crate) struct PrivateSocket {
 #[derive(Debug)]
 pub(crate) enum SocketError {
     /// Something that is no socket has its name.
-    NotASocket { path: PathBuf },
-    Bind { path: PathBuf, source: io::Error },
+    NotASocket {
+        path: PathBuf,
+    },
+    Bind {
+        path: PathBuf,
+        source: io::Error,
+    },
 }
 
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotASocket { path } => write!(f, "{} is in the way of the hub's socket; move it away", path.display()),
+            Self::NotASocket { path } => {
+                write!(f, "{} is in the way of the hub's socket; move it away", path.display())
+            }
             Self::Bind { path, source } => write!(f, "cannot listen on {}: {source}", path.display()),
         }
     }
@@ -98,7 +105,8 @@ pub(crate) mod tests {
 
     impl Scratch {
         pub(crate) fn new() -> Self {
-            let path = std::env::temp_dir().join(format!("parachute-hub-{}-{}", std::process::id(), sys::random::hex(6)));
+            let path =
+                std::env::temp_dir().join(format!("parachute-hub-{}-{}", std::process::id(), sys::random::hex(6)));
             fs::create_dir(&path).expect("a temp dir can be made");
             Self(path)
         }

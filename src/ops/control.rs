@@ -32,7 +32,9 @@ impl Hub {
         }
         match self.parts.supervisor.stop(&process) {
             Ok(snapshot) => Ok(done(short, Some(true), &snapshot)),
-            Err(OpFailure::NotSupervised) => Ok(OpReply { short: short.to_string(), stopped: Some(false), state: None }),
+            Err(OpFailure::NotSupervised) => {
+                Ok(OpReply { short: short.to_string(), stopped: Some(false), state: None })
+            }
             Err(failure) => Err(OpError::from_supervisor(&process, failure)),
         }
     }

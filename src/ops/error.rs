@@ -85,22 +85,26 @@ impl fmt::Display for OpError {
                 "nothing says how to start {short}: set startCmd in .parachute/module.json below its installDir"
             ),
             Self::Manifest { short, source } => write!(f, "cannot start {short}: {source}"),
-            Self::NotSupervised { short } => write!(f, "{short} is not supervised; start it with: parachute start {short}"),
+            Self::NotSupervised { short } => {
+                write!(f, "{short} is not supervised; start it with: parachute start {short}")
+            }
             Self::StartFailed { state } => match &state.start_error {
                 Some(error) => write!(f, "{} did not start: {}", state.short, error.error_description),
-                None => write!(f, "{0} did not start and is {1}; see: parachute logs {0}", state.short, state.status.as_str()),
+                None => write!(
+                    f,
+                    "{0} did not start and is {1}; see: parachute logs {0}",
+                    state.short,
+                    state.status.as_str()
+                ),
             },
             Self::StopTimeout { state } => write!(
                 f,
                 "{} did not end in time: processes of it are left after SIGKILL; see: parachute logs {0}",
                 state.short
             ),
-            Self::Superseded { state } => write!(
-                f,
-                "a later request for {} took over; it is {} now",
-                state.short,
-                state.status.as_str()
-            ),
+            Self::Superseded { state } => {
+                write!(f, "a later request for {} took over; it is {} now", state.short, state.status.as_str())
+            }
             Self::ShuttingDown => f.write_str("the hub is shutting down; try again once it is back"),
             Self::Services { source } => write!(f, "{source}"),
         }

@@ -63,12 +63,7 @@ struct Refusals {
 
 impl Hub {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self {
-            parts,
-            started: Instant::now(),
-            reconciled: Mutex::new(None),
-            refusals: Mutex::default(),
-        }
+        Self { parts, started: Instant::now(), reconciled: Mutex::new(None), refusals: Mutex::default() }
     }
 
     /// Whether the bearer of this token may do what needs `scope`.

@@ -47,13 +47,16 @@ impl Hub {
             Err(error) => return (self.parts.log)(&format!("no module is started: {error}")),
         };
         let runnable = self.runnable(&document);
-        for row in processes(&document).filter(|row| !runnable.contains(&row.short)) {
+        let known: BTreeSet<&Short> = runnable.iter().collect();
+        for row in processes(&document).filter(|row| !known.contains(&row.short)) {
             (self.parts.log)(&format!("{}: skipped, nothing says how to start it", row.short));
         }
         let stopped = self.parts.intent.stopped();
         let (skipped, wanted): (Vec<_>, Vec<_>) = runnable.into_iter().partition(|short| stopped.contains(short));
         for short in skipped {
-            (self.parts.log)(&format!("{short}: stays stopped, as it was told; start it with: parachute start {short}"));
+            (self.parts.log)(&format!(
+                "{short}: stays stopped, as it was told; start it with: parachute start {short}"
+            ));
         }
         self.parts.supervisor.boot(&wanted);
     }

@@ -44,6 +44,7 @@ impl Fixture {
             manifests: Arc::clone(&manifests),
             origins,
             log: Arc::clone(&said),
+            said: Mutex::default(),
         };
         let (console, _ends_with_the_process) = Console::start(io::sink()).expect("a thread can be started");
         let facts = Facts {

@@ -20,13 +20,23 @@ pub(super) enum ServeError {
     Store(StoreError),
     Origin(OriginError),
     Auth(AuthError),
-    PortInUse { address: SocketAddr },
+    PortInUse {
+        address: SocketAddr,
+    },
     /// No interface of this machine has the address.
-    NoSuchAddress { address: SocketAddr },
-    Listen { address: SocketAddr, source: io::Error },
+    NoSuchAddress {
+        address: SocketAddr,
+    },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
     Socket(SocketError),
     /// The machine would not give what a part needs.
-    Start { what: &'static str, source: io::Error },
+    Start {
+        what: &'static str,
+        source: io::Error,
+    },
 }
 
 impl ServeError {

@@ -33,7 +33,9 @@ pub(in crate::hub) fn logs(hub: &Arc<Hub>, req: &Req) -> Outcome {
         Asked::Wait { after, wait } => {
             Outcome::Later(Box::new(move |waiting| reply(&short, &wait_for(&ring, after, wait, waiting))))
         }
-        Asked::Follow { from } => Outcome::Stream(Box::new(move |waiting, push| follow(&short, &ring, from, waiting, push))),
+        Asked::Follow { from } => {
+            Outcome::Stream(Box::new(move |waiting, push| follow(&short, &ring, from, waiting, push)))
+        }
     }
 }
 
@@ -62,9 +64,7 @@ impl Asked {
         let from = after.map_or(From::Last(last), From::After);
         Ok(match (req.flag("follow"), wait) {
             (true, _) => Self::Follow { from },
-            (false, Some(seconds)) => {
-                Self::Wait { after: after.unwrap_or(0), wait: Duration::from_secs(seconds) }
-            }
+            (false, Some(seconds)) => Self::Wait { after: after.unwrap_or(0), wait: Duration::from_secs(seconds) },
             (false, None) => Self::Now { from },
         })
     }

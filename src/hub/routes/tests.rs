@@ -44,7 +44,11 @@ fn every_route_that_is_not_open_wants_a_token_and_checks_the_method_first() {
             }
         }
         let (reply, body) = ask(&fixture, "DELETE", &path, None);
-        assert_eq!(reply.status == 405 && body["error"] == "method_not_allowed", *accepts != Any, "DELETE {path}: {body}");
+        assert_eq!(
+            reply.status == 405 && body["error"] == "method_not_allowed",
+            *accepts != Any,
+            "DELETE {path}: {body}"
+        );
     }
 }
 
@@ -97,7 +101,10 @@ fn the_open_routes_answer_and_readiness_names_nobody_to_strangers() {
         assert_eq!((reply.status, &body), (200, &nothing));
     }
     let (_, body) = ask(&fixture, "GET", "/api/hub", token);
-    assert_eq!((body["pid"].as_u64(), body["port"].as_u64(), body["source"].as_str()), (Some(42), Some(1939), Some("binary")));
+    assert_eq!(
+        (body["pid"].as_u64(), body["port"].as_u64(), body["source"].as_str()),
+        (Some(42), Some(1939), Some("binary"))
+    );
 }
 
 #[test]
@@ -108,7 +115,9 @@ fn the_list_shows_every_row_and_follows_the_file() {
     let shown = |list: &Value| -> Vec<(String, Value, bool)> {
         let modules = list["modules"].as_array().expect("a list").iter();
         modules
-            .map(|m| (m["short"].as_str().unwrap_or("?").to_owned(), m["supervisor_status"].clone(), m["problem"].is_null()))
+            .map(|m| {
+                (m["short"].as_str().unwrap_or("?").to_owned(), m["supervisor_status"].clone(), m["problem"].is_null())
+            })
             .collect()
     };
     let known = |name: &str, status: Value, good: bool| (name.to_owned(), status, good);
@@ -125,9 +134,9 @@ fn the_list_shows_every_row_and_follows_the_file() {
     assert_eq!((reply.status, body), (200, logs));
 
     let mut more = rows();
-    more.as_array_mut().expect("a list").push(
-        json!({"name": "parachute-scribe", "port": 1943, "paths": [], "health": "/health", "version": "1"}),
-    );
+    more.as_array_mut()
+        .expect("a list")
+        .push(json!({"name": "parachute-scribe", "port": 1943, "paths": [], "health": "/health", "version": "1"}));
     fixture.write_rows(&more);
     assert_eq!(shown(&list()).last(), Some(&known("scribe", json!("stopped"), true)), "a new row is known at once");
     std::fs::write(fixture.home().join("services.json"), "{").expect("writable");
