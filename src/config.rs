@@ -66,6 +66,14 @@ impl Config {
         Self::from_environment(std::env::vars_os().collect())
     }
 
+    /// The same with `home` (absolute) in the place of `PARACHUTE_HOME`, for the children too.
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks for the environment")]
+    pub(crate) fn from_process_at(home: &Path) -> Result<Self, ConfigError> {
+        let mut environment: Vec<_> = std::env::vars_os().filter(|(name, _)| name != "PARACHUTE_HOME").collect();
+        environment.push(("PARACHUTE_HOME".into(), home.into()));
+        Self::from_environment(environment)
+    }
+
     /// The same from a given environment.
     pub(crate) fn from_environment(environment: Vec<(OsString, OsString)>) -> Result<Self, ConfigError> {
         let get = |name: &str| -> Option<&OsStr> {

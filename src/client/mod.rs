@@ -1,1 +1,301 @@
 //! One function per call of the hub's API; the only place that names `ureq`.
+//!
+//! A [`Client`] exists only after the hub on the port has shown the instance number that its home's identity file
+//! holds, so a bearer never goes to whatever else listens there. Must not know argv, files or exit codes.
+
+use crate::wire::{Code, ErrorBody, Health, LogsReply, ModuleList, OpReply};
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// The largest answer that is read. `GET /api/modules` of 1,000 modules is below 1 MiB, a full ring below 256 KiB.
+const ANSWER_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+/// The largest head: the edge and the hub send a few hundred bytes.
+const HEAD_LIMIT_BYTES: usize = 16 * 1024;
+/// Enough for one read of most answers; both buffers are taken from the heap when the connection opens.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// Added to the time that a long poll may take on the hub before its answer counts as missing.
+const LONG_POLL_SLACK: Duration = Duration::from_secs(5);
+
+/// What a verb asks of one module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Start,
+    Stop,
+    Restart,
+}
+
+impl Op {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// Why the hub gave no usable answer, or said no.
+#[derive(Debug)]
+pub(crate) enum ClientError {
+    /// Nothing accepts connections on the port.
+    Unreachable {
+        port: u16,
+        source: io::Error,
+    },
+    /// Something accepted and did not answer in time.
+    TimedOut {
+        port: u16,
+        what: &'static str,
+        after: Duration,
+    },
+    /// The answer is not HTTP, or ends in the middle.
+    Broken {
+        port: u16,
+        reason: String,
+    },
+    TooLarge {
+        what: &'static str,
+        limit_bytes: u64,
+    },
+    /// A good status with a body that is not what the API promises.
+    BadAnswer {
+        what: &'static str,
+        source: serde_json::Error,
+    },
+    /// Something answers, and it is not the hub of this home.
+    WrongHub {
+        port: u16,
+        found: Option<String>,
+    },
+    /// The hub said no, in its own words.
+    Refused {
+        status: u16,
+        body: Box<ErrorBody>,
+    },
+    /// A bad status without words.
+    BareStatus {
+        what: &'static str,
+        status: u16,
+    },
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { port, source } => write!(f, "hub not answering on 127.0.0.1:{port}: {source}"),
+            Self::TimedOut { port, what, after } => {
+                write!(f, "the hub on 127.0.0.1:{port} did not answer {what} within {} s", after.as_secs_f32())
+            }
+            Self::Broken { port, reason } => write!(f, "the answer from 127.0.0.1:{port} broke off: {reason}"),
+            Self::TooLarge { what, limit_bytes } => {
+                write!(f, "the answer to {what} is larger than {limit_bytes} bytes")
+            }
+            Self::BadAnswer { what, source } => write!(f, "the answer to {what} cannot be read: {source}"),
+            Self::WrongHub { port, found: Some(found) } => write!(
+                f,
+                "another hub answers on 127.0.0.1:{port} (instance {found}), not the one of this home; nothing was sent to it"
+            ),
+            Self::WrongHub { port, found: None } => {
+                write!(f, "something that is not a hub answers on 127.0.0.1:{port}; nothing was sent to it")
+            }
+            Self::Refused { body, .. } => write!(f, "{}: {}", body.error, body.error_description),
+            Self::BareStatus { what, status } => write!(f, "the hub answered {what} with HTTP {status} and no reason"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable { source, .. } => Some(source),
+            Self::BadAnswer { source, .. } => Some(source),
+            Self::TimedOut { .. }
+            | Self::Broken { .. }
+            | Self::TooLarge { .. }
+            | Self::WrongHub { .. }
+            | Self::Refused { .. }
+            | Self::BareStatus { .. } => None,
+        }
+    }
+}
+
+impl ClientError {
+    /// The failure's one word. A word of a newer hub that is not known here is judged by its status.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Unreachable { .. } => Code::HubDown,
+            Self::TimedOut { .. } => Code::RequestTimeout,
+            Self::Broken { .. } => Code::HubNotReady,
+            Self::TooLarge { .. } | Self::BadAnswer { .. } => Code::Failed,
+            Self::WrongHub { .. } => Code::WrongHub,
+            Self::Refused { status, body } => Code::from_wire(&body.error).unwrap_or_else(|| code_of_status(*status)),
+            Self::BareStatus { status, .. } => code_of_status(*status),
+        }
+    }
+}
+
+fn code_of_status(status: u16) -> Code {
+    match status {
+        400 => Code::InvalidRequest,
+        401 => Code::Unauthenticated,
+        403 => Code::InsufficientScope,
+        404 => Code::NotFound,
+        405 => Code::MethodNotAllowed,
+        409 | 429 => Code::Busy,
+        413 => Code::TooLarge,
+        502..=504 => Code::ServiceUnavailable,
+        _ => Code::Failed,
+    }
+}
+
+/// A kept-alive connection to the hub of this home.
+#[derive(Debug)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    port: u16,
+    timeout: Duration,
+    bearer: Option<String>,
+}
+
+impl Client {
+    /// Asks `GET /health` on 127.0.0.1:`port` and takes the answer only from the hub that calls itself `instance`
+    /// (`None`: no hub of this home is known, so whoever answers is the wrong one). Each phase of the call, here
+    /// and later, takes at most `timeout`.
+    pub(crate) fn reach(port: u16, instance: Option<&str>, timeout: Duration) -> Result<(Self, Health), ClientError> {
+        let config = ureq::Agent::config_builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .accept_encoding(ureq::config::AutoHeaderValue::None)
+            .max_response_header_size(HEAD_LIMIT_BYTES)
+            .input_buffer_size(BUFFER_BYTES)
+            .output_buffer_size(BUFFER_BYTES)
+            // No global deadline: with one, ureq resolves even a numeric address on a thread of its own.
+            .timeout_connect(Some(timeout))
+            .timeout_send_request(Some(timeout))
+            .timeout_send_body(Some(timeout))
+            .timeout_recv_response(Some(timeout))
+            .timeout_recv_body(Some(timeout))
+            .build();
+        let client = Self { agent: config.new_agent(), port, timeout, bearer: None };
+        let health = match client.call::<Health>("GET /health", "/health", Method::Get) {
+            Ok(health) => health,
+            // It speaks HTTP and is no hub.
+            Err(
+                ClientError::BadAnswer { .. }
+                | ClientError::Refused { .. }
+                | ClientError::BareStatus { .. }
+                | ClientError::TooLarge { .. },
+            ) => return Err(ClientError::WrongHub { port, found: None }),
+            Err(other) => return Err(other),
+        };
+        if instance != Some(health.instance.as_str()) {
+            return Err(ClientError::WrongHub { port, found: Some(health.instance) });
+        }
+        Ok((client, health))
+    }
+
+    /// The token that later calls carry.
+    pub(crate) fn set_bearer(&mut self, token: &str) {
+        self.bearer = Some(format!("Bearer {token}"));
+    }
+
+    /// Every later phase of a call takes at most this long.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    pub(crate) fn modules(&self) -> Result<ModuleList, ClientError> {
+        self.call("GET /api/modules", "/api/modules", Method::Get)
+    }
+
+    /// Blocks until the hub has done it. `short` must be a valid short name: it becomes part of the path.
+    pub(crate) fn op(&self, short: &str, op: Op) -> Result<OpReply, ClientError> {
+        let what = match op {
+            Op::Start => "the start",
+            Op::Stop => "the stop",
+            Op::Restart => "the restart",
+        };
+        self.call(what, &format!("/api/modules/{short}/{}", op.as_str()), Method::Post)
+    }
+
+    /// What is in the module's ring; with `after` only later lines, waiting for one at most `wait` on the hub.
+    pub(crate) fn logs(&self, short: &str, after: Option<u64>, wait: Duration) -> Result<LogsReply, ClientError> {
+        let path = match after {
+            None => format!("/api/modules/{short}/logs"),
+            Some(seq) => format!("/api/modules/{short}/logs?after={seq}&wait={}", wait.as_secs()),
+        };
+        let timeout = self.timeout.max(wait + LONG_POLL_SLACK);
+        self.call_within("the logs", &path, Method::Get, timeout)
+    }
+
+    fn call<T: serde::de::DeserializeOwned>(
+        &self,
+        what: &'static str,
+        path: &str,
+        method: Method,
+    ) -> Result<T, ClientError> {
+        self.call_within(what, path, method, self.timeout)
+    }
+
+    fn call_within<T: serde::de::DeserializeOwned>(
+        &self,
+        what: &'static str,
+        path: &str,
+        method: Method,
+        timeout: Duration,
+    ) -> Result<T, ClientError> {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let fail = |error| self.translate(what, timeout, error);
+        let mut answer = match method {
+            Method::Get => self.bound(self.agent.get(url), timeout).call(),
+            Method::Post => self.bound(self.agent.post(url), timeout).send_empty(),
+        }
+        .map_err(fail)?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(ANSWER_LIMIT_BYTES).read_to_vec().map_err(fail)?;
+        if (200..300).contains(&status) {
+            return serde_json::from_slice(&body).map_err(|source| ClientError::BadAnswer { what, source });
+        }
+        match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(body) => Err(ClientError::Refused { status, body: Box::new(body) }),
+            Err(_) => Err(ClientError::BareStatus { what, status }),
+        }
+    }
+
+    fn bound<B>(&self, request: ureq::RequestBuilder<B>, timeout: Duration) -> ureq::RequestBuilder<B> {
+        let request = match &self.bearer {
+            Some(bearer) => request.header("authorization", bearer),
+            None => request,
+        };
+        request.config().timeout_recv_response(Some(timeout)).timeout_recv_body(Some(timeout)).build()
+    }
+
+    fn translate(&self, what: &'static str, after: Duration, error: ureq::Error) -> ClientError {
+        let port = self.port;
+        match error {
+            ureq::Error::Timeout(_) => ClientError::TimedOut { port, what, after },
+            ureq::Error::BodyExceedsLimit(_) => ClientError::TooLarge { what, limit_bytes: ANSWER_LIMIT_BYTES },
+            ureq::Error::Io(source) => match source.kind() {
+                io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::AddrNotAvailable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::PermissionDenied => ClientError::Unreachable { port, source },
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ClientError::TimedOut { port, what, after },
+                _ => ClientError::Broken { port, reason: source.to_string() },
+            },
+            other => ClientError::Broken { port, reason: other.to_string() },
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    Get,
+    Post,
+}
+
+#[cfg(test)]
+mod tests;

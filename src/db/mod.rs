@@ -11,6 +11,9 @@ mod open;
 mod settings;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use error::{DbError, DbHealth};
 pub(crate) use keys::{KeyState, Keys};
 pub(crate) use settings::Settings;
@@ -95,6 +98,13 @@ impl Db {
             Ok(_) => DbHealth::Ok,
             Err(error) => DbHealth::Failing(Class::of(&error)),
         }
+    }
+
+    /// Runs `run` while nobody else can ask the database.
+    #[cfg(test)]
+    pub(crate) fn while_held<T>(&self, run: impl FnOnce() -> T) -> T {
+        let _held = self.lock();
+        run()
     }
 
     /// The connection. A panic of another holder leaves it usable: its transaction was rolled back.

@@ -22,7 +22,7 @@ const WAL_TRIES: usize = 8;
 const FILE_MODE: u32 = 0o600;
 const LOOSE_BITS: u32 = 0o077;
 /// What SQLite keeps beside the database.
-const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 pub(super) struct Opened {
     pub(super) connection: Connection,
@@ -62,25 +62,25 @@ fn attempt(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError
     let present = inspect(path)?;
     if let Some(facts) = &present {
         notices.extend(tighten(path, facts)?);
-        if facts.len() > 0 {
-            identify(path)?;
-        }
     }
-    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-    if present.is_none() {
-        // Created this moment, by SQLite and with our umask; whatever that is, no key goes into a file others can read.
-        let facts = fs::symlink_metadata(path).map_err(|source| files(path, "look at", source))?;
-        tighten(path, &facts)?;
-    }
-    configure(&connection).map_err(|source| DbError::sqlite(path, "set it up", &source))?;
-    check_contents(path, &connection)?;
-    migrate(path, &mut connection)?;
     for companion in COMPANIONS {
         let companion = beside(path, companion);
         if let Some(facts) = inspect(&companion)? {
             notices.extend(tighten(&companion, &facts)?);
         }
     }
+    if present.as_ref().is_some_and(|facts| facts.len() > 0) {
+        look_inside(path)?;
+    }
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    if present.is_none() {
+        // Created this moment, by SQLite and with our umask; whatever that is, no key goes into a file others can read.
+        // What SQLite puts beside it gets the same mode.
+        let facts = fs::symlink_metadata(path).map_err(|source| files(path, "look at", source))?;
+        tighten(path, &facts)?;
+    }
+    configure(&connection).map_err(|source| DbError::sqlite(path, "set it up", &source))?;
+    migrate(path, &mut connection)?;
     Ok(connection)
 }
 
@@ -124,21 +124,29 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
     Ok(connection)
 }
 
-/// Whose database this is, asked of a read-only connection: nothing in a foreign one changes.
-fn identify(path: &Path) -> Result<(), DbError> {
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+/// Whose database this is and whether it is sound, asked of a read-only connection: a foreign one does not change, and
+/// a damaged one keeps its log, which closing a writing connection would merge into it.
+fn look_inside(path: &Path) -> Result<(), DbError> {
+    match identify(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        // A rollback journal that a crash left behind can only be played back by one that writes.
+        Err(DbError::Sqlite { class: Class::ReadOnly, .. }) => identify(path, OpenFlags::SQLITE_OPEN_READ_WRITE),
+        other => other,
+    }
+}
+
+fn identify(path: &Path, access: OpenFlags) -> Result<(), DbError> {
+    let connection = connect(path, access)?;
     let (application_id, version, tables, predecessor) =
         facts_inside(&connection).map_err(|source| DbError::sqlite(path, "read whose it is", &source))?;
-    let path = path.to_owned();
     match application_id {
         APPLICATION_ID if version > known_version() => {
-            Err(DbError::Newer { path, found: version, known: known_version() })
+            Err(DbError::Newer { path: path.to_owned(), found: version, known: known_version() })
         }
-        APPLICATION_ID => Ok(()),
-        _ if predecessor => Err(DbError::Predecessor { path }),
+        APPLICATION_ID => check_contents(path, &connection),
+        _ if predecessor => Err(DbError::Predecessor { path: path.to_owned() }),
         // Created and not yet filled, by us or by another opener.
         0 if tables == 0 && version == 0 => Ok(()),
-        application_id => Err(DbError::NotOurs { path, application_id }),
+        application_id => Err(DbError::NotOurs { path: path.to_owned(), application_id }),
     }
 }
 

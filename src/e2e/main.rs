@@ -1,1 +1,20 @@
-fn main() {}
+//! The binary from outside: real children, real files, a home of its own for every test. Knows none of our modules.
+//!
+//! Run with plain `cargo test`: that builds the test child too.
+
+#[expect(dead_code, unused_imports, reason = "the tests that use all of it start with the first verbs")]
+mod support;
+
+use support::{eventually, is_alive, kill, testchild};
+
+#[test]
+fn the_test_child_shows_what_it_was_handed_and_ends_on_term() {
+    let mut child = support::Spawned::start(&testchild(&["args", "one", "two words"]));
+    assert_eq!(child.line_after("argv 1 "), "one");
+    assert_eq!(child.line_after("argv 2 "), "two words");
+    let pid = child.line_after("ready ").parse().expect("a process id");
+    assert!(is_alive(pid), "a child that waits is alive");
+    kill(pid, "TERM");
+    eventually("the child gone", || (!is_alive(pid)).then_some(()));
+    assert_eq!(child.wait().code(), None, "ended by the signal, not by itself");
+}

@@ -1,1 +1,482 @@
-fn main() {}
+//! The child that tests, scripts and the demo supervise: one small behaviour per subcommand; never installed.
+//!
+//! Every one announces itself on stdout with lines of the form `key value`, so that whoever supervises it waits for
+//! a line and never for a time. `http` and `sleep`, like all that say nothing else, end on TERM by default action.
+//! Knows nothing of ours.
+//!
+//! | Subcommand | Does |
+//! |---|---|
+//! | `http` | binds 127.0.0.1:$PORT, says `ready PID`, answers every GET; a path that ends in `/health` says `ok` |
+//! | `bind-late MS` | says `waiting PID`, is `http` after so long |
+//! | `never-bind`, `sleep [FILE]` | says `ready PID`, waits for ever; `sleep` stamps its start into FILE first |
+//! | `tick [MS]` | says `ready PID`, then `tick 1`, `tick 2`, … every so often [1000] |
+//! | `exit CODE [AFTER-MS]` | says `exiting CODE` and does, so long after |
+//! | `crash-times N FILE` | says `crash K` and exits 1 in the first N runs, counted in FILE; then it is `http` |
+//! | `segv` | says `exiting segv` and dies of SIGSEGV |
+//! | `stamp FILE [MS]` | stamps start and exit into FILE, so long apart, and exits 1 |
+//! | `ignore-term` | is `http`, but ignores TERM |
+//! | `slow-term MS` | says `ready PID`; on TERM says `term PID` and exits 0 so long after |
+//! | `fork-and-ignore-term` | a grandchild says `grandchild PID`, holds $PORT and ignores TERM; the leader waits for it |
+//! | `daemonize [stay]` | a daemon in its own session says `daemon PID` and is `http`; the leader exits 0, or stays |
+//! | `hold-pipe` | a grandchild in its own session says `grandchild PID` and keeps stdout open; the leader exits 0 |
+//! | `flood BYTES [LENGTH]` | numbered lines of LENGTH [100] bytes in writes of 64 KiB, then `flooded LINES in US us` |
+//! | `flood-lines BYTES [LENGTH]` | the same, one write a line |
+//! | `flood-nonewline BYTES` | so many bytes without a line end, then waits for ever |
+//! | `print-env` | `env K=V` for each variable, sorted, then `ready PID`; waits for ever |
+//! | `args …` | argv, directory, ids, masks and descriptors, each a line, then `ready PID`; waits for ever |
+//! | `stdin` | `stdin eof`, `stdin data` or `stdin open`; waits for ever |
+//! | `free-port`, `stopwatch N COMMAND…`, `measure PORT LOG COMMAND…` | tools of the scripts: see `stopwatch.rs` |
+#![no_main] // std's own `main` would ignore SIGPIPE, and `args` is to show what the supervisor handed down
+#![allow(unsafe_code)]
+
+mod stopwatch;
+
+use std::ffi::{OsString, c_char, c_int};
+use std::fmt::Display;
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::process::{exit, id};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The same numbers on every platform that we build for.
+const SIGSEGV: c_int = 11;
+const SIGTERM: c_int = 15;
+/// `SIG_IGN`.
+const IGNORE: usize = 1;
+/// `SIG_BLOCK` of Linux.
+const SIG_BLOCK: c_int = 0;
+/// Bad arguments; `EX_USAGE` of sysexits.h.
+const USAGE: i32 = 64;
+/// What one write of `flood` carries: a pipe's whole capacity.
+const FLOOD_WRITE_BYTES: usize = 64 * 1024;
+/// Twelve digits, a space and the line end.
+const SHORTEST_LINE_BYTES: usize = 14;
+const LINE_BYTES: usize = 100;
+/// A request's head; what is longer is not read.
+const HEAD_LIMIT_BYTES: u64 = 64 * 1024;
+/// How long `stdin` waits before it calls a silent stdin open.
+const STDIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// At least as large as the `sigset_t` of any platform.
+#[repr(C, align(16))]
+struct SignalSet([u8; 128]);
+
+unsafe extern "C" {
+    safe fn setsid() -> c_int;
+    safe fn getpgrp() -> c_int;
+    safe fn getppid() -> c_int;
+    safe fn raise(signal: c_int) -> c_int;
+    safe fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn fork() -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn signal(signal: c_int, handler: usize) -> usize;
+    fn sigemptyset(set: *mut SignalSet) -> c_int;
+    fn sigaddset(set: *mut SignalSet, signal: c_int) -> c_int;
+    fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
+    fn sigwait(set: *const SignalSet, signal: *mut c_int) -> c_int;
+}
+
+// SAFETY: the one `main` of this program.
+#[unsafe(no_mangle)]
+extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match *words.as_slice() {
+        ["http"] => serve(announced()),
+        ["bind-late", ms] => {
+            say("waiting", id());
+            wait(millis(ms));
+            serve(announced());
+        }
+        ["never-bind"] | ["sleep"] => ready_for_ever(),
+        ["sleep", file] => {
+            stamp(file, "start");
+            ready_for_ever();
+        }
+        ["tick"] => tick(Duration::from_secs(1)),
+        ["tick", ms] => tick(millis(ms)),
+        ["exit", code] => leave(number(code), Duration::ZERO),
+        ["exit", code, ms] => leave(number(code), millis(ms)),
+        ["crash-times", times, file] => crash_times(number(times), file),
+        ["segv"] => {
+            say("exiting", "segv");
+            raise(SIGSEGV);
+        }
+        ["stamp", file] => live_and_stamp(file, Duration::ZERO),
+        ["stamp", file, ms] => live_and_stamp(file, millis(ms)),
+        ["ignore-term"] => {
+            ignore_term();
+            serve(announced());
+        }
+        ["slow-term", ms] => slow_term(millis(ms)),
+        ["fork-and-ignore-term"] => fork_and_ignore_term(),
+        ["daemonize"] => daemonize(),
+        ["daemonize", "stay"] => {
+            daemonize();
+            for_ever();
+        }
+        ["hold-pipe"] => hold_pipe(),
+        ["flood", bytes] => flood(number(bytes), LINE_BYTES, FLOOD_WRITE_BYTES),
+        ["flood", bytes, length] => flood(number(bytes), number(length), FLOOD_WRITE_BYTES),
+        ["flood-lines", bytes] => flood(number(bytes), LINE_BYTES, LINE_BYTES),
+        ["flood-lines", bytes, length] => flood(number(bytes), number(length), number(length)),
+        ["flood-nonewline", bytes] => flood_without_line_end(number(bytes)),
+        ["print-env"] => print_env(),
+        ["args", ..] => print_surroundings(&words),
+        ["stdin"] => print_stdin(),
+        ["free-port"] => stopwatch::free_port(),
+        ["stopwatch", times, _, ..] => stopwatch::repeat(number(times), &args[2..]),
+        ["measure", port, log, _, ..] => stopwatch::measure(number(port), log, &args[3..]),
+        _ => die(USAGE, format_args!("unknown subcommand or arguments: {words:?}")),
+    }
+    0
+}
+
+/// Prints `key value`, at once.
+fn say(key: &str, value: impl Display) {
+    let mut out = io::stdout().lock();
+    // A reader that has gone ends us by SIGPIPE; nothing else is worth a word here.
+    let _ = writeln!(out, "{key} {value}").and_then(|()| out.flush());
+}
+
+/// Ends with a sentence on stderr.
+fn die(code: i32, why: impl Display) -> ! {
+    let _ = writeln!(io::stderr(), "testchild: {why}");
+    exit(code)
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().unwrap_or_else(|_| die(USAGE, format_args!("{text:?} is not a number that fits")))
+}
+
+fn millis(text: &str) -> Duration {
+    Duration::from_millis(number(text))
+}
+
+fn wait(duration: Duration) {
+    let end = Instant::now() + duration;
+    while let Some(rest) = end.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
+        thread::park_timeout(rest);
+    }
+}
+
+fn for_ever() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
+fn ready_for_ever() -> ! {
+    say("ready", id());
+    for_ever()
+}
+
+fn tick(every: Duration) -> ! {
+    say("ready", id());
+    for count in 1_u64.. {
+        say("tick", count);
+        wait(every);
+    }
+    for_ever()
+}
+
+fn leave(code: i32, after: Duration) -> ! {
+    say("exiting", code);
+    wait(after);
+    exit(code)
+}
+
+/// FILE grows by one byte a run: an append is atomic, so runs that overlap are counted as well.
+fn crash_times(times: u64, file: &str) {
+    append(file, b".");
+    let run = fs::metadata(file).map_or(0, |meta| meta.len());
+    if run <= times {
+        say("crash", run);
+        exit(1);
+    }
+    serve(announced());
+}
+
+fn live_and_stamp(file: &str, life: Duration) -> ! {
+    stamp(file, "start");
+    wait(life);
+    stamp(file, "exit");
+    exit(1)
+}
+
+/// Appends `key PID NANOSECONDS` since the epoch to `file`.
+fn stamp(file: &str, key: &str) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos());
+    append(file, format!("{key} {} {now}\n", id()).as_bytes());
+}
+
+fn append(file: &str, bytes: &[u8]) {
+    let written =
+        OpenOptions::new().append(true).create(true).open(file).and_then(|mut opened| opened.write_all(bytes));
+    if let Err(error) = written {
+        die(1, format_args!("cannot append to {file}: {error}"));
+    }
+}
+
+fn ignore_term() {
+    // SAFETY: SIG_IGN is no function of ours, so nothing of ours runs in a signal handler.
+    unsafe { signal(SIGTERM, IGNORE) };
+}
+
+fn slow_term(after: Duration) -> ! {
+    let mut set = SignalSet([0; 128]);
+    let mut got = 0;
+    // SAFETY: the set is live and large enough for the platform's type.
+    unsafe { sigemptyset(&raw mut set) };
+    // SAFETY: as above, and it is initialised now.
+    unsafe { sigaddset(&raw mut set, SIGTERM) };
+    // SAFETY: as above; a null pointer says that the old mask is not wanted.
+    unsafe { sigprocmask(SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    say("ready", id());
+    // SAFETY: as above, and `got` outlives the call.
+    unsafe { sigwait(&raw const set, &raw mut got) };
+    say("term", id());
+    wait(after);
+    exit(0)
+}
+
+/// Forks and returns the child's number once `child` has dropped the stream that it is handed: it has announced itself.
+fn fork_announced(child: impl FnOnce(UnixStream)) -> c_int {
+    let (mut ours, theirs) =
+        UnixStream::pair().unwrap_or_else(|error| die(1, format_args!("cannot make a pair: {error}")));
+    // SAFETY: no subcommand that forks has started a thread before.
+    match unsafe { fork() } {
+        -1 => die(1, format_args!("cannot fork: {}", io::Error::last_os_error())),
+        0 => {
+            drop(ours);
+            child(theirs);
+            exit(0)
+        }
+        pid => {
+            drop(theirs);
+            // The end of the stream is the message.
+            let _ = ours.read(&mut [0]);
+            pid
+        }
+    }
+}
+
+fn reap(pid: c_int) {
+    // SAFETY: a null pointer says that the status is not wanted.
+    unsafe { waitpid(pid, std::ptr::null_mut(), 0) };
+}
+
+fn fork_and_ignore_term() {
+    let grandchild = fork_announced(|announced| {
+        ignore_term();
+        let listener = bind();
+        say("grandchild", id());
+        drop(announced);
+        serve(listener);
+    });
+    reap(grandchild);
+}
+
+fn daemonize() {
+    let between = fork_announced(|announced| {
+        setsid();
+        fork_announced(|done| {
+            let listener = bind();
+            say("daemon", id());
+            drop((done, announced));
+            serve(listener);
+        });
+    });
+    reap(between);
+}
+
+fn hold_pipe() {
+    fork_announced(|announced| {
+        setsid();
+        say("grandchild", id());
+        drop(announced);
+        for_ever();
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "its port comes in the environment, like every module's")]
+fn bind() -> TcpListener {
+    let port: u16 = number(&std::env::var("PORT").unwrap_or_else(|_| die(USAGE, "PORT is not set")));
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .unwrap_or_else(|error| die(1, format_args!("cannot listen on 127.0.0.1:{port}: {error}")))
+}
+
+fn announced() -> TcpListener {
+    let listener = bind();
+    say("ready", id());
+    listener
+}
+
+fn serve(listener: TcpListener) {
+    for stream in listener.incoming().flatten() {
+        // One thread a connection: a proxy keeps several open. A peer that breaks off is its own affair.
+        thread::spawn(move || {
+            let mut reader = BufReader::new(&stream);
+            while answer(&mut reader).unwrap_or(false) {}
+        });
+    }
+}
+
+/// Answers one request; says whether the connection can carry another.
+fn answer(reader: &mut BufReader<&TcpStream>) -> io::Result<bool> {
+    let mut head = reader.by_ref().take(HEAD_LIMIT_BYTES);
+    let mut request = String::new();
+    if head.read_line(&mut request)? == 0 {
+        return Ok(false);
+    }
+    let (mut body_bytes, mut last) = (0_u64, false);
+    let mut line = String::new();
+    while head.read_line(&mut line)? != 0 && !line.trim_end().is_empty() {
+        line.make_ascii_lowercase();
+        match line.split_once(':').map(|(name, value)| (name, value.trim())) {
+            Some(("content-length", value)) => body_bytes = value.parse().unwrap_or(0),
+            Some(("connection", "close") | ("transfer-encoding", _)) => last = true,
+            _ => {}
+        }
+        line.clear();
+    }
+    io::copy(&mut reader.by_ref().take(body_bytes), &mut io::sink())?;
+
+    let mut words = request.split_whitespace();
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let text =
+        if path.ends_with("/health") { "ok\n".to_owned() } else { format!("testchild {} {method} {path}\n", id()) };
+    let body = if method == "HEAD" { "" } else { &text };
+    let reply = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}", text.len());
+    reader.get_mut().write_all(reply.as_bytes())?;
+    Ok(!last)
+}
+
+/// Numbered lines, as fast as they are taken; a write carries `write_bytes`, wherever in a line that ends.
+fn flood(total_bytes: usize, line_bytes: usize, write_bytes: usize) {
+    if line_bytes < SHORTEST_LINE_BYTES {
+        die(USAGE, format_args!("a line has at least {SHORTEST_LINE_BYTES} bytes"));
+    }
+    let mut line = b"000000000000 ".to_vec();
+    line.resize(line_bytes - 1, b'x');
+    line.push(b'\n');
+    let mut out = raw_stdout();
+    let lines = total_bytes / line_bytes;
+    let mut pending = Vec::with_capacity(write_bytes + line_bytes);
+    let began = Instant::now();
+    for _ in 0..lines {
+        pending.extend_from_slice(&line);
+        count_up(&mut line);
+        if pending.len() >= write_bytes {
+            write_or_die(&mut out, &pending[..write_bytes]);
+            pending.drain(..write_bytes);
+        }
+    }
+    write_or_die(&mut out, &pending);
+    let taken = began.elapsed().as_micros();
+    say("flooded", format_args!("{lines} in {taken} us"));
+}
+
+/// The twelve digits at the front of `line`, one more.
+fn count_up(line: &mut [u8]) {
+    for digit in line[..12].iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return;
+        }
+        *digit = b'0';
+    }
+}
+
+fn flood_without_line_end(mut bytes: usize) -> ! {
+    let chunk = [b'x'; FLOOD_WRITE_BYTES];
+    let mut out = raw_stdout();
+    while bytes > 0 {
+        let now = bytes.min(chunk.len());
+        write_or_die(&mut out, &chunk[..now]);
+        bytes -= now;
+    }
+    for_ever()
+}
+
+/// Stdout without the buffer that looks for line ends.
+fn raw_stdout() -> fs::File {
+    match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(fd) => fd.into(),
+        Err(error) => die(1, format_args!("cannot duplicate stdout: {error}")),
+    }
+}
+
+fn write_or_die(out: &mut impl Write, bytes: &[u8]) {
+    if let Err(error) = out.write_all(bytes) {
+        die(1, format_args!("cannot write to stdout: {error}"));
+    }
+}
+
+fn print_env() -> ! {
+    #[expect(clippy::disallowed_methods, reason = "showing the environment is what it is for")]
+    let mut all: Vec<_> = std::env::vars_os().collect();
+    all.sort();
+    let mut text = Vec::new();
+    for (name, value) in all {
+        text.extend_from_slice(b"env ");
+        text.extend_from_slice(name.as_bytes());
+        text.push(b'=');
+        // A value of several lines stays one line.
+        text.extend(value.as_bytes().iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
+        text.push(b'\n');
+    }
+    write_or_die(&mut io::stdout().lock(), &text);
+    ready_for_ever()
+}
+
+fn print_surroundings(argv: &[&str]) -> ! {
+    for (index, arg) in argv.iter().enumerate() {
+        say("argv", format_args!("{index} {arg}"));
+    }
+    say("cwd", std::env::current_dir().unwrap_or_default().display());
+    say("pid", id());
+    say("ppid", getppid());
+    say("pgid", getpgrp());
+    // `man 5 proc_pid_status`: masks in hexadecimal, bit 0 is signal 1; four ids, the first two real and effective.
+    for line in fs::read_to_string("/proc/self/status").unwrap_or_default().lines() {
+        if let Some((name @ ("SigBlk" | "SigIgn" | "SigCgt" | "Umask" | "Uid" | "Gid" | "Groups"), value)) =
+            line.split_once(':')
+        {
+            say(&name.to_ascii_lowercase(), value.trim().replace('\t', " "));
+        }
+    }
+    let mut open: Vec<u32> = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten()
+        // The directory that is being read is open only for that.
+        .filter(|entry| !fs::read_link(entry.path()).is_ok_and(|target| target.ends_with("fd")))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    open.sort_unstable();
+    say("fds", open.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
+    ready_for_ever()
+}
+
+fn print_stdin() -> ! {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let state = match io::stdin().read(&mut [0]) {
+            Ok(0) => "eof",
+            Ok(_) => "data",
+            Err(_) => "error",
+        };
+        // The receiver may have lost its patience.
+        let _ = sender.send(state);
+    });
+    say("stdin", receiver.recv_timeout(STDIN_PATIENCE).unwrap_or("open"));
+    for_ever()
+}

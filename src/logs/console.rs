@@ -45,6 +45,8 @@ struct Queue {
     idle: bool,
     /// Nothing is taken any more: finishing, or nobody reads.
     closed: bool,
+    /// Nobody waits for the writer any more.
+    abandoned: bool,
     /// The writer has ended.
     done: bool,
 }
@@ -87,7 +89,7 @@ impl Console {
     pub(crate) fn block(&self, prefix: &str, block: &[u8], lines: u64) {
         let (full, closed) = {
             let queue = self.shared.lock();
-            (queue.bytes >= self.shared.limit_bytes, queue.closed)
+            (queue.bytes + block.len() > self.shared.limit_bytes, queue.closed)
         };
         if closed {
             return;
@@ -129,6 +131,7 @@ impl Console {
         self.shared.changed.notify_all();
         while !queue.done {
             let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                queue.abandoned = true;
                 queue.discard();
                 return false;
             };
@@ -187,13 +190,18 @@ impl Shared {
     fn run(&self, mut out: impl Write) {
         let mut torn = false;
         while let Some((piece, missing)) = self.next() {
-            let mut text = piece.text;
-            if missing > 0 {
-                let note = format!("[supervisor] console: {missing} lines dropped\n");
-                text.splice(0..0, note.into_bytes());
-            }
+            let mut text = Vec::new();
             if torn {
-                text.insert(0, b'\n');
+                text.push(b'\n');
+            }
+            if missing > 0 {
+                text.extend(format!("[supervisor] console: {missing} lines dropped\n").into_bytes());
+            }
+            let head = text.len();
+            if head == 0 {
+                text = piece.text;
+            } else {
+                text.extend(piece.text);
             }
             match self.write(&mut out, &text) {
                 Ok(()) => torn = false,
@@ -203,12 +211,9 @@ impl Shared {
                 }
                 Err(Failed { written, .. }) => {
                     // A full disk or a terminal that hung up: later lines may go through again.
-                    torn = if written == 0 { torn } else { text.get(written - 1) != Some(&b'\n') };
-                    let told = line::count_newlines(&text[..written]);
-                    let all = line::count_newlines(&text);
-                    // The note about missing lines is one line of the text; if it did not get out, neither did they.
-                    let lost = if missing > 0 && told == 0 { all - 1 + missing } else { all - told };
-                    self.lock().dropped += lost;
+                    torn = if written == 0 { torn } else { text[written - 1] != b'\n' };
+                    let printed = text.get(head..written).map_or(0, line::count_newlines);
+                    self.lock().dropped += piece.lines - printed + if written < head { missing } else { 0 };
                 }
             }
         }
@@ -239,19 +244,21 @@ impl Shared {
                 Ok(0) => return Err(Failed { error: ErrorKind::WriteZero.into(), written }),
                 Ok(n) => written += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.pause(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.pause() => {}
                 Err(error) => return Err(Failed { error, written }),
             }
         }
         out.flush().map_err(|error| Failed { error, written })
     }
 
-    fn pause(&self) {
+    /// Waits before the next attempt. Returns whether there should be one.
+    fn pause(&self) -> bool {
         let until = Instant::now() + RETRY_AFTER;
         let mut queue = self.lock();
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        !queue.abandoned
     }
 
     /// Nobody reads standard output any more: says so once where it may still be read, and takes nothing from now on.

@@ -13,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 const WRITE_BYTES: usize = 256 * 1024;
 /// How often a file in use is compared with what lies at its path, so that an operator's rotation is noticed.
 const CHECK_EVERY_MS: u64 = 1_000;
+/// Reports of a file that fails and works by turns are this far apart.
+const SETTLE_MS: u64 = 1_000;
 /// A build buffer up to this size is not worth keeping.
 const SMALL_BYTES: usize = 8 * 1024;
 /// How many build buffers are kept for all modules together; more would only serve as many floods at once.
@@ -32,6 +34,9 @@ pub(super) struct LogFile {
     checked_at_ms: u64,
     /// Lines that did not get into the file since it began to fail; `None` while it works.
     lost: Option<u64>,
+    /// People have heard that it fails.
+    told: bool,
+    recovered_at_ms: u64,
 }
 
 #[derive(Debug)]
@@ -90,7 +95,8 @@ impl LogFile {
     /// `<dir>/<short>.log`, rotated before it would exceed `max_bytes`, `files` of them with the current one.
     pub(super) fn new(dir: &Path, short: &str, max_bytes: u64, files: u32) -> Self {
         let path = dir.join(format!("{short}.log"));
-        Self { dir: dir.to_owned(), path, max_bytes, files, open: None, checked_at_ms: 0, lost: None }
+        let dir = dir.to_owned();
+        Self { dir, path, max_bytes, files, open: None, checked_at_ms: 0, lost: None, told: false, recovered_at_ms: 0 }
     }
 
     pub(super) fn set_limits(&mut self, max_bytes: u64, files: u32) {
@@ -106,15 +112,24 @@ impl LogFile {
             Ok(()) => self.append_lines(block, prefix.as_bytes()),
             Err(error) => Err(Failure { error, lost_lines: line::count_newlines(block) }),
         };
-        match (outcome, &mut self.lost) {
-            (Ok(()), lost) => lost.take().map(|lost_lines| Report::Recovered { lost_lines }),
-            (Err(failure), Some(lost)) => {
-                *lost += failure.lost_lines;
-                None
+        self.judge(outcome, now_ms)
+    }
+
+    /// Decides whether to speak: at once when it begins to fail and when it works again, then not more often than
+    /// every [`SETTLE_MS`], because a disk that is almost full takes one write and refuses the next.
+    fn judge(&mut self, outcome: Result<(), Failure>, now_ms: u64) -> Option<Report> {
+        let settled = now_ms.abs_diff(self.recovered_at_ms) >= SETTLE_MS;
+        match outcome {
+            Ok(()) => {
+                let lost_lines = self.lost.filter(|_| self.told || settled)?;
+                (self.lost, self.told, self.recovered_at_ms) = (None, false, now_ms);
+                Some(Report::Recovered { lost_lines })
             }
-            (Err(failure), lost) => {
-                *lost = Some(failure.lost_lines);
-                Some(Report::Failing(failure.error))
+            Err(failure) => {
+                self.lost = Some(self.lost.unwrap_or(0) + failure.lost_lines);
+                let speak = settled && !self.told;
+                self.told |= speak;
+                speak.then_some(Report::Failing(failure.error))
             }
         }
     }

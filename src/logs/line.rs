@@ -107,12 +107,19 @@ fn character_border(bytes: &[u8]) -> usize {
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const LOW_SEVEN: u64 = 0x7F7F_7F7F_7F7F_7F7F;
-const NEWLINES: u64 = ONES * b'\n' as u64;
+const HIGH_BITS: u64 = !LOW_SEVEN;
 
-/// 0x80 in every byte of `word` that is a newline, 0 in all others; exact, so that bits can be counted.
-fn newline_bits(word: u64) -> u64 {
-    let zero_where_equal = word ^ NEWLINES;
+/// 0x80 in every byte of `word` that is `byte`, 0 in all others; exact, so that bits can be counted.
+fn equal_bits(word: u64, byte: u8) -> u64 {
+    let zero_where_equal = word ^ (ONES * u64::from(byte));
     !(((zero_where_equal & LOW_SEVEN) + LOW_SEVEN) | zero_where_equal | LOW_SEVEN)
+}
+
+/// Not 0 when a byte of `word` is neither printable ASCII nor tab nor newline.
+fn unplain_bits(word: u64) -> u64 {
+    let below_blank = !((word | HIGH_BITS) - ONES * u64::from(b' ')) & HIGH_BITS;
+    let allowed = equal_bits(word, b'\n') | equal_bits(word, b'\t');
+    (word & HIGH_BITS) | (below_blank & !allowed) | equal_bits(word, 0x7F)
 }
 
 /// The first eight bytes; the callers' chunks have exactly eight.
@@ -127,7 +134,7 @@ pub(crate) fn find_newline(bytes: &[u8]) -> Option<usize> {
     let words = bytes.chunks_exact(8);
     let rest = words.remainder();
     for (index, chunk) in words.enumerate() {
-        let bits = newline_bits(word(chunk));
+        let bits = equal_bits(word(chunk), b'\n');
         if bits != 0 {
             return Some(index * 8 + bits.trailing_zeros() as usize / 8);
         }
@@ -142,7 +149,7 @@ pub(crate) fn count_newlines(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.split_at(bytes.len() / 8 * 8);
     let mut total = 0;
     for run in words.chunks(STEPS * 8) {
-        let lanes = run.chunks_exact(8).fold(0, |lanes, chunk| lanes + (newline_bits(word(chunk)) >> 7));
+        let lanes = run.chunks_exact(8).fold(0, |lanes, chunk| lanes + (equal_bits(word(chunk), b'\n') >> 7));
         total += lanes.to_le_bytes().iter().map(|lane| u64::from(*lane)).sum::<u64>();
     }
     total + rest.iter().filter(|byte| **byte == b'\n').count() as u64
@@ -186,10 +193,11 @@ pub(crate) fn clean(line: &[u8]) -> Cow<'_, str> {
 
 /// Whether [`clean`] would leave every line of this block as it is; much cheaper than cleaning line by line.
 pub(crate) fn is_clean(block: &[u8]) -> bool {
-    let plain = |byte: &u8| matches!(byte, 0x20..=0x7E | b'\t' | b'\n');
-    block.iter().all(plain)
-        || std::str::from_utf8(block)
-            .is_ok_and(|text| !text.chars().any(|character| character != '\n' && is_unsafe(character)))
+    let words = block.chunks_exact(8);
+    let rest_is_plain = words.remainder().iter().all(|byte| matches!(byte, 0x20..=0x7E | b'\t' | b'\n'));
+    let plain = rest_is_plain && words.into_iter().all(|chunk| unplain_bits(word(chunk)) == 0);
+    let clean_character = |character| character == '\n' || !is_unsafe(character);
+    plain || std::str::from_utf8(block).is_ok_and(|text| text.chars().all(clean_character))
 }
 
 fn is_unsafe(character: char) -> bool {

@@ -83,8 +83,9 @@ impl Lines {
         let start = line::newest_lines(block, self.limit_bytes);
         let (skipped, kept) = block.split_at(start);
         let kept_lines = lines - if skipped.is_empty() { 0 } else { line::count_newlines(skipped) };
+        let run = Run { at_ms, bytes: kept.len() as u32, lines: kept_lines as u32, generation, stream };
         if skipped.is_empty() {
-            self.make_room(kept.len());
+            self.make_room(&run);
         } else {
             self.bytes.clear();
             self.runs.clear();
@@ -93,7 +94,13 @@ impl Lines {
         self.grow(kept.len());
         self.bytes.extend(kept);
         self.held += kept_lines;
-        self.note(Run { at_ms, bytes: kept.len() as u32, lines: kept_lines as u32, generation, stream });
+        match self.runs.back_mut() {
+            Some(last) if last.arrived_with(&run) => {
+                last.bytes += run.bytes;
+                last.lines += run.lines;
+            }
+            _ => self.runs.push_back(run),
+        }
         lines
     }
 
@@ -162,12 +169,14 @@ impl Lines {
         found.map_or(self.bytes.len(), |newline| newline + 1)
     }
 
-    /// Drops the oldest lines until `incoming` more bytes and one more run fit.
-    fn make_room(&mut self, incoming: usize) {
+    /// Drops the oldest lines until `new` fits.
+    fn make_room(&mut self, new: &Run) {
         let runs_limit = (self.limit_bytes / BYTES_PER_RUN).max(1);
-        while self.runs.len() >= runs_limit {
+        let merges = self.runs.back().is_some_and(|last| last.arrived_with(new));
+        while self.runs.len() + usize::from(!merges) > runs_limit {
             self.drop_run();
         }
+        let incoming = new.bytes as usize;
         while self.bytes.len() + incoming > self.limit_bytes {
             let excess = self.bytes.len() + incoming - self.limit_bytes;
             match self.runs.front() {
@@ -212,15 +221,12 @@ impl Lines {
             self.bytes.reserve_exact(target - self.bytes.len());
         }
     }
+}
 
-    fn note(&mut self, run: Run) {
-        match self.runs.back_mut() {
-            Some(last) if (last.at_ms, last.stream, last.generation) == (run.at_ms, run.stream, run.generation) => {
-                last.bytes += run.bytes;
-                last.lines += run.lines;
-            }
-            _ => self.runs.push_back(run),
-        }
+impl Run {
+    /// Whether both can be one run.
+    fn arrived_with(&self, other: &Run) -> bool {
+        (self.at_ms, self.stream, self.generation) == (other.at_ms, other.stream, other.generation)
     }
 }
 

@@ -116,7 +116,7 @@ pub(super) fn mount_defect(path: &str) -> Option<&'static str> {
 }
 
 /// A name that a shell accepts for a variable.
-pub(super) fn is_variable_name(name: &str) -> bool {
+pub(crate) fn is_variable_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

@@ -21,7 +21,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
 
 /// The bytes as text, without the byte order mark that some editors put in front.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Problem> {
-    let text = str::from_utf8(bytes)
+    let text = std::str::from_utf8(bytes)
         .map_err(|error| Problem::new("", format!("is not UTF-8 from byte {} on", error.valid_up_to())))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }

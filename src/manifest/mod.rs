@@ -9,6 +9,8 @@ pub(crate) mod module;
 pub(crate) mod run;
 pub(crate) mod services;
 
+pub(crate) use fields::is_variable_name;
+
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;

@@ -5,6 +5,8 @@
 //! look at a counter.
 
 mod error;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use error::{AuthError, Reason, Refusal};
 

@@ -138,3 +138,89 @@ fn child_of(line: &str) -> Option<Child> {
     let start_ticks = words.next()?.parse().ok()?;
     words.next().is_none().then_some(Child { short, pid, start_ticks })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{TestHome, short};
+
+    fn header() -> Header {
+        Header { instance: "3f2a".into(), boot_id: "b-o-o-t".into(), hub_pid: 100, hub_start_ticks: 7 }
+    }
+
+    fn child(name: &str, pid: i32, start_ticks: u64) -> Child {
+        Child { short: short(name), pid, start_ticks }
+    }
+
+    #[test]
+    fn the_next_hub_reads_the_newest_child_of_each_module() {
+        let home = TestHome::new();
+        assert_eq!(read_previous(&home).expect("nothing"), None);
+        let journal = Journal::begin(&home, &header()).expect("a journal");
+        assert_eq!(read_previous(&home).expect("a journal"), Some((header(), Vec::new())));
+        for line in [child("wiki", 200, 8), child("vault", 201, 9), child("wiki", 202, 10)] {
+            journal.append(&line).expect("a line");
+        }
+        let expected = vec![child("vault", 201, 9), child("wiki", 202, 10)];
+        assert_eq!(read_previous(&home).expect("a journal"), Some((header(), expected)));
+        Journal::begin(&home, &header()).expect("a new journal");
+        assert_eq!(read_previous(&home).expect("a journal"), Some((header(), Vec::new())));
+    }
+
+    #[test]
+    fn a_torn_or_senseless_line_is_no_child() {
+        let first = "parachute-children 1 3f2a b-o-o-t 100 7\n";
+        for (rest, children) in [
+            ("", vec![]),
+            ("wiki 200 8", vec![]),
+            ("wiki 200 8\nvault 20", vec![child("wiki", 200, 8)]),
+            ("wiki 200 8\n\0\0\0\n\u{fffd}\nvault 201 9\n", vec![child("vault", 201, 9), child("wiki", 200, 8)]),
+            ("wiki 1 8\nwiki 0 8\nwiki -5 8\nwiki 99999999999 8\n", vec![]),
+            ("wiki 200\nwiki 200 8 9\n../x 200 8\n", vec![]),
+        ] {
+            assert_eq!(parse(&format!("{first}{rest}")), Some((header(), children)), "{rest:?}");
+        }
+        for garbage in
+            ["", "\n", "parachute-children 1 3f2a b 100 7", "parachute-children 1 3f2a\n", "{}\n", "wiki 2 3\n"]
+        {
+            assert_eq!(parse(garbage), None, "{garbage:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_journal_keeps_one_line_for_each_module() {
+        let home = TestHome::new();
+        let journal = Journal::begin(&home, &header()).expect("a journal");
+        let names: Vec<_> = (0..3).map(|module| format!("{module}{}", "m".repeat(60))).collect();
+        let mut pid = 1_000_000;
+        let mut largest = 0;
+        for _ in 0..5_000 {
+            for name in &names {
+                pid += 1;
+                journal.append(&child(name, pid, u64::MAX)).expect("a line");
+            }
+            largest = largest.max(std::fs::metadata(path(&home)).expect("the file").len());
+        }
+        assert!(largest <= COMPACT_BYTES, "{largest}");
+        let (_, children) = read_previous(&home).expect("a journal").expect("there");
+        let newest: Vec<_> = names.iter().zip(pid - 2..).map(|(name, pid)| child(name, pid, u64::MAX)).collect();
+        assert_eq!(children, newest);
+    }
+
+    #[test]
+    fn threads_write_whole_lines() {
+        let home = TestHome::new();
+        let journal = Journal::begin(&home, &header()).expect("a journal");
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let journal = &journal;
+                scope.spawn(move || {
+                    for module in 0..50 {
+                        journal.append(&child(&format!("m{thread}-{module}"), 1_000 + module, 1)).expect("a line");
+                    }
+                });
+            }
+        });
+        assert_eq!(read_previous(&home).expect("a journal").expect("there").1.len(), 200);
+    }
+}

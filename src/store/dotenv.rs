@@ -2,8 +2,7 @@
 
 use super::atomic::{Links, Target};
 use super::{Home, StoreError};
-use crate::manifest::Short;
-use crate::manifest::json;
+use crate::manifest::{Short, is_variable_name, json};
 use std::path::Path;
 
 const DOTENV_MAX_BYTES: u64 = 256 << 10;
@@ -62,7 +61,7 @@ fn pair(line: &str) -> Result<(&str, &str), String> {
     let (name, value) = line.split_once('=').ok_or("it has no \"=\"")?;
     let name = name.trim();
     let name = name.strip_prefix("export ").map_or(name, str::trim_start);
-    if !is_name(name) {
+    if !is_variable_name(name) {
         return Err("what stands before \"=\" is not a variable's name".to_owned());
     }
     if FIXED_NAMES.contains(&name) {
@@ -77,13 +76,91 @@ fn pair(line: &str) -> Result<(&str, &str), String> {
     Ok((name, unquoted(value)))
 }
 
-fn is_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
 fn unquoted(value: &str) -> &str {
     let between = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
     between('"').or_else(|| between('\'')).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{TestHome, short, testdata};
+
+    fn read_sample(name: &str) -> Result<DotEnv, StoreError> {
+        let home = TestHome::new();
+        home.put("wiki/.env", std::fs::read(testdata("env").join(name)).expect("a sample"));
+        read(&home, &short("wiki"))
+    }
+
+    #[test]
+    fn good_lines_are_read_as_they_are_meant() {
+        let env = read_sample("good-everything.env").expect("a good file");
+        let expected = [
+            ("PLAIN", "1"),
+            ("EXPORTED", "two words"),
+            ("DOUBLE", "quoted # value"),
+            ("SINGLE", "it is"),
+            ("HALF", "\"half"),
+            ("EMPTY", ""),
+            ("EQUALS", "a=b=c"),
+            ("SPACED", " kept "),
+            ("TWICE", "last"),
+        ];
+        assert_eq!(env.pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(env.warnings, [] as [String; 0]);
+        let crlf = read_sample("good-crlf.env").expect("a good file");
+        let expected = [("CRLF", "yes"), ("LAST", "no newline")];
+        assert_eq!(crlf.pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn a_bad_line_costs_only_itself_and_its_value_is_not_shown() {
+        for name in ["sets-port", "sets-loader", "no-equals", "name-begins-with-digit", "no-name", "nul"] {
+            let env = read_sample(&format!("bad-{name}.env")).expect(name);
+            assert_eq!(env.pairs, [("GOOD".to_owned(), "1".to_owned())], "{name}");
+            let [warning] = &env.warnings[..] else { panic!("{name}: {:?}", env.warnings) };
+            assert!(warning.contains("wiki/.env: line 2 is ignored: "), "{warning}");
+            assert!(!warning.contains("9999") && !warning.contains("x.so"), "{warning}");
+        }
+        assert!(matches!(read_sample("bad-not-utf8.env"), Err(StoreError::NotUtf8 { .. })));
+    }
+
+    #[test]
+    fn quotes_come_off_in_pairs() {
+        for (text, value) in [
+            ("A='x'", "x"),
+            ("A=\"\"", ""),
+            ("A=\"", "\""),
+            ("A='x\"", "'x\""),
+            ("A=\"'x'\"", "'x'"),
+            ("A=x # y", "x # y"),
+            ("\texport\tA=x", "?"),
+            ("export  A=x", "x"),
+        ] {
+            let env = parse(text);
+            assert_eq!(env.pairs.first().map_or("?", |(_, value)| value.as_str()), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_file_is_no_variables_and_a_huge_one_is_an_error() {
+        let home = TestHome::new();
+        assert_eq!(read(&home, &short("wiki")).expect("nothing"), DotEnv::default());
+        home.put("wiki/.env", vec![b'\n'; 256 << 10]);
+        assert_eq!(read(&home, &short("wiki")).expect("blank lines").pairs, []);
+        home.put("wiki/.env", vec![b'\n'; (256 << 10) + 1]);
+        assert!(matches!(read(&home, &short("wiki")), Err(StoreError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_read_with_a_warning() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = TestHome::new();
+        let path = home.put("wiki/.env", "A=1\n");
+        for (mode, warned) in [(0o600, false), (0o644, false), (0o620, true), (0o666, true)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+            let env = read(&home, &short("wiki")).expect("a good file");
+            assert_eq!((env.pairs.len(), !env.warnings.is_empty()), (1, warned), "{mode:o}");
+        }
+    }
 }

@@ -189,3 +189,73 @@ fn names(relative: &Path) -> impl Iterator<Item = &OsStr> {
         Component::CurDir | Component::ParentDir | Component::RootDir | Component::Prefix(_) => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{TestHome, short};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_home_is_made_private_and_only_when_asked() {
+        let parent = TestHome::new();
+        let path = parent.path().join("deep/home");
+        assert!(matches!(Home::open(&path, Create::No), Err(StoreError::NoHome { .. })));
+        let home = Home::open(&path, Create::Yes).expect("a new home");
+        assert_eq!(std::fs::metadata(&path).expect("a directory").permissions().mode() & 0o777, 0o700);
+        assert!(home.is_private() && home.warnings().is_empty());
+        assert_eq!(home.path(), path);
+        assert!(matches!(Home::open(Path::new("relative"), Create::Yes), Err(StoreError::Relative { .. })));
+        assert!(!Path::new("relative").exists());
+        parent.put("file", "");
+        assert!(matches!(Home::open(&parent.path().join("file"), Create::No), Err(StoreError::Read { .. })));
+    }
+
+    #[test]
+    fn an_open_home_gets_a_warning_and_a_foreign_one_is_refused() {
+        let parent = TestHome::new();
+        for (mode, warnings, private) in [(0o700, 0, true), (0o755, 0, false), (0o770, 1, false), (0o777, 1, false)] {
+            std::fs::set_permissions(parent.path(), std::fs::Permissions::from_mode(mode)).expect("a mode");
+            let home = Home::open(parent.path(), Create::Yes).expect("ours");
+            assert_eq!((home.warnings().len(), home.is_private()), (warnings, private), "{mode:o}");
+        }
+        // Only root can give a directory away; without that the rule cannot be shown.
+        if std::os::unix::fs::chown(parent.path(), Some(65_534), None).is_ok() {
+            let error = Home::open(parent.path(), Create::Yes).expect_err("foreign");
+            assert!(matches!(error, StoreError::ForeignOwner { owner_uid: 65_534, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_link_to_the_home_is_resolved_once() {
+        let parent = TestHome::new();
+        std::fs::create_dir(parent.path().join("real")).expect("a directory");
+        symlink(parent.path().join("real"), parent.path().join("link")).expect("a link");
+        let home = Home::open(&parent.path().join("link/"), Create::Yes).expect("a home");
+        assert_eq!(home.path(), parent.path().join("real"));
+    }
+
+    #[test]
+    fn paths_are_where_the_contract_says() {
+        let home = TestHome::new();
+        let below = |path: PathBuf| path.strip_prefix(home.path()).expect("below the home").to_owned();
+        assert_eq!(below(home.services_json()), Path::new("services.json"));
+        assert_eq!(below(home.log_dir(&short("wiki"))), Path::new("wiki/logs"));
+        assert_eq!(below(home.hub_socket().expect("a short path")), Path::new("hub/run/hub.sock"));
+    }
+
+    #[test]
+    fn a_socket_path_has_a_limit() {
+        let parent = TestHome::new();
+        let overhead = parent.path().as_os_str().len() + "/".len() + "/hub/run/hub.sock".len();
+        for (extra, ok) in [(0, true), (1, false)] {
+            let path = parent.path().join("x".repeat(SOCKET_PATH_MAX_BYTES - overhead + extra));
+            let socket = Home::open(&path, Create::Yes).expect("a home").hub_socket();
+            assert_eq!(socket.is_ok(), ok, "{socket:?}");
+            if let Ok(path) = socket {
+                std::fs::create_dir_all(path.parent().expect("below the home")).expect("directories");
+                std::os::unix::net::UnixListener::bind(&path).expect("the longest path that binds");
+            }
+        }
+    }
+}

@@ -2,8 +2,7 @@
 
 use super::atomic::{self, PRIVATE, PUBLIC, SMALL_FILE_MAX_BYTES};
 use super::{Home, StoreError};
-use crate::config::parse_port;
-use crate::manifest::json;
+use crate::manifest::{Port, json};
 use crate::sys::fs::{self, FileLock};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -44,7 +43,7 @@ impl HubLock {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let text = fs::read_to_limit(&reader, LOCK_MAX_BYTES).ok().flatten().unwrap_or_default();
-                let holder = str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+                let holder = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
                 Err(StoreError::Locked { path, holder })
             }
             Err(source) => Err(write_error(source)),
@@ -89,7 +88,7 @@ pub(crate) fn read(home: &Home) -> Option<Identity> {
         instance: instance.to_owned(),
         pid: pid.parse().ok().filter(|pid| *pid > 0)?,
         start_ticks: start_ticks.parse().ok()?,
-        port: parse_port(read_text(home, PORT)?.trim())?,
+        port: Port::new(read_text(home, PORT)?.trim().parse().ok()?)?.get(),
         started_at: record.get("startedAt").and_then(Value::as_str)?.to_owned(),
     })
 }
@@ -109,4 +108,85 @@ pub(crate) fn clear(home: &Home, instance: &str) -> Result<(), StoreError> {
 fn read_text(home: &Home, relative: &str) -> Option<String> {
     let bytes = atomic::read(home, relative, SMALL_FILE_MAX_BYTES).ok().flatten()?;
     String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestHome;
+
+    fn identity() -> Identity {
+        Identity {
+            instance: "3f2a".to_owned(),
+            pid: 4711,
+            start_ticks: 99,
+            port: 1939,
+            started_at: "2026-05-20T10:00:00.000Z".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_published_is_read_until_it_is_cleared() {
+        let home = TestHome::new();
+        assert_eq!(read(&home), None);
+        publish(&home, &identity()).expect("published");
+        assert_eq!(read(&home), Some(identity()));
+        assert_eq!(home.text(PORT), "1939\n");
+        assert_eq!(home.text(PID).split(' ').next(), Some("4711"));
+        clear(&home, "another").expect("not ours");
+        assert_eq!(read(&home), Some(identity()), "another hub's files stay");
+        clear(&home, "3f2a").expect("cleared");
+        assert_eq!(read(&home), None);
+        assert_eq!(home.names(), ["hub"]);
+        clear(&home, "3f2a").expect("cleared twice");
+    }
+
+    #[test]
+    fn garbage_is_no_hub() {
+        for (relative, text) in [
+            (PORT, ""),
+            (PORT, "0\n"),
+            (PORT, "65536\n"),
+            (PORT, "1939abc\n"),
+            (PID, ""),
+            (PID, "4711\n"),
+            (PID, "0 99 3f2a\n"),
+            (PID, "-1 99 3f2a\n"),
+            (PID, "x 99 3f2a\n"),
+            (PID, "4711 99 other\n"),
+            (PID, "\0\0\0\0"),
+            (INSTANCE, ""),
+            (INSTANCE, "[]"),
+            (INSTANCE, "{\"instance\":\"3f2a\"}"),
+            (INSTANCE, "{\"instance\":5,\"startedAt\":\"x\"}"),
+        ] {
+            let home = TestHome::new();
+            publish(&home, &identity()).expect("published");
+            home.put(relative, text);
+            assert_eq!(read(&home), None, "{relative} holds {text:?}");
+        }
+    }
+
+    #[test]
+    fn the_second_hub_hears_who_the_first_is() {
+        let home = TestHome::new();
+        let first = HubLock::acquire(&home).expect("free");
+        let error = HubLock::acquire(&home).expect_err("taken");
+        let holder = std::process::id();
+        assert!(matches!(error, StoreError::Locked { holder: Some(pid), .. } if pid == holder), "{error}");
+        assert!(error.to_string().contains(&format!("is locked by process {holder}")), "{error}");
+        drop(first);
+        HubLock::acquire(&home).expect("free again");
+    }
+
+    #[test]
+    fn the_directory_of_the_socket_is_made_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = TestHome::new();
+        home.put("hub/run/x", "");
+        let mode = || std::fs::metadata(home.run_dir()).expect("a directory").permissions().mode() & 0o777;
+        std::fs::set_permissions(home.run_dir(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let _lock = HubLock::acquire(&home).expect("free");
+        assert_eq!(mode(), 0o700);
+    }
 }

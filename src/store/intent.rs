@@ -93,3 +93,63 @@ fn read(home: &Home) -> Result<Option<Value>, StoreError> {
         _ => Err(syntax(Problem::new(STOPPED, "must be an array of module names"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{TestHome, short};
+
+    #[test]
+    fn a_stop_is_remembered_and_a_start_forgets_it() {
+        let home = TestHome::new();
+        let intent = Intent::load(&home);
+        assert!(intent.stopped().is_empty() && intent.warning().is_none());
+        intent.set_stopped(&short("wiki"), false).expect("nothing to do");
+        assert_eq!(home.names(), [] as [String; 0], "nothing is written for nothing");
+        for name in ["wiki", "vault"] {
+            intent.set_stopped(&short(name), true).expect("written");
+        }
+        intent.set_stopped(&short("wiki"), true).expect("nothing to do");
+        assert_eq!(Intent::load(&home).stopped(), ["vault", "wiki"].map(short).into());
+        intent.set_stopped(&short("vault"), false).expect("written");
+        assert_eq!(Intent::load(&home).stopped(), [short("wiki")].into());
+    }
+
+    #[test]
+    fn what_a_later_release_wrote_survives() {
+        let home = TestHome::new();
+        home.put(INTENT, "{\"later\":{\"x\":1},\"stopped\":[\"../odd\",7]}");
+        let intent = Intent::load(&home);
+        assert!(intent.stopped().is_empty() && intent.warning().is_none());
+        intent.set_stopped(&short("wiki"), true).expect("written");
+        let tree = json::parse(home.text(INTENT).as_bytes()).expect("JSON");
+        assert_eq!(tree, json!({ "later": { "x": 1 }, "stopped": ["../odd", 7, "wiki"] }));
+    }
+
+    #[test]
+    fn an_unusable_file_stops_nobody_and_is_kept() {
+        for text in ["", "{", "[]", "{\"stopped\":{}}", "{}"] {
+            let home = TestHome::new();
+            home.put(INTENT, text);
+            let intent = Intent::load(&home);
+            assert!(intent.stopped().is_empty());
+            let warning = intent.warning().expect("a warning");
+            assert!(warning.contains("hub/intent.json cannot be used"), "{warning}");
+            assert_eq!(home.text(INTENT), text, "reading changes nothing");
+            intent.set_stopped(&short("wiki"), true).expect("written");
+            assert_eq!(Intent::load(&home).stopped(), [short("wiki")].into());
+            let files = std::fs::read_dir(home.path().join("hub")).expect("a directory");
+            let kept = files.map(|file| file.expect("a file").path()).find(|path| !path.ends_with("intent.json"));
+            assert_eq!(std::fs::read_to_string(kept.expect("a copy")).expect("text"), text);
+        }
+    }
+
+    #[test]
+    fn a_failed_write_changes_nothing() {
+        let home = TestHome::new();
+        let intent = Intent::load(&home);
+        home.put("hub", "a file where the directory belongs");
+        assert!(intent.set_stopped(&short("wiki"), true).is_err());
+        assert!(intent.stopped().is_empty());
+    }
+}

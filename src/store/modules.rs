@@ -44,3 +44,73 @@ pub(crate) fn write_manifest(home: &Home, short: &Short, manifest: &Value) -> Re
         .map_err(|problem| StoreError::Syntax { path: home.path().join(&relative), problem })?;
     atomic::write(home, relative, &json::to_bytes(manifest), atomic::PUBLIC)
 }
+
+/// Takes the manifest of an adopted command away; whatever else is in its directory stays.
+pub(crate) fn remove_manifest(home: &Home, short: &Short) -> Result<(), StoreError> {
+    let relative = Path::new("modules").join(short.as_str()).join(MANIFEST_PATH);
+    atomic::remove(home, &relative)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{TestHome, short, testdata};
+    use serde_json::json;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_package_without_a_manifest_has_none() {
+        let home = TestHome::new();
+        assert_eq!(read_manifest(home.path()).expect("an empty package"), None);
+        home.put(".parachute/other", "");
+        assert_eq!(read_manifest(home.path()).expect("an empty package"), None);
+    }
+
+    #[test]
+    fn samples_are_what_their_names_say() {
+        for entry in std::fs::read_dir(testdata("modules")).expect("testdata") {
+            let path = entry.expect("an entry").path();
+            let bad = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("bad-"));
+            match read_manifest(&path) {
+                Ok(manifest) => assert!(manifest.is_some() && !bad, "{}", path.display()),
+                Err(StoreError::Syntax { path: file, .. }) => {
+                    assert!(bad && file.ends_with(MANIFEST_PATH), "{}", path.display())
+                }
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_package_that_cannot_be_trusted_is_refused() {
+        let home = TestHome::new();
+        home.put("package/.parachute/module.json", "{}");
+        let package = home.path().join("package");
+        let refused = |path: &Path| read_manifest(path).expect_err("refused");
+        assert!(matches!(refused(Path::new("package")), StoreError::Relative { .. }));
+        assert!(matches!(refused(&home.path().join("missing")), StoreError::Read { .. }));
+        std::fs::set_permissions(&package, std::fs::Permissions::from_mode(0o777)).expect("a mode");
+        assert!(matches!(refused(&package), StoreError::LooseMode { mode: 0o777, .. }));
+        std::fs::set_permissions(&package, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        assert!(matches!(refused(&package), StoreError::Syntax { .. }));
+        home.put("package/.parachute/module.json", vec![b' '; (256 << 10) + 1]);
+        assert!(matches!(refused(&package), StoreError::TooLarge { .. }));
+    }
+
+    #[test]
+    fn an_adopted_command_is_read_back_also_through_a_link() {
+        let home = TestHome::new();
+        let manifest = json!({
+            "name": "wiki", "manifestName": "wiki", "port": 3000, "paths": ["/wiki"], "health": "/",
+            "startCmd": ["python3", "-m", "http.server", "{port}"], "mine": true
+        });
+        write_manifest(&home, &short("wiki"), &manifest).expect("written");
+        let read = read_manifest(&home.adopted_dir(&short("wiki"))).expect("good").expect("there");
+        assert_eq!(read.start_cmd.map(|argv| argv.len()), Some(4));
+        symlink(home.adopted_dir(&short("wiki")), home.path().join("linked")).expect("a link");
+        assert!(read_manifest(&home.path().join("linked")).expect("good").is_some());
+        let error = write_manifest(&home, &short("notes"), &json!({})).expect_err("not a manifest");
+        assert!(matches!(error, StoreError::Syntax { .. }), "{error}");
+        assert!(!home.adopted_dir(&short("notes")).exists());
+    }
+}

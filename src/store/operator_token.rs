@@ -171,3 +171,91 @@ fn refused(path: PathBuf, error: SecretFileError) -> OperatorTokenError {
         SecretFileError::TooLarge { limit_bytes } => OperatorTokenError::TooLarge { path, limit_bytes },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testdir::TestDir;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// The token, or the first word of the refusal's kind.
+    fn outcome(read: Result<OperatorToken, OperatorTokenError>) -> Result<String, String> {
+        read.map(|token| token.text).map_err(|error| {
+            let kind = format!("{error:?}");
+            kind.split(' ').next().unwrap_or_default().to_owned()
+        })
+    }
+
+    #[test]
+    fn the_file_holds_one_line() {
+        let most = "t".repeat(FILE_LIMIT_BYTES);
+        let too_much = "t".repeat(FILE_LIMIT_BYTES + 1);
+        for (bytes, expected) in [
+            (&b"a.b.c\n"[..], Ok("a.b.c")),
+            (b"a.b.c", Ok("a.b.c")),
+            (b"a.b.c\r\n", Ok("a.b.c")),
+            (b"  a.b.c \n\n", Ok("a.b.c")),
+            (most.as_bytes(), Ok(most.as_str())),
+            (b"", Err("Missing")),
+            (b"\n \t\r\n", Err("Missing")),
+            (b"a.b.c\nd.e.f\n", Err("NotAToken")),
+            (b"a b", Err("NotAToken")),
+            (b"a\0b", Err("NotAToken")),
+            ("ä".as_bytes(), Err("NotAToken")),
+            (b"\xff\xfe", Err("NotAToken")),
+            (too_much.as_bytes(), Err("TooLarge")),
+            (&[b'x'; 1 << 20], Err("TooLarge")),
+        ] {
+            let home = TestDir::new("operator-lines");
+            fs::write(path(home.path()), bytes).expect("written");
+            fs::set_permissions(path(home.path()), fs::Permissions::from_mode(0o600)).expect("set");
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(outcome(read(home.path())), expected, "{:?}", &bytes[..bytes.len().min(20)]);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_without_a_warning() {
+        let home = TestDir::new("operator-write");
+        assert_eq!(outcome(read(home.path())), Err("Missing".to_owned()));
+        write(home.path(), "a.b.c").expect("written");
+        let token = read(home.path()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((token.text.as_str(), token.warnings.len()), ("a.b.c", 0));
+        assert!(write(&home.join("nowhere"), "a").is_err());
+    }
+
+    #[test]
+    fn a_loose_file_is_tightened_with_a_warning_and_a_link_refused() {
+        let home = TestDir::new("operator-loose");
+        write(home.path(), "a.b.c").expect("written");
+        fs::set_permissions(path(home.path()), fs::Permissions::from_mode(0o640)).expect("set");
+        let token = read(home.path()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(token.warnings, [format!("tightened {} from 0640 to 0600", path(home.path()).display())]);
+        fs::rename(path(home.path()), home.join("real")).expect("moved");
+        symlink("real", path(home.path())).expect("linked");
+        assert_eq!(outcome(read(home.path())), Err("Symlink".to_owned()));
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_home_and_is_used_as_it_is() {
+        let home = TestDir::new("operator-find");
+        write(home.path(), "home").expect("written");
+        fs::write(home.join("real"), "file\n").expect("written");
+        fs::set_permissions(home.join("real"), fs::Permissions::from_mode(0o444)).expect("set");
+        let link = home.join("link");
+        symlink("real", &link).expect("linked");
+        let nowhere = home.join("nowhere");
+        for (text, file, expected) in [
+            (None, None, Ok("home")),
+            (None, Some(link.as_path()), Ok("file")),
+            (Some(" text\n"), Some(link.as_path()), Ok("text")),
+            (Some("a b"), None, Err("NotAToken")),
+            (None, Some(nowhere.as_path()), Err("Missing")),
+        ] {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(outcome(find(home.path(), text, file)), expected, "{text:?} {file:?}");
+        }
+        assert_eq!(fs::metadata(home.join("real")).expect("there").permissions().mode() & 0o777, 0o444);
+    }
+}

@@ -1,1 +1,63 @@
+//! A home of its own for every test, gone afterwards.
 
+use super::{Create, Home};
+use crate::manifest::Short;
+use crate::sys::random;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+pub(super) struct TestHome {
+    home: Home,
+    path: PathBuf,
+}
+
+impl TestHome {
+    pub(super) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("parachute-store-{}-{}", std::process::id(), random::hex(6)));
+        let home = Home::open(&path, Create::Yes).expect("a new home");
+        Self { home, path }
+    }
+
+    /// Puts a file there as a foreign program would.
+    pub(super) fn put(&self, relative: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(relative);
+        std::fs::create_dir_all(path.parent().expect("below the home")).expect("directories");
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    pub(super) fn text(&self, relative: impl AsRef<Path>) -> String {
+        std::fs::read_to_string(self.path().join(relative)).expect("a text file")
+    }
+
+    /// The names in the home, sorted.
+    pub(super) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path()).expect("the home");
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Deref for TestHome {
+    type Target = Home;
+    fn deref(&self) -> &Home {
+        &self.home
+    }
+}
+
+impl Drop for TestHome {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+pub(super) fn short(name: &str) -> Short {
+    Short::parse(name).expect("a short name")
+}
+
+/// What stands under `testdata/`.
+pub(super) fn testdata(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(relative)
+}

@@ -58,7 +58,10 @@ pub(crate) enum ForWorker {
     /// Skip the rest of the grace.
     Hurry,
     /// The fork it asked for.
-    Forked { child: u64, result: Result<Spawned, SpawnFailure> },
+    Forked {
+        child: u64,
+        result: Result<Spawned, SpawnFailure>,
+    },
     /// Some child ended, on a kernel without pidfd.
     Look,
     /// End the thread; comes when the module is at rest.

@@ -58,18 +58,33 @@ pub(crate) enum Event {
     /// Skip the rest of the grace.
     Hurry,
     /// The child's program runs.
-    Running { child: u64 },
+    Running {
+        child: u64,
+    },
     /// There is no child: something outside the module stands in the way.
-    Refused { child: u64 },
+    Refused {
+        child: u64,
+    },
     /// There is no child: the machine was short of something.
-    Shortage { child: u64 },
+    Shortage {
+        child: u64,
+    },
     /// The probe found the child bound.
-    ProbeOk { child: u64 },
-    ProbeFailed { child: u64 },
+    ProbeOk {
+        child: u64,
+    },
+    ProbeFailed {
+        child: u64,
+    },
     /// The leader has ended; its group is to be looked at.
-    Exited { child: u64, ended: Ended },
+    Exited {
+        child: u64,
+        ended: Ended,
+    },
     /// The leader is collected and nothing of its group or offspring is left.
-    Gone { child: u64 },
+    Gone {
+        child: u64,
+    },
     /// The time that [`deadline`] named has come.
     Deadline,
 }
@@ -78,15 +93,25 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Read the settings anew, look whether they can work, fork.
-    Spawn { child: u64 },
+    Spawn {
+        child: u64,
+    },
     /// Connect to the child's port, or ask its health path.
-    Probe { child: u64 },
+    Probe {
+        child: u64,
+    },
     /// Send the stop signal to the group and to all that left it.
-    Terminate { child: u64 },
+    Terminate {
+        child: u64,
+    },
     /// Send KILL to the group and to all that left it.
-    Kill { child: u64 },
+    Kill {
+        child: u64,
+    },
     /// Start looking whether anything of the child is left; ends in [`Event::Gone`].
-    Clear { child: u64 },
+    Clear {
+        child: u64,
+    },
     Say(Notice),
 }
 
@@ -94,17 +119,29 @@ pub(crate) enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// An unrequested end, and when it is tried again.
-    Restarting { failures: u32, after: Duration },
+    Restarting {
+        failures: u32,
+        after: Duration,
+    },
     /// Too many failures; `after` is `None` when it is final.
-    Crashed { failures: u32, after: Option<Duration> },
+    Crashed {
+        failures: u32,
+        after: Option<Duration>,
+    },
     /// Something outside stands in the way; `after` is `None` when it is final.
-    Blocked { after: Option<Duration> },
-    Shortage { after: Duration },
+    Blocked {
+        after: Option<Duration>,
+    },
+    Shortage {
+        after: Duration,
+    },
     /// It ended and its policy does not restart it.
     Finished,
     Unbound,
     BoundLate,
-    NotAlive { failures: u32 },
+    NotAlive {
+        failures: u32,
+    },
     Killing,
     Stuck,
 }
@@ -115,22 +152,46 @@ enum Then {
     Stop,
     Start,
     /// It ended by itself.
-    Judge { ended: Ended, ran: Duration },
+    Judge {
+        ended: Ended,
+        ran: Duration,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Stopped,
     /// Ended as its policy allows, or crashed for good.
-    Done { crashed: bool },
+    Done {
+        crashed: bool,
+    },
     /// A fork is asked for; `then` is what was asked meanwhile.
-    Spawning { by_hand: bool, then: Option<Then> },
+    Spawning {
+        by_hand: bool,
+        then: Option<Then>,
+    },
     /// The child runs and is not bound yet.
-    Starting { since: Instant, gate_at: Instant, probe_at: Option<Instant>, probe_wait: Duration },
-    Running { since: Instant, bound: bool, watch: Watch, forgive_at: Option<Instant> },
+    Starting {
+        since: Instant,
+        gate_at: Instant,
+        probe_at: Option<Instant>,
+        probe_wait: Duration,
+    },
+    Running {
+        since: Instant,
+        bound: bool,
+        watch: Watch,
+        forgive_at: Option<Instant>,
+    },
     /// The child, or what is left of it, is being ended. `kill_at` is `None` when nobody was told to end yet.
-    Ending { phase: Phase, then: Then },
-    Waiting { until: Instant, crashed: bool },
+    Ending {
+        phase: Phase,
+        then: Then,
+    },
+    Waiting {
+        until: Instant,
+        crashed: bool,
+    },
 }
 
 /// Why and when a running module is probed.
@@ -138,16 +199,26 @@ enum State {
 enum Watch {
     No,
     /// It missed its gate.
-    Late { until: Instant, probe_at: Option<Instant> },
-    Live { probe_at: Option<Instant>, failures: u32 },
+    Late {
+        until: Instant,
+        probe_at: Option<Instant>,
+    },
+    Live {
+        probe_at: Option<Instant>,
+        failures: u32,
+    },
 }
 
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The stop signal is sent; KILL follows.
-    Grace { kill_at: Instant },
-    Killed { stuck_at: Instant },
+    Grace {
+        kill_at: Instant,
+    },
+    Killed {
+        stuck_at: Instant,
+    },
     /// KILL did not take effect; only the kernel can help.
     Stuck,
 }
@@ -464,7 +535,9 @@ fn starting(
     now: Instant,
 ) -> Vec<Action> {
     match event {
-        Event::Start | Event::Hurry | Event::Running { .. } | Event::Refused { .. } | Event::Shortage { .. } => Vec::new(),
+        Event::Start | Event::Hurry | Event::Running { .. } | Event::Refused { .. } | Event::Shortage { .. } => {
+            Vec::new()
+        }
         Event::Stop => m.terminate(Then::Stop, now),
         Event::Restart => m.terminate(Then::Start, now),
         Event::ProbeOk { .. } => m.up(since, now),
@@ -505,7 +578,9 @@ fn running(
         m.state = State::Running { since, bound, watch, forgive_at };
     };
     match event {
-        Event::Start | Event::Hurry | Event::Running { .. } | Event::Refused { .. } | Event::Shortage { .. } => Vec::new(),
+        Event::Start | Event::Hurry | Event::Running { .. } | Event::Refused { .. } | Event::Shortage { .. } => {
+            Vec::new()
+        }
         Event::Gone { .. } => Vec::new(),
         Event::Stop => m.terminate(Then::Stop, now),
         Event::Restart => m.terminate(Then::Start, now),
@@ -528,7 +603,7 @@ fn running(
         Event::ProbeFailed { .. } => match (watch, m.policy.live) {
             (Watch::Late { until, .. }, _) => {
                 let probe_at = now + LATE_PROBE;
-                stay(m, if probe_at < until { Watch::Late { until, probe_at: Some(probe_at) } } else { Watch::No });
+                stay(m, if probe_at <= until { Watch::Late { until, probe_at: Some(probe_at) } } else { Watch::No });
                 Vec::new()
             }
             (Watch::Live { failures, .. }, Some(live)) if failures + 1 >= live.failures => {

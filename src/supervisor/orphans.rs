@@ -2,8 +2,8 @@
 
 use super::plan::LINEAGE;
 use crate::sys::poll::PollSet;
-use crate::sys::process::{self, Held, Pid, Signal};
 use crate::sys::proc::{self, Stat};
+use crate::sys::process::{self, Held, Pid, Signal};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
@@ -91,16 +91,9 @@ fn carries(pid: Pid, instance: &str) -> bool {
 }
 
 /// Which of these processes are the earlier hub's. Pure but for `carries`.
-fn belonging(
-    stats: &HashMap<Pid, Stat>,
-    leaders: &[Leader],
-    own: Pid,
-    carries: impl Fn(Pid) -> bool,
-) -> BTreeSet<Pid> {
+fn belonging(stats: &HashMap<Pid, Stat>, leaders: &[Leader], own: Pid, carries: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let is_recorded = |pid: Pid| {
-        stats
-            .get(&pid)
-            .is_some_and(|stat| leaders.iter().any(|l| l.pid == pid && l.start_ticks == stat.start_ticks))
+        stats.get(&pid).is_some_and(|stat| leaders.iter().any(|l| l.pid == pid && l.start_ticks == stat.start_ticks))
     };
     let mut found: Vec<Pid> = stats
         .iter()
@@ -134,13 +127,13 @@ mod tests {
         let process = |parent, group, start_ticks| Stat { state: b'S', parent, group, start_ticks };
         let stats = HashMap::from([
             (1, process(0, 1, 0)),
-            (100, process(1, 100, 500)),  // a recorded leader
+            (100, process(1, 100, 500)),   // a recorded leader
             (101, process(100, 100, 501)), // in its group
             (102, process(101, 102, 502)), // below it, in a group of its own
-            (200, process(1, 200, 777)),  // a recorded pid that means another process now
+            (200, process(1, 200, 777)),   // a recorded pid that means another process now
             (201, process(200, 200, 778)), // in that one's group
-            (300, process(1, 300, 600)),  // carries the instance
-            (400, process(1, 400, 601)),  // a stranger
+            (300, process(1, 300, 600)),   // carries the instance
+            (400, process(1, 400, 601)),   // a stranger
             (500, process(300, 500, 900)), // we, started by one of them
         ]);
         let leader = |pid, start_ticks| Leader { short: "x".into(), pid, start_ticks };

@@ -65,6 +65,9 @@ impl Probe {
     }
 
     fn connected(&mut self, mut stream: TcpStream) {
+        if connect::is_connected_to_itself(&stream) {
+            return self.refused();
+        }
         self.stage = match self.request.take() {
             None => Stage::Decided(true),
             // So short a request fits into a new socket's buffer.
@@ -145,7 +148,10 @@ pub(crate) enum Holder {
     Nobody,
     /// Somebody whose descriptors may not be looked at.
     Unknown,
-    Process { pid: i32, command: Option<String> },
+    Process {
+        pid: i32,
+        command: Option<String>,
+    },
 }
 
 impl Holder {
@@ -160,10 +166,24 @@ impl Holder {
     }
 }
 
-/// Whether anything answers on the port: the quick look before a start.
+/// Whether anything answers on the port: the quick look before a start. On loopback the kernel decides at once, or
+/// when it comes to it on a busy machine.
 pub(crate) fn is_taken(port: u16) -> bool {
-    let v4 = connect::begin(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
-    v4.is_ok() || connect::begin(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)).is_ok()
+    let mut probe = Probe::begin(port, None, None, Instant::now());
+    let mut polls = poll::PollSet::default();
+    loop {
+        let ready = match probe.waits_for() {
+            None => false,
+            Some((socket, _)) => {
+                polls.clear();
+                let slot = polls.writable(socket);
+                polls.wait(Some(probe.deadline())).is_ok() && polls.is_ready(slot)
+            }
+        };
+        if let Some(answer) = probe.result(ready, Instant::now()) {
+            return answer;
+        }
+    }
 }
 
 /// Looks through /proc for the holder of a taken port. Slow: only for the diagnosis.

@@ -77,7 +77,9 @@ pub(crate) fn prepare(
     if run.ready.probe != Probe::None && !own_child && probe::is_taken(port) {
         let holder = probe::holder(port);
         let stop = match &holder {
-            probe::Holder::Process { pid, .. } => format!("; end it, then start {short}: kill {pid} && parachute start {short}"),
+            probe::Holder::Process { pid, .. } => {
+                format!("; end it, then start {short}: kill {pid} && parachute start {short}")
+            }
             probe::Holder::Nobody | probe::Holder::Unknown => String::new(),
         };
         let text = format!("port {port} is already held by {}{stop}", holder.describe());

@@ -104,8 +104,7 @@ pub(crate) fn unbound(short: &Short, pid: i32, port: u16, gate: Duration) -> Sta
 
 /// Ended before it was ready.
 pub(crate) fn exited_early(ended: Exit, ran: Duration, short: &Short) -> StartError {
-    let description =
-        format!("it {} {} ms after its start; see: parachute logs {short}", exit(ended), ran.as_millis());
+    let description = format!("it {} {} ms after its start; see: parachute logs {short}", exit(ended), ran.as_millis());
     StartError { kind: StartErrorKind::ExitedEarly, description, binary: None, at: SystemTime::now() }
 }
 

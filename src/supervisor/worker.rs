@@ -410,7 +410,9 @@ impl Worker {
                     self.start_error = Some(Box::new(words::exited_early(exit, ran, &self.short)));
                 }
             }
-            Event::Start | Event::Stop | Event::Restart if self.module.is_at_rest() || self.module.retry_at().is_some() => {
+            Event::Start | Event::Stop | Event::Restart
+                if self.module.is_at_rest() || self.module.retry_at().is_some() =>
+            {
                 self.start_error = None;
             }
             Event::Start

@@ -48,9 +48,10 @@ fn find(
     groups: &str,
 ) -> Result<Credentials, AccountError> {
     let user_row = |name: &str| {
-        passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|row| {
-            row.len() >= 4 && (row[0] == name || row[2] == name)
-        })
+        passwd
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|row| row.len() >= 4 && (row[0] == name || row[2] == name))
     };
     let (name, uid, own_gid) = match user {
         None => (None, own.0, own.1),
@@ -73,7 +74,9 @@ fn find(
     let gid = match group {
         None => own_gid,
         Some(group) => match group_rows().find(|row| row[0] == group) {
-            Some(row) => row[2].parse().map_err(|_| AccountError::Unknown { path: "/etc/group", name: group.to_owned() })?,
+            Some(row) => {
+                row[2].parse().map_err(|_| AccountError::Unknown { path: "/etc/group", name: group.to_owned() })?
+            }
             None => group.parse().map_err(|_| AccountError::Unknown { path: "/etc/group", name: group.to_owned() })?,
         },
     };

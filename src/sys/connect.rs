@@ -14,6 +14,12 @@ pub(crate) struct Attempt {
     pub(crate) connected: bool,
 }
 
+/// Whether the kernel has connected the socket to itself, which it may do when nobody listens on a port that it also
+/// hands out to clients.
+pub(crate) fn is_connected_to_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+}
+
 /// Begins to connect. An error is the answer "nobody listens", or a shortage of descriptors.
 pub(crate) fn begin(address: SocketAddr) -> io::Result<Attempt> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };

@@ -14,6 +14,8 @@ pub(crate) mod secret_file;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+#[cfg(test)]
+pub(crate) mod testdir;
 pub(crate) mod wipe;
 
 use std::io;

@@ -151,3 +151,132 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testdir::TestDir;
+    use std::os::unix::fs::{chown, symlink};
+    use std::os::unix::net::UnixListener;
+
+    const LIMIT: usize = 4096;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).expect("it is there").mode() & 0o7777
+    }
+
+    fn put(path: &Path, bytes: &[u8], mode: u32) {
+        fs::write(path, bytes).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+    }
+
+    fn fifo(path: &Path) {
+        let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).expect("no NUL");
+        // SAFETY: mkfifo reads a NUL-terminated string that lives during the call.
+        cvt(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).expect("made");
+    }
+
+    #[test]
+    fn a_file_of_ours_is_read_and_made_private() {
+        for (before, loose_mode) in [
+            (0o600, None),
+            (0o400, None),
+            (0o700, None),
+            (0o644, Some(0o644)),
+            (0o620, Some(0o620)),
+            (0o4666, Some(0o4666)),
+        ] {
+            let dir = TestDir::new("secret-modes");
+            let path = dir.join("s");
+            put(&path, b"abc", before);
+            let secret = read(&path, LIMIT, Trust::Ours).unwrap_or_else(|error| panic!("{before:o}: {error:?}"));
+            assert_eq!(secret.as_slice(), b"abc", "{before:o}");
+            assert_eq!(secret.loose_mode, loose_mode, "{before:o}");
+            assert_eq!(mode(&path), if loose_mode.is_some() { 0o600 } else { before }, "{before:o}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_alone_is_refused_without_waiting() {
+        type Case = (&'static str, fn(&Path), fn(&SecretFileError) -> bool);
+        let cases: &[Case] = &[
+            ("missing", |_| {}, |e| matches!(e, SecretFileError::Io(e) if e.kind() == io::ErrorKind::NotFound)),
+            ("symlink", |p| symlink("/etc/hostname", p).expect("linked"), |e| matches!(e, SecretFileError::Symlink)),
+            ("dangling", |p| symlink("nowhere", p).expect("linked"), |e| matches!(e, SecretFileError::Symlink)),
+            (
+                "hard link",
+                |p| {
+                    put(p, b"x", 0o600);
+                    fs::hard_link(p, p.with_extension("other")).expect("linked");
+                },
+                |e| matches!(e, SecretFileError::HardLinked { names: 2 }),
+            ),
+            ("fifo", fifo, |e| matches!(e, SecretFileError::NotRegular)),
+            ("directory", |p| fs::create_dir(p).expect("made"), |e| matches!(e, SecretFileError::NotRegular)),
+            ("socket", |p| drop(UnixListener::bind(p).expect("bound")), |e| matches!(e, SecretFileError::NotRegular)),
+            (
+                "one byte too many",
+                |p| put(p, &[b'x'; LIMIT + 1], 0o600),
+                |e| matches!(e, SecretFileError::TooLarge { limit_bytes: LIMIT }),
+            ),
+        ];
+        for (name, make, refused) in cases {
+            let dir = TestDir::new("secret-refused");
+            let path = dir.join("s");
+            make(&path);
+            match read(&path, LIMIT, Trust::Ours) {
+                Ok(_) => panic!("{name}: was read"),
+                Err(error) => assert!(refused(&error), "{name}: {error:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_foreign_owner_is_refused_and_the_file_left_as_it_is() {
+        if effective_uid() != 0 {
+            return; // Only root can give a file away.
+        }
+        let dir = TestDir::new("secret-foreign");
+        let path = dir.join("s");
+        put(&path, b"x", 0o644);
+        chown(&path, Some(1), None).expect("given away");
+        let refused = read(&path, LIMIT, Trust::Ours).err();
+        assert!(matches!(refused, Some(SecretFileError::ForeignOwner { uid: 1, ours: 0 })), "{refused:?}");
+        assert_eq!(mode(&path), 0o644);
+        assert_eq!(read(&path, LIMIT, Trust::AsGiven).expect("as given").as_slice(), b"x");
+    }
+
+    #[test]
+    fn a_secret_that_was_given_may_be_a_link_but_not_a_fifo() {
+        let dir = TestDir::new("secret-given");
+        put(&dir.join("real"), &[b'x'; LIMIT], 0o644);
+        symlink("real", dir.join("link")).expect("linked");
+        fifo(&dir.join("fifo"));
+        let given = read(&dir.join("link"), LIMIT, Trust::AsGiven).expect("read");
+        assert_eq!((given.as_slice().len(), given.loose_mode, mode(&dir.join("real"))), (LIMIT, None, 0o644));
+        assert!(matches!(read(&dir.join("fifo"), LIMIT, Trust::AsGiven), Err(SecretFileError::NotRegular)));
+    }
+
+    #[test]
+    fn writing_replaces_whatever_has_the_name_and_leaves_nothing_else_behind() {
+        let dir = TestDir::new("secret-write");
+        let (path, victim) = (dir.join("s"), dir.join("victim"));
+        put(&victim, b"mine", 0o644);
+        symlink(&victim, &path).expect("linked");
+        write(&path, b"first").expect("written");
+        write(&path, b"second").expect("written");
+        assert_eq!(fs::read(&path).expect("there"), b"second");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(fs::read(&victim).expect("there"), b"mine");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 2);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_no_temporary_file() {
+        let dir = TestDir::new("secret-fails");
+        let path = dir.join("s");
+        fs::create_dir(&path).expect("made");
+        assert!(write(&path, b"x").is_err());
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+}

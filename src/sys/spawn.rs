@@ -80,15 +80,8 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const IN_CHILD: [Self; 7] = [
-        Self::Group,
-        Self::Stdio,
-        Self::Limits,
-        Self::Credentials,
-        Self::Directory,
-        Self::ParentDeath,
-        Self::Exec,
-    ];
+    const IN_CHILD: [Self; 7] =
+        [Self::Group, Self::Stdio, Self::Limits, Self::Credentials, Self::Directory, Self::ParentDeath, Self::Exec];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -354,15 +347,8 @@ mod tests {
 
     #[test]
     fn every_step_in_the_child_has_the_index_that_it_reports() {
-        let order = [
-            Step::Group,
-            Step::Stdio,
-            Step::Limits,
-            Step::Credentials,
-            Step::Directory,
-            Step::ParentDeath,
-            Step::Exec,
-        ];
+        let order =
+            [Step::Group, Step::Stdio, Step::Limits, Step::Credentials, Step::Directory, Step::ParentDeath, Step::Exec];
         assert_eq!(Step::IN_CHILD, order);
     }
 

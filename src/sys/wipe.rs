@@ -10,3 +10,13 @@ pub(crate) fn wipe(secret: &mut [u8]) {
     }
     compiler_fence(Ordering::SeqCst);
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nothing_is_left() {
+        let mut secret = *b"secret";
+        super::wipe(&mut secret);
+        assert_eq!(secret, [0; 6]);
+    }
+}

@@ -13,8 +13,6 @@ pub(crate) const OWNER_HUB: &str = "hub";
 
 /// The only version there is.
 pub(crate) const VERSION: u64 = 1;
-/// Longest payload that is decoded (B4, step 4).
-pub(crate) const PAYLOAD_LIMIT_BYTES: usize = 3072;
 /// Longest life of any token: a leap year.
 const LIFETIME_LIMIT_S: u64 = 31_622_400;
 /// Times beyond it are not exact as JSON numbers everywhere.
@@ -61,7 +59,6 @@ pub(crate) enum Shape {
     Json,
     /// Not spelled the one way in which minting spells it.
     Spelling,
-    TooLong,
     Version,
     Subject,
     Times,
@@ -79,9 +76,6 @@ impl Claims {
     /// Reads a payload whose signature was checked. Only what [`Claims::to_json`] writes for the same claims passes,
     /// so whitespace, another order, duplicates at any depth, `null` and a byte order mark are all refused at once.
     pub(crate) fn from_json(payload: &[u8]) -> Result<Self, Shape> {
-        if payload.len() > PAYLOAD_LIMIT_BYTES {
-            return Err(Shape::TooLong);
-        }
         let claims: Self = serde_json::from_slice(payload).map_err(|_| Shape::Json)?;
         if claims.to_json() != payload {
             return Err(Shape::Spelling);

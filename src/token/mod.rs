@@ -13,6 +13,9 @@ pub(crate) mod mint;
 pub(crate) mod scope;
 pub(crate) mod verify;
 
+#[cfg(test)]
+mod tests;
+
 use sha2::{Digest, Sha256};
 
 /// Longest token that is looked at (B4, step 1).

@@ -83,7 +83,6 @@ impl fmt::Display for Shape {
         f.write_str(match self {
             Self::Json => "its fields",
             Self::Spelling => "its spelling",
-            Self::TooLong => "its length",
             Self::Version => "v",
             Self::Subject => "sub",
             Self::Times => "iat, nbf and exp",
@@ -130,6 +129,7 @@ pub(crate) fn check(token: &str, keyring: &Keyring, expect: &Expect<'_>) -> Resu
         return Err(TokenError::Signature);
     }
 
+    // The limit on the token keeps the payload below the 3,072 bytes of step 4.
     let payload = b64::decode(parts.payload.as_bytes()).ok_or(TokenError::Encoding)?;
     let claims = Claims::from_json(&payload).map_err(TokenError::Payload)?;
     check_times(&claims, expect.now_unix)?;

@@ -1,1 +1,180 @@
 use super::*;
+use crate::logs::file::LogFile;
+use crate::sys::random;
+use std::io::Write;
+
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        let name = format!("parachute-follow-{}-{}", std::process::id(), random::hex(8));
+        let place = Self(std::env::temp_dir().join(name));
+        fs::create_dir(&place.0).unwrap();
+        place
+    }
+    fn path(&self) -> PathBuf {
+        self.0.join("a.log")
+    }
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).unwrap();
+    }
+    fn append(&self, text: &str) {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(self.path()).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn texts(lines: &[FileLine]) -> Vec<&str> {
+    lines.iter().map(|line| line.text.as_str()).collect()
+}
+
+#[test]
+fn lines_are_taken_apart_when_a_hub_wrote_them() {
+    let known =
+        |at_ms, stream, text: &str| FileLine { at_ms: Some(at_ms), stream: Some(stream), text: text.to_owned() };
+    let foreign = |text: &str| FileLine { at_ms: None, stream: None, text: text.to_owned() };
+    for (line, expected) in [
+        ("2026-01-01T00:00:00.000Z out hello", known(1_767_225_600_000, Stream::Out, "hello")),
+        ("2026-01-01T00:00:00.000Z err ", known(1_767_225_600_000, Stream::Err, "")),
+        ("2026-01-01T00:00:00.000Z sup \x1b[1mx\r", known(1_767_225_600_000, Stream::Supervisor, "x")),
+        ("2026-01-01T00:00:00.000Z new x", foreign("2026-01-01T00:00:00.000Z new x")),
+        ("2026-01-01T00:00:00.000Z out", foreign("2026-01-01T00:00:00.000Z out")),
+        ("ü2026-01-01T00:00:00.000Z", foreign("ü2026-01-01T00:00:00.000Z")),
+        ("", foreign("")),
+    ] {
+        assert_eq!(parse(line.as_bytes()), expected, "{line:?}");
+    }
+}
+
+#[test]
+fn the_last_lines_come_from_as_many_files_as_needed() {
+    let place = Place::new();
+    place.write("a.log.2", "1\n2\n");
+    place.write("a.log.1", "3\n4\n");
+    place.write("a.log", "5\n6\nunfini");
+    for (wanted, expected) in [
+        (0, &[][..]),
+        (1, &["6"]),
+        (2, &["5", "6"]),
+        (3, &["4", "5", "6"]),
+        (6, &["1", "2", "3", "4", "5", "6"]),
+        (100, &["1", "2", "3", "4", "5", "6"]),
+    ] {
+        let (lines, mut follower) = Follower::open(&place.path(), wanted).unwrap();
+        assert_eq!(texts(&lines), expected, "{wanted}");
+        assert!(follower.poll().unwrap().lines.is_empty(), "{wanted}");
+    }
+    let (_, mut follower) = Follower::open(&place.path(), 1).unwrap();
+    place.append("shed\nnew\n");
+    assert_eq!(texts(&follower.poll().unwrap().lines), ["unfinished", "new"]);
+}
+
+#[test]
+fn lines_longer_than_a_chunk_are_found_from_the_end() {
+    let place = Place::new();
+    let long = "y".repeat(CHUNK_BYTES + 10);
+    place.write("a.log", &format!("first\n{long}\nlast\n"));
+    for (wanted, expected) in [(1, &["last"][..]), (2, &[&long, "last"]), (3, &["first", &long, "last"])] {
+        assert!(texts(&tail(&place.path(), wanted).unwrap()) == expected, "{wanted}");
+    }
+}
+
+#[test]
+fn what_is_not_there_or_no_file_is_an_error() {
+    let place = Place::new();
+    assert!(matches!(tail(&place.path(), 5), Err(FollowError::Missing { .. })));
+    place.write("a.log.1", "old\n");
+    assert_eq!(texts(&tail(&place.path(), 5).unwrap()), ["old"]);
+    fs::create_dir(place.path()).unwrap();
+    assert!(matches!(tail(&place.path(), 5), Err(FollowError::Read { .. })));
+}
+
+#[test]
+fn every_line_is_seen_once_over_rotations() {
+    let place = Place::new();
+    let mut file = LogFile::new(&place.0, "a", 2_000, 50);
+    let mut follower: Option<Follower> = None;
+    let (mut written, mut seen) = (0, 0);
+    for round in 0..200 {
+        // Sometimes several rotations lie between two looks.
+        let lines = [1, 7, 300, 40][round % 4];
+        let block: String = (written..written + lines).map(|n| format!("{n}\n")).collect();
+        written += lines;
+        assert!(file.append(block.as_bytes(), Stream::Out, 5_000, "2026-01-01T00:00:00.000Z").is_none());
+        let mut check = |lines: Vec<FileLine>| {
+            for line in lines {
+                assert_eq!(line.text, seen.to_string(), "round {round}");
+                seen += 1;
+            }
+        };
+        match &mut follower {
+            None => {
+                let (lines, opened) = Follower::open(&place.path(), 1_000).unwrap();
+                check(lines);
+                follower = Some(opened);
+            }
+            Some(follower) => {
+                let news = follower.poll().unwrap();
+                assert!(!news.gap && !news.more, "round {round}");
+                check(news.lines);
+            }
+        }
+        assert_eq!(seen, written, "round {round}");
+    }
+}
+
+#[test]
+fn files_rotated_away_unread_are_told_as_a_gap() {
+    let place = Place::new();
+    let mut file = LogFile::new(&place.0, "a", 62, 2);
+    let mut add = |text: &str| file.append(text.as_bytes(), Stream::Out, 5_000, "2026-01-01T00:00:00.000Z");
+    assert!(add("1\n").is_none());
+    let (_, mut follower) = Follower::open(&place.path(), 10).unwrap();
+    assert!(add("2\n3\n4\n5\n6\n7\n").is_none());
+    let news = follower.poll().unwrap();
+    assert!(news.gap);
+    assert_eq!(texts(&news.lines).first(), Some(&"2"), "the open file is read to its end first");
+    assert_eq!(texts(&news.lines).last(), Some(&"7"));
+}
+
+#[test]
+fn truncation_and_replacement_are_noticed() {
+    let place = Place::new();
+    place.write("a.log", "1\n2\n3\n");
+    let (_, mut follower) = Follower::open(&place.path(), 10).unwrap();
+    fs::OpenOptions::new().write(true).truncate(true).open(place.path()).unwrap();
+    place.append("4\n");
+    assert_eq!(texts(&follower.poll().unwrap().lines), ["4"]);
+    fs::remove_file(place.path()).unwrap();
+    assert!(follower.poll().unwrap().lines.is_empty());
+    place.append("5\n");
+    assert_eq!(texts(&follower.poll().unwrap().lines), ["5"]);
+}
+
+#[test]
+fn a_flood_is_read_in_parts() {
+    let place = Place::new();
+    place.write("a.log", "");
+    let (_, mut follower) = Follower::open(&place.path(), 10).unwrap();
+    place.append(&"0123456789abcde\n".repeat(200_000));
+    let (mut lines, mut looks) = (0, 0);
+    loop {
+        let news = follower.poll().unwrap();
+        lines += news.lines.len();
+        looks += 1;
+        if !news.more {
+            break;
+        }
+    }
+    assert_eq!((lines, looks), (200_000, 4));
+    // A line without an end comes in parts as well.
+    place.append(&"x".repeat(300_000));
+    let news = follower.poll().unwrap();
+    assert!(!news.lines.is_empty() && follower.partial.len() <= LINE_BYTES);
+}

@@ -1,1 +1,370 @@
 use super::*;
+use serde_json::json;
+use std::path::PathBuf;
+
+fn good_row() -> Value {
+    json!({ "name": "wiki", "port": 3000, "paths": ["/wiki"], "health": "/health", "version": "1.0.0" })
+}
+
+fn with(field: &str, value: Value) -> Value {
+    let mut row = good_row();
+    row[field] = value;
+    row
+}
+
+fn document(rows: &[Value]) -> Document {
+    Document::parse(&json::to_bytes(&json!({ "services": rows }))).expect("a list of rows")
+}
+
+fn row(name: &str, port: u16) -> Value {
+    json!({ "name": name, "port": port, "paths": [], "health": "/", "version": "" })
+}
+
+/// The field that each bad entry complains about, by name of the entry.
+fn problems(document: &Document) -> Vec<(String, String)> {
+    let bad = |entry: &Entry| Some((entry.name.clone(), entry.row.as_ref().err()?.field.clone()));
+    document.entries().iter().filter_map(bad).collect()
+}
+
+fn samples() -> Vec<(String, Vec<u8>)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/services");
+    std::fs::read_dir(folder)
+        .expect("testdata")
+        .map(|entry| {
+            let entry = entry.expect("an entry");
+            (entry.file_name().into_string().expect("UTF-8"), std::fs::read(entry.path()).expect("a sample"))
+        })
+        .collect()
+}
+
+#[test]
+fn samples_are_what_their_names_say() {
+    for (name, bytes) in samples() {
+        let document = Document::parse(&bytes);
+        match (name.starts_with("bad-root-"), document) {
+            (true, outcome) => assert!(outcome.is_err(), "{name}"),
+            (false, Err(problem)) => panic!("{name}: {problem}"),
+            (false, Ok(document)) => {
+                let bad = usize::from(name.starts_with("bad-row-"));
+                assert_eq!(problems(&document).len(), bad, "{name}: {:?}", document.entries());
+                // The first row is good in every sample: a bad one never takes it down.
+                assert!(document.entries().first().is_none_or(|entry| entry.row.is_ok()), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_field_has_its_type_and_its_limits() {
+    let ui = |field: &str, value: Value| {
+        let mut unit = json!({ "displayName": "A", "path": "/a" });
+        unit[field] = value;
+        json!({ "a": unit })
+    };
+    for (field, value, ok) in [
+        ("port", json!(0), false),
+        ("port", json!(1), true),
+        ("port", json!(65535), true),
+        ("port", json!(65536), false),
+        ("port", json!(-1), false),
+        ("port", json!(1940.0), true),
+        ("port", json!(1.94e3), true),
+        ("port", json!(1940.5), false),
+        ("port", json!(1e300), false),
+        ("port", json!("1940"), false),
+        ("port", json!(null), false),
+        ("name", json!(""), false),
+        ("name", json!(5), false),
+        ("name", json!(null), false),
+        ("name", json!("a/b"), false),
+        ("paths", json!([]), true),
+        ("paths", json!("/wiki"), false),
+        ("paths", json!([1]), false),
+        ("paths", json!(null), false),
+        ("health", json!("/"), true),
+        ("health", json!("health"), false),
+        ("health", json!(""), false),
+        ("health", json!("/a\nb"), false),
+        ("health", json!(null), false),
+        ("version", json!(""), true),
+        ("version", json!(1), false),
+        ("version", json!(null), false),
+        ("displayName", json!(""), true),
+        ("displayName", json!(1), false),
+        ("displayName", json!(null), false),
+        ("tagline", json!(null), false),
+        ("publicExposure", json!("allowed"), true),
+        ("publicExposure", json!("loopback"), true),
+        ("publicExposure", json!("auth-required"), true),
+        ("publicExposure", json!("public"), false),
+        ("publicExposure", json!(null), false),
+        ("installDir", json!("/opt/wiki"), true),
+        ("installDir", json!("opt/wiki"), false),
+        ("installDir", json!(""), false),
+        ("installDir", json!("/opt\0"), false),
+        ("installDir", json!(null), false),
+        ("stripPrefix", json!(true), true),
+        ("stripPrefix", json!("true"), false),
+        ("stripPrefix", json!(null), false),
+        ("websocket", json!(false), true),
+        ("websocket", json!(null), false),
+        ("lastStartError", json!(null), true),
+        ("lastStartError", json!("broken"), true),
+        ("run", json!({}), true),
+        ("run", json!({ "typo": 1 }), true),
+        ("run", json!([]), false),
+        ("run", json!(null), false),
+        ("uis", json!({}), true),
+        ("uis", json!([]), false),
+        ("uis", json!(null), false),
+        ("uis", json!({ "": { "displayName": "A", "path": "/a" } }), false),
+        ("uis", json!({ "a": { "path": "/a" } }), false),
+        ("uis", ui("path", json!("a")), false),
+        ("uis", ui("iconUrl", json!(null)), false),
+        ("uis", ui("status", json!("disabled")), true),
+        ("uis", ui("status", json!("on")), false),
+        ("uis", ui("audience", json!("surface")), true),
+        ("uis", ui("audience", json!("all")), false),
+        ("uis", ui("scopes_required", json!([""])), false),
+        ("uis", ui("unknown", json!(null)), true),
+        ("unknown", json!(null), true),
+    ] {
+        let outcome = Row::parse(&with(field, value.clone()));
+        assert_eq!(outcome.is_ok(), ok, "{field} = {value}: {outcome:?}");
+        if let Err(problem) = outcome {
+            assert!(problem.field.starts_with(field), "{field} = {value} blames {:?}", problem.field);
+        }
+    }
+    for field in ["name", "port", "paths", "health", "version"] {
+        let mut row = good_row();
+        row.as_object_mut().expect("an object").remove(field);
+        assert_eq!(Row::parse(&row), Err(Problem::new(field, "is missing")), "{field}");
+    }
+    let problem = Row::parse(&with("port", json!("abc"))).expect_err("no number");
+    assert_eq!(problem.to_string(), "field \"port\": must be an integer 1..65535, not \"abc\"");
+}
+
+#[test]
+fn a_malformed_start_error_counts_as_absent() {
+    let good = json!({ "error_type": "a", "error_description": "b" });
+    for (value, there) in [(good, true), (json!(null), false), (json!({ "error_type": "a" }), false), (json!(7), false)]
+    {
+        let row = Row::parse(&with("lastStartError", value.clone())).expect("a good row");
+        assert_eq!(row.last_start_error.is_some(), there, "{value}");
+    }
+}
+
+#[test]
+fn a_path_that_a_row_may_not_have_is_left_out_and_the_row_lives() {
+    for (path, ok) in [
+        ("/wiki", true),
+        ("/wiki/", true),
+        ("/.parachute", true),
+        ("/administrator", true),
+        ("/", false),
+        ("/admin", false),
+        ("/api/x", false),
+        ("/oauth", false),
+        ("/.well-known/x", false),
+        ("/health", false),
+        ("wiki", false),
+        ("", false),
+        ("/a/../b", false),
+        ("/./a", false),
+        ("//evil", false),
+        ("/a\r\nb", false),
+    ] {
+        let row = Row::parse(&with("paths", json!(["/kept", path]))).expect("a good row");
+        assert_eq!(row.refused_paths.is_empty(), ok, "{path:?}");
+        assert_eq!(row.paths.len(), 1 + usize::from(ok), "{path:?}");
+        let refused = document(&[]).upsert(with("paths", json!(["/kept", path])));
+        assert_eq!(refused.is_ok(), ok, "we do not write {path:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn rows_are_retired_by_name_and_shape_together() {
+    for (name, port, path, gone) in [
+        ("app", 1946, "/x", true),
+        ("parachute-app", 3000, "/surface", true),
+        ("parachute-app", 3000, "/surface/x", true),
+        ("parachute-app", 1944, "/app", false),
+        ("agent", 1944, "/x", true),
+        ("parachute-agent", 3000, "/agent", true),
+        ("parachute-agent", 3000, "/agents", false),
+        ("claw", 3000, "/claw", true),
+        ("claw", 3000, "/x", false),
+        ("surface", 1946, "/surface", false),
+        ("parachute-runner", 1945, "/runner", false),
+    ] {
+        let value = json!({ "name": name, "port": port, "paths": [path], "health": "/", "version": "" });
+        let outcome = Row::parse(&value);
+        assert_eq!(outcome.is_err(), gone, "{name} {port} {path}");
+        if let Err(problem) = outcome {
+            assert!(problem.reason.contains("was retired on 2026-05-2"), "{problem}");
+        }
+    }
+}
+
+#[test]
+fn rows_that_get_in_each_others_way_are_marked_and_stay() {
+    let no_names: &[(&str, &str)] = &[];
+    for (rows, bad) in [
+        (vec![row("a", 1), row("b", 2)], no_names),
+        (vec![row("a", 1), row("b", 1)], &[("b", "port")]),
+        (vec![row("a", 1), row("b", 1), row("c", 1)], &[("b", "port"), ("c", "port")]),
+        (vec![row("a", 1), row("a", 2)], &[("a", "name")]),
+        (vec![row("parachute-notes", 1), row("parachute-lens", 2)], &[("parachute-lens", "name")]),
+        (vec![row("parachute-vault", 1), row("parachute-vault-a", 1), row("parachute-vault-b", 1)], no_names),
+        (vec![row("parachute-vault", 1), row("wiki", 1)], &[("wiki", "port")]),
+        (vec![row("parachute-vault", 1), row("parachute-vaulted", 1)], &[("parachute-vaulted", "port")]),
+        // What an older release wrote under the short name, whichever comes first.
+        (vec![row("scribe", 1), row("parachute-scribe", 1)], &[("scribe", "name")]),
+        (vec![row("parachute-wiki", 1), row("wiki", 1)], &[("wiki", "name")]),
+        (vec![row("wiki", 1), row("parachute-wiki", 2)], no_names),
+        // A bad row takes nothing away from a good one.
+        (vec![json!({ "name": "a", "port": 1 }), row("b", 1)], &[("a", "paths")]),
+        (vec![json!({ "name": "parachute-a", "port": 1 }), row("a", 1)], &[("parachute-a", "paths")]),
+    ] {
+        let document = document(&rows);
+        let expected: Vec<_> = bad.iter().map(|(name, field)| ((*name).to_owned(), (*field).to_owned())).collect();
+        assert_eq!(problems(&document), expected, "{rows:?}");
+        assert_eq!(document.entries().len(), rows.len());
+    }
+}
+
+#[test]
+fn vaults_on_one_port_have_one_process() {
+    let document = document(&[row("parachute-vault-a", 1), row("parachute-vault-b", 1), row("parachute-vault-c", 2)]);
+    let served: Vec<_> = document.entries().iter().map(|e| e.served_by.as_ref().map(Short::as_str)).collect();
+    assert_eq!(served, [None, Some("parachute-vault-a"), None]);
+}
+
+#[test]
+fn find_prefers_the_usable_row() {
+    let document =
+        document(&[json!({ "name": "parachute-notes", "port": 0 }), row("parachute-lens", 2), row("notes", 3)]);
+    let found = document.find(&Short::parse("notes").expect("a short")).expect("there");
+    assert_eq!((found.index, found.name.as_str()), (1, "parachute-lens"));
+    assert!(document.find(&Short::parse("vault").expect("a short")).is_none());
+}
+
+#[test]
+fn what_we_do_not_know_survives_every_edit_in_its_place() {
+    let original = r#"{
+  "z": 1,
+  "services": [
+    5,
+    {
+      "zeta": {
+        "deep": [
+          null,
+          1.50
+        ]
+      },
+      "name": "wiki",
+      "port": 3000,
+      "mine": null,
+      "paths": [],
+      "health": "/",
+      "version": "1",
+      "uis": {
+        "b": {
+          "displayName": "B",
+          "path": "/b",
+          "colour": 3
+        }
+      },
+      "last": true
+    },
+    {
+      "name": "bad",
+      "port": "x"
+    }
+  ],
+  "a": {}
+}
+"#;
+    let mut document = Document::parse(original.as_bytes()).expect("a document");
+    document.upsert(json!({ "name": "wiki", "version": "2", "tagline": "t" })).expect("a good row");
+    document.upsert(row("new", 4000)).expect("a new row");
+    document.set_field("wiki", "port", Some(json!(3001))).expect("a free port");
+    document.set_field("wiki", "lastStartError", Some(json!({ "error_type": "a" }))).expect("any value");
+    document.set_field("wiki", "lastStartError", None).expect("taken away");
+    document.set_field("wiki", "mine", None).expect("taken away");
+    document.set_field("bad", "tagline", Some(json!("still bad"))).expect("a bad row may stay bad");
+    assert!(document.remove("new").is_some());
+    assert!(document.remove("new").is_none());
+    let expected = original
+        .replace("\"port\": 3000,\n      \"mine\": null", "\"port\": 3001")
+        .replace("\"version\": \"1\"", "\"version\": \"2\"")
+        .replace("\"last\": true", "\"last\": true,\n      \"tagline\": \"t\"")
+        .replace("\"port\": \"x\"", "\"port\": \"x\",\n      \"tagline\": \"still bad\"")
+        .replace("1.50", "1.5");
+    assert_eq!(String::from_utf8(document.to_bytes()).expect("UTF-8"), expected);
+}
+
+#[test]
+fn an_edit_that_would_break_a_row_is_refused_and_changes_nothing() {
+    let mut document = document(&[row("a", 1), row("b", 2), json!({ "name": "c", "port": "x" })]);
+    let before = document.to_bytes();
+    for (what, outcome) in [
+        ("no object", document.upsert(json!([]))),
+        ("no name", document.upsert(json!({ "port": 3 }))),
+        ("an incomplete new row", document.upsert(json!({ "name": "d", "port": 3 }))),
+        ("a wrong type", document.upsert(json!({ "name": "a", "health": 1 }))),
+        ("a taken port, ours later", document.upsert(row("d", 2))),
+        ("a taken port, ours earlier", document.upsert(row("a", 2))),
+        ("a port that another gets in the way of", document.set_field("a", "port", Some(json!(2)))),
+        ("a broken field", document.set_field("a", "paths", None)),
+        ("no such row", document.set_field("d", "port", Some(json!(9)))),
+        ("a row that stays bad", document.upsert(json!({ "name": "c", "port": 3 }))),
+    ] {
+        assert!(outcome.is_err(), "{what}");
+    }
+    assert_eq!(document.to_bytes(), before);
+    document.upsert(row("c", 3)).expect("a bad row can be mended");
+    assert!(document.entries().iter().all(|entry| entry.row.is_ok()));
+}
+
+#[test]
+fn a_merge_keeps_both_sides() {
+    let base = document(&[row("a", 1), row("b", 2), row("gone", 3)]);
+    let edited = |edit: &dyn Fn(&mut Document)| {
+        let mut document = base.clone();
+        edit(&mut document);
+        document
+    };
+    let ours = edited(&|d| {
+        d.upsert(row("ours", 10)).expect("a row");
+        d.set_field("a", "installDir", Some(json!("/ours"))).expect("a field");
+        d.set_field("a", "version", Some(json!("ours"))).expect("a field");
+        d.set_field("b", "run", Some(json!({}))).expect("a field");
+        d.remove("gone");
+    });
+    let theirs = edited(&|d| {
+        d.upsert(row("theirs", 11)).expect("a row");
+        d.set_field("a", "version", Some(json!("theirs"))).expect("a field");
+        d.set_field("a", "port", Some(json!(7))).expect("a field");
+        d.set_field("a", "odd", Some(json!(null))).expect("a field");
+        d.set_field("gone", "version", Some(json!("again"))).expect("a field");
+        d.remove("b");
+    });
+    let merged = merge(&base, &ours, &theirs);
+    let names: Vec<_> = merged.entries().iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["a", "theirs", "b", "ours"], "a row that they did not know stays, one that we removed goes");
+    let a = merged.rows().first().expect("a");
+    assert_eq!(a["installDir"], "/ours", "the hub's field is ours");
+    assert_eq!(a["version"], "theirs", "the module's field is the module's");
+    assert_eq!(a["port"], 7, "what only they changed is theirs");
+    assert!(a.get("odd").is_some());
+    assert!(merge(&base, &ours, &ours).same_content(&ours));
+}
+
+#[test]
+fn a_module_that_drops_a_field_of_the_hub_gets_it_back() {
+    let base = document(&[with("installDir", json!("/opt/wiki"))]);
+    let theirs = document(&[good_row()]);
+    let merged = merge(&base, &base, &theirs);
+    assert_eq!(merged.rows().first().expect("wiki")["installDir"], "/opt/wiki");
+}

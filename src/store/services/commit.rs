@@ -9,7 +9,7 @@ use crate::sys::fs::{Rename, Stat};
 use std::io;
 use std::path::Path;
 
-/// How often an edit begins anew because the file changed under it.
+/// How often an edit is made on what stands there, because the file changed under it.
 const EDIT_TRIES: u32 = 5;
 /// How often a displaced foreign version is merged in. Every round is one write against one foreign write.
 const MERGE_TRIES: u32 = 16;
@@ -22,19 +22,28 @@ struct Base {
     document: Document,
 }
 
+/// What to do about a change between reading and writing that is noticed in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtChange {
+    BeginAnew,
+    Merge,
+}
+
 impl Services {
     /// Reads, edits and writes; the lock is held.
     pub(super) fn commit<T>(&self, mut edit: impl FnMut(&mut Document) -> Result<T, Problem>) -> Result<T, EditError> {
         let mut last_path = self.home.services_json();
-        for _ in 0..EDIT_TRIES {
+        for left in (0..EDIT_TRIES).rev() {
             let target = self.target()?;
-            let base = self.base(&target)?;
+            let Some(base) = self.base(&target)? else { continue };
             let mut edited = base.document.clone();
             let outcome = edit(&mut edited).map_err(EditError::Refused)?;
             if edited.same_content(&base.document) {
                 return Ok(outcome);
             }
-            if self.put(&target, &base, edited)? {
+            // The last time whatever was written in between is merged, so that a busy file is no reason to fail.
+            let at_change = if left == 0 { AtChange::Merge } else { AtChange::BeginAnew };
+            if self.put(&target, &base, edited, at_change)? {
                 return Ok(outcome);
             }
             last_path = target.path().to_owned();
@@ -47,76 +56,96 @@ impl Services {
         target.ok_or_else(|| StoreError::NoHome { path: self.home.path().to_owned() })
     }
 
-    fn base(&self, target: &Target) -> Result<Base, StoreError> {
+    /// What is there now; `None` when it had to be recovered first, or was changing.
+    fn base(&self, target: &Target) -> Result<Option<Base>, StoreError> {
         let Some((bytes, stat)) = target.read(SERVICES_MAX_BYTES)? else {
-            return Ok(Base { bytes: None, stat: None, document: Document::empty() });
+            return Ok(Some(Base { bytes: None, stat: None, document: Document::empty() }));
         };
         match super::parse(target, &bytes) {
-            Ok(document) => Ok(Base { bytes: Some(bytes), stat: Some(stat), document }),
+            Ok(document) => Ok(Some(Base { bytes: Some(bytes), stat: Some(stat), document })),
             Err(error) => {
-                let document = self.recover(target, &bytes, error)?;
-                // The unusable file was moved aside, unless it was mended while we looked.
-                Ok(Base { bytes: None, stat: None, document })
+                self.recover(target, &bytes, &error)?;
+                Ok(None)
             }
         }
     }
 
     /// Puts `edited` in the place of `base`. `false` when the file had changed already and nothing was written.
-    fn put(&self, target: &Target, base: &Base, mut edited: Document) -> Result<bool, StoreError> {
+    fn put(&self, target: &Target, base: &Base, edited: Document, at_change: AtChange) -> Result<bool, StoreError> {
         let mode = atomic::permitted(&self.home, PUBLIC);
-        let Some(mut expected) = base.bytes.clone() else {
-            let staged = target.stage(&edited.to_bytes(), mode)?;
+        let bytes = edited.to_bytes();
+        let staged = target.stage(&bytes, mode)?;
+        let Some(expected) = &base.bytes else {
             return match rename_new(&staged) {
                 Ok(()) => Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
                 Err(source) => Err(target.write_error(source)),
             };
         };
-        let mut expected_document = base.document.clone();
-        for _ in 0..MERGE_TRIES {
-            let bytes = edited.to_bytes();
-            let staged = target.stage(&bytes, mode)?;
-            // Only before the first write: afterwards the edit is out, and what others did has to be merged.
-            if base.bytes.as_ref() == Some(&expected) && target.stat()? != base.stat {
-                return Ok(false);
-            }
-            match staged.commit(Rename::Exchange) {
-                Ok(()) => {}
-                Err(error) if cannot_exchange(&error) => {
-                    staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
-                    return Ok(true);
+        if at_change == AtChange::BeginAnew && target.stat()? != base.stat {
+            return Ok(false);
+        }
+        match staged.commit(Rename::Exchange) {
+            Ok(()) => {}
+            Err(error) if has_no_flags(&error) => {
+                // What is displaced cannot be looked at here, so there is only the look before.
+                if target.stat()? != base.stat {
+                    return Ok(false);
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Err(source) => return Err(target.write_error(source)),
-            }
-            let displaced = staged.read_displaced(SERVICES_MAX_BYTES)?.unwrap_or_default();
-            if displaced == expected {
+                staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
                 return Ok(true);
             }
-            // Somebody slipped in between our look and the exchange, and what they wrote is out of the way now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(target.write_error(source)),
+        }
+        let displaced = staged.read_displaced(SERVICES_MAX_BYTES)?.unwrap_or_default();
+        if displaced != *expected {
+            self.merge_displaced(target, &base.document, edited, displaced)?;
+        }
+        Ok(true)
+    }
+
+    /// Our document is in place, and `displaced` is what somebody wrote between our look and the exchange: brings both
+    /// together until nobody is in between any more. `base` is what our document was made from.
+    fn merge_displaced(
+        &self,
+        target: &Target,
+        base: &Document,
+        ours: Document,
+        displaced: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let (mut base, mut ours, mut displaced) = (base.clone(), ours, displaced);
+        for _ in 0..MERGE_TRIES {
             let Ok(theirs) = Document::parse(&displaced) else {
                 self.keep_displaced(&displaced)?;
-                return Ok(true);
+                break;
             };
-            let merged = services::merge(&expected_document, &edited, &theirs);
-            if merged.same_content(&edited) {
-                return Ok(true);
+            let merged = services::merge(&base, &ours, &theirs);
+            if merged.same_content(&ours) {
+                break;
             }
-            (expected, expected_document, edited) = (bytes, edited, merged);
+            // Against a writer that never rests only a quick exchange wins: the disk is waited for at the end.
+            let staged = target.stage_unsynced(&merged.to_bytes(), atomic::permitted(&self.home, PUBLIC))?;
+            staged.commit(Rename::Exchange).map_err(|source| target.write_error(source))?;
+            displaced = staged.read_displaced(SERVICES_MAX_BYTES)?.unwrap_or_default();
+            if displaced == ours.to_bytes() {
+                break;
+            }
+            (base, ours) = (ours, merged);
         }
-        Err(StoreError::Contended { path: target.path().to_owned(), tries: MERGE_TRIES })
+        target.sync()
     }
 }
 
 /// Puts a first file in place, without replacing one that has just come into being where the kernel can see to that.
 fn rename_new(staged: &atomic::Staged<'_>) -> io::Result<()> {
     match staged.commit(Rename::NoReplace) {
-        Err(error) if cannot_exchange(&error) => staged.commit(Rename::Replace),
+        Err(error) if has_no_flags(&error) => staged.commit(Rename::Replace),
         other => other,
     }
 }
 
 /// The kernel or the file system knows no flags for a rename.
-fn cannot_exchange(error: &io::Error) -> bool {
+fn has_no_flags(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
 }

@@ -6,7 +6,7 @@ mod recover;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use recover::Recovery;
+pub(crate) use recover::{Instead, Recovery};
 
 use super::atomic::{Links, Target};
 use super::{Home, StoreError};
@@ -100,7 +100,7 @@ impl Services {
     /// document: whenever somebody else wrote in between. When it changes nothing, nothing is written. Waits at most
     /// 2 s for another edit, then for the disk.
     ///
-    /// A file that cannot be parsed is moved aside and the backup takes its place, see [`Services::take_recoveries`].
+    /// A file that cannot be parsed is kept under another name and the backup takes its place, see [`Services::take_recoveries`].
     pub(crate) fn edit<T>(&self, edit: impl FnMut(&mut Document) -> Result<T, Problem>) -> Result<T, EditError> {
         let _lock = self.lock()?;
         let outcome = self.commit(edit);
@@ -108,7 +108,7 @@ impl Services {
         outcome
     }
 
-    /// What edits had to move aside since the last call, for the log.
+    /// What edits had to put aside since the last call, for the log.
     pub(crate) fn take_recoveries(&self) -> Vec<Recovery> {
         std::mem::take(&mut *self.recoveries.lock().unwrap_or_else(PoisonError::into_inner))
     }

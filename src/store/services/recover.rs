@@ -1,12 +1,12 @@
-//! What happens to a `services.json` that cannot be parsed (files §14.4): a writer moves it aside and goes on from the
+//! What happens to a `services.json` that cannot be parsed (files §14.4): a writer keeps a copy, goes on from the
 //! backup, and says so.
 
 use super::{SERVICES, SERVICES_MAX_BYTES, Services};
 use crate::manifest::services::Document;
 use crate::store::StoreError;
-use crate::store::atomic::{self, PRIVATE, Target};
-use crate::sys::{fs, random};
-use std::ffi::OsStr;
+use crate::store::atomic::{self, PRIVATE, PUBLIC, Target};
+use crate::sys::fs::{self, Rename};
+use crate::sys::random;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::PoisonError;
@@ -25,13 +25,26 @@ pub(crate) struct Recovery {
     pub(crate) saved: PathBuf,
     /// Why it could not be used.
     pub(crate) reason: String,
-    /// Whether the backup took its place; otherwise the list began empty.
-    pub(crate) from_backup: bool,
+    pub(crate) instead: Instead,
+}
+
+/// What took the place of a file that could not be parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instead {
+    Backup,
+    /// There was no backup.
+    EmptyList,
+    /// It came while we wrote, and our document stands.
+    Ours,
 }
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instead = if self.from_backup { "its backup is used" } else { "the list begins empty" };
+        let instead = match self.instead {
+            Instead::Backup => "its backup took its place",
+            Instead::EmptyList => "the list begins empty",
+            Instead::Ours => "what the hub wrote stands",
+        };
         write!(f, "{}; it is kept as {} and {instead}", self.reason, self.saved.display())
     }
 }
@@ -53,29 +66,40 @@ impl Services {
         Document::parse(&bytes).ok()
     }
 
-    /// Moves the unusable file aside and returns what to go on from.
-    pub(super) fn recover(&self, target: &Target, bytes: &[u8], error: StoreError) -> Result<Document, StoreError> {
+    /// Keeps a copy of the unusable file, then puts the backup, or an empty list, in its place: at no time is there no
+    /// file. Does nothing when the file changes meanwhile. The lock is held.
+    pub(super) fn recover(&self, target: &Target, bytes: &[u8], error: &StoreError) -> Result<(), StoreError> {
+        let unchanged = || Ok::<_, StoreError>(target.read(SERVICES_MAX_BYTES)?.is_some_and(|(now, _)| now == bytes));
         for _ in 0..MENDING_LOOKS {
             fs::pause(MENDING_PAUSE);
-            match target.read(SERVICES_MAX_BYTES)? {
-                Some((now, _)) if now == bytes => {}
-                // Being written: the caller's next attempt sees what becomes of it.
-                _ => return Err(StoreError::Contended { path: target.path().to_owned(), tries: 1 }),
+            if !unchanged()? {
+                return Ok(());
             }
         }
-        let saved = target.move_aside(OsStr::new(&aside_name(SystemTime::now())))?;
+        let saved = self.keep(bytes)?;
         let backup = self.backup();
-        self.note(Recovery { saved, reason: error.to_string(), from_backup: backup.is_some() });
-        Ok(backup.unwrap_or_else(Document::empty))
+        let instead = if backup.is_some() { Instead::Backup } else { Instead::EmptyList };
+        let replacement = backup.unwrap_or_else(Document::empty).to_bytes();
+        let staged = target.stage(&replacement, atomic::permitted(&self.home, PUBLIC))?;
+        if unchanged()? {
+            staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
+            self.note(Recovery { saved, reason: error.to_string(), instead });
+        }
+        Ok(())
     }
 
     /// Keeps a foreign version that was displaced by ours and cannot be parsed.
     pub(super) fn keep_displaced(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        let saved = self.keep(bytes)?;
+        let reason = format!("somebody wrote a {SERVICES} that cannot be parsed");
+        self.note(Recovery { saved, reason, instead: Instead::Ours });
+        Ok(())
+    }
+
+    fn keep(&self, bytes: &[u8]) -> Result<PathBuf, StoreError> {
         let name = aside_name(SystemTime::now());
         atomic::write(&self.home, &name, bytes, PRIVATE)?;
-        let reason = format!("somebody wrote a {SERVICES} that cannot be parsed");
-        self.note(Recovery { saved: self.home.path().join(name), reason, from_backup: false });
-        Ok(())
+        Ok(self.home.path().join(name))
     }
 
     fn note(&self, recovery: Recovery) {
@@ -103,4 +127,23 @@ fn utc(now: SystemTime) -> String {
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_carries_the_time_in_utc() {
+        for (seconds, expected) in [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (951_868_800, "20000301T000000Z"),
+            (1_767_225_599, "20251231T235959Z"),
+            (4_107_542_400, "21000301T000000Z"),
+        ] {
+            assert_eq!(utc(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), expected, "{seconds}");
+        }
+    }
 }

@@ -1,1 +1,275 @@
 use super::*;
+use crate::manifest::Short;
+use crate::manifest::services::Document;
+use crate::store::atomic::PRIVATE;
+use crate::store::testing::TestHome;
+use crate::sys::fs::Dir;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::thread;
+
+/// Enough rows for writers to meet often, few enough for a slow disk.
+const EDITS: u16 = 50;
+/// Beside writers that never rest every edit is made several times over.
+const EDITS_BESIDE_FOREIGN: u16 = 20;
+
+fn row(name: &str, port: u16) -> Value {
+    json!({ "name": name, "port": port, "paths": [], "health": "/", "version": "" })
+}
+
+fn names(document: &Document) -> BTreeSet<String> {
+    document.entries().iter().map(|entry| entry.name.clone()).collect()
+}
+
+/// A writer that never rests can keep another from the lock for its two seconds: that one tries again, as it is told.
+fn upsert(services: &Services, name: &str, port: u16) {
+    loop {
+        match services.edit(|document| document.upsert(row(name, port))) {
+            Err(EditError::Store(StoreError::Locked { .. })) => {}
+            outcome => return outcome.expect("an edit"),
+        }
+    }
+}
+
+/// A module of the reference: reads, changes, renames, and knows no lock.
+fn foreign_upsert(home: &Home, name: &str, port: u16) {
+    let path = home.services_json();
+    let bytes = std::fs::read(&path).expect("the file is never away");
+    let mut document = Document::parse(&bytes).expect("the file is never torn");
+    document.upsert(row(name, port)).expect("a free port");
+    let temp = path.with_file_name(format!("{name}.tmp"));
+    std::fs::write(&temp, document.to_bytes()).expect("a temporary file");
+    std::fs::rename(&temp, &path).expect("a rename");
+}
+
+#[test]
+fn a_missing_file_is_an_empty_list_and_reading_makes_none() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    assert!(services.read().expect("empty").entries().is_empty());
+    services.edit(|_| Ok(())).expect("nothing to do");
+    assert_eq!(home.names(), ["services.json.lock"]);
+}
+
+#[test]
+fn an_edit_is_seen_by_the_next_read_and_leaves_nothing_behind() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    upsert(&services, "wiki", 3000);
+    upsert(&services, "notes", 3001);
+    let other = Services::new(home.clone());
+    assert_eq!(names(&other.read().expect("a document")), ["notes", "wiki"].map(str::to_owned).into());
+    other.edit(|document| Ok(document.remove("wiki"))).expect("an edit");
+    assert_eq!(names(&services.read().expect("a document")), ["notes".to_owned()].into());
+    assert_eq!(home.names(), ["services.json", "services.json.lock"]);
+}
+
+#[test]
+fn an_unchanged_file_is_parsed_once() {
+    let home = TestHome::new();
+    let path = home.put("services.json", r#"{"services":[]}"#);
+    let old = std::fs::File::options().write(true).open(&path).expect("the file");
+    old.set_modified(SystemTime::now() - Duration::from_secs(60)).expect("a time");
+    let services = Services::new(home.clone());
+    // The change time cannot be set back: until it has aged, a read is allowed to parse again.
+    let first = std::iter::repeat_with(|| {
+        crate::sys::fs::pause(RACY);
+        services.read().expect("a document")
+    })
+    .find(|_| services.cache().is_some())
+    .expect("it settles");
+    assert!(Arc::ptr_eq(&first, &services.read().expect("a document")));
+    home.put("services.json", br#"{"services":[1]}"#);
+    assert_eq!(services.read().expect("a document").entries().len(), 1);
+}
+
+#[test]
+fn an_edit_without_effect_writes_nothing() {
+    let home = TestHome::new();
+    let odd = "{ \"services\" :[{\"name\":\"wiki\",\"port\":3000,\"paths\":[],\"health\":\"/\",\"version\":\"\"}]}";
+    home.put("services.json", odd);
+    upsert(&Services::new(home.clone()), "wiki", 3000);
+    assert_eq!(home.text("services.json"), odd);
+}
+
+#[test]
+fn a_refused_edit_writes_nothing() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    upsert(&services, "wiki", 3000);
+    let before = home.text("services.json");
+    let outcome = services.edit(|document| document.upsert(row("notes", 3000)));
+    assert!(matches!(outcome, Err(EditError::Refused(problem)) if problem.field == "port"));
+    assert_eq!(home.text("services.json"), before);
+}
+
+#[test]
+fn a_held_lock_ends_in_an_error_that_names_the_file() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    let lock = Dir::open(home.path())
+        .and_then(|dir| dir.open_lock(OsStr::new(LOCK), PRIVATE))
+        .and_then(|file| FileLock::acquire(file, Instant::now()))
+        .expect("a free lock");
+    let error = services.edit(|document| document.upsert(row("wiki", 3000))).expect_err("busy");
+    assert!(matches!(error, EditError::Store(StoreError::Locked { .. })), "{error}");
+    assert!(error.to_string().contains("services.json.lock is locked by another process"), "{error}");
+    drop(lock);
+    upsert(&services, "wiki", 3000);
+}
+
+#[test]
+fn four_writers_lose_nothing() {
+    let home = TestHome::new();
+    let shared = Services::new(home.clone());
+    thread::scope(|scope| {
+        for writer in 0..4_u16 {
+            // Two share a handle, two have their own, as two processes would.
+            let services = if writer < 2 { None } else { Some(Services::new(home.clone())) };
+            let shared = &shared;
+            scope.spawn(move || {
+                for edit in 0..EDITS {
+                    upsert(
+                        services.as_ref().unwrap_or(shared),
+                        &format!("m{writer}-{edit}"),
+                        2000 + writer * EDITS + edit,
+                    );
+                }
+            });
+        }
+    });
+    assert_eq!(names(&shared.read().expect("a document")).len(), usize::from(4 * EDITS));
+    assert_eq!(home.names(), ["services.json", "services.json.lock"]);
+}
+
+#[test]
+fn beside_writers_that_ignore_the_lock_one_reconcile_brings_every_row_back() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    upsert(&services, "seed", 1999);
+    // Foreign writers overwrite each other; that is not ours to mend, so they take turns here.
+    let turn = Mutex::new(());
+    let write = |writer: u16, edit: u16| {
+        let (name, port) = (format!("m{writer}-{edit}"), 2000 + writer * EDITS_BESIDE_FOREIGN + edit);
+        if writer % 2 == 0 {
+            upsert(&services, &name, port);
+        } else {
+            let _turn = turn.lock().expect("no writer panics");
+            foreign_upsert(&home, &name, port);
+        }
+    };
+    thread::scope(|scope| {
+        for writer in 0..4 {
+            let write = &write;
+            scope.spawn(move || (0..EDITS_BESIDE_FOREIGN).for_each(|edit| write(writer, edit)));
+        }
+    });
+    // A foreign writer overwrites without looking what came after its own read, and nobody can see that when it
+    // happens. Everybody says once more what it wants: the hub in its reconcile pass, a module when it starts.
+    for writer in 0..4 {
+        (0..EDITS_BESIDE_FOREIGN).for_each(|edit| write(writer, edit));
+    }
+    assert_eq!(names(&services.read().expect("a document")).len(), 1 + usize::from(4 * EDITS_BESIDE_FOREIGN));
+    assert!(services.take_recoveries().is_empty(), "the file was never torn");
+}
+
+#[test]
+fn a_change_during_the_edit_begins_it_anew() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    upsert(&services, "seed", 1999);
+    let mut calls = 0;
+    services
+        .edit(|document| {
+            calls += 1;
+            if calls == 1 {
+                foreign_upsert(&home, "foreign", 2000);
+            }
+            document.upsert(row("ours", 2001))
+        })
+        .expect("an edit");
+    assert_eq!(calls, 2);
+    let expected = ["foreign", "ours", "seed"].map(str::to_owned);
+    assert_eq!(names(&services.read().expect("a document")), expected.into());
+    // A file that changes every time gets both.
+    let mut port = 3000;
+    services
+        .edit(|document| {
+            port += 1;
+            foreign_upsert(&home, "restless", port);
+            document.upsert(row("patient", 2002))
+        })
+        .expect("an edit");
+    let document = services.read().expect("a document");
+    assert_eq!(names(&document), ["foreign", "ours", "patient", "restless", "seed"].map(str::to_owned).into());
+    let restless = document.find(&Short::parse("restless").expect("a short")).expect("there");
+    assert_eq!(restless.row.as_ref().expect("good").port.get(), port, "the last foreign version");
+    assert_eq!(home.names(), ["services.json", "services.json.lock"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_parsed_is_an_error_to_readers_and_kept_by_writers() {
+    for (backup, content) in [(true, ""), (true, "{\"services\":["), (false, "\0\0\0")] {
+        let home = TestHome::new();
+        let services = Services::new(home.clone());
+        upsert(&services, "wiki", 3000);
+        if backup {
+            services.save_backup().expect("a backup");
+        }
+        home.put("services.json", content);
+        let error = services.read().expect_err("unusable");
+        assert!(matches!(&error, StoreError::Syntax { path, .. } if *path == home.services_json()), "{error}");
+        assert_eq!(home.text("services.json"), content, "a read changes nothing");
+
+        upsert(&services, "notes", 3001);
+        let expected = if backup { &["notes", "wiki"][..] } else { &["notes"] };
+        let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(names(&services.read().expect("a document")), expected, "{content:?}");
+        let recoveries = services.take_recoveries();
+        let [recovery] = &recoveries[..] else { panic!("{recoveries:?}") };
+        assert_eq!(std::fs::read_to_string(&recovery.saved).expect("kept"), content);
+        assert_eq!(recovery.instead, if backup { Instead::Backup } else { Instead::EmptyList });
+        assert!(services.take_recoveries().is_empty());
+    }
+}
+
+#[test]
+fn an_empty_list_does_not_replace_a_backup() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    upsert(&services, "wiki", 3000);
+    services.save_backup().expect("a backup");
+    let saved = home.text("services.json.bak");
+    services.edit(|document| Ok(document.remove("wiki"))).expect("an edit");
+    services.save_backup().expect("nothing to do");
+    assert_eq!(home.text("services.json.bak"), saved);
+}
+
+#[test]
+fn a_link_is_written_through_and_stays_a_link() {
+    let (home, disk) = (TestHome::new(), TestHome::new());
+    let real = disk.put("real.json", r#"{"services":[]}"#);
+    symlink(&real, home.services_json()).expect("a link");
+    let services = Services::new(home.clone());
+    upsert(&services, "wiki", 3000);
+    assert!(home.services_json().is_symlink());
+    assert!(disk.text("real.json").contains("wiki"));
+    let short = Short::parse("wiki").expect("a short");
+    assert!(services.read().expect("a document").find(&short).is_some());
+}
+
+#[test]
+fn the_file_is_public_only_in_a_private_home_and_never_more_than_before() {
+    for (home_mode, old_mode, expected) in [(0o700, 0o644, 0o644), (0o700, 0o600, 0o600), (0o755, 0o644, 0o600)] {
+        let home = TestHome::new();
+        let path = home.put("services.json", r#"{"services":[]}"#);
+        for (path, mode) in [(home.path(), home_mode), (&path, old_mode)] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        }
+        let reopened = Home::open(home.path(), crate::store::Create::No).expect("a home");
+        upsert(&Services::new(reopened), "wiki", 3000);
+        let mode = std::fs::metadata(&path).expect("the file").permissions().mode() & 0o777;
+        assert_eq!(mode, expected, "home {home_mode:o}, file {old_mode:o}");
+    }
+}

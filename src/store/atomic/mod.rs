@@ -1,5 +1,8 @@
 //! One file, read within limits and written so that it is always the old or the new one (files §14.2).
 
+#[cfg(test)]
+mod tests;
+
 use super::home::is_trusted;
 use super::{Home, StoreError};
 use crate::sys::fs::{self, Dir, Kind, Rename, Stat};
@@ -227,6 +230,17 @@ impl Target {
     /// Writes a temporary file beside the target, complete and on the disk. It is gone again when it is dropped.
     pub(super) fn stage(&self, bytes: &[u8], mode: u32) -> Result<Staged<'_>, StoreError> {
         self.stage_as(bytes, mode, Sync::ToDisk)
+    }
+
+    /// Like [`Target::stage`], without waiting for the disk: [`Target::sync`] has to follow.
+    pub(super) fn stage_unsynced(&self, bytes: &[u8], mode: u32) -> Result<Staged<'_>, StoreError> {
+        self.stage_as(bytes, mode, Sync::Never)
+    }
+
+    /// Waits until what stands there now is on the disk.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let file = self.dir.open_read(&self.name).map_err(|source| self.write_error(source))?;
+        fs::sync(&file).and_then(|()| self.dir.sync()).map_err(|source| self.write_error(source))
     }
 
     fn stage_as(&self, bytes: &[u8], mode: u32, sync: Sync) -> Result<Staged<'_>, StoreError> {

@@ -1,0 +1,197 @@
+//! Pure: the table as completion scripts. Module names are asked for when they are needed.
+
+use super::parse::Completions;
+use super::spec::{Flag, SHELLS, VERBS, Verb, Words};
+
+/// Prints the installed modules, one a line; silent on a broken machine.
+const MODULES: &str = "parachute completions modules 2>/dev/null";
+
+/// The script for `kind`; the list of modules is not one.
+pub(crate) fn script(kind: Completions) -> Option<String> {
+    match kind {
+        Completions::Bash => Some(bash()),
+        Completions::Zsh => Some(zsh()),
+        Completions::Fish => Some(fish()),
+        Completions::Modules => None,
+    }
+}
+
+fn verb_names() -> Vec<&'static str> {
+    VERBS.iter().map(|verb| verb.name).collect()
+}
+
+fn spellings(flag: &Flag) -> Vec<String> {
+    let long = format!("--{}", flag.long);
+    flag.short.map_or(vec![long.clone()], |short| vec![long, format!("-{short}")])
+}
+
+/// What may stand where a word of the verb is expected.
+fn words(verb: &Verb, modules: &str) -> String {
+    match verb.words {
+        Words::None | Words::NewName | Words::Directory => String::new(),
+        Words::Modules | Words::OneModule => modules.to_owned(),
+        Words::MaybeVerb => verb_names().join(" "),
+        Words::Shell => SHELLS.join(" "),
+    }
+}
+
+fn bash() -> String {
+    let mut script = format!(
+        "# bash completion for parachute\n_parachute() {{\n\
+         \x20   local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} verb= i\n\
+         \x20   COMPREPLY=()\n\
+         \x20   for ((i = 1; i < COMP_CWORD; i++)); do\n\
+         \x20       case ${{COMP_WORDS[i]}} in\n\
+         \x20           --) return ;;\n\
+         \x20           {}) verb=${{COMP_WORDS[i]}}; break ;;\n\
+         \x20       esac\n\
+         \x20   done\n\
+         \x20   case $prev in\n\
+         \x20       --home) COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n",
+        verb_names().join("|")
+    );
+    for flag in VERBS.iter().flat_map(|verb| verb.flags).filter(|flag| !flag.choices.is_empty()) {
+        script.push_str(&format!(
+            "        --{}) COMPREPLY=($(compgen -W '{}' -- \"$cur\")); [ ${{#COMPREPLY[@]}} -gt 0 ] && return ;;\n",
+            flag.long,
+            flag.choices.join(" ")
+        ));
+    }
+    script.push_str("    esac\n    case $verb in\n");
+    for verb in VERBS {
+        let flags: Vec<String> = verb.all_flags().flat_map(spellings).collect();
+        let words = words(verb, &format!("$({MODULES})"));
+        script.push_str(&format!(
+            "        {}) COMPREPLY=($(compgen -W \"{} {words}\" -- \"$cur\"))",
+            verb.name,
+            flags.join(" ")
+        ));
+        if verb.words == Words::Directory {
+            script.push_str("; COMPREPLY+=($(compgen -d -- \"$cur\"))");
+        }
+        script.push_str(" ;;\n");
+    }
+    let global: Vec<String> = super::spec::GLOBAL_FLAGS.iter().flat_map(spellings).collect();
+    script.push_str(&format!(
+        "        *) COMPREPLY=($(compgen -W \"{} {}\" -- \"$cur\")) ;;\n    esac\n}}\ncomplete -F _parachute parachute\n",
+        verb_names().join(" "),
+        global.join(" ")
+    ));
+    script
+}
+
+/// `text` inside single quotes, for zsh and fish alike.
+fn quoted(text: &str) -> String {
+    text.replace('\'', "'\\''")
+}
+
+fn zsh() -> String {
+    let mut script = format!(
+        "#compdef parachute\n_parachute() {{\n\
+         \x20   local verb= word\n\
+         \x20   local -a items\n\
+         \x20   for word in ${{words[2,CURRENT-1]}}; do\n\
+         \x20       case $word in\n\
+         \x20           --) _normal; return ;;\n\
+         \x20           {}) verb=$word; break ;;\n\
+         \x20       esac\n\
+         \x20   done\n\
+         \x20   case $words[CURRENT-1] in\n\
+         \x20       --home) _files -/; return ;;\n\
+         \x20   esac\n\
+         \x20   case $verb in\n",
+        verb_names().join("|")
+    );
+    let describe = |flag: &Flag| -> String {
+        spellings(flag).iter().map(|name| format!(" '{name}:{}'", quoted(flag.about).replace(':', "\\:"))).collect()
+    };
+    for verb in VERBS {
+        let flags: String = verb.all_flags().map(describe).collect();
+        script.push_str(&format!("        {}) items=({flags} ); _describe flag items", verb.name));
+        match verb.words {
+            Words::None | Words::NewName => {}
+            Words::Directory => script.push_str("; _files -/"),
+            Words::Modules | Words::OneModule => {
+                script.push_str(&format!("; compadd -- ${{(f)\"$({MODULES})\"}}"));
+            }
+            Words::MaybeVerb | Words::Shell => script.push_str(&format!("; compadd -- {}", words(verb, ""))),
+        }
+        script.push_str(" ;;\n");
+    }
+    let verbs: String =
+        VERBS.iter().map(|verb| format!(" '{}:{}'", verb.name, quoted(verb.about).replace(':', "\\:"))).collect();
+    script.push_str(&format!(
+        "        *) items=({verbs} ); _describe command items ;;\n    esac\n}}\n_parachute \"$@\"\n"
+    ));
+    script
+}
+
+fn fish() -> String {
+    let mut script = String::from("# fish completion for parachute\ncomplete -c parachute -f\n");
+    let flag_line = |condition: &str, flag: &Flag| {
+        let short = flag.short.map_or(String::new(), |short| format!(" -s {short}"));
+        let value = match (flag.value, flag.choices) {
+            (None, _) => String::new(),
+            (Some("DIR"), _) => " -x -a '(__fish_complete_directories)'".to_owned(),
+            (Some(_), []) => " -x".to_owned(),
+            (Some(_), choices) => format!(" -x -a '{}'", choices.join(" ")),
+        };
+        let about = flag.about.replace('\\', "\\\\").replace('\'', "\\'");
+        format!("complete -c parachute{condition} -l {}{short}{value} -d '{about}'\n", flag.long)
+    };
+    for flag in super::spec::GLOBAL_FLAGS {
+        script.push_str(&flag_line("", flag));
+    }
+    for verb in VERBS {
+        let about = verb.about.replace('\'', "\\'");
+        script.push_str(&format!("complete -c parachute -n __fish_use_subcommand -a {} -d '{about}'\n", verb.name));
+        let condition = format!(" -n '__fish_seen_subcommand_from {}'", verb.name);
+        for flag in verb.flags {
+            script.push_str(&flag_line(&condition, flag));
+        }
+        let words = match verb.words {
+            Words::Directory => "(__fish_complete_directories)".to_owned(),
+            _ => words(verb, &format!("({MODULES})")),
+        };
+        if !words.is_empty() {
+            script.push_str(&format!("complete -c parachute{condition} -a '{words}'\n"));
+        }
+    }
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn every_script_knows_every_verb_and_flag() {
+        for kind in [Completions::Bash, Completions::Zsh, Completions::Fish] {
+            let script = script(kind).expect("a script");
+            for verb in VERBS {
+                assert!(script.contains(verb.name), "{kind:?} {}", verb.name);
+                for flag in verb.all_flags() {
+                    let spelled = if kind == Completions::Fish {
+                        format!("-l {}", flag.long)
+                    } else {
+                        format!("--{}", flag.long)
+                    };
+                    assert!(script.contains(&spelled), "{kind:?} {} {}", verb.name, flag.long);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_bash_script_is_bash() {
+        let mut shell = match Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn() {
+            Ok(shell) => shell,
+            // Not every machine that builds has bash.
+            Err(_) => return,
+        };
+        shell.stdin.take().expect("piped").write_all(bash().as_bytes()).expect("it reads");
+        assert!(shell.wait().expect("it ends").success());
+    }
+}

@@ -1,0 +1,216 @@
+//! Pure: the exit codes, and the failure that a verb ends with.
+
+use crate::client::ClientError;
+use crate::wire::Code;
+use serde_json::{Value, json};
+
+/// One row of the table in cli §15.2, the same for every verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Success = 0,
+    Failed = 1,
+    Usage = 2,
+    MissingProgram = 3,
+    HubUnreachable = 5,
+    Unhealthy = 6,
+    Conflict = 7,
+    Busy = 8,
+    UnknownModule = 9,
+    NoUnit = 10,
+    Credential = 11,
+    Confirmation = 12,
+    StillRunning = 75,
+    InvalidConfig = 78,
+}
+
+/// What help and the README print.
+pub(crate) const EXITS: &[(Exit, &str)] = &[
+    (Exit::Success, "success, or the desired state already holds"),
+    (Exit::Failed, "failed; plain status: a module is failing"),
+    (Exit::Usage, "the command line cannot be understood"),
+    (Exit::MissingProgram, "a program is missing"),
+    (Exit::HubUnreachable, "the hub is unreachable or not ready in time"),
+    (Exit::Unhealthy, "the module did not start or is unhealthy"),
+    (Exit::Conflict, "a name, port or path is taken"),
+    (Exit::Busy, "a lock is held or the same is already being done"),
+    (Exit::UnknownModule, "unknown or not installed module"),
+    (Exit::NoUnit, "needs a service manager; none runs this hub"),
+    (Exit::Credential, "the operator token is missing or not accepted"),
+    (Exit::Confirmation, "confirmation needed or declined"),
+    (Exit::StillRunning, "timed out; the hub is still at it"),
+    (Exit::InvalidConfig, "a file of the home or a variable is invalid"),
+];
+
+impl Exit {
+    /// The exit code that a failure's one word means.
+    pub(crate) fn of(code: Code) -> Self {
+        match code {
+            Code::InvalidRequest
+            | Code::MethodNotAllowed
+            | Code::TooLarge
+            | Code::ModuleOpFailed
+            | Code::InternalError
+            | Code::Failed => Self::Failed,
+            Code::Usage => Self::Usage,
+            Code::MissingDependency => Self::MissingProgram,
+            Code::HubDown | Code::HubNotReady | Code::WrongHub | Code::ServiceUnavailable => Self::HubUnreachable,
+            Code::StartFailed | Code::StopTimeout | Code::NotSupervised => Self::Unhealthy,
+            Code::Conflict | Code::PortInUse => Self::Conflict,
+            Code::Busy => Self::Busy,
+            Code::UnknownService | Code::NotInstalled | Code::NotFound => Self::UnknownModule,
+            Code::NoUnit => Self::NoUnit,
+            Code::Unauthenticated | Code::InsufficientScope | Code::NoOperatorToken | Code::TokenExpired => {
+                Self::Credential
+            }
+            Code::ConfirmationNeeded => Self::Confirmation,
+            Code::RequestTimeout => Self::StillRunning,
+            Code::InvalidRow | Code::NoStartCmd | Code::InvalidConfig => Self::InvalidConfig,
+        }
+    }
+
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+/// How a verb ended when it did not do what it was asked to: the reason, and the next command to try.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    /// One sentence in lower case, without a full stop.
+    pub(crate) message: String,
+    /// What to do next.
+    pub(crate) hint: String,
+    pub(crate) details: Option<Value>,
+    pub(crate) exit: Exit,
+    /// The reason is on the terminal already; only `--json` still needs it.
+    pub(crate) shown: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let (message, hint) = (message.into(), hint.into());
+        Self { code, message, hint, details: None, exit: Exit::of(code), shown: false }
+    }
+
+    pub(crate) fn with_details(self, details: Value) -> Self {
+        Self { details: Some(details), ..self }
+    }
+
+    pub(crate) fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    pub(crate) fn already_shown(self) -> Self {
+        Self { shown: true, ..self }
+    }
+
+    /// What the hub, or the way to it, said.
+    pub(crate) fn of_client(error: &ClientError) -> Self {
+        let code = error.code();
+        let (message, hint) = match (code, error) {
+            (Code::HubDown, _) => (error.to_string(), "start it with: parachute serve"),
+            (Code::WrongHub, _) => {
+                (error.to_string(), "is PARACHUTE_HOME right? this home's own hub starts with: parachute serve")
+            }
+            (Code::HubNotReady, _) => (error.to_string(), "see: parachute status"),
+            (Code::RequestTimeout, _) => (error.to_string(), "it may still be done; see: parachute status"),
+            (Code::TokenExpired, ClientError::Refused { body, .. }) => {
+                (format!("operator token expired: {}", body.error_description), NEW_TOKEN)
+            }
+            (Code::Unauthenticated, ClientError::Refused { body, .. }) => {
+                (format!("operator token rejected ({}): {}", body.error, body.error_description), NEW_TOKEN)
+            }
+            (Code::InsufficientScope, ClientError::Refused { body, .. }) => {
+                (body.error_description.clone(), "use a token of the admin scope set")
+            }
+            (Code::Busy, _) => (error.to_string(), "try again in a moment"),
+            _ => (error.to_string(), "see: parachute status"),
+        };
+        Self::new(code, message, hint)
+    }
+
+    /// Whether the same command may succeed a little later.
+    fn retryable(&self) -> bool {
+        matches!(
+            self.code,
+            Code::Busy | Code::HubDown | Code::HubNotReady | Code::RequestTimeout | Code::ServiceUnavailable
+        )
+    }
+
+    /// The one object that `--json` prints on stderr (cli §15.3).
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "ok": false,
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "hint": self.hint,
+                "exit": self.exit.number(),
+                "retryable": self.retryable(),
+                "details": self.details,
+            }
+        })
+    }
+}
+
+/// The way to a new operator token in this release: the hub makes one at start when the file is not there.
+pub(crate) const NEW_TOKEN: &str = "move operator.token away and restart the hub; it writes a new one";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_an_exit_and_only_success_is_zero() {
+        for code in Code::ALL {
+            assert_ne!(Exit::of(*code).number(), 0, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_sorted_complete_and_fits_the_help() {
+        for (pair, next) in EXITS.iter().zip(EXITS.iter().skip(1)) {
+            assert!(pair.0 < next.0, "{:?}", pair.0);
+        }
+        for code in Code::ALL {
+            assert!(EXITS.iter().any(|(exit, _)| *exit == Exit::of(*code)), "{code:?}");
+        }
+        for (exit, meaning) in EXITS {
+            assert!(meaning.len() <= 68, "{exit:?}");
+        }
+    }
+
+    #[test]
+    fn the_exit_codes_are_those_that_scripts_know() {
+        for (code, exit) in [
+            (Code::Usage, 2),
+            (Code::MissingDependency, 3),
+            (Code::HubDown, 5),
+            (Code::WrongHub, 5),
+            (Code::StartFailed, 6),
+            (Code::PortInUse, 7),
+            (Code::Busy, 8),
+            (Code::UnknownService, 9),
+            (Code::NotInstalled, 9),
+            (Code::NoUnit, 10),
+            (Code::NoOperatorToken, 11),
+            (Code::ConfirmationNeeded, 12),
+            (Code::RequestTimeout, 75),
+            (Code::InvalidConfig, 78),
+        ] {
+            assert_eq!(Exit::of(code).number(), exit, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn the_error_object_has_every_key() {
+        let failure =
+            Failure::new(Code::HubDown, "hub not answering on 127.0.0.1:1939", "start it with: parachute serve");
+        assert_eq!(
+            failure.to_json().to_string(),
+            r#"{"ok":false,"error":{"code":"hub_down","message":"hub not answering on 127.0.0.1:1939","hint":"start it with: parachute serve","exit":5,"retryable":true,"details":null}}"#
+        );
+    }
+}

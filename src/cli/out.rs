@@ -1,0 +1,269 @@
+//! stdout, stderr, `--json` and closed pipes. Data goes to stdout, everything else to stderr.
+
+use super::exit::{Exit, Failure};
+use crate::wire::{Code, SCHEMA_VERSION};
+use serde_json::{Map, Value};
+use std::io::{self, ErrorKind, Write};
+
+/// How much a verb says, and in which language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+}
+
+/// What a verb leaves behind when it came to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Report {
+    /// `data` of `--json`.
+    pub(crate) data: Value,
+    /// Why the exit code is not 0 all the same.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Report {
+    pub(crate) fn of(data: Value) -> Self {
+        Self { data, failure: None }
+    }
+}
+
+/// The two streams of one run of the program.
+pub(crate) struct Out {
+    style: Style,
+    stdout: Box<dyn Write>,
+    stderr: Box<dyn Write>,
+    /// Why stdout takes no more; what comes later is thrown away.
+    broken: Option<ErrorKind>,
+    warnings: Vec<String>,
+}
+
+impl Out {
+    pub(crate) fn of_process(style: Style) -> Self {
+        Self::new(style, Box::new(io::stdout()), Box::new(io::stderr()))
+    }
+
+    pub(crate) fn new(style: Style, stdout: Box<dyn Write>, stderr: Box<dyn Write>) -> Self {
+        Self { style, stdout, stderr, broken: None, warnings: Vec::new() }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.style.json
+    }
+
+    /// Whether the reader has gone: a follower ends then.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// What was asked for: a table, log lines, a help page. Printed with `--quiet` too, not with `--json`.
+    pub(crate) fn data(&mut self, text: &str) {
+        if !self.style.json {
+            self.print(text);
+        }
+    }
+
+    /// One line of what was done. Silent with `--quiet` and with `--json`.
+    pub(crate) fn done(&mut self, line: &str) {
+        if !self.style.json && !self.style.quiet {
+            self.print(&format!("{line}\n"));
+        }
+    }
+
+    /// One object of a stream of them (`logs --json -f`).
+    pub(crate) fn object(&mut self, object: &Value) {
+        self.print(&format!("{object}\n"));
+    }
+
+    /// Something to know that stops nothing. Silent with `--quiet`; part of the object with `--json`.
+    pub(crate) fn warn(&mut self, text: &str) {
+        if self.style.json {
+            self.warnings.push(text.to_owned());
+        } else if !self.style.quiet {
+            self.complain(&format!("⚠ {text}\n"));
+        }
+    }
+
+    /// A failure's own layout, in text only.
+    pub(crate) fn problem(&mut self, text: &str) {
+        if !self.style.json {
+            self.complain(text);
+        }
+    }
+
+    /// Prints what is left to say and returns the exit code.
+    pub(crate) fn finish(&mut self, command: &str, outcome: Result<Report, Failure>) -> Exit {
+        let failure = match outcome {
+            Ok(report) => {
+                if self.style.json {
+                    let object = self.envelope(command, report.failure.is_none(), report.data);
+                    self.object(&object);
+                }
+                report.failure
+            }
+            Err(failure) => Some(failure),
+        };
+        if let Err(error) = self.stdout.flush() {
+            self.broken.get_or_insert(error.kind());
+        }
+        let failure = failure.or_else(|| match self.broken {
+            None | Some(ErrorKind::BrokenPipe) => None,
+            Some(kind) => Some(Failure::new(
+                Code::Failed,
+                format!("cannot write to standard output: {kind}"),
+                "is the disk full? then try again",
+            )),
+        });
+        match failure {
+            None => Exit::Success,
+            Some(failure) => {
+                self.fail(&failure);
+                failure.exit
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        if self.style.json {
+            self.complain(&format!("{}\n", failure.to_json()));
+        } else if !failure.shown {
+            self.complain(&format!("parachute: {}\n  {}\n", failure.message, failure.hint));
+        }
+    }
+
+    fn envelope(&mut self, command: &str, ok: bool, data: Value) -> Value {
+        let mut object = Map::new();
+        object.insert("ok".into(), ok.into());
+        object.insert("schema_version".into(), SCHEMA_VERSION.into());
+        object.insert("command".into(), command.into());
+        object.insert("data".into(), data);
+        if !self.warnings.is_empty() {
+            object.insert("warnings".into(), std::mem::take(&mut self.warnings).into());
+        }
+        Value::Object(object)
+    }
+
+    fn print(&mut self, text: &str) {
+        if self.broken.is_some() {
+            return;
+        }
+        if let Err(error) = self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()) {
+            self.broken = Some(error.kind());
+        }
+    }
+
+    /// Nothing is left to tell when stderr fails: the exit code still says it.
+    fn complain(&mut self, text: &str) {
+        let _ = self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush());
+    }
+}
+
+/// `text` as one line of a terminal: control characters from files and modules could move its cursor.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::cell::RefCell;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    /// A stream that a test can read back.
+    #[derive(Clone, Default)]
+    pub(crate) struct Page(Rc<RefCell<Vec<u8>>>);
+
+    impl Page {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.borrow().clone()).expect("we print UTF-8")
+        }
+    }
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// An `Out` with what it printed on stdout and stderr.
+    pub(crate) fn pages(json: bool, quiet: bool) -> (Out, Page, Page) {
+        let (out, err) = (Page::default(), Page::default());
+        (Out::new(Style { json, quiet }, Box::new(out.clone()), Box::new(err.clone())), out, err)
+    }
+
+    fn failure() -> Failure {
+        Failure::new(Code::HubDown, "it is down", "start it with: parachute serve")
+    }
+
+    #[test]
+    fn a_reader_that_leaves_early_ends_it_quietly() {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+        drop(theirs);
+        let err = Page::default();
+        let style = Style { json: false, quiet: false };
+        let mut out = Out::new(style, Box::new(ours), Box::new(err.clone()));
+        out.data("one\n");
+        assert!(out.is_closed());
+        out.data("two\n");
+        assert_eq!(out.finish("status", Ok(Report::of(Value::Null))), Exit::Success);
+        assert_eq!(err.text(), "");
+    }
+
+    #[test]
+    fn a_full_disk_is_a_failure() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let err = Page::default();
+        let mut out = Out::new(Style { json: true, quiet: false }, Box::new(full), Box::new(err.clone()));
+        assert_eq!(out.finish("status", Ok(Report::of(Value::Null))), Exit::Failed);
+        assert!(err.text().contains("cannot write to standard output"), "{}", err.text());
+    }
+
+    #[test]
+    fn every_kind_of_line_has_its_stream() {
+        for (json, quiet, stdout, stderr) in [
+            (
+                false,
+                false,
+                "data\ndone\n",
+                "⚠ careful\n✗ no\nparachute: it is down\n  start it with: parachute serve\n",
+            ),
+            (false, true, "data\n", "✗ no\nparachute: it is down\n  start it with: parachute serve\n"),
+        ] {
+            let (mut out, page, complaints) = pages(json, quiet);
+            out.data("data\n");
+            out.done("done");
+            out.warn("careful");
+            out.problem("✗ no\n");
+            assert_eq!(out.finish("x", Err(failure())), Exit::HubUnreachable);
+            assert_eq!((page.text().as_str(), complaints.text().as_str()), (stdout, stderr), "{json} {quiet}");
+        }
+    }
+
+    #[test]
+    fn json_is_one_object_on_each_stream_and_agrees_with_the_exit_code() {
+        let (mut out, page, complaints) = pages(true, false);
+        out.data("data\n");
+        out.done("done");
+        out.warn("careful");
+        out.problem("✗ no\n");
+        let report = Report { data: json!({"n": 1}), failure: Some(failure().already_shown()) };
+        assert_eq!(out.finish("x", Ok(report)), Exit::HubUnreachable);
+        assert_eq!(
+            page.text(),
+            "{\"ok\":false,\"schema_version\":1,\"command\":\"x\",\"data\":{\"n\":1},\"warnings\":[\"careful\"]}\n"
+        );
+        let error: Value = serde_json::from_str(&complaints.text()).expect("one object");
+        assert_eq!(error["error"]["exit"], 5);
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc\t"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}");
+    }
+}

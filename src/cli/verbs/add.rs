@@ -1,0 +1,141 @@
+//! `add`: any command becomes a module, with a manifest of its own below the home.
+
+use super::ports::Wish;
+use super::program;
+use super::register::{self, Extras, Prepare, Wanted};
+use crate::cli::exit::Failure;
+use crate::cli::out::{Out, Report};
+use crate::cli::parse::{Add, Reachable};
+use crate::cli::reach;
+use crate::config::Config;
+use crate::manifest::module::Manifest;
+use crate::manifest::run::Run;
+use crate::manifest::services::Exposure;
+use crate::manifest::{Problem, Short, known};
+use crate::store::{Home, modules};
+use crate::wire::Code;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// What a row says that has no package with a version.
+const NO_VERSION: &str = "0.0.0";
+/// Where health is asked when nothing is said; the contract wants a path.
+const DEFAULT_HEALTH: &str = "/";
+
+pub(super) fn run(add: Add, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Report, Failure> {
+    let short = Short::parse(&add.name).map_err(|problem| usage(&problem))?;
+    if let Some(known) =
+        known::by_short(short.as_str()).or_else(|| known::by_short(known::short_of_row_name(&add.name)))
+    {
+        return Err(Failure::new(
+            Code::Conflict,
+            format!("{} is the name of a first-party module ({})", add.name, known.package),
+            "choose another name, or install that module: parachute install DIRECTORY",
+        ));
+    }
+    let home = register::home(config)?;
+    let wanted = wanted(&add, &short, &home)?;
+    let argv = program::absolute(&add.argv);
+    program::find(&argv, &home.adopted_dir(&short), config)?;
+    let prepare = |port: u16, how: Prepare| prepare(&home, &short, &manifest(&add, &wanted, &argv, port), how);
+    let outcome = register::register(&home, config, &wanted, add.after.replace, &prepare)?;
+    register::finish(&home, config, &wanted, outcome, add.after, timeout, out)
+}
+
+/// Checks what the flags say, in the words of the command line.
+fn wanted(add: &Add, short: &Short, home: &Home) -> Result<Wanted, Failure> {
+    let run = run_settings(add);
+    Run::resolve(None, run.as_ref()).map_err(|problem| usage(&problem))?;
+    let health = add.health.clone().unwrap_or_else(|| DEFAULT_HEALTH.to_owned());
+    let path = add.path.clone().unwrap_or_else(|| format!("/{short}"));
+    let exposure = add.exposure.map(|exposure| match exposure {
+        Reachable::Public => Exposure::Allowed,
+        Reachable::Private => Exposure::Loopback,
+    });
+    Ok(Wanted {
+        name: add.name.clone(),
+        short: short.clone(),
+        port: add.port.map_or(Wish::Any, Wish::Exactly),
+        paths: vec![path],
+        health,
+        version: NO_VERSION.to_owned(),
+        install_dir: home.adopted_dir(short),
+        extras: Extras::Exactly { run, strip_prefix: add.strip_prefix.then_some(true), exposure },
+    })
+}
+
+/// The `run` object of the row; `None` when every setting keeps its default.
+fn run_settings(add: &Add) -> Option<Value> {
+    let mut run = Map::new();
+    let texts = [("restart", &add.restart), ("stopSignal", &add.stop_signal), ("ready", &add.ready)];
+    for (key, value) in texts {
+        run.extend(value.as_ref().map(|value| (key.to_owned(), json!(value))));
+    }
+    if !add.env.is_empty() {
+        // Of a variable that is given twice the last value holds, as in a shell.
+        let set: Map<String, Value> = add.env.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        run.insert("env".into(), json!({ "set": set }));
+    }
+    (!run.is_empty()).then_some(Value::Object(run))
+}
+
+fn manifest(add: &Add, wanted: &Wanted, argv: &[String], port: u16) -> Value {
+    json!({
+        "name": wanted.short.as_str(),
+        "manifestName": add.name,
+        "port": port,
+        "paths": wanted.paths,
+        "health": wanted.health,
+        "startCmd": argv,
+    })
+}
+
+fn prepare(home: &Home, short: &Short, manifest: &Value, how: Prepare) -> Result<bool, Failure> {
+    let new = Manifest::from_value(manifest).map_err(|problem| usage(&problem))?;
+    // One that cannot be read is replaced like one that says something else.
+    let same = modules::read_manifest(&home.adopted_dir(short)).is_ok_and(|old| old.as_ref() == Some(&new));
+    if how == Prepare::Write && !same {
+        modules::write_manifest(home, short, manifest).map_err(|error| reach::store_failure(&error))?;
+    }
+    Ok(!same)
+}
+
+/// A flag's value that no module may have.
+fn usage(problem: &Problem) -> Failure {
+    let flag = match problem.field.as_str() {
+        "name" => "NAME".to_owned(),
+        "paths" | "paths[0]" => "--path".to_owned(),
+        "health" => "--health".to_owned(),
+        "run.restart" => "--restart".to_owned(),
+        "run.stopSignal" => "--stop-signal".to_owned(),
+        "run.ready" => "--ready".to_owned(),
+        field if field.starts_with("run.env") => "--env".to_owned(),
+        field => format!("field {field}"),
+    };
+    Failure::new(Code::Usage, format!("add: {flag} {}", problem.reason), "see: parachute add --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_become_run_settings_that_resolve() {
+        let plain = Add { name: "wiki".into(), argv: vec!["true".into()], ..Add::default() };
+        assert_eq!(run_settings(&plain), None);
+        let full = Add {
+            env: vec![("A".into(), "1".into()), ("A".into(), "2".into())],
+            stop_signal: Some("INT".into()),
+            restart: Some("on-failure".into()),
+            ready: Some("none".into()),
+            ..plain.clone()
+        };
+        let settings = run_settings(&full).expect("settings");
+        assert_eq!(settings, json!({"restart":"on-failure","stopSignal":"INT","ready":"none","env":{"set":{"A":"2"}}}));
+        Run::resolve(None, Some(&settings)).expect("every value of the table is known to the manifest");
+        let bad = run_settings(&Add { stop_signal: Some("BOO".into()), ..plain }).expect("settings");
+        let failure = usage(&Run::resolve(None, Some(&bad)).expect_err("no such signal"));
+        assert!(failure.message.starts_with("add: --stop-signal "), "{}", failure.message);
+        assert_eq!(failure.exit.number(), 2);
+    }
+}

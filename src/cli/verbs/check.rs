@@ -1,0 +1,177 @@
+//! `check`: reads every file of the home as the hub would, and says what is wrong with it. Changes nothing.
+
+use crate::cli::exit::Failure;
+use crate::cli::out::{Out, Report, printable};
+use crate::config::Config;
+use crate::manifest::module::Manifest;
+use crate::manifest::run::Run;
+use crate::manifest::services::{Document, Row};
+use crate::manifest::{Short, known};
+use crate::store::operator_token::{self, OperatorTokenError};
+use crate::store::services::Services;
+use crate::store::{Create, Home, StoreError, dotenv, modules};
+use crate::wire::Code;
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// One thing that is wrong, or could be better.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    /// Something will not work; otherwise it is only worth knowing.
+    invalid: bool,
+    file: PathBuf,
+    /// Names the field where there is one.
+    text: String,
+}
+
+pub(super) fn run(config: &Config, out: &mut Out) -> Result<Report, Failure> {
+    let mut findings = Findings::default();
+    match Home::open(&config.home, Create::No) {
+        Ok(home) => look(&home, &mut findings),
+        Err(StoreError::NoHome { path }) => {
+            findings.note(&path, "does not exist yet; the first parachute serve makes it")
+        }
+        Err(error) => findings.bad(error.path(), &error.to_string()),
+    }
+    let Findings(findings) = findings;
+    let mut text = String::new();
+    for finding in &findings {
+        let mark = if finding.invalid { '✗' } else { '⚠' };
+        text.push_str(&format!("{mark} {}: {}\n", finding.file.display(), printable(&finding.text)));
+    }
+    let invalid = findings.iter().filter(|finding| finding.invalid).count();
+    if findings.is_empty() {
+        text.push_str(&format!("✓ {}: nothing is wrong\n", config.home.display()));
+    }
+    out.data(&text);
+    let data = json!({
+        "home": config.home.to_string_lossy(),
+        "invalid": invalid,
+        "findings": findings.iter().map(|finding| json!({
+            "invalid": finding.invalid, "file": finding.file.to_string_lossy(), "text": finding.text,
+        })).collect::<Vec<_>>(),
+    });
+    let failure = (invalid > 0).then(|| {
+        let plural = if invalid == 1 { "" } else { "s" };
+        Failure::new(
+            Code::InvalidConfig,
+            format!("{invalid} problem{plural} found"),
+            "correct the files, then: parachute check",
+        )
+    });
+    Ok(Report { data, failure })
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn bad(&mut self, file: &Path, text: &str) {
+        self.0.push(Finding { invalid: true, file: file.to_owned(), text: text.to_owned() });
+    }
+
+    fn note(&mut self, file: &Path, text: &str) {
+        self.0.push(Finding { invalid: false, file: file.to_owned(), text: text.to_owned() });
+    }
+
+    fn store(&mut self, error: &StoreError) {
+        self.bad(error.path(), &error.to_string());
+    }
+}
+
+fn look(home: &Home, findings: &mut Findings) {
+    for warning in home.warnings() {
+        findings.note(home.path(), warning);
+    }
+    match Services::new(home.clone()).read() {
+        Ok(document) => rows(home, &document, findings),
+        Err(error) => findings.store(&error),
+    }
+    token(home, findings);
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        private(&home.path().join(name), findings);
+    }
+}
+
+fn rows(home: &Home, document: &Document, findings: &mut Findings) {
+    let file = home.services_json();
+    for entry in document.entries() {
+        match &entry.row {
+            Err(problem) => findings.bad(&file, &format!("row {}: {problem}", entry.name)),
+            Ok(row) => {
+                for problem in &row.refused_paths {
+                    findings.bad(&file, &format!("row {}: {problem}", entry.name));
+                }
+                module(home, &file, row, findings);
+            }
+        }
+        if let Some(short) = &entry.short {
+            environment(home, short, findings);
+        }
+    }
+}
+
+fn module(home: &Home, file: &Path, row: &Row, findings: &mut Findings) {
+    let manifest = match row.install_dir.as_deref().map(modules::read_manifest).transpose() {
+        Ok(manifest) => manifest.flatten(),
+        Err(error) => return findings.store(&error),
+    };
+    let known = known::by_short(row.short.as_str());
+    let has_command = manifest.as_ref().is_some_and(|manifest: &Manifest| manifest.start_cmd.is_some())
+        || known.is_some_and(|known| !known.start_cmd.is_empty());
+    if !has_command {
+        let text = match &row.install_dir {
+            None => "field \"installDir\" is missing, so nothing says how to start it",
+            Some(_) => "its .parachute/module.json has no startCmd, so nothing says how to start it",
+        };
+        findings.bad(file, &format!("row {}: {text}", row.name));
+    }
+    let of_manifest = manifest.as_ref().and_then(|manifest| manifest.run.as_ref());
+    if let Err(problem) = Run::resolve(of_manifest, None) {
+        let dir = row.install_dir.clone().unwrap_or_else(|| home.adopted_dir(&row.short));
+        findings.bad(&dir.join(".parachute/module.json"), &problem.to_string());
+    } else if let Err(problem) = Run::resolve(of_manifest, row.run.as_ref()) {
+        findings.bad(file, &format!("row {}: {problem}", row.name));
+    }
+}
+
+fn environment(home: &Home, short: &Short, findings: &mut Findings) {
+    let file = home.module_dir(short).join(".env");
+    match dotenv::read(home, short) {
+        Ok(read) => {
+            for warning in read.warnings {
+                findings.note(&file, &warning);
+            }
+        }
+        Err(error) => findings.store(&error),
+    }
+    private(&file, findings);
+}
+
+/// Reading a token makes its file private; here it is only looked at.
+fn token(home: &Home, findings: &mut Findings) {
+    let file = operator_token::path(home.path());
+    if private(&file, findings) {
+        match operator_token::read(home.path()) {
+            Ok(_) => {}
+            Err(OperatorTokenError::Missing { .. }) => {
+                findings.note(&file, "is not there; parachute serve writes one when it starts");
+            }
+            Err(error) => findings.bad(&file, &error.to_string()),
+        }
+    }
+}
+
+/// Whether nobody else may read it; a missing file is private.
+fn private(file: &Path, findings: &mut Findings) -> bool {
+    match fs::symlink_metadata(file) {
+        Ok(facts) if facts.is_file() && facts.mode() & 0o077 != 0 => {
+            let mode = facts.mode() & 0o7777;
+            findings.note(file, &format!("others may read it (mode {mode:04o}); run: chmod 600 {}", file.display()));
+            false
+        }
+        Ok(_) | Err(_) => true,
+    }
+}

@@ -1,0 +1,189 @@
+//! `start`, `stop`, `restart`: calls to the running hub, and what their answers mean.
+
+mod judge;
+
+pub(super) use judge::{Verdict, judge};
+
+use super::names;
+use crate::cli::exit::Failure;
+use crate::cli::out::{Out, Report, printable};
+use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
+use crate::client::{Client, ClientError, Op};
+use crate::config::Config;
+use crate::logs::follow;
+use crate::manifest::Short;
+use crate::manifest::services::Document;
+use crate::store::services::Services;
+use crate::store::{Create, Home, StoreError};
+use crate::wire::{Code, ModuleState, OpReply};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many of the last lines a failure shows.
+const LINES_SHOWN: usize = 20;
+/// The word for the hub itself among the targets.
+const HUB: &str = "hub";
+
+pub(super) fn run(
+    op: Op,
+    names: &[String],
+    wait: bool,
+    timeout: Option<Duration>,
+    config: &Config,
+    out: &mut Out,
+) -> Result<Report, Failure> {
+    let home = match Home::open(&config.home, Create::No) {
+        Ok(home) => home,
+        // No home, so no hub either.
+        Err(StoreError::NoHome { .. }) if op == Op::Stop && names.iter().all(|name| name == HUB) => {
+            out.done("✓ hub is already stopped");
+            return Ok(Report::of(json!({ "results": [] })));
+        }
+        Err(error) => return Err(reach::store_failure(&error)),
+    };
+    let hub_only = [HUB.to_owned()];
+    let names = if names.is_empty() { &hub_only } else { names };
+    let document = Services::new(home.clone()).read().unwrap_or_else(|error| {
+        out.warn(&error.to_string());
+        Arc::new(Document::empty())
+    });
+    // A mistyped name is told before anything is started or stopped.
+    let targets = names
+        .iter()
+        .map(|name| if name == HUB { Ok(None) } else { names::resolve(&document, name).map(Some) })
+        .collect::<Result<Vec<Option<Short>>, Failure>>()?;
+    let mut hub = reach::hub(&home, HEALTH_TIMEOUT).map_err(|error| Failure::of_client(&error))?;
+    if let Some(up) = hub.as_mut().filter(|_| targets.iter().any(Option::is_some)) {
+        up.authorise(&home, config, out)?;
+        up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
+    }
+    let mut results = Vec::new();
+    let mut first_failure = None;
+    for target in &targets {
+        let outcome = match (target, &hub) {
+            (None, hub) => of_hub(op, hub.as_ref()),
+            (Some(short), Some(up)) => Ok(act(&up.client, op, short, wait)),
+            (Some(short), None) if op == Op::Stop => {
+                Ok(Verdict::done(format!("{short} is already stopped: the hub is down")))
+            }
+            (Some(_), None) => Err(reach::down(&home, config)),
+        };
+        let name = target.as_ref().map_or(HUB, |short| short.as_str());
+        let outcome = outcome.unwrap_or_else(|failure| Verdict::failed(failure, None));
+        let client = hub.as_ref().map(|up| &up.client);
+        results.push(to_json(name, &outcome));
+        if let Some(failure) = show(&outcome, target.as_ref(), client, &home, out) {
+            first_failure.get_or_insert(failure);
+        }
+    }
+    Ok(Report { data: json!({ "results": results }), failure: first_failure })
+}
+
+/// The hub as a target. No manager runs it in this release, so it is only looked at.
+fn of_hub(op: Op, hub: Option<&Up>) -> Result<Verdict, Failure> {
+    match (op, hub) {
+        (Op::Start, Some(up)) => Ok(Verdict::done(format!(
+            "hub is up on 127.0.0.1:{} (pid {}); it has started every installed module",
+            up.identity.port, up.identity.pid
+        ))),
+        (Op::Stop, None) => Ok(Verdict::done("hub is already stopped".to_owned())),
+        (Op::Stop | Op::Restart, Some(up)) => {
+            let pid = up.identity.pid;
+            let then = if op == Op::Restart { ", then: parachute serve" } else { "" };
+            Err(Failure::new(
+                Code::NoUnit,
+                format!("the hub runs in the foreground (pid {pid}); no service manager runs it"),
+                format!("press Ctrl-C where it runs, or: kill -TERM {pid}{then}"),
+            ))
+        }
+        (Op::Start | Op::Restart, None) => Err(Failure::new(
+            Code::HubDown,
+            "the hub is down, and no service manager is there to start it",
+            reach::START_HUB,
+        )),
+    }
+}
+
+/// Does it and judges the answer. A restart of what does not run is a start.
+pub(super) fn act(client: &Client, op: Op, short: &Short, wait: bool) -> Verdict {
+    let answer = client.op(short.as_str(), op);
+    match answer {
+        Err(error) if op == Op::Restart && error.code() == Code::NotSupervised => {
+            judge(Op::Start, short, &client.op(short.as_str(), Op::Start), wait)
+        }
+        answer => judge(op, short, &answer, wait),
+    }
+}
+
+/// Prints what became of one target; the failure comes back, its reason already shown.
+pub(super) fn show(
+    verdict: &Verdict,
+    short: Option<&Short>,
+    client: Option<&Client>,
+    home: &Home,
+    out: &mut Out,
+) -> Option<Failure> {
+    match verdict {
+        Verdict::Done { line, .. } => {
+            out.done(&format!("✓ {line}"));
+            None
+        }
+        Verdict::Warned { line, .. } => {
+            out.warn(line);
+            None
+        }
+        Verdict::Failed { failure, .. } => {
+            let mut text = format!("✗ {}\n", failure.message);
+            if let Some(short) = short.filter(|_| failure.code == Code::StartFailed) {
+                let path = log_path(home, short);
+                let lines = last_lines(client, short, &path);
+                text = judge::failure_block(&failure.message, &lines, &path.display().to_string());
+            }
+            out.problem(&format!("{text}  {}\n", failure.hint));
+            Some(failure.clone().already_shown())
+        }
+    }
+}
+
+pub(super) fn log_path(home: &Home, short: &Short) -> PathBuf {
+    home.log_dir(short).join(format!("{short}.log"))
+}
+
+/// What the module said last: from the hub, which knows more, else from its file.
+fn last_lines(client: Option<&Client>, short: &Short, path: &std::path::Path) -> Vec<String> {
+    let from_hub = client.and_then(|client| client.logs(short.as_str(), None, Duration::ZERO).ok());
+    let mut lines: Vec<String> = match from_hub {
+        Some(reply) => reply.entries.into_iter().map(|entry| entry.text).collect(),
+        None => follow::tail(path, LINES_SHOWN).unwrap_or_default().into_iter().map(|line| line.text).collect(),
+    };
+    lines.drain(..lines.len().saturating_sub(LINES_SHOWN));
+    lines.iter().map(|line| printable(line)).collect()
+}
+
+fn to_json(name: &str, verdict: &Verdict) -> Value {
+    match verdict {
+        Verdict::Done { line, state } => json!({ "module": name, "ok": true, "message": line, "state": state }),
+        Verdict::Warned { line, state } => {
+            json!({ "module": name, "ok": true, "message": line, "warning": true, "state": state })
+        }
+        Verdict::Failed { failure, state } => json!({
+            "module": name, "ok": false, "message": failure.message, "code": failure.code,
+            "exit": failure.exit.number(), "state": state,
+        }),
+    }
+}
+
+/// What `judge` works on.
+type Answer = Result<OpReply, ClientError>;
+
+impl Verdict {
+    fn done(line: String) -> Self {
+        Self::Done { line, state: None }
+    }
+
+    pub(super) fn failed(failure: Failure, state: Option<ModuleState>) -> Self {
+        Self::Failed { failure: Box::new(failure), state: state.map(Box::new) }
+    }
+}

@@ -1,0 +1,89 @@
+//! Whether a module's program can be started at all, asked before anything is registered.
+
+use crate::cli::exit::Failure;
+use crate::config::Config;
+use crate::wire::Code;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// `./server` means the caller's directory, which the module's own is not.
+pub(super) fn absolute(argv: &[String]) -> Vec<String> {
+    let mut argv = argv.to_vec();
+    if let Some(program) = argv.first_mut().filter(|program| program.contains('/')) {
+        // What is not UTF-8 stays as it was written, and is not found.
+        if let Some(path) = std::path::absolute(&*program).ok().and_then(|path| path.to_str().map(str::to_owned)) {
+            *program = path;
+        }
+    }
+    argv
+}
+
+/// Looks for `argv`'s program as the hub will: beside the package, then on the path that children get.
+pub(super) fn find(argv: &[String], install_dir: &Path, config: &Config) -> Result<PathBuf, Failure> {
+    let program = argv.first().map_or("", String::as_str);
+    if program.contains('/') {
+        let path = install_dir.join(program);
+        return match judge(&path) {
+            Found::Program => Ok(path),
+            Found::NotExecutable => Err(not_executable(&path)),
+            Found::Nothing => Err(missing(program, &format!("there is no {}", path.display()))),
+        };
+    }
+    let mut not_executable_one = None;
+    for dir in search_path(install_dir, config) {
+        let path = dir.join(program);
+        match judge(&path) {
+            Found::Program => return Ok(path),
+            Found::NotExecutable => drop(not_executable_one.get_or_insert(path)),
+            Found::Nothing => {}
+        }
+    }
+    Err(match not_executable_one {
+        Some(path) => not_executable(&path),
+        None => missing(program, "it was not found on PATH"),
+    })
+}
+
+fn search_path(install_dir: &Path, config: &Config) -> Vec<PathBuf> {
+    let variable =
+        |name: &str| config.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str());
+    let mut dirs = vec![install_dir.join("node_modules/.bin")];
+    dirs.extend(config.extra_path.iter().map(PathBuf::from));
+    dirs.extend(std::env::split_paths(variable("PATH").unwrap_or(OsStr::new(""))));
+    dirs.extend(variable("HOME").map(|home| Path::new(home).join(".local/bin")));
+    // An empty entry means the current directory, which is not the module's.
+    dirs.retain(|dir| dir.is_absolute());
+    dirs
+}
+
+enum Found {
+    Program,
+    NotExecutable,
+    Nothing,
+}
+
+fn judge(path: &Path) -> Found {
+    match fs::metadata(path) {
+        Ok(facts) if facts.is_file() && facts.permissions().mode() & 0o111 != 0 => Found::Program,
+        Ok(facts) if facts.is_file() => Found::NotExecutable,
+        Ok(_) | Err(_) => Found::Nothing,
+    }
+}
+
+fn missing(program: &str, why: &str) -> Failure {
+    Failure::new(
+        Code::MissingDependency,
+        format!("{program} is required to run the module, but {why}; nothing was registered"),
+        "install it, or put its directory into PARACHUTE_EXTRA_PATH of the hub",
+    )
+}
+
+fn not_executable(path: &Path) -> Failure {
+    Failure::new(
+        Code::MissingDependency,
+        format!("{} cannot be executed; nothing was registered", path.display()),
+        format!("run: chmod +x {}", path.display()),
+    )
+}

@@ -1,0 +1,140 @@
+//! `remove`: stops a module and drops its row. Its data, its `.env` and its logs stay; the row is kept aside.
+
+use super::{lifecycle, names, register};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::out::{Out, Report};
+use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT};
+use crate::client::Op;
+use crate::config::Config;
+use crate::manifest::Short;
+use crate::manifest::services::Entry;
+use crate::store::services::Services;
+use crate::store::{Create, Home, StoreError, atomic, modules};
+use crate::wire::Code;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// JSON lines, one for every row that was ever removed (files §14.3).
+const REMOVED: &str = "services.json.removed";
+/// When so much is kept already, the oldest rows are dropped first.
+const REMOVED_LIMIT_BYTES: usize = 512 * 1024;
+
+pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Report, Failure> {
+    let home = Home::open(&config.home, Create::No).map_err(|error| reach::store_failure(&error))?;
+    let services = Services::new(home.clone());
+    let document = services.read().map_err(|error| reach::store_failure(&error))?;
+    let (row_name, short) = find(document.entries(), name).map_or_else(
+        || names::resolve(&document, name).map(|short| (name.to_owned(), Some(short))),
+        |entry| Ok((entry.name.clone(), entry.short.clone())),
+    )?;
+    if let Some(short) = &short {
+        stop(&home, short, timeout, config, out)?;
+    }
+    let row =
+        services.edit(|document| Ok(document.remove(&row_name))).map_err(|error| register::edit_failure(&error))?;
+    let Some(row) = row else {
+        return Err(Failure::new(
+            Code::NotInstalled,
+            format!("services.json has no row {row_name} any more"),
+            "see: parachute status",
+        ));
+    };
+    keep(&home, &row).map_err(|error| reach::store_failure(&error))?;
+    let argv = short
+        .as_ref()
+        .and_then(|short| modules::read_manifest(&home.adopted_dir(short)).ok().flatten())
+        .and_then(|manifest| manifest.start_cmd);
+    if let Some(short) = &short {
+        modules::remove_manifest(&home, short).map_err(|error| reach::store_failure(&error))?;
+    }
+    let kept = short.as_ref().map(|short| home.module_dir(short)).filter(|dir| dir.exists());
+    out.done(&format!("✓ {} removed", short.as_ref().map_or(row_name.as_str(), Short::as_str)));
+    if let Some(dir) = &kept {
+        out.done(&format!("  its data and logs are still in {}", dir.display()));
+    }
+    out.done(&format!("  its row is kept in {}", home.path().join(REMOVED).display()));
+    let back = back(&row, argv.as_deref());
+    if let Some(back) = &back {
+        out.done(&format!("  to have it back: {back}"));
+    }
+    let module = short.as_ref().map(Short::as_str);
+    Ok(Report::of(json!({ "module": module, "row": row, "kept": kept, "undo": back })))
+}
+
+fn find<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
+    let by_short = entries.iter().find(|entry| entry.short.as_ref().is_some_and(|short| short.as_str() == name));
+    by_short.or_else(|| entries.iter().find(|entry| entry.name == name))
+}
+
+/// A module whose hub is down does not run. One that cannot be stopped keeps its row.
+fn stop(home: &Home, short: &Short, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<(), Failure> {
+    let up = reach::hub(home, HEALTH_TIMEOUT).map_err(|error| Failure::of_client(&error))?;
+    let Some(mut up) = up else { return Ok(()) };
+    up.authorise(home, config, out)?;
+    up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
+    match lifecycle::act(&up.client, Op::Stop, short, false) {
+        // A row that the hub cannot use has no process.
+        lifecycle::Verdict::Failed { failure, .. }
+            if failure.exit != Exit::InvalidConfig && failure.exit != Exit::UnknownModule =>
+        {
+            Err(Failure { message: format!("{short} keeps its row: {}", failure.message), ..*failure })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Adds the row to those that were removed before.
+fn keep(home: &Home, row: &Value) -> Result<(), StoreError> {
+    let mut kept = atomic::read(home, REMOVED, REMOVED_LIMIT_BYTES as u64 * 2)?.unwrap_or_default();
+    kept.extend_from_slice(format!("{row}\n").as_bytes());
+    let surplus = kept.len().saturating_sub(REMOVED_LIMIT_BYTES);
+    if surplus > 0 {
+        let cut = kept.iter().skip(surplus).position(|byte| *byte == b'\n').map_or(0, |at| surplus + at + 1);
+        kept.drain(..cut);
+    }
+    atomic::write(home, REMOVED, &kept, atomic::PRIVATE)
+}
+
+/// The command that registers the same again, as far as the row says it.
+fn back(row: &Value, argv: Option<&[String]>) -> Option<String> {
+    let text = |key: &str| row.get(key).and_then(Value::as_str);
+    let port = row.get("port").and_then(Value::as_u64).map(|port| format!(" --port {port}")).unwrap_or_default();
+    let Some(argv) = argv else {
+        return text("installDir").map(|dir| format!("parachute install {}{port}", quoted(dir)));
+    };
+    let path = row.pointer("/paths/0").and_then(Value::as_str);
+    let path = path.map(|path| format!(" --path {}", quoted(path))).unwrap_or_default();
+    let command: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
+    Some(format!("parachute add {}{port}{path} -- {}", quoted(text("name")?), command.join(" ")))
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:=@%+,-".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_removed_can_be_had_back() {
+        let argv = ["python3", "-m", "x y", "{port}", "it's", ""].map(str::to_owned);
+        for (row, argv, expected) in [
+            (
+                json!({"name":"wiki","port":1950,"paths":["/wiki"],"installDir":"/p/modules/wiki"}),
+                Some(&argv[..]),
+                Some(r"parachute add wiki --port 1950 --path /wiki -- python3 -m 'x y' '{port}' 'it'\''s' ''"),
+            ),
+            (json!({"name":"v","port":7,"installDir":"/a b"}), None, Some("parachute install '/a b' --port 7")),
+            (json!({"name":"v","port":"x"}), None, None),
+            (json!(3), None, None),
+        ] {
+            assert_eq!(back(&row, argv).as_deref(), expected, "{row}");
+        }
+    }
+}

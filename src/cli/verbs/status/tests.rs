@@ -1,0 +1,210 @@
+use super::rows::{self, HubRow, ModuleRow, State};
+use super::{table, verdict};
+use crate::client::ClientError;
+use crate::manifest::services::Document;
+use crate::store::identity::Identity;
+use crate::wire::{Health, LastExit, ModuleInfo, ModuleList, StartError, Status};
+use std::path::Path;
+
+const SERVICES: &str = r#"{"services":[
+ {"name":"parachute-vault","port":1940,"paths":["/vault/default"],"health":"/health","version":"0.4.5","installDir":"/home/op/vault"},
+ {"name":"parachute-scribe","port":1944,"paths":["/scribe"],"health":"/health","version":"0.3.1"},
+ {"name":"wiki","port":1950,"paths":["/wiki","/admin"],"health":"/","version":"","installDir":"/p/modules/wiki"},
+ {"name":"bad","port":"x","paths":[],"health":"/","version":"1"},
+ {"name":"slow","port":1951,"paths":[],"health":"/","version":"1"}
+]}"#;
+
+/// 2026-11-23T02:50:43.123Z
+const NOW_MS: i64 = 1_795_402_243_123;
+
+fn info(short: &str, status: Option<Status>) -> ModuleInfo {
+    ModuleInfo {
+        short: short.into(),
+        name: short.into(),
+        package: None,
+        display_name: None,
+        tagline: None,
+        available: true,
+        installed: true,
+        installed_version: None,
+        latest_version: None,
+        port: None,
+        paths: Vec::new(),
+        supervisor_status: status,
+        ready: status == Some(Status::Running),
+        pid: None,
+        started_at: None,
+        uptime_ms: None,
+        restarts_in_window: 0,
+        restarts_total: 0,
+        last_exit: None,
+        next_retry_at: None,
+        supervisor_start_error: None,
+        problem: None,
+        install_dir: None,
+        uis: Vec::new(),
+        management_url: None,
+    }
+}
+
+fn start_error(kind: &str, text: &str, binary: Option<&str>) -> StartError {
+    StartError {
+        error_type: kind.into(),
+        error_description: text.into(),
+        binary: binary.map(str::to_owned),
+        why: None,
+        docs_url: None,
+        install: None,
+        sysadmin_hint: None,
+        at: "2026-11-23T02:50:00.000Z".into(),
+    }
+}
+
+fn list() -> ModuleList {
+    let vault = ModuleInfo { pid: Some(12345), uptime_ms: Some(8_000_000), ..info("vault", Some(Status::Running)) };
+    let scribe = ModuleInfo {
+        restarts_in_window: 3,
+        last_exit: Some(LastExit { code: Some(1), signal: None, at: String::new() }),
+        next_retry_at: Some("2026-11-23T02:51:10.200Z".into()),
+        supervisor_start_error: Some(start_error("missing_dependency", "long\ntext", Some("parachute-scribe"))),
+        ..info("scribe", Some(Status::Crashed))
+    };
+    let wiki = ModuleInfo {
+        pid: Some(7),
+        uptime_ms: Some(45_000),
+        supervisor_start_error: Some(start_error("started_but_unbound", "nothing listens\u{1b}[2J on 1950", None)),
+        ..info("wiki", Some(Status::Running))
+    };
+    let slow = ModuleInfo {
+        restarts_in_window: 1,
+        last_exit: Some(LastExit { code: None, signal: Some(9), at: String::new() }),
+        next_retry_at: Some("2026-11-23T02:50:43.623Z".into()),
+        ..info("slow", Some(Status::Restarting))
+    };
+    ModuleList {
+        modules: vec![
+            slow,
+            wiki,
+            scribe,
+            vault,
+            info("notes", None),
+            ModuleInfo { port: Some(2000), ..info("gone", Some(Status::Running)) },
+        ],
+        supervised: Vec::new(),
+        supervisor_available: true,
+        module_install_channel: "latest".into(),
+        problem: None,
+    }
+}
+
+fn document() -> Document {
+    Document::parse(SERVICES.as_bytes()).expect("a list of rows")
+}
+
+fn rows(list: Option<&ModuleList>) -> Vec<ModuleRow> {
+    rows::modules(&document(), list, Path::new("/p"), NOW_MS)
+}
+
+fn hub_up() -> HubRow {
+    let health = Health {
+        status: "ok".into(),
+        service: "parachute".into(),
+        version: "0.7.0".into(),
+        db: "ok".into(),
+        instance: "abc".into(),
+    };
+    let identity = Identity {
+        instance: "abc".into(),
+        pid: 99,
+        start_ticks: 1,
+        port: 1939,
+        started_at: "2026-11-23T02:48:43.000Z".into(),
+    };
+    HubRow::up(&health, &identity, NOW_MS)
+}
+
+#[test]
+fn the_table_shows_every_row_and_why_one_is_not_well() {
+    assert_eq!(
+        table::render(&rows(Some(&list())), &hub_up()),
+        "\
+SERVICE                   PORT  VERSION  STATE    PID    UPTIME  LATENCY  SOURCE
+parachute-vault           1940  0.4.5    active   12345  2h 13m  -        directory /home/op/vault
+  → http://127.0.0.1:1940/vault/default/mcp
+parachute-scribe          1944  0.3.1    failing  -      -       -        unknown
+  → http://127.0.0.1:1944
+  ! crashed: exit code 1, 3 failures in 60 s; next retry in 28 s
+  ! canonical port is 1943
+  ! failed to start: parachute-scribe is missing
+wiki                      1950  -        active   7      45s     -        command
+  → http://127.0.0.1:1950/wiki
+  ! not served: field \"paths[1]\": \"/admin\" belongs to the hub
+  ! not reachable yet: nothing listens\u{fffd}[2J on 1950
+bad                       -     -        invalid  -      -       -        -
+  ! row cannot be used: field \"port\": must be an integer 1..65535, not \"x\"
+slow                      1951  1        pending  -      -       -        unknown
+  → http://127.0.0.1:1951
+  ! restarting: killed by signal 9, 1 failure in 60 s; next retry in 500 ms
+gone                      2000  -        active   -      -       -        -
+  ! the hub runs it, services.json has no row for it
+parachute-hub (internal)  1939  0.7.0    active   99     2m      -        binary (0.7.0)
+  → http://127.0.0.1:1939
+"
+    );
+}
+
+#[test]
+fn with_the_hub_down_the_files_are_shown() {
+    let text = table::render(&rows(None), &HubRow::down(1939, Vec::new()));
+    assert!(text.contains("parachute-vault           1940  0.4.5    inactive  -"), "{text}");
+    assert!(text.contains("bad                       -     -        invalid"), "{text}");
+    assert!(text.ends_with("  → http://127.0.0.1:1939\n  ! hub is down; start it with: parachute serve\n"), "{text}");
+}
+
+#[test]
+fn only_what_fails_fails_and_a_check_wants_everything_well() {
+    let row = |state| ModuleRow { state, ..rows(None)[0].clone() };
+    let broken = ClientError::Broken { port: 1, reason: "x".into() };
+    for (name, states, hub, plain, check) in [
+        ("all well", &[State::Active, State::Inactive][..], hub_up(), 0, 0),
+        ("nothing installed", &[], hub_up(), 0, 0),
+        ("one failing", &[State::Active, State::Failing], hub_up(), 1, 6),
+        ("one pending", &[State::Pending], hub_up(), 0, 6),
+        ("one bad row", &[State::Invalid], hub_up(), 0, 6),
+        ("hub down", &[State::Inactive], HubRow::down(1, Vec::new()), 0, 6),
+        ("hub unwell", &[], HubRow::unwell(1, &broken), 1, 6),
+    ] {
+        let rows: Vec<ModuleRow> = states.iter().copied().map(row).collect();
+        for (with_check, expected) in [(false, plain), (true, check)] {
+            let exit = verdict(&rows, &hub, with_check).map_or(0, |failure| failure.exit.number());
+            assert_eq!(exit, expected, "{name}, --check: {with_check}");
+        }
+    }
+}
+
+#[test]
+fn json_has_the_same_rows_without_glyphs() {
+    let value = table::to_json(&rows(Some(&list())), &hub_up());
+    let modules = value["modules"].as_array().expect("rows");
+    assert_eq!(modules.len(), 6);
+    assert_eq!(modules[0]["pid"], 12345);
+    assert_eq!(modules[0]["uptime_s"], 8000);
+    assert_eq!(modules[1]["state"], "failing");
+    assert_eq!(modules[1]["status"], "crashed");
+    assert_eq!(modules[1]["start_error"]["binary"], "parachute-scribe");
+    assert_eq!(modules[3]["state"], "invalid");
+    assert_eq!(value["hub"]["instance"], "abc");
+    let text = value.to_string();
+    assert!(!text.contains('→') && !text.contains('✗'), "{text}");
+}
+
+#[test]
+fn a_start_error_that_was_kept_in_the_row_is_shown_while_the_hub_is_down() {
+    let document = Document::parse(
+        br#"{"services":[{"name":"a","port":1,"paths":[],"health":"/","version":"1",
+            "lastStartError":{"error_type":"x","error_description":"it broke\nmore"}}]}"#,
+    )
+    .expect("a list");
+    let rows = rows::modules(&document, None, Path::new("/p"), NOW_MS);
+    assert_eq!(rows[0].notes, ["failed to start: it broke"]);
+}

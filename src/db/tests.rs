@@ -1,0 +1,337 @@
+//! The database as files: whose it is, whether it is sound, and what two openers do to each other.
+
+use super::{CreatedVia, Db, DbError, DbHealth, KeyState, NewToken};
+use crate::sys::testdir::TestDir;
+use rusqlite::Connection;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Barrier;
+
+const NOW: i64 = 1_800_000_000;
+
+fn open(path: &Path) -> Db {
+    Db::open(path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).expect("it is there").permissions().mode() & 0o7777
+}
+
+fn names(dir: &TestDir) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir.path())
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("ASCII"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Makes a database of somebody else with `sql`, closed when this returns.
+fn foreign(path: &Path, sql: &str) {
+    Connection::open(path).expect("opened").execute_batch(sql).expect("made");
+}
+
+fn token<'a>(jti: &'a str, sha256: &'a [u8; 32]) -> NewToken<'a> {
+    NewToken {
+        jti,
+        sha256,
+        kid: "k1",
+        sub: "operator",
+        aud: "operator",
+        scope: "a:b",
+        client_id: "parachute-hub",
+        created_via: CreatedVia::OperatorMint,
+        iat: NOW,
+        exp: NOW + 100,
+    }
+}
+
+#[test]
+fn a_new_database_is_private_and_of_the_newest_schema() {
+    let dir = TestDir::new("db-new");
+    let path = dir.join("hub.db");
+    let db = open(&path);
+    db.keys().ensure_active("k1", &[1; 32], NOW).expect("stored");
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
+    }
+    assert_eq!(db.notices(), &[] as &[String]);
+    assert_eq!(db.check(), DbHealth::Ok);
+    let inside = |pragma: &str| -> i64 { db.lock().pragma_query_value(None, pragma, |row| row.get(0)).expect("asked") };
+    for (pragma, value) in [
+        ("application_id", i64::from(super::open::APPLICATION_ID)),
+        ("user_version", 1),
+        ("busy_timeout", 5000),
+        ("trusted_schema", 0),
+        ("foreign_keys", 1),
+        ("secure_delete", 1),
+        ("synchronous", 2),
+    ] {
+        assert_eq!(inside(pragma), value, "{pragma}");
+    }
+    drop(db);
+    assert_eq!(open(&path).keys().usable(NOW).expect("read").len(), 1, "the second open finds what the first left");
+}
+
+#[test]
+fn first_openers_at_the_same_time_make_one_schema_and_one_key() {
+    let dir = TestDir::new("db-race");
+    let path = dir.join("hub.db");
+    const OPENERS: usize = 6;
+    let together = Barrier::new(OPENERS);
+    let kids: Vec<Vec<String>> = std::thread::scope(|scope| {
+        let openers: Vec<_> = (0..OPENERS)
+            .map(|number| {
+                let (path, together) = (&path, &together);
+                scope.spawn(move || {
+                    together.wait();
+                    let db = open(path);
+                    db.keys().ensure_active(&format!("k{number}"), &[1; 32], NOW).expect("stored");
+                    db.keys().usable(NOW).expect("read").into_iter().map(|row| row.kid).collect()
+                })
+            })
+            .collect();
+        openers.into_iter().map(|opener| opener.join().expect("no panic")).collect()
+    });
+    assert_eq!(kids[0].len(), 1);
+    assert!(kids.iter().all(|seen| *seen == kids[0]), "{kids:?}");
+}
+
+#[test]
+fn a_database_that_is_not_ours_is_refused_and_not_touched() {
+    type Refused = fn(&DbError) -> bool;
+    let cases: [(&str, &str, Refused); 5] = [
+        (
+            "the TypeScript hub's",
+            "PRAGMA journal_mode = WAL; CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at TEXT);
+             INSERT INTO schema_version VALUES (11, 'x'); CREATE TABLE tokens (jti TEXT PRIMARY KEY);",
+            |e| matches!(e, DbError::Predecessor { .. }),
+        ),
+        ("some program's", "CREATE TABLE t (a);", |e| matches!(e, DbError::NotOurs { application_id: 0, .. })),
+        ("marked", "PRAGMA application_id = 7; CREATE TABLE t (a);", |e| {
+            matches!(e, DbError::NotOurs { application_id: 7, .. })
+        }),
+        ("marked and empty", "PRAGMA application_id = 7;", |e| matches!(e, DbError::NotOurs { application_id: 7, .. })),
+        (
+            "a later release's",
+            "PRAGMA application_id = 1346458177; PRAGMA user_version = 2; CREATE TABLE t (a);",
+            |e| matches!(e, DbError::Newer { found: 2, known: 1, .. }),
+        ),
+    ];
+    for (name, sql, refused) in cases {
+        let dir = TestDir::new("db-foreign");
+        let path = dir.join("hub.db");
+        foreign(&path, sql);
+        let before = fs::read(&path).expect("read");
+        match Db::open(&path) {
+            Ok(_) => panic!("{name}: was opened"),
+            Err(error) => assert!(refused(&error), "{name}: {error}"),
+        }
+        assert_eq!(fs::read(&path).expect("read"), before, "{name}");
+    }
+    assert_eq!(super::open::APPLICATION_ID, 1_346_458_177);
+}
+
+#[test]
+fn an_empty_file_becomes_a_database() {
+    let dir = TestDir::new("db-empty");
+    let path = dir.join("hub.db");
+    fs::write(&path, b"").expect("written");
+    assert_eq!(open(&path).check(), DbHealth::Ok);
+}
+
+#[test]
+fn a_damaged_database_is_kept_aside_with_its_log_and_replaced() {
+    let garbage = |path: &Path| fs::write(path, vec![b'x'; 8192]).expect("written");
+    let scribbled = |path: &Path| {
+        let db = open(path);
+        db.keys().ensure_active("k1", &[1; 32], NOW).expect("stored");
+        drop(db);
+        let mut bytes = fs::read(path).expect("read");
+        bytes[4096..].fill(0xff);
+        fs::write(path, bytes).expect("written");
+    };
+    let cut = |path: &Path| {
+        drop(open(path));
+        let bytes = fs::read(path).expect("read");
+        fs::write(path, &bytes[..bytes.len() - 4096]).expect("written");
+    };
+    let cases: [(&str, fn(&Path)); 3] = [("garbage", garbage), ("scribbled", scribbled), ("cut", cut)];
+    for (name, damage) in cases {
+        let dir = TestDir::new("db-damaged");
+        let path = dir.join("hub.db");
+        damage(&path);
+        fs::write(dir.join("hub.db-wal"), b"old log").expect("written");
+        let damaged = fs::read(&path).expect("read");
+
+        let db = open(&path);
+        assert!(db.notices().iter().any(|notice| notice.contains("hub.db.corrupt-")), "{name}: {:?}", db.notices());
+        assert_eq!(db.check(), DbHealth::Ok, "{name}");
+        assert!(db.keys().usable(NOW).expect("read").is_empty(), "{name}");
+        let kept = names(&dir).into_iter().find(|n| n.starts_with("hub.db.corrupt-") && n.ends_with('Z'));
+        let kept = kept.unwrap_or_else(|| panic!("{name}: {:?}", names(&dir)));
+        assert_eq!(fs::read(dir.join(&kept)).expect("read"), damaged, "{name}");
+        assert_eq!(fs::read(dir.join(&format!("{kept}-wal"))).expect("read"), b"old log", "{name}");
+    }
+}
+
+/// A file system without shared memory gets a rollback journal instead of WAL, and a crash may leave it full.
+#[test]
+fn a_rollback_journal_of_a_crash_is_played_back() {
+    let dir = TestDir::new("db-journal");
+    let (path, crashed) = (dir.join("hub.db"), dir.join("crashed.db"));
+    drop(open(&path));
+    let writer = Connection::open(&path).expect("opened");
+    writer
+        .execute_batch(
+            "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; BEGIN;
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+             INSERT INTO settings SELECT 'o:' || i, hex(randomblob(500)), i FROM n;",
+        )
+        .expect("written, not committed");
+    fs::copy(&path, &crashed).expect("copied");
+    fs::copy(dir.join("hub.db-journal"), dir.join("crashed.db-journal")).expect("copied");
+    let db = open(&crashed);
+    assert!(db.settings().below("o:", 9).expect("read").is_empty());
+    assert_eq!(db.check(), DbHealth::Ok);
+}
+
+#[test]
+fn what_must_not_hold_keys_is_refused() {
+    let dir = TestDir::new("db-refused");
+    drop(open(&dir.join("real.db")));
+    symlink("real.db", dir.join("link.db")).expect("linked");
+    fs::create_dir(dir.join("dir.db")).expect("made");
+    assert!(matches!(Db::open(&dir.join("link.db")), Err(DbError::Symlink { .. })));
+    assert!(matches!(Db::open(&dir.join("dir.db")), Err(DbError::NotRegular { .. })));
+    assert!(matches!(Db::open(&dir.join("nowhere/hub.db")), Err(DbError::Files { .. })));
+    symlink("real.db", dir.join("hub.db-wal")).expect("linked");
+    drop(fs::File::create(dir.join("hub.db")).expect("made"));
+    assert!(Db::open(&dir.join("hub.db")).is_err(), "a link in place of the log");
+
+    // A link further up is nobody's attack: a home may lie behind one.
+    fs::create_dir(dir.join("home")).expect("made");
+    symlink("home", dir.join("way")).expect("linked");
+    drop(open(&dir.join("way").join("hub.db")));
+    assert!(dir.join("home").join("hub.db").exists());
+}
+
+#[test]
+fn a_loose_mode_is_tightened_and_said() {
+    let dir = TestDir::new("db-mode");
+    let path = dir.join("hub.db");
+    drop(open(&path));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
+    let db = open(&path);
+    assert_eq!(mode(&path), 0o600);
+    assert!(db.notices().iter().any(|notice| notice.contains("from 0644 to 0600")), "{:?}", db.notices());
+}
+
+#[test]
+fn health_notices_a_file_that_is_gone_or_another() {
+    let dir = TestDir::new("db-health");
+    let path = dir.join("hub.db");
+    let db = open(&path);
+    assert_eq!(db.check().to_string(), "ok");
+    fs::rename(&path, dir.join("moved.db")).expect("moved");
+    assert_eq!(db.check().to_string(), "error: path-gone");
+    fs::write(&path, b"").expect("written");
+    assert_eq!(db.check().to_string(), "error: path-replaced");
+    fs::rename(dir.join("moved.db"), &path).expect("moved back");
+    assert_eq!(db.check().to_string(), "ok");
+    db.lock().execute_batch("DROP TABLE tokens; DROP TABLE hs_keys").expect("dropped");
+    assert_eq!(db.check().to_string(), "error: other");
+}
+
+#[test]
+fn the_version_changes_with_every_write_of_anybody() {
+    let dir = TestDir::new("db-version");
+    let (one, other) = (open(&dir.join("hub.db")), open(&dir.join("hub.db")));
+    let first = one.version().expect("asked");
+    assert_eq!(one.version().expect("asked"), first);
+    one.settings().put("a", "1", NOW).expect("stored");
+    let second = one.version().expect("asked");
+    assert_ne!(second, first);
+    other.settings().put("a", "2", NOW).expect("stored");
+    let third = one.version().expect("asked");
+    assert_ne!(third, second);
+    assert_eq!(one.version().expect("asked"), third);
+}
+
+#[test]
+fn keys_are_usable_by_state_and_time() {
+    let dir = TestDir::new("db-keys");
+    let db = open(&dir.join("hub.db"));
+    db.keys().ensure_active("k1", &[1; 32], NOW).expect("stored");
+    db.keys().ensure_active("k2", &[2; 32], NOW).expect("no second one");
+    let until = NOW + 10;
+    db.lock()
+        .execute_batch(&format!(
+            "INSERT INTO hs_keys VALUES ('v', randomblob(32), 'verify', 1, 2, {until}), ('d', zeroblob(32), 'dead', 1, 2, NULL)"
+        ))
+        .expect("stored");
+    for (now, expected) in [
+        (until - 1, &[("k1", KeyState::Active), ("v", KeyState::VerifyUntil(until))][..]),
+        (until, &[("k1", KeyState::Active)]),
+    ] {
+        let rows = db.keys().usable(now).expect("read");
+        let found: Vec<_> = rows.iter().map(|row| (row.kid.as_str(), row.state)).collect();
+        assert_eq!(found, expected, "{now}");
+        assert_eq!(rows.first().map(|row| row.secret), Some([1; 32]));
+    }
+    let second = db.lock().execute_batch("INSERT INTO hs_keys VALUES ('k3', randomblob(32), 'active', 1, NULL, NULL)");
+    assert!(second.is_err(), "two active keys");
+    let short = db.lock().execute_batch("INSERT INTO hs_keys VALUES ('k4', randomblob(31), 'verify', 1, NULL, 2)");
+    assert!(short.is_err(), "a short secret");
+}
+
+#[test]
+fn a_token_is_registered_once_and_replacing_revokes_the_live_ones() {
+    let dir = TestDir::new("db-tokens");
+    let db = open(&dir.join("hub.db"));
+    db.keys().ensure_active("k1", &[1; 32], NOW).expect("stored");
+    let tokens = db.tokens();
+    assert_eq!(tokens.register(&token("a", &[1; 32]), None, NOW).expect("stored"), 0);
+    assert!(tokens.register(&token("a", &[2; 32]), None, NOW).is_err(), "the same jti");
+    assert!(tokens.register(&token("b", &[1; 32]), None, NOW).is_err(), "the same hash");
+    let stranger = NewToken { kid: "k9", ..token("c", &[3; 32]) };
+    assert!(tokens.register(&stranger, None, NOW).is_err(), "a key that is not there");
+    assert_eq!(tokens.count_live("operator", NOW + 99).expect("counted"), 1);
+    assert_eq!(tokens.count_live("operator", NOW + 100).expect("counted"), 0);
+    assert_eq!(tokens.count_live("hub", NOW).expect("counted"), 0);
+
+    // A replacement that cannot be stored revokes nothing.
+    assert!(tokens.register(&token("b", &[1; 32]), Some("lost"), NOW + 1).is_err());
+    assert_eq!(tokens.count_live("operator", NOW + 1).expect("counted"), 1);
+    assert_eq!(tokens.register(&token("b", &[2; 32]), Some("lost"), NOW + 2).expect("stored"), 1);
+    let old = tokens.find("a").expect("read").expect("kept on record");
+    assert_eq!((old.revoked_at, old.exp, old.sha256), (Some(NOW + 2), NOW + 100, [1; 32]));
+    assert_eq!(tokens.find("b").expect("read").expect("there").revoked_at, None);
+    for jti in ["", "c", "' OR 1=1 --", "a\0"] {
+        assert_eq!(tokens.find(jti).expect("no error"), None, "{jti:?}");
+    }
+
+    tokens.purge(NOW + 100 + 30 * 86_400).expect("nothing old enough");
+    assert!(tokens.find("a").expect("read").is_some());
+    tokens.purge(NOW + 101 + 30 * 86_400).expect("deleted");
+    assert!(tokens.find("a").expect("read").is_none());
+}
+
+#[test]
+fn settings_are_found_by_prefix_and_forgotten_by_age() {
+    let dir = TestDir::new("db-settings");
+    let db = open(&dir.join("hub.db"));
+    let settings = db.settings();
+    assert_eq!(settings.get_or_insert("hid", "first", NOW).expect("stored"), "first");
+    assert_eq!(settings.get_or_insert("hid", "second", NOW).expect("read"), "first");
+    for (key, at) in [("o:a", NOW), ("o:b", NOW + 2), ("o:c", NOW + 1), ("p:%", NOW)] {
+        settings.put(key, "", at).expect("stored");
+    }
+    let found = |limit| settings.below("o:", limit).expect("read");
+    assert_eq!(found(2), [("b".to_owned(), NOW + 2), ("c".to_owned(), NOW + 1)]);
+    assert_eq!(settings.below("%", 9).expect("read"), []);
+    settings.forget_below("o:", NOW + 1).expect("deleted");
+    assert_eq!(found(9).len(), 2);
+    assert_eq!(settings.below("p:", 9).expect("read").len(), 1);
+}

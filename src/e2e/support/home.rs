@@ -1,0 +1,117 @@
+//! A throw-away home, and the packages of the modules beside it.
+
+use super::module::Module;
+use super::process::{PATH, scratch};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What a failed test shows of each file.
+const SHOWN_BYTES: usize = 4096;
+
+/// A directory with a home in it, removed when dropped.
+pub(crate) struct Home {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Home {
+    /// An empty home.
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let age_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos());
+        let (pid, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let root = scratch().join(format!("parachute-e2e-{pid}-{count}-{age_ns:x}"));
+        let path = root.join("home");
+        for dir in [&root, &path, &root.join("user"), &root.join("modules")] {
+            fs::create_dir(dir).unwrap_or_else(|error| panic!("cannot make {}: {error}", dir.display()));
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).expect("it is ours");
+        }
+        Self { root, path }
+    }
+
+    /// What `PARACHUTE_HOME` is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file below the home; empty when there is none.
+    pub(crate) fn read(&self, relative: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.path.join(relative)).unwrap_or_default()).into_owned()
+    }
+
+    /// Writes a file below the home, with the directories that it needs.
+    pub(crate) fn write(&self, relative: &str, text: &str) {
+        let path = self.path.join(relative);
+        let written = fs::create_dir_all(path.parent().unwrap_or(&self.path)).and_then(|()| fs::write(&path, text));
+        written.unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+    }
+
+    /// Installs a module, or installs it anew: its package beside the home, its row in services.json.
+    pub(crate) fn install(&self, module: &Module) {
+        let package = self.package(&module.name);
+        let (row, manifest) = module.files(&package);
+        fs::create_dir_all(package.join(".parachute")).expect("the directory of the modules is ours");
+        fs::write(package.join(".parachute/module.json"), manifest).expect("the package is ours");
+        let mut document: Value =
+            serde_json::from_str(&self.read("services.json")).unwrap_or_else(|_| json!({ "services": [] }));
+        let rows = document["services"].as_array_mut().expect("services.json has an array of rows");
+        rows.retain(|other| other["name"] != row["name"]);
+        rows.push(row);
+        self.write("services.json", &format!("{document:#}\n"));
+    }
+
+    /// Where the package of a module is.
+    pub(crate) fn package(&self, name: &str) -> PathBuf {
+        self.root.join("modules").join(name)
+    }
+
+    /// The binary with these arguments, in an environment built from nothing.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_parachute"));
+        command.args(args).current_dir(&self.root).env_clear();
+        command.env("PATH", PATH).env("HOME", self.root.join("user")).env("PARACHUTE_HOME", &self.path);
+        command
+    }
+
+    /// Every file below the home with the beginning of its text, without what is secret or no text.
+    pub(super) fn show(&self) -> String {
+        let mut shown = String::new();
+        let mut pending = vec![self.path.clone()];
+        while let Some(dir) = pending.pop() {
+            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    pending.push(path);
+                } else if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                    show_file(&mut shown, &path);
+                }
+            }
+        }
+        shown
+    }
+}
+
+fn show_file(shown: &mut String, path: &Path) {
+    let bytes = fs::read(path).unwrap_or_default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let text = match () {
+        () if name.starts_with("operator.token") => "(not shown)\n".into(),
+        () if bytes.contains(&0) => "(binary)\n".into(),
+        () => String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]),
+    };
+    // Writing into a String cannot fail.
+    let _ = writeln!(shown, "--- {} ({} bytes)\n{text}", path.display(), bytes.len());
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A directory that cannot be removed is in the way of nobody.
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}

@@ -1,0 +1,174 @@
+//! A running hub in a home of its own.
+
+use super::home::Home;
+use super::http::{self, Response};
+use super::module::{Module, free_port};
+use super::process::{Spawned, complete_lines, kill, with_home};
+use super::run::Finished;
+use super::wait::{eventually, within};
+use std::process::ExitStatus;
+use std::thread;
+use std::time::Duration;
+
+/// How long the last of a hub's processes may take to vanish once the hub has gone.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
+
+/// A hub that answers on a port of its own. Dropping it ends it, checks that nothing of it is left and removes the home.
+pub(crate) struct Hub {
+    // Dropped first: the home outlives the process.
+    serve: Spawned,
+    pub(crate) home: Home,
+    pub(crate) port: u16,
+    environment: Vec<(String, String)>,
+}
+
+impl Hub {
+    /// Starts a hub with these modules installed; returns once it listens.
+    #[track_caller]
+    pub(crate) fn start(modules: &[Module]) -> Self {
+        Self::start_with(modules, &[])
+    }
+
+    /// The same with these variables beside PATH, HOME, PARACHUTE_HOME and PORT.
+    #[track_caller]
+    pub(crate) fn start_with(modules: &[Module], environment: &[(&str, &str)]) -> Self {
+        let home = Home::new();
+        for module in modules {
+            home.install(module);
+        }
+        Self::start_in(home, environment)
+    }
+
+    /// Starts a hub in a home that a test has prepared.
+    #[track_caller]
+    pub(crate) fn start_in(home: Home, environment: &[(&str, &str)]) -> Self {
+        let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let port = free_port();
+        let mut hub = Self { serve: serve(&home, port, &environment), home, port, environment };
+        hub.until_it_listens();
+        hub
+    }
+
+    /// Starts the next hub in the same home, after `end` or `kill`.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.serve.ended().is_some(), "the hub before this one is still there");
+        self.serve = serve(&self.home, self.port, &self.environment);
+        self.until_it_listens();
+    }
+
+    #[track_caller]
+    fn until_it_listens(&mut self) {
+        let pid = self.pid().to_string();
+        eventually("the hub listening", || {
+            if let Some(status) = self.serve.ended() {
+                panic!("serve ended with {status} before it listened");
+            }
+            // The first word of the pid file tells this hub's boot from an earlier one's.
+            let ours = self.home.read("hub/run/hub.pid").split_whitespace().next() == Some(&pid);
+            (ours && http::get(self.port, "/health").is_ok_and(|reply| reply.status == 200)).then_some(())
+        });
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.serve.pid()
+    }
+
+    /// Asks the hub to end with TERM and waits for it.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        kill(self.pid(), "TERM");
+        self.serve.wait()
+    }
+
+    /// Ends the hub, and only the hub, with KILL.
+    #[track_caller]
+    pub(crate) fn kill(&mut self) {
+        kill(self.pid(), "KILL");
+        self.serve.wait();
+    }
+
+    /// Runs the binary with these arguments in the hub's home.
+    #[track_caller]
+    pub(crate) fn run(&self, args: &[&str]) -> Finished {
+        Finished::run(self.home.command(args))
+    }
+
+    /// What the hub has printed.
+    pub(crate) fn output(&self) -> String {
+        self.serve.output()
+    }
+
+    /// All that follows `key` at the start of a line of this module, oldest first.
+    pub(crate) fn lines_after(&self, short: &str, key: &str) -> Vec<String> {
+        let start = format!("[{short}] {key}");
+        complete_lines(&self.output()).filter_map(|line| line.strip_prefix(&start)).map(str::to_owned).collect()
+    }
+
+    /// Waits for a line of this module that begins with `key`; the rest of the newest one.
+    #[track_caller]
+    pub(crate) fn line_after(&self, short: &str, key: &str) -> String {
+        eventually(&format!("a line of {short} that begins with {key:?}"), || self.lines_after(short, key).pop())
+    }
+
+    /// The same, as a number.
+    #[track_caller]
+    pub(crate) fn number_after(&self, short: &str, key: &str) -> u32 {
+        let text = self.line_after(short, key);
+        text.parse().unwrap_or_else(|_| panic!("{short} said {key:?} and {text:?}, which is not a number"))
+    }
+
+    /// A request without a token.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Response {
+        http::get(self.port, path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    /// A request with the operator's token.
+    #[track_caller]
+    pub(crate) fn api(&self, method: &str, path: &str) -> Response {
+        let bearer = format!("Bearer {}", self.token());
+        http::request(self.port, method, path, &[("Authorization", &bearer)], b"")
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// The operator's token.
+    #[track_caller]
+    pub(crate) fn token(&self) -> String {
+        let token = self.home.read("operator.token").trim().to_owned();
+        assert!(!token.is_empty(), "the home has no operator.token");
+        token
+    }
+
+    /// What would help to understand a failure; a test's own output is shown only when it fails.
+    #[expect(clippy::print_stderr, reason = "the test harness captures what this macro prints, and nothing else")]
+    fn show(&self) {
+        eprintln!("=== output of the hub\n{}\n=== files\n{}", self.output(), self.home.show());
+    }
+}
+
+fn serve(home: &Home, port: u16, environment: &[(String, String)]) -> Spawned {
+    let mut command = home.command(&["serve"]);
+    command.env("PORT", port.to_string());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    Spawned::spawn(command)
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.show();
+        }
+        self.serve.finish();
+        let home = self.home.path();
+        if within(LEFTOVER_GRACE, || with_home(home).is_empty().then_some(())).is_some() {
+            return;
+        }
+        // The environment of each names this test's own home: nothing of anybody else is hit.
+        let left = with_home(home);
+        for (pid, _) in &left {
+            kill(*pid, "KILL");
+        }
+        assert!(thread::panicking() || left.is_empty(), "processes outlived the hub: {left:?}\n{}", self.output());
+    }
+}

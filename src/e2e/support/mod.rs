@@ -1,0 +1,17 @@
+//! What black-box tests stand on: a hub in a home of its own, the test child, HTTP by hand, and the one place that
+//! waits. Must not know anything of the program but its binary, its files and its answers.
+
+mod home;
+pub(crate) mod http;
+mod hub;
+mod module;
+mod process;
+mod run;
+mod wait;
+
+pub(crate) use home::Home;
+pub(crate) use hub::Hub;
+pub(crate) use module::{Module, free_port, module};
+pub(crate) use process::{Spawned, is_alive, kill, testchild};
+pub(crate) use run::Finished;
+pub(crate) use wait::{deadline, eventually};

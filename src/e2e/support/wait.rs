@@ -1,0 +1,41 @@
+//! The only sleep of the tests, and their only deadline.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that a test waits for; generous, because machines are slow and a failure is rare.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Short against the millisecond that most events take, long against what a look costs.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// `PARACHUTE_TEST_DEADLINE_S`, else 60 seconds.
+#[expect(clippy::disallowed_methods, reason = "the one setting of the tests themselves")]
+pub(crate) fn deadline() -> Duration {
+    let seconds = std::env::var("PARACHUTE_TEST_DEADLINE_S").ok().and_then(|text| text.parse().ok());
+    seconds.map_or(DEADLINE, Duration::from_secs)
+}
+
+/// Looks until `look` finds something. Past the deadline the test fails with `what`, and each hub that it holds shows
+/// its output and files.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    let limit = deadline();
+    match within(limit, look) {
+        Some(found) => found,
+        None => panic!("waited {limit:?} in vain: {what}"),
+    }
+}
+
+/// Looks for at most `limit`, at least once.
+#[expect(clippy::disallowed_methods, reason = "the one sleep of the tests")]
+pub(super) fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        // Asked before the look: the last look comes after the end, however late this thread is woken.
+        let last = Instant::now() >= end;
+        match look() {
+            Some(found) => return Some(found),
+            None if last => return None,
+            None => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+}

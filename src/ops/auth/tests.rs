@@ -1,0 +1,334 @@
+//! The authority with a real database and a real token file.
+
+use super::*;
+use crate::sys::testdir::TestDir;
+use crate::token::scope::{HOST_ADMIN, HOST_AUTH};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+const NOW: i64 = 1_800_000_000;
+const ISSUER: &str = "http://127.0.0.1:1939";
+
+fn open_at(home: &Path, issuer: &str, now_unix: i64) -> Authority {
+    Authority::open_at(home, vec![issuer.to_owned()], issuer.to_owned(), now_unix).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn open(home: &Path) -> Authority {
+    open_at(home, ISSUER, NOW)
+}
+
+fn bootstrap(authority: &Authority) -> Outcome {
+    let done = authority.bootstrap_at(NOW).unwrap_or_else(|e| panic!("{e}"));
+    done.outcome
+}
+
+fn token_in(home: &Path) -> String {
+    operator_token::read(home).unwrap_or_else(|e| panic!("{e}")).text
+}
+
+fn code(authority: &Authority, token: &str, now_unix: i64) -> &'static str {
+    match authority.authorize_at(Some(token), HOST_ADMIN, now_unix) {
+        Ok(_) => "ok",
+        Err(refusal) => refusal.code(),
+    }
+}
+
+/// The claims of a token that this hub could have minted.
+fn claims_of(authority: &Authority) -> Claims {
+    let iat = u64::try_from(NOW).expect("after 1970");
+    Claims {
+        v: 1,
+        iss: ISSUER.into(),
+        sub: "operator".into(),
+        aud: "hub".into(),
+        iat,
+        nbf: iat,
+        exp: iat + 1000,
+        jti: random_name::<16>(),
+        client_id: "test".into(),
+        scope: HOST_AUTH.into(),
+        vault_scope: Vec::new(),
+        pa_scope_set: None,
+        permissions: None,
+        hid: authority.hid.clone(),
+    }
+}
+
+fn register(authority: &Authority, claims: &Claims, sha256: &[u8; 32], exp: u64) {
+    let kid = authority.db.keys().usable(NOW).expect("read").first().expect("one key").kid.clone();
+    let row = NewToken {
+        jti: &claims.jti,
+        sha256,
+        kid: &kid,
+        sub: &claims.sub,
+        aud: &claims.aud,
+        scope: &claims.scope,
+        client_id: &claims.client_id,
+        created_via: CreatedVia::OperatorMint,
+        iat: as_unix(claims.iat),
+        exp: as_unix(exp),
+    };
+    authority.db.tokens().register(&row, None, NOW).expect("registered");
+}
+
+#[test]
+fn the_first_start_makes_a_token_that_opens_everything_and_later_starts_keep_it() {
+    let home = TestDir::new("auth-first");
+    let authority = open(home.path());
+    let made = authority.bootstrap_at(NOW).expect("made");
+    assert_eq!(made.outcome, Outcome::Created);
+    let path = operator_token::path(home.path());
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o600);
+    let token = token_in(home.path());
+    assert_eq!(fs::read_to_string(&path).expect("there"), format!("{token}\n"));
+    let log = made.notices.join("\n");
+    assert!(!log.contains(&token) && log.contains("jti"), "{log}");
+
+    let caller = authority.authorize_at(Some(&token), HOST_ADMIN, NOW).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(caller.sub, "operator");
+    assert!(log.contains(&caller.jti), "{log}");
+    let again = authority.authorize_at(Some(&token), HOST_AUTH, NOW).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(again, caller);
+    assert_eq!(bootstrap(&authority), Outcome::Kept);
+    drop(authority);
+
+    let later = open(home.path());
+    assert_eq!(bootstrap(&later), Outcome::Kept);
+    assert_eq!(code(&later, &token, NOW), "ok");
+    assert_eq!(token_in(home.path()), token);
+}
+
+#[test]
+fn every_refusal_has_its_code_and_a_known_token_is_refused_as_well() {
+    let home = TestDir::new("auth-refused");
+    let authority = open(home.path());
+    bootstrap(&authority);
+    let token = token_in(home.path());
+    let exp = NOW + as_unix(OPERATOR_TTL_S);
+    assert_eq!(code(&authority, &token, NOW), "ok");
+    for (text, now, expected) in [
+        (token.clone(), exp - 1, "ok"),
+        (token.clone(), exp, "expired"),
+        (format!("{token}x"), NOW, "malformed"),
+        (token.replace('.', ""), NOW, "malformed"),
+        (format!("x{token}"), NOW, "key"),
+        (String::new(), NOW, "malformed"),
+        ("x".repeat(1 << 20), NOW, "malformed"),
+    ] {
+        assert_eq!(code(&authority, &text, now), expected, "{text:.60} at {now}");
+    }
+    let refusal = authority.authorize_at(None, HOST_ADMIN, NOW).expect_err("no token");
+    assert_eq!(refusal.code(), "missing");
+
+    let claims = claims_of(&authority);
+    let narrow = mint::sign(&claims, &authority.keyring()).expect("minted");
+    register(&authority, &claims, &narrow.sha256, claims.exp);
+    assert!(authority.authorize_at(Some(&narrow.text), HOST_AUTH, NOW).is_ok());
+    let refusal = authority.authorize_at(Some(&narrow.text), HOST_ADMIN, NOW).expect_err("too narrow");
+    assert!(matches!(&refusal, Refusal::InsufficientScope { .. }), "{refusal}");
+    assert!(refusal.to_string().contains(&claims.jti), "{refusal}");
+}
+
+/// C21, C22
+#[test]
+fn a_genuine_token_that_is_not_on_record_as_it_is_does_not_count() {
+    let home = TestDir::new("auth-record");
+    let authority = open(home.path());
+    let claims = claims_of(&authority);
+    let minted = mint::sign(&claims, &authority.keyring()).expect("minted");
+    assert_eq!(code(&authority, &minted.text, NOW), "unregistered");
+
+    let known = claims_of(&authority);
+    let first = mint::sign(&known, &authority.keyring()).expect("minted");
+    register(&authority, &known, &first.sha256, known.exp);
+    let wider = Claims { scope: HOST_ADMIN.into(), ..known };
+    let forged = mint::sign(&wider, &authority.keyring()).expect("minted");
+    assert_eq!(code(&authority, &forged.text, NOW), "unregistered");
+    assert_eq!(code(&authority, &first.text, NOW), "insufficient_scope");
+
+    let longer = claims_of(&authority);
+    let minted = mint::sign(&longer, &authority.keyring()).expect("minted");
+    register(&authority, &longer, &minted.sha256, longer.exp - 1);
+    assert_eq!(code(&authority, &minted.text, NOW), "unregistered");
+}
+
+/// C23: the one who revokes is another process, and the token was accepted a moment ago.
+#[test]
+fn a_revoked_token_is_refused_at_the_very_next_call() {
+    let home = TestDir::new("auth-revoked");
+    let authority = open(home.path());
+    bootstrap(&authority);
+    let token = token_in(home.path());
+    assert_eq!(code(&authority, &token, NOW), "ok");
+
+    let other = open(home.path());
+    assert_eq!(code(&other, &token, NOW), "ok");
+    fs::remove_file(operator_token::path(home.path())).expect("removed");
+    assert_eq!(bootstrap(&other), Outcome::Replaced { revoked: 1 });
+    assert_eq!(code(&authority, &token, NOW), "revoked");
+    assert_eq!(code(&other, &token, NOW), "revoked");
+    let replacement = token_in(home.path());
+    assert_ne!(replacement, token);
+    assert_eq!(code(&authority, &replacement, NOW), "ok");
+}
+
+#[test]
+fn a_row_decides_from_when_on_a_token_is_revoked() {
+    let home = TestDir::new("auth-row");
+    let authority = open(home.path());
+    let claims = claims_of(&authority);
+    let minted = mint::sign(&claims, &authority.keyring()).expect("minted");
+    let issuers = [ISSUER.to_owned()];
+    let expect = Expect { issuers: &issuers, audiences: &AUDIENCES, hid: &authority.hid, now_unix: NOW };
+    let verified = verify::check(&minted.text, &authority.keyring(), &expect).expect("genuine");
+    let exp = as_unix(claims.exp);
+    let row = TokenRow { sha256: minted.sha256, kid: minted.kid.clone(), exp, revoked_at: None, revoke_after: None };
+    let mut other_hash = minted.sha256;
+    other_hash[31] ^= 1;
+    for (name, row, expected) in [
+        ("none", None, Err(TokenError::Unregistered)),
+        ("good", Some(row.clone()), Ok(exp)),
+        ("hash", Some(TokenRow { sha256: other_hash, ..row.clone() }), Err(TokenError::Unregistered)),
+        ("kid", Some(TokenRow { kid: "x".into(), ..row.clone() }), Err(TokenError::Unregistered)),
+        ("exp", Some(TokenRow { exp: exp + 1, ..row.clone() }), Err(TokenError::Unregistered)),
+        ("revoked", Some(TokenRow { revoked_at: Some(NOW), ..row.clone() }), Err(TokenError::Revoked)),
+        ("later", Some(TokenRow { revoke_after: Some(NOW + 1), ..row.clone() }), Ok(NOW + 1)),
+        ("now", Some(TokenRow { revoke_after: Some(NOW), ..row.clone() }), Err(TokenError::Revoked)),
+        ("after its end", Some(TokenRow { revoke_after: Some(exp + 1), ..row.clone() }), Ok(exp)),
+    ] {
+        assert_eq!(in_force(&verified, row.as_ref(), NOW), expected, "{name}");
+    }
+    let retiring = Verified { key_usable_until: Some(NOW + 5), ..verified };
+    assert_eq!(in_force(&retiring, Some(&row), NOW), Ok(NOW + 5));
+}
+
+#[test]
+fn a_file_that_cannot_help_is_replaced_only_while_nobody_holds_a_token() {
+    let home = TestDir::new("auth-other-hub");
+    let elsewhere = TestDir::new("auth-elsewhere");
+    let other_hub = open(elsewhere.path());
+    bootstrap(&other_hub);
+    let foreign = token_in(elsewhere.path());
+
+    for (name, text) in
+        [("another hub's", foreign.as_str()), ("no token at all", "hello"), ("empty", ""), ("blank", " \n")]
+    {
+        let home = TestDir::new("auth-useless");
+        fs::write(operator_token::path(home.path()), text).expect("written");
+        let authority = open(home.path());
+        assert_eq!(bootstrap(&authority), Outcome::Created, "{name}");
+        assert_eq!(code(&authority, &token_in(home.path()), NOW), "ok", "{name}");
+    }
+
+    let authority = open(home.path());
+    bootstrap(&authority);
+    fs::write(operator_token::path(home.path()), &foreign).expect("written");
+    let kept = authority.bootstrap_at(NOW).expect("looked at");
+    assert_eq!(kept.outcome, Outcome::KeptUseless(TokenError::Key));
+    assert!(kept.notices.iter().any(|notice| notice.contains("remove the file")), "{:?}", kept.notices);
+    assert_eq!(token_in(home.path()), foreign);
+}
+
+/// C32
+#[test]
+fn an_expired_token_is_never_brought_back() {
+    let home = TestDir::new("auth-expired");
+    let authority = open(home.path());
+    bootstrap(&authority);
+    let before = token_in(home.path());
+    let late = NOW + as_unix(OPERATOR_TTL_S);
+    let kept = authority.bootstrap_at(late).expect("looked at");
+    assert_eq!(kept.outcome, Outcome::KeptUseless(TokenError::Expired { at_unix: late.unsigned_abs() }));
+    assert_eq!(token_in(home.path()), before);
+    fs::remove_file(operator_token::path(home.path())).expect("removed");
+    assert_eq!(authority.bootstrap_at(late).expect("made").outcome, Outcome::Created);
+    assert_eq!(code(&authority, &token_in(home.path()), late), "ok");
+}
+
+#[test]
+fn a_token_file_that_is_not_ours_alone_stops_the_bootstrap() {
+    let home = TestDir::new("auth-link");
+    let authority = open(home.path());
+    let target = home.join("target");
+    fs::write(&target, "x").expect("written");
+    symlink(&target, operator_token::path(home.path())).expect("linked");
+    let refused = authority.bootstrap_at(NOW).err();
+    assert!(matches!(refused, Some(AuthError::OperatorToken(OperatorTokenError::Symlink { .. }))), "{refused:?}");
+    assert_eq!(fs::read(&target).expect("there"), b"x");
+}
+
+#[test]
+fn a_loose_token_file_is_tightened_and_said() {
+    let home = TestDir::new("auth-loose");
+    let authority = open(home.path());
+    bootstrap(&authority);
+    let path = operator_token::path(home.path());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
+    let kept = authority.bootstrap_at(NOW).expect("looked at");
+    assert_eq!(kept.outcome, Outcome::Kept);
+    assert_eq!(kept.notices, [format!("tightened {} from 0644 to 0600", path.display())]);
+}
+
+#[test]
+fn a_hub_that_moved_to_another_origin_still_accepts_its_tokens() {
+    let home = TestDir::new("auth-origin");
+    bootstrap(&open(home.path()));
+    let token = token_in(home.path());
+    let moved = open_at(home.path(), "https://a.example", NOW + 60);
+    assert_eq!(code(&moved, &token, NOW + 60), "ok");
+    drop(moved);
+    let long_after = NOW + ORIGIN_KEPT_S - 1;
+    assert_eq!(code(&open_at(home.path(), "https://b.example", long_after), &token, long_after), "ok");
+    // Forgotten once no token under it can be alive.
+    let later = open_at(home.path(), "https://c.example", NOW + ORIGIN_KEPT_S);
+    assert!(!later.issuers.iter().any(|issuer| issuer == ISSUER), "{:?}", later.issuers);
+}
+
+/// C43
+#[test]
+fn nothing_is_minted_while_the_clock_cannot_be_right() {
+    for now in [-1, 0, 86_400, PLAUSIBLE_UNIX.start - 1, PLAUSIBLE_UNIX.end, i64::MAX / 2] {
+        let home = TestDir::new("auth-clock");
+        let authority = open_at(home.path(), ISSUER, now);
+        let refused = authority.bootstrap_at(now).err();
+        assert!(matches!(refused, Some(AuthError::Clock { now_unix }) if now_unix == now), "{now}: {refused:?}");
+        assert!(!operator_token::path(home.path()).exists(), "{now}");
+        assert_eq!(bootstrap(&authority), Outcome::Created, "recovers");
+    }
+}
+
+/// C46: whoever asks the database here waits for ever.
+#[test]
+fn junk_never_reaches_the_database() {
+    let home = TestDir::new("auth-junk");
+    let authority = open(home.path());
+    bootstrap(&authority);
+    let token = token_in(home.path());
+    let (front, _) = token.rsplit_once('.').expect("three parts");
+    let forged = format!("{front}.{}", b64::encode(&[0; 32]));
+    let exp = NOW + as_unix(OPERATOR_TTL_S);
+    authority.db.while_held(|| {
+        for (junk, now, expected) in [
+            ("", NOW, "malformed"),
+            ("a.b.c", NOW, "key"),
+            (forged.as_str(), NOW, "signature"),
+            (token.as_str(), exp, "expired"),
+        ] {
+            assert_eq!(code(&authority, junk, now), expected, "{junk:.20}");
+        }
+    });
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let home = TestDir::new("auth-bounded");
+    let authority = open(home.path());
+    let version = authority.db.version().expect("asked");
+    let scopes = Scopes::parse(HOST_AUTH).expect("a scope");
+    let caller = Caller { jti: "j".into(), sub: "s".into(), scopes };
+    for number in 0..=REMEMBERED_LIMIT {
+        let what = Remembered { caller: caller.clone(), version, until_unix: NOW };
+        authority.remember(sha256(&number.to_le_bytes()), what);
+        assert!(authority.current_state().remembered.len() <= REMEMBERED_LIMIT);
+    }
+}

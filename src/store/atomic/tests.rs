@@ -1,0 +1,142 @@
+use super::*;
+use crate::store::testing::TestHome;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+
+fn mode_of(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).expect("a file").permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_write_makes_directories_and_leaves_only_the_file() {
+    let home = TestHome::new();
+    write(&home, "hub/deep/state.json", b"{}", PRIVATE).expect("a write");
+    assert_eq!(home.text("hub/deep/state.json"), "{}");
+    for (path, mode) in [("hub", 0o700), ("hub/deep", 0o700), ("hub/deep/state.json", 0o600)] {
+        assert_eq!(mode_of(&home.path().join(path)), mode, "{path}");
+    }
+    assert_eq!(std::fs::read_dir(home.path().join("hub/deep")).expect("a directory").count(), 1);
+}
+
+#[test]
+fn a_stricter_mode_stays_and_a_looser_one_does_not() {
+    for (old, asked, expected) in [(0o600, PUBLIC, 0o600), (0o666, PUBLIC, 0o644), (0o644, PRIVATE, 0o600)] {
+        let home = TestHome::new();
+        let path = home.put("a", "old");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(old)).expect("a mode");
+        write(&home, "a", b"new", asked).expect("a write");
+        assert_eq!((mode_of(&path), home.text("a").as_str()), (expected, "new"), "{old:o}");
+    }
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_file_and_no_temporary_one() {
+    let home = TestHome::new();
+    home.put("a/keep", "x");
+    // A directory in the target's place lets everything succeed but the last step.
+    let error = write(&home, "a", b"new", PRIVATE).expect_err("a directory cannot be replaced");
+    assert!(matches!(&error, StoreError::Write { path, .. } if *path == home.path().join("a")), "{error}");
+    assert_eq!(home.names(), ["a"]);
+    assert_eq!(home.text("a/keep"), "x");
+}
+
+#[test]
+fn a_staged_file_that_is_not_committed_is_gone() {
+    let home = TestHome::new();
+    home.put("a", "old");
+    let target = Target::locate(&home, Path::new("a"), Links::Refuse).expect("a target").expect("a directory");
+    let staged = target.stage(b"new", PRIVATE).expect("a temporary file");
+    assert_eq!(home.names().len(), 2);
+    drop(staged);
+    assert_eq!((home.names(), home.text("a")), (vec!["a".to_owned()], "old".to_owned()));
+}
+
+#[test]
+fn another_name_of_the_old_file_keeps_the_old_bytes() {
+    let home = TestHome::new();
+    let path = home.put("a", "old");
+    std::fs::hard_link(&path, home.path().join("b")).expect("a hard link");
+    write(&home, "a", b"new", PRIVATE).expect("a write");
+    assert_eq!((home.text("a").as_str(), home.text("b").as_str()), ("new", "old"));
+}
+
+#[test]
+fn links_are_not_followed_where_secrets_are() {
+    let (home, elsewhere) = (TestHome::new(), TestHome::new());
+    let victim = elsewhere.put("victim", "untouched");
+    symlink(&victim, home.path().join("file")).expect("a link");
+    symlink(elsewhere.path(), home.path().join("folder")).expect("a link");
+    symlink("/nonexistent/x", home.path().join("dangling")).expect("a link");
+    for relative in ["file", "folder/victim", "dangling"] {
+        let read = read(&home, relative, 100).expect_err(relative);
+        assert!(matches!(read, StoreError::Symlink { .. }), "{relative}: {read}");
+        let write = write(&home, relative, b"new", PRIVATE).expect_err(relative);
+        assert!(matches!(write, StoreError::Symlink { .. }), "{relative}: {write}");
+    }
+    assert_eq!(elsewhere.text("victim"), "untouched");
+    assert_eq!(elsewhere.names(), ["victim"]);
+}
+
+#[test]
+fn what_is_no_file_is_refused_without_blocking() {
+    let home = TestHome::new();
+    let fifo = home.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs");
+    assert!(made.success());
+    let _socket = UnixListener::bind(home.path().join("socket")).expect("a socket");
+    std::fs::create_dir(home.path().join("directory")).expect("a directory");
+    for relative in ["fifo", "socket", "directory"] {
+        let error = read(&home, relative, 100).expect_err(relative);
+        assert!(matches!(error, StoreError::NotRegular { .. }), "{relative}: {error}");
+    }
+    let device = Target::outside(Path::new("/dev/zero")).expect("a target").expect("a directory");
+    assert!(matches!(device.read(100), Err(StoreError::NotRegular { .. })));
+}
+
+#[test]
+fn the_limit_is_exact() {
+    let home = TestHome::new();
+    for (size, ok) in [(0, true), (100, true), (101, false), (100_000, false)] {
+        home.put("a", vec![b'x'; size]);
+        let outcome = read(&home, "a", 100);
+        assert_eq!(outcome.is_ok(), ok, "{size}");
+        if let Err(error) = outcome {
+            assert!(matches!(error, StoreError::TooLarge { limit_bytes: 100, .. }), "{error}");
+        }
+    }
+    assert!(read(&home, "missing", 100).expect("nothing").is_none());
+    assert!(read(&home, "missing/too", 100).expect("nothing").is_none());
+}
+
+#[test]
+fn a_file_of_another_user_is_refused() {
+    let home = TestHome::new();
+    let path = home.put("a", "x");
+    // Only root can give a file away; without that the rule cannot be shown.
+    if std::os::unix::fs::chown(&path, Some(65_534), None).is_err() {
+        return;
+    }
+    let error = read(&home, "a", 100).expect_err("foreign");
+    assert!(matches!(error, StoreError::ForeignOwner { owner_uid: 65_534, .. }), "{error}");
+}
+
+#[test]
+fn only_old_files_of_our_pattern_are_swept() {
+    let home = TestHome::new();
+    let now = SystemTime::now() + Duration::from_secs(7_200);
+    for (name, swept) in [
+        (".services.json.0123456789abcdef.tmp", true),
+        ("hub/run/.hub.pid.0123456789abcdef.tmp", true),
+        (".services.json.0123.tmp", false),
+        (".services.json.0123456789abcdeg.tmp", false),
+        ("services.json.0123456789abcdef.tmp", false),
+        (".0123456789abcdef.tmp", false),
+        (".env", false),
+    ] {
+        home.put(name, "x");
+        assert_eq!(sweep(&home, SystemTime::now()).expect("a sweep"), 0, "{name} is young");
+        assert_eq!(sweep(&home, now).expect("a sweep"), usize::from(swept), "{name}");
+        assert_eq!(home.path().join(name).exists(), !swept, "{name}");
+    }
+    assert!(is_temp_name(&temp_name(OsStr::new("a"))));
+}
