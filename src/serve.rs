@@ -6,12 +6,12 @@
 mod error;
 mod listen;
 mod notify;
+mod socket;
 
 use crate::config::Config;
 use crate::edge;
 use crate::hub::routes;
 use crate::hub::server::{self, Server};
-use crate::hub::socket::PrivateSocket;
 use crate::logs::Console;
 use crate::ops::auth::Authority;
 use crate::ops::manifests::Manifests;
@@ -29,6 +29,7 @@ use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
 use error::ServeError;
 use listen::Listeners;
+use socket::PrivateSocket;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
@@ -82,6 +83,8 @@ struct Running {
     hub: Arc<Hub>,
     server: Arc<Server>,
     edge: edge::EdgeHandle,
+    /// The edge connects through it.
+    _socket_directory: Option<File>,
 }
 
 impl Boot {
@@ -237,9 +240,10 @@ impl Boot {
 
         let socket = PrivateSocket::bind(&home.run_dir(), lock)?;
         let socket_path = socket.path().to_owned();
+        let (listener, socket_directory) = socket.into_parts();
         let answering = Arc::clone(&hub);
         let app: server::App = Arc::new(move |req| routes::answer(&answering, req));
-        let server = server::start(socket, app, self.log()).map_err(ServeError::starting("the control server"))?;
+        let server = server::start(listener, app, self.log()).map_err(ServeError::starting("the control server"))?;
         let server = Arc::new(server);
         let waiting = Arc::clone(&server);
         let console = self.console.clone();
@@ -251,7 +255,7 @@ impl Boot {
             Arc::new(move |line| console.line("", line)),
         )
         .map_err(ServeError::starting("the edge"))?;
-        Ok(Running { supervisor, hub, server, edge })
+        Ok(Running { supervisor, hub, server, edge, _socket_directory: socket_directory })
     }
 
     /// A good `services.json` is what a broken one is mended from.

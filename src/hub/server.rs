@@ -10,14 +10,12 @@
 use super::reply::{Outcome, Reply, Streaming, stream_head};
 use super::request;
 use super::request::Req;
-use super::socket::PrivateSocket;
 use super::waiters::{Kind, Waiters};
 use crate::ops::Log;
-use crate::sys;
 use crate::wire::Code;
 use std::any::Any;
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -54,11 +52,12 @@ pub(crate) struct Server {
 }
 
 struct Shared {
-    socket: PrivateSocket,
+    listener: UnixListener,
     app: App,
     log: Log,
     waiters: Waiters,
     slow: AtomicUsize,
+    faults: AtomicUsize,
     life: Mutex<Life>,
     changed: Condvar,
 }
@@ -72,15 +71,16 @@ struct Life {
     rebuilt: Option<(Instant, Duration)>,
 }
 
-/// Starts the workers on a bound socket.
-pub(crate) fn start(socket: PrivateSocket, app: App, log: Log) -> io::Result<Server> {
-    let first = Arc::new(accepting(&socket)?);
+/// Starts the workers on a listener that is bound to a path.
+pub(crate) fn start(listener: UnixListener, app: App, log: Log) -> io::Result<Server> {
+    let first = Arc::new(accepting(&listener)?);
     let shared = Arc::new(Shared {
-        socket,
+        listener,
         app,
         log,
         waiters: Waiters::default(),
         slow: AtomicUsize::new(0),
+        faults: AtomicUsize::new(0),
         life: Mutex::new(Life { current: Some(first), workers: 0, moved: 0, rebuilt: None }),
         changed: Condvar::new(),
     });
@@ -277,7 +277,7 @@ impl Shared {
             (self.log)(&format!("the control server cannot accept: {error}; starting it again in {pause_ms} ms"));
             let waited = self.changed.wait_timeout_while(life, pause, |life| life.current.is_some());
             drop(waited);
-            match accepting(&self.socket) {
+            match accepting(&self.listener) {
                 Ok(server) => return self.install(Arc::new(server), failed),
                 Err(error) => (self.log)(&format!("the control server cannot be started again: {error}")),
             }
@@ -325,14 +325,19 @@ impl Shared {
     /// thread to be idle, also when that one was just given another connection; and then nothing but a thread that
     /// gets free, or a further connection, helps. Called when a connection is about to hold its thread for long.
     fn nudge(&self) {
-        // When even this fails there is no connection that could wait.
-        let _closed_at_once = UnixStream::connect(self.socket.path());
+        let address = self.listener.local_addr();
+        if let Some(path) = address.as_ref().ok().and_then(|address| address.as_pathname()) {
+            // When even this fails there is no connection that could wait.
+            let _closed_at_once = UnixStream::connect(path);
+        }
     }
 
     /// Runs a handler. A panic becomes the answer 500 with a number that the log has as well.
     fn guarded<T>(&self, handler: impl FnOnce() -> T) -> Result<T, Reply> {
         catch_unwind(AssertUnwindSafe(handler)).map_err(|panic| {
-            let request_id = sys::random::hex(8);
+            // With the pid the number is unique in a log that several boots share.
+            let number = self.faults.fetch_add(1, Ordering::Relaxed) + 1;
+            let request_id = format!("{}-{number}", std::process::id());
             (self.log)(&format!("request {request_id} failed: {}", panic_text(&*panic)));
             Reply::internal_error(request_id)
         })
@@ -390,8 +395,8 @@ fn send(request: tiny_http::Request, manner: Manner, reply: &Reply) {
 }
 
 /// A tiny_http on a copy of the listener; its accept loop is running when this returns.
-fn accepting(socket: &PrivateSocket) -> io::Result<tiny_http::Server> {
-    let listener = socket.listener().try_clone()?;
+fn accepting(kept: &UnixListener) -> io::Result<tiny_http::Server> {
+    let listener = kept.try_clone()?;
     // Shared by all copies; a listener that does not block would end the accept loop at once.
     listener.set_nonblocking(false)?;
     tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)

@@ -27,11 +27,13 @@ impl Hub {
             document.entries().iter().rev().filter_map(|entry| Some((entry.short.as_ref()?, entry))).collect();
 
         // A second row of the same name is bad, and what runs is the first one's.
-        let is_first = |entry: &&Entry| {
-            entry.short.as_ref().and_then(|short| rows.get(short)).is_some_and(|first| std::ptr::eq(*first, *entry))
+        let is_first = |entry: &Entry| {
+            entry.short.as_ref().and_then(|short| rows.get(short)).is_some_and(|first| std::ptr::eq(*first, entry))
         };
-        let process = |entry: &Entry| Some(entry).filter(is_first).and_then(process_of);
-        let of_row = |entry: &Entry| self.of_entry(entry, process(entry).and_then(|process| snapshots.get(process)));
+        let of_row = |entry: &Entry| {
+            let process = process_of(entry).filter(|_| is_first(entry)).and_then(|process| snapshots.get(process));
+            self.of_entry(entry, process)
+        };
         let mut modules: Vec<ModuleInfo> = document.entries().iter().map(of_row).collect();
         let strays = snapshots.values().filter(|snapshot| !rows.contains_key(&snapshot.short));
         modules.extend(strays.map(|snapshot| running(blank(snapshot.short.as_str()), snapshot)));
