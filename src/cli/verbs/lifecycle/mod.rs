@@ -59,6 +59,11 @@ pub(super) fn run(
         up.authorise(&home, config, out)?;
         up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
     }
+    // Asked once, however many targets need it.
+    let down = match &hub {
+        None if op != Op::Stop && targets.iter().any(Option::is_some) => Some(reach::down(&home, config)),
+        None | Some(_) => None,
+    };
     let mut results = Vec::new();
     let mut first_failure = None;
     for target in &targets {
