@@ -70,10 +70,10 @@ pub(super) fn run(
         let outcome = match (target, &hub) {
             (None, hub) => of_hub(op, hub.as_ref()),
             (Some(short), Some(up)) => Ok(act(&up.client, op, short, wait)),
-            (Some(short), None) if op == Op::Stop => {
-                Ok(Verdict::done(format!("{short} is already stopped: the hub is down")))
-            }
-            (Some(_), None) => Err(reach::down(&home, config)),
+            (Some(short), None) => match &down {
+                None => Ok(Verdict::done(format!("{short} is already stopped: the hub is down"))),
+                Some(failure) => Err(Failure { message: format!("{short}: {}", failure.message), ..failure.clone() }),
+            },
         };
         let name = target.as_ref().map_or(HUB, |short| short.as_str());
         let outcome = outcome.unwrap_or_else(|failure| Verdict::failed(failure, None));
