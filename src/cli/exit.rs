@@ -82,7 +82,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do next.
     pub(crate) hint: String,
-    pub(crate) details: Option<Value>,
+    /// Boxed: a failure is moved up through every verb.
+    pub(crate) details: Option<Box<Value>>,
     pub(crate) exit: Exit,
     /// The reason is on the terminal already; only `--json` still needs it.
     pub(crate) shown: bool,
@@ -95,7 +96,7 @@ impl Failure {
     }
 
     pub(crate) fn with_details(self, details: Value) -> Self {
-        Self { details: Some(details), ..self }
+        Self { details: Some(Box::new(details)), ..self }
     }
 
     pub(crate) fn with_exit(self, exit: Exit) -> Self {

@@ -14,10 +14,13 @@ const REMEMBERED_LIMIT: usize = 2048;
 /// Which file was read, and in which state.
 type Seen = (u64, u64, u64, i64, i64, i64, i64);
 
+/// A file as it was, and what it held; `None` when it was not there.
+type Remembered = (Seen, Option<Arc<Manifest>>);
+
 /// Shared between threads.
 #[derive(Default)]
 pub(crate) struct Manifests {
-    remembered: Mutex<HashMap<PathBuf, (Seen, Option<Arc<Manifest>>)>>,
+    remembered: Mutex<HashMap<PathBuf, Remembered>>,
 }
 
 impl Manifests {

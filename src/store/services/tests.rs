@@ -1,3 +1,4 @@
+use super::recover::Instead;
 use super::*;
 use crate::manifest::Short;
 use crate::manifest::services::Document;
