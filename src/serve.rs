@@ -6,12 +6,12 @@
 mod error;
 mod listen;
 mod notify;
+mod socket;
 
 use crate::config::Config;
 use crate::edge;
 use crate::hub::routes;
 use crate::hub::server::{self, Server};
-use crate::hub::socket::PrivateSocket;
 use crate::logs::Console;
 use crate::ops::auth::Authority;
 use crate::ops::manifests::Manifests;
@@ -29,12 +29,13 @@ use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
 use error::ServeError;
 use listen::Listeners;
+use socket::PrivateSocket;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What running answers get when everything else is down.
@@ -47,14 +48,7 @@ const USUAL_PATH: [&str; 2] = [".local/bin", ".bun/bin"];
 /// Runs the hub until it is told to end; returns the exit code of cli §15.2. `port` is the command line's, 0 for any
 /// free one. Must be called on the main thread, before there are others.
 pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
-    // Before the first thread: a thread that does not block them would be ended by them, and the hub with it.
-    let result = Signals::block().map_err(ServeError::starting("signals")).and_then(|signals| {
-        let console = console()?;
-        let ended = Boot { config, console: console.clone() }.run(port, &signals);
-        console.finish(Instant::now() + CONSOLE_GRACE);
-        ended
-    });
-    match result {
+    match with_console(config, port) {
         Ok(Ended::Asked) => 0,
         Ok(Ended::Essential(_)) => error::UNHEALTHY,
         Err(error) => {
@@ -65,14 +59,17 @@ pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
     }
 }
 
-/// Standard output is written by one thread, from here on.
-fn console() -> Result<Console, ServeError> {
+/// Blocks our signals before there is a thread that they could end, then starts the one that writes standard output.
+fn with_console(config: Config, port: Option<u16>) -> Result<Ended, ServeError> {
     process::seal_inherited_descriptors();
     process::share_allocator_arenas();
+    let signals = Signals::block().map_err(ServeError::starting("signals"))?;
     let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(ServeError::starting("standard output"))?;
     let (console, _ends_with_finish) =
         Console::start(File::from(stdout)).map_err(ServeError::starting("the console"))?;
-    Ok(console)
+    let ended = Boot { config, console: console.clone() }.run(&signals, port);
+    console.finish(Instant::now() + CONSOLE_GRACE);
+    ended
 }
 
 struct Boot {
@@ -86,10 +83,12 @@ struct Running {
     hub: Arc<Hub>,
     server: Arc<Server>,
     edge: edge::EdgeHandle,
+    /// The edge connects through it.
+    _socket_directory: Option<File>,
 }
 
 impl Boot {
-    fn run(self, port: Option<u16>, signals: &Signals) -> Result<Ended, ServeError> {
+    fn run(self, signals: &Signals, port: Option<u16>) -> Result<Ended, ServeError> {
         self.prepare_process();
 
         let home = Home::open(&self.config.home, Create::Yes)?;
@@ -218,6 +217,7 @@ impl Boot {
             manifests: Arc::clone(&manifests),
             origins,
             log: self.log(),
+            said: Mutex::default(),
         };
         let hooks = Hooks {
             source: files.plan_source(),
@@ -240,9 +240,10 @@ impl Boot {
 
         let socket = PrivateSocket::bind(&home.run_dir(), lock)?;
         let socket_path = socket.path().to_owned();
+        let (listener, socket_directory) = socket.into_parts();
         let answering = Arc::clone(&hub);
         let app: server::App = Arc::new(move |req| routes::answer(&answering, req));
-        let server = server::start(socket, app, self.log()).map_err(ServeError::starting("the control server"))?;
+        let server = server::start(listener, app, self.log()).map_err(ServeError::starting("the control server"))?;
         let server = Arc::new(server);
         let waiting = Arc::clone(&server);
         let console = self.console.clone();
@@ -254,7 +255,7 @@ impl Boot {
             Arc::new(move |line| console.line("", line)),
         )
         .map_err(ServeError::starting("the edge"))?;
-        Ok(Running { supervisor, hub, server, edge })
+        Ok(Running { supervisor, hub, server, edge, _socket_directory: socket_directory })
     }
 
     /// A good `services.json` is what a broken one is mended from.

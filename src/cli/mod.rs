@@ -30,7 +30,7 @@ fn run_with(args: Vec<OsString>) -> u8 {
         Ok(Invocation { globals, command }) => {
             let mut out = Out::of_process(Style { json: globals.json, quiet: globals.quiet });
             let name = verb_name(&command);
-            let outcome = dispatch(&globals, command, &mut out);
+            let outcome = dispatch(&globals, command, &mut out, configuration);
             out.finish(name, outcome).number()
         }
         Err(refused) => {
@@ -50,7 +50,13 @@ fn serve(globals: &Globals, port: Option<u16>) -> u8 {
     }
 }
 
-fn dispatch(globals: &Globals, command: Command, out: &mut Out) -> Result<Report, Failure> {
+/// Only what needs the surroundings asks for them: help and version work on a broken machine.
+fn dispatch(
+    globals: &Globals,
+    command: Command,
+    out: &mut Out,
+    configuration: impl FnOnce(&Globals) -> Result<Config, Failure>,
+) -> Result<Report, Failure> {
     match command {
         Command::Help { verb } => {
             let page = help::page(verb);
@@ -125,3 +131,6 @@ fn verb_name(command: &Command) -> &'static str {
         Command::Check => "check",
     }
 }
+
+#[cfg(test)]
+mod tests;

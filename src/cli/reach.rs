@@ -79,7 +79,7 @@ pub(crate) fn store_failure(error: &StoreError) -> Failure {
     let (code, hint) = match error {
         StoreError::Locked { .. } | StoreError::Contended { .. } => (Code::Busy, "try again in a moment"),
         StoreError::Read { .. } | StoreError::Write { .. } => (Code::Failed, "see: parachute check"),
-        StoreError::NoHome { .. } => (Code::InvalidConfig, START_HUB),
+        StoreError::NoHome { .. } => (Code::HubDown, START_HUB),
         _ => (Code::InvalidConfig, "see: parachute check"),
     };
     Failure::new(code, error.to_string(), hint)

@@ -8,5 +8,4 @@ pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod routes;
 pub(crate) mod server;
-pub(crate) mod socket;
 mod waiters;

@@ -120,8 +120,8 @@ impl Reply {
     }
 
     /// Writes head and body in one piece. `without_body` is for HEAD, whose length is that of the GET.
-    pub(crate) fn write(&self, to: &mut dyn Write, without_body: bool, close: bool, now: SystemTime) -> io::Result<()> {
-        let mut bytes = head(self.status, self.content_type, close, now);
+    pub(crate) fn write(&self, to: &mut dyn Write, without_body: bool, now: SystemTime) -> io::Result<()> {
+        let mut bytes = head(self.status, self.content_type, now);
         bytes.extend_from_slice(format!("content-length: {}\r\n", self.body.len()).as_bytes());
         for (name, value) in &self.headers {
             bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
@@ -136,19 +136,18 @@ impl Reply {
 }
 
 /// The head of a stream of text in chunks.
-pub(crate) fn stream_head(close: bool, now: SystemTime) -> Vec<u8> {
-    let mut bytes = head(200, "text/plain; charset=utf-8", close, now);
+pub(crate) fn stream_head(now: SystemTime) -> Vec<u8> {
+    let mut bytes = head(200, "text/plain; charset=utf-8", now);
     bytes.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
     bytes
 }
 
 /// Status line and the headers that every answer has; the empty line is still to come.
-fn head(status: u16, content_type: &str, close: bool, now: SystemTime) -> Vec<u8> {
+fn head(status: u16, content_type: &str, now: SystemTime) -> Vec<u8> {
     let (date, reason) = (http_date(now), reason(status));
-    let connection = if close { "connection: close\r\n" } else { "" };
     format!(
         "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\ncontent-type: {content_type}\r\ncache-control: no-store\r\n\
-         x-content-type-options: nosniff\r\n{connection}"
+         x-content-type-options: nosniff\r\nconnection: close\r\n"
     )
     .into_bytes()
 }
@@ -192,19 +191,17 @@ mod tests {
 
     #[test]
     fn an_answer_has_its_length_and_is_not_kept_or_sniffed() {
-        for (without_body, close, connection, body) in
-            [(false, false, "", "hello"), (true, true, "connection: close\r\n", "")]
-        {
+        for (without_body, body) in [(false, "hello"), (true, "")] {
             let reply = Reply { status: 404, content_type: "text/x", headers: Vec::new(), body: b"hello".to_vec() }
                 .with_header("allow", "GET");
             let mut bytes = Vec::new();
-            reply.write(&mut bytes, without_body, close, UNIX_EPOCH).expect("a Vec takes everything");
+            reply.write(&mut bytes, without_body, UNIX_EPOCH).expect("a Vec takes everything");
             assert_eq!(
                 String::from_utf8_lossy(&bytes),
                 format!(
                     "HTTP/1.1 404 Not Found\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncontent-type: text/x\r\n\
-                     cache-control: no-store\r\nx-content-type-options: nosniff\r\n{connection}content-length: 5\r\n\
-                     allow: GET\r\n\r\n{body}"
+                     cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\
+                     content-length: 5\r\nallow: GET\r\n\r\n{body}"
                 )
             );
         }

@@ -3,17 +3,19 @@
 //! A few workers block in tiny_http's queue and answer what is quick. Whatever takes its time (a start, a long poll, a
 //! stream, a body that is still on its way) goes to a short-lived thread, so that it never keeps others waiting.
 //! Answers are written by hand: tiny_http would leave out lengths and hold streams back (http-api §16.1).
+//!
+//! Every answer asks the client to close the connection: tiny_http gives each open one a thread, and one that arrives
+//! together with others may be left waiting for a thread that another, idle one holds (see [`Shared::nudge`]).
 
 use super::reply::{Outcome, Reply, Streaming, stream_head};
 use super::request;
 use super::request::Req;
-use super::socket::PrivateSocket;
 use super::waiters::{Kind, Waiters};
 use crate::ops::Log;
-use crate::sys;
 use crate::wire::Code;
 use std::any::Any;
 use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -50,11 +52,12 @@ pub(crate) struct Server {
 }
 
 struct Shared {
-    socket: PrivateSocket,
+    listener: UnixListener,
     app: App,
     log: Log,
     waiters: Waiters,
     slow: AtomicUsize,
+    faults: AtomicUsize,
     life: Mutex<Life>,
     changed: Condvar,
 }
@@ -63,19 +66,22 @@ struct Life {
     /// `None` once the server is to stop.
     current: Option<Arc<tiny_http::Server>>,
     workers: usize,
+    /// Workers that serve `current` and no earlier one.
+    moved: usize,
     rebuilt: Option<(Instant, Duration)>,
 }
 
-/// Starts the workers on a bound socket.
-pub(crate) fn start(socket: PrivateSocket, app: App, log: Log) -> io::Result<Server> {
-    let first = Arc::new(accepting(&socket)?);
+/// Starts the workers on a listener that is bound to a path.
+pub(crate) fn start(listener: UnixListener, app: App, log: Log) -> io::Result<Server> {
+    let first = Arc::new(accepting(&listener)?);
     let shared = Arc::new(Shared {
-        socket,
+        listener,
         app,
         log,
         waiters: Waiters::default(),
         slow: AtomicUsize::new(0),
-        life: Mutex::new(Life { current: Some(first), workers: 0, rebuilt: None }),
+        faults: AtomicUsize::new(0),
+        life: Mutex::new(Life { current: Some(first), workers: 0, moved: 0, rebuilt: None }),
         changed: Condvar::new(),
     });
     let server = Server { shared };
@@ -129,9 +135,8 @@ impl Drop for Server {
 impl Shared {
     /// The life of one worker. Sleeps in tiny_http's queue, without a timeout.
     fn work(self: &Arc<Self>) {
-        loop {
-            let server = lock(&self.life).current.clone();
-            let Some(server) = server else { break };
+        let mut mine = None;
+        while let Some(server) = self.current(&mut mine) {
             match server.recv() {
                 Ok(request) => self.survive(|| self.take(request)),
                 Err(error) => self.replace(&server, &error),
@@ -139,6 +144,18 @@ impl Shared {
         }
         lock(&self.life).workers -= 1;
         self.changed.notify_all();
+    }
+
+    /// The tiny_http to serve; `mine` is the one served so far. `None` once the server is to stop.
+    fn current(&self, mine: &mut Option<Arc<tiny_http::Server>>) -> Option<Arc<tiny_http::Server>> {
+        let mut life = lock(&self.life);
+        let current = life.current.clone()?;
+        if mine.as_ref().is_none_or(|mine| !Arc::ptr_eq(mine, &current)) {
+            life.moved += 1;
+            self.changed.notify_all();
+            *mine = Some(Arc::clone(&current));
+        }
+        Some(current)
     }
 
     /// One request, as tiny_http has it.
@@ -152,7 +169,7 @@ impl Shared {
             Ok(()) => shared.answer(request),
             Err(TooLarge) => {
                 let description = format!("the body is larger than {BODY_LIMIT_BYTES} bytes");
-                let manner = Manner { close: true, ..Manner::of(&request) };
+                let manner = Manner::of(&request);
                 send(request, manner, &Reply::error(413, Code::TooLarge, description));
             }
         });
@@ -183,7 +200,7 @@ impl Shared {
     fn stream(&self, request: tiny_http::Request, manner: Manner, exchange: Option<u64>, work: Streaming) {
         let entry = self.waiters.enter(exchange, Kind::Stream);
         let mut writer = request.into_writer();
-        let head = stream_head(manner.close, SystemTime::now());
+        let head = stream_head(SystemTime::now());
         if writer.write_all(&head).and_then(|()| writer.flush()).is_err() || manner.head_only {
             return;
         }
@@ -214,6 +231,9 @@ impl Shared {
         work: impl FnOnce(&Arc<Self>, tiny_http::Request) + Send + 'static,
     ) {
         let manner = Manner::of(&request);
+        if !manner.closes {
+            self.nudge();
+        }
         let slot = match limit {
             None => None,
             Some(limit) => match Slot::take(self, limit) {
@@ -257,7 +277,7 @@ impl Shared {
             (self.log)(&format!("the control server cannot accept: {error}; starting it again in {pause_ms} ms"));
             let waited = self.changed.wait_timeout_while(life, pause, |life| life.current.is_some());
             drop(waited);
-            match accepting(&self.socket) {
+            match accepting(&self.listener) {
                 Ok(server) => return self.install(Arc::new(server), failed),
                 Err(error) => (self.log)(&format!("the control server cannot be started again: {error}")),
             }
@@ -273,24 +293,51 @@ impl Shared {
                 return;
             }
             life.current = Some(server);
+            life.moved = 0;
         }
         (1..WORKERS).for_each(|_| failed.unblock());
-        // Connections that it had accepted go on putting requests into its queue.
+        // Only then is there nobody left whom the next one could rob of being woken.
+        let life = lock(&self.life);
+        let waited = self.changed.wait_timeout_while(life, STOP_DEADLINE, |life| life.moved + 1 < WORKERS);
+        drop(waited);
         let (shared, old) = (Arc::clone(self), Arc::clone(failed));
-        let spawned = thread::Builder::new().name("hub/replaced".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-            while let Ok(Some(request)) = old.recv_timeout(REPLACED_QUIET) {
-                shared.survive(|| shared.take(request));
-            }
-        });
+        let spawned = thread::Builder::new()
+            .name("hub/replaced".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || shared.serve_replaced(&old));
         if let Err(error) = spawned {
             (self.log)(&format!("connections made before are lost: {error}"));
+        }
+    }
+
+    /// Connections that a replaced tiny_http had accepted go on putting requests into its queue.
+    fn serve_replaced(self: &Arc<Self>, old: &tiny_http::Server) {
+        let mut last = Instant::now();
+        while last.elapsed() < REPLACED_QUIET {
+            if let Ok(Some(request)) = old.recv_timeout(REPLACED_QUIET) {
+                self.survive(|| self.take(request));
+                last = Instant::now();
+            }
+        }
+    }
+
+    /// Makes tiny_http look again whether a connection waits for a thread. It queues a connection when it believes a
+    /// thread to be idle, also when that one was just given another connection; and then nothing but a thread that
+    /// gets free, or a further connection, helps. Called when a connection is about to hold its thread for long.
+    fn nudge(&self) {
+        let address = self.listener.local_addr();
+        if let Some(path) = address.as_ref().ok().and_then(|address| address.as_pathname()) {
+            // When even this fails there is no connection that could wait.
+            let _closed_at_once = UnixStream::connect(path);
         }
     }
 
     /// Runs a handler. A panic becomes the answer 500 with a number that the log has as well.
     fn guarded<T>(&self, handler: impl FnOnce() -> T) -> Result<T, Reply> {
         catch_unwind(AssertUnwindSafe(handler)).map_err(|panic| {
-            let request_id = sys::random::hex(8);
+            // With the pid the number is unique in a log that several boots share.
+            let number = self.faults.fetch_add(1, Ordering::Relaxed) + 1;
+            let request_id = format!("{}-{number}", std::process::id());
             (self.log)(&format!("request {request_id} failed: {}", panic_text(&*panic)));
             Reply::internal_error(request_id)
         })
@@ -327,28 +374,29 @@ impl Drop for Slot {
 #[derive(Debug, Clone, Copy)]
 struct Manner {
     head_only: bool,
-    close: bool,
+    /// tiny_http ends the connection's thread by itself.
+    closes: bool,
 }
 
 impl Manner {
     fn of(request: &tiny_http::Request) -> Self {
-        let close = request
+        let closes = request
             .headers()
             .iter()
             .any(|header| header.field.equiv("Connection") && request::lists_token(header.value.as_str(), "close"));
-        Self { head_only: *request.method() == tiny_http::Method::Head, close }
+        Self { head_only: *request.method() == tiny_http::Method::Head, closes }
     }
 }
 
 fn send(request: tiny_http::Request, manner: Manner, reply: &Reply) {
     let mut writer = request.into_writer();
     // An error means that the client has gone, so there is nobody to tell.
-    let _gone = reply.write(&mut writer, manner.head_only, manner.close, SystemTime::now());
+    let _gone = reply.write(&mut writer, manner.head_only, SystemTime::now());
 }
 
 /// A tiny_http on a copy of the listener; its accept loop is running when this returns.
-fn accepting(socket: &PrivateSocket) -> io::Result<tiny_http::Server> {
-    let listener = socket.listener().try_clone()?;
+fn accepting(kept: &UnixListener) -> io::Result<tiny_http::Server> {
+    let listener = kept.try_clone()?;
     // Shared by all copies; a listener that does not block would end the accept loop at once.
     listener.set_nonblocking(false)?;
     tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)

@@ -1,15 +1,15 @@
 //! All modules: what the rows say, what the modules say of themselves, and how their processes are.
 
+use super::Hub;
 use super::state::{last_exit, start_error, status};
 use super::time::iso;
-use super::{Hub, reconcile};
 use crate::manifest::module::Manifest;
 use crate::manifest::services::{Document, Entry, Row};
 use crate::manifest::{Short, known};
 use crate::supervisor::Snapshot;
 use crate::wire::{ModuleInfo, ModuleList, Supervised};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,37 +20,51 @@ impl Hub {
     /// Every row of `services.json`, bad ones with their problem, and whatever runs without a row. Blocks for a few
     /// `stat` calls; reads only what changed.
     pub(crate) fn modules(&self) -> ModuleList {
-        let read = self.reconcile();
-        let problem = read.as_ref().err().map(ToString::to_string);
-        let document = read.unwrap_or_else(|_| Arc::new(Document::empty()));
+        let (document, problem) = self.document();
         let snapshots: BTreeMap<Short, Snapshot> =
             self.parts.supervisor.snapshots().into_iter().map(|snapshot| (snapshot.short.clone(), snapshot)).collect();
+        let rows: BTreeMap<&Short, &Entry> =
+            document.entries().iter().rev().filter_map(|entry| Some((entry.short.as_ref()?, entry))).collect();
 
-        let mut listed = BTreeSet::new();
-        let mut modules = Vec::new();
-        for entry in document.entries() {
-            if let Some(short) = &entry.short {
-                listed.insert(short.clone());
-            }
-            modules.push(self.of_entry(&document, entry, &snapshots));
-        }
-        let strays = snapshots.values().filter(|snapshot| !listed.contains(&snapshot.short));
+        // A second row of the same name is bad, and what runs is the first one's.
+        let is_first = |entry: &Entry| {
+            entry.short.as_ref().and_then(|short| rows.get(short)).is_some_and(|first| std::ptr::eq(*first, entry))
+        };
+        let of_row = |entry: &Entry| {
+            let process = process_of(entry).filter(|_| is_first(entry)).and_then(|process| snapshots.get(process));
+            self.of_entry(entry, process)
+        };
+        let mut modules: Vec<ModuleInfo> = document.entries().iter().map(of_row).collect();
+        let strays = snapshots.values().filter(|snapshot| !rows.contains_key(&snapshot.short));
         modules.extend(strays.map(|snapshot| running(blank(snapshot.short.as_str()), snapshot)));
-        let supervised = snapshots.values().map(|snapshot| supervised(&document, snapshot)).collect();
         ModuleList {
             modules,
-            supervised,
+            supervised: snapshots.values().map(|s| supervised(rows.get(&s.short).copied(), s)).collect(),
             supervisor_available: true,
             module_install_channel: CHANNEL.to_owned(),
             problem,
         }
     }
 
+    /// One module of that list; `None` when there is no such one.
     pub(crate) fn module(&self, short: &Short) -> Option<ModuleInfo> {
-        self.modules().modules.into_iter().find(|module| module.short == short.as_str())
+        let (document, _) = self.document();
+        let snapshot = |short: &Short| self.parts.supervisor.snapshot(short);
+        match document.find(short) {
+            Some(entry) => Some(self.of_entry(entry, process_of(entry).and_then(snapshot).as_ref())),
+            None => snapshot(short).map(|stray| running(blank(short.as_str()), &stray)),
+        }
     }
 
-    fn of_entry(&self, document: &Document, entry: &Entry, snapshots: &BTreeMap<Short, Snapshot>) -> ModuleInfo {
+    /// `services.json`, or nothing and why.
+    fn document(&self) -> (Arc<Document>, Option<String>) {
+        match self.reconcile() {
+            Ok(document) => (document, None),
+            Err(error) => (Arc::new(Document::empty()), Some(error.to_string())),
+        }
+    }
+
+    fn of_entry(&self, entry: &Entry, process: Option<&Snapshot>) -> ModuleInfo {
         let name = entry.short.as_ref().map_or(entry.name.as_str(), Short::as_str);
         let mut module = ModuleInfo { name: entry.name.clone(), installed: true, ..blank(name) };
         match &entry.row {
@@ -63,12 +77,16 @@ impl Hub {
                 module = described(module, row, manifest.ok().flatten().as_deref());
             }
         }
-        let process = entry.short.as_ref().map(|short| reconcile::process_of(document, short));
-        match process.and_then(|process| snapshots.get(&process)) {
+        match process {
             Some(snapshot) => running(module, snapshot),
             None => module,
         }
     }
+}
+
+/// Whose process serves the row: its own, but for a further vault on the same port.
+fn process_of(entry: &Entry) -> Option<&Short> {
+    entry.served_by.as_ref().or(entry.short.as_ref())
 }
 
 /// A module of which nothing but the name is known.
@@ -137,8 +155,7 @@ fn running(module: ModuleInfo, snapshot: &Snapshot) -> ModuleInfo {
     }
 }
 
-fn supervised(document: &Document, snapshot: &Snapshot) -> Supervised {
-    let entry = document.find(&snapshot.short);
+fn supervised(entry: Option<&Entry>, snapshot: &Snapshot) -> Supervised {
     let row = entry.and_then(|entry| entry.row.as_ref().ok());
     Supervised {
         short: snapshot.short.to_string(),

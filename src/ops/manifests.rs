@@ -27,12 +27,11 @@ impl Manifests {
     /// The manifest below an `installDir`; `None` when there is none. One `stat` when the file is as it was.
     pub(super) fn get(&self, install_dir: &Path) -> Result<Option<Arc<Manifest>>, StoreError> {
         let seen = seen(install_dir);
-        if let Some(seen) = seen {
-            if let Some((last, manifest)) = super::lock(&self.remembered).get(install_dir) {
-                if *last == seen {
-                    return Ok(manifest.clone());
-                }
-            }
+        if let Some(seen) = seen
+            && let Some((last, manifest)) = super::lock(&self.remembered).get(install_dir)
+            && *last == seen
+        {
+            return Ok(manifest.clone());
         }
         let manifest = modules::read_manifest(install_dir)?.map(Arc::new);
         if let Some(seen) = seen {

@@ -10,8 +10,9 @@ use crate::store::services::Services;
 use crate::store::{Home, StoreError, dotenv};
 use crate::supervisor::plan::Inputs;
 use crate::supervisor::{PlanSource, StartError, StartErrorKind};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::Log;
@@ -35,6 +36,8 @@ pub(crate) struct Files {
     /// The hub's names, as children are told them (supervisor §5.1). There is always one, because tokens have one.
     pub(crate) origins: Origins,
     pub(crate) log: Log,
+    /// The warnings of each module's `.env` that the log has already; a module that crashes repeats none of them.
+    pub(crate) said: Mutex<HashMap<Short, Vec<String>>>,
 }
 
 impl Files {
@@ -66,9 +69,7 @@ impl Files {
         let manifest_run = manifest.as_ref().and_then(|manifest| manifest.run.as_ref());
         let run = Run::resolve(manifest_run, row.run.as_ref()).map_err(Unusable::Run)?;
         let dotenv = dotenv::read(&self.home, short)?;
-        for warning in &dotenv.warnings {
-            (self.log)(&format!("{short}: {warning}"));
-        }
+        self.say_once(short, &dotenv.warnings);
         Ok(Inputs {
             cwd: row.install_dir.clone(),
             row,
@@ -80,6 +81,19 @@ impl Files {
             home: self.home.path().to_owned(),
             log_dir: self.home.log_dir(short),
         })
+    }
+
+    fn say_once(&self, short: &Short, warnings: &[String]) {
+        {
+            let mut said = super::lock(&self.said);
+            if said.get(short).map_or(&[][..], Vec::as_slice) == warnings {
+                return;
+            }
+            said.insert(short.clone(), warnings.to_vec());
+        }
+        for warning in warnings {
+            (self.log)(&format!("{short}: {warning}"));
+        }
     }
 }
 

@@ -47,7 +47,8 @@ impl Hub {
             Err(error) => return (self.parts.log)(&format!("no module is started: {error}")),
         };
         let runnable = self.runnable(&document);
-        for row in processes(&document).filter(|row| !runnable.contains(&row.short)) {
+        let known: BTreeSet<&Short> = runnable.iter().collect();
+        for row in processes(&document).filter(|row| !known.contains(&row.short)) {
             (self.parts.log)(&format!("{}: skipped, nothing says how to start it", row.short));
         }
         let stopped = self.parts.intent.stopped();

@@ -16,7 +16,7 @@ use crate::sys::testdir::TestDir;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub(crate) struct Fixture {
     pub(crate) hub: Arc<Hub>,
@@ -42,6 +42,7 @@ impl Fixture {
             manifests: Arc::clone(&manifests),
             origins,
             log: Arc::clone(&said),
+            said: Mutex::default(),
         };
         let (console, _ends_with_the_process) = Console::start(io::sink()).expect("a thread can be started");
         let facts = Facts {

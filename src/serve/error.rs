@@ -1,6 +1,6 @@
 //! Why the hub does not come up, and what that means for the exit code.
 
-use crate::hub::socket::SocketError;
+use super::socket::SocketError;
 use crate::ops::auth::AuthError;
 use crate::origin::OriginError;
 use crate::store::StoreError;

@@ -15,6 +15,8 @@ mod preflight;
 mod probe;
 mod remains;
 mod settings;
+mod waiters;
+mod watch;
 mod words;
 mod worker;
 

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     /// The same for `run.live`.
     pub(crate) live_path: Option<String>,
     pub(crate) live_timeout: Option<Duration>,
+    /// Files and directories whose change restarts it.
+    pub(crate) watch: Vec<PathBuf>,
     pub(crate) tap: TapSettings,
 }
 
@@ -41,6 +43,7 @@ impl Settings {
             ready_path: None,
             live_path: None,
             live_timeout: None,
+            watch: Vec::new(),
             tap: TapSettings { dir: PathBuf::new(), max_bytes: 0, files: 1, file: false, console: true },
         }
     }
@@ -128,6 +131,14 @@ fn settings(inputs: &Inputs, port: u16) -> Settings {
         ready_path: path(run.ready.probe),
         live_path: run.live.as_ref().and_then(|live| path(live.probe)),
         live_timeout: run.live.as_ref().map(|live| live.timeout),
+        watch: run
+            .watch
+            .iter()
+            .map(|path| match &inputs.cwd {
+                Some(cwd) => cwd.join(path),
+                None => PathBuf::from(path),
+            })
+            .collect(),
         tap: TapSettings {
             dir: inputs.log_dir.clone(),
             max_bytes: run.logs.max_bytes,

@@ -7,6 +7,8 @@ use super::output::Output;
 use super::probe::{self, Probe};
 use super::remains::Remains;
 use super::settings::{self, Prepared, Settings};
+use super::waiters::{Waiters, Wants};
+use super::watch::Watch;
 use super::words;
 use super::{Context, Exit, OpFailure, Snapshot, StartError, StartErrorKind, plan};
 use crate::logs::{Ring, Tap};
@@ -53,18 +55,6 @@ struct Living {
     started_at: SystemTime,
 }
 
-/// Somebody who waits for a start, a stop or a restart.
-struct Waiter {
-    reply: Reply,
-    wants: Wants,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wants {
-    Up,
-    Down,
-}
-
 pub(super) struct Worker {
     short: Short,
     context: Arc<Context>,
@@ -81,7 +71,8 @@ pub(super) struct Worker {
     /// Settings that a restart by hand has looked at, for its spawn.
     prepared: Option<Box<Prepared>>,
     probe: Option<Box<Probe>>,
-    waiters: Vec<Waiter>,
+    watch: Option<Box<Watch>>,
+    waiters: Waiters,
     events: VecDeque<Event>,
     /// The number of the newest child that the state machine asked for.
     child: u64,
@@ -100,6 +91,7 @@ struct Slots {
     pidfd: Option<Slot>,
     outcome: Option<Slot>,
     probe: Option<Slot>,
+    watch: Option<Slot>,
     remains: Vec<Slot>,
 }
 
@@ -129,7 +121,8 @@ impl Worker {
             clearing: false,
             prepared: None,
             probe: None,
-            waiters: Vec::new(),
+            watch: None,
+            waiters: Waiters::default(),
             events: VecDeque::new(),
             child: 0,
             last_exit: None,
@@ -173,9 +166,14 @@ impl Worker {
         if let Some((socket, for_writing)) = self.probe.as_ref().and_then(|probe| probe.waits_for()) {
             slots.probe = Some(if for_writing { polls.writable(socket) } else { polls.readable(socket) });
         }
+        slots.watch = self.watch.as_ref().map(|watch| polls.readable(watch.as_fd()));
         slots.remains = self.remains.pidfds().map(|fd| polls.readable(fd)).collect();
 
-        let deadline = [lifecycle::deadline(&self.module), self.probe.as_ref().map(|probe| probe.deadline())];
+        let deadline = [
+            lifecycle::deadline(&self.module),
+            self.probe.as_ref().map(|probe| probe.deadline()),
+            self.watch.as_ref().and_then(|watch| watch.deadline()),
+        ];
         if let Err(error) = polls.wait(deadline.into_iter().flatten().min()) {
             // ENOMEM is the only error that poll can have here; the module lives on and is looked at again.
             self.tap.notice(&format!("poll failed: {error}"));
@@ -192,6 +190,7 @@ impl Worker {
             self.look_at_child();
         }
         self.look_at_probe(slots.probe.is_some_and(|slot| polls.is_ready(slot)));
+        self.look_at_watch(slots.watch.is_some_and(|slot| polls.is_ready(slot)));
         if slots.remains.iter().any(|slot| polls.is_ready(*slot)) {
             self.clear();
         }
@@ -220,7 +219,7 @@ impl Worker {
                 self.told = None;
                 self.events.push_back(Event::Stop);
             }
-            ForWorker::Restart(reply) => self.restart(reply),
+            ForWorker::Restart(reply) => self.restart(Some(reply)),
             ForWorker::Hurry => self.events.push_back(Event::Hurry),
             ForWorker::Forked { child, result } => self.forked(child, result),
             ForWorker::Look => {
@@ -235,43 +234,45 @@ impl Worker {
     }
 
     /// Refuses what cannot start before the old child is touched (supervisor B9).
-    fn restart(&mut self, reply: Reply) {
+    fn restart(&mut self, reply: Option<Reply>) {
         match settings::prepare(&self.context.source, &self.context.facts, &self.short, self.living.is_some()) {
             Ok(prepared) => {
                 self.prepared = Some(Box::new(prepared));
-                self.expect(Wants::Up, Some(reply));
+                self.expect(Wants::Up, reply);
                 self.events.push_back(Event::Restart);
             }
-            Err(error) if self.module.is_at_rest() || self.module.retry_at().is_some() => {
-                // There is no old child: this is a start that fails.
-                self.tap.notice(&format!("cannot be restarted: {}", error.description));
-                self.expect(Wants::Up, Some(reply));
+            // There is no old child: this is a start that fails.
+            Err(_) if self.module.is_at_rest() || self.module.retry_at().is_some() => {
+                self.expect(Wants::Up, reply);
                 self.events.push_back(Event::Restart);
             }
             Err(error) => {
                 self.tap.notice(&format!("is not restarted, the old child runs on: {}", error.description));
                 let mut snapshot = self.snapshot();
                 snapshot.start_error = Some(error);
-                let _ = reply.send(Err(OpFailure::NotStarted(Box::new(snapshot))));
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(OpFailure::NotStarted(Box::new(snapshot))));
+                }
             }
         }
     }
 
-    /// Whoever waited for the opposite learns that somebody else decided otherwise.
+    /// Restarts it when its files have changed and are quiet again.
+    fn look_at_watch(&mut self, ready: bool) {
+        let Some(watch) = &mut self.watch else { return };
+        let now = Instant::now();
+        if ready {
+            watch.look(now);
+        }
+        if watch.take_due(now) && self.living.is_some() {
+            self.tap.notice("its files have changed, restarting it");
+            self.restart(None);
+        }
+    }
+
     fn expect(&mut self, wants: Wants, reply: Option<Reply>) {
-        if self.waiters.iter().any(|waiter| waiter.wants != wants) {
-            let snapshot = self.snapshot();
-            for waiter in std::mem::take(&mut self.waiters) {
-                if waiter.wants == wants {
-                    self.waiters.push(waiter);
-                } else {
-                    let _ = waiter.reply.send(Err(OpFailure::Superseded(Box::new(snapshot.clone()))));
-                }
-            }
-        }
-        if let Some(reply) = reply {
-            self.waiters.push(Waiter { reply, wants });
-        }
+        let snapshot = self.snapshot();
+        self.waiters.expect(wants, reply, &snapshot);
     }
 
     fn forked(&mut self, child: u64, result: Result<Spawned, SpawnFailure>) {
@@ -303,6 +304,11 @@ impl Worker {
             Some(Ok(())) => {
                 living.outcome = None;
                 self.tap.notice(&format!("started, pid {}", living.child.pid()));
+                self.watch =
+                    Watch::begin(&self.settings.watch).map(|watch| watch.map(Box::new)).unwrap_or_else(|error| {
+                        self.tap.notice(&format!("run.watch: {error}; its files are not watched"));
+                        None
+                    });
                 self.events.push_back(Event::Running { child: self.child });
             }
             Some(Err(failure)) => {
@@ -566,32 +572,9 @@ impl Worker {
             }
         }
         let snapshot = self.snapshot();
-        self.answer(&snapshot);
+        self.waiters.answer(&self.module, &snapshot);
         self.published.set(snapshot);
         self.tell_main();
-    }
-
-    fn answer(&mut self, snapshot: &Snapshot) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let boxed = || Box::new(snapshot.clone());
-        let module = &self.module;
-        self.waiters.retain(|waiter| {
-            let answer = match waiter.wants {
-                Wants::Down if module.is_at_rest() => Ok(snapshot.clone()),
-                Wants::Down if module.is_stuck() => Err(OpFailure::StopTimeout(boxed())),
-                Wants::Up if module.is_stuck() => Err(OpFailure::StopTimeout(boxed())),
-                Wants::Up if module.is_ready() || module.is_unbound() => Ok(snapshot.clone()),
-                // Ended well within its own policy: a job that was quick.
-                Wants::Up if module.is_at_rest() && module.status() == super::Status::Stopped => Ok(snapshot.clone()),
-                Wants::Up if module.is_settled() => Err(OpFailure::NotStarted(boxed())),
-                Wants::Down | Wants::Up => return true,
-            };
-            // Whoever gave up waiting needs no answer.
-            let _ = waiter.reply.send(answer);
-            false
-        });
     }
 
     fn tell_main(&mut self) {

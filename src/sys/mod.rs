@@ -6,6 +6,7 @@ pub(crate) mod account;
 pub(crate) mod connect;
 pub(crate) mod epoll;
 pub(crate) mod fs;
+pub(crate) mod inotify;
 pub(crate) mod poll;
 pub(crate) mod proc;
 pub(crate) mod process;

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// What a row says that has no package with a version.
 const NO_VERSION: &str = "0.0.0";
+/// Stands in for the port that is not chosen yet.
+const ANY_PORT: u16 = 1;
 /// Where health is asked when nothing is said; the contract wants a path.
 const DEFAULT_HEALTH: &str = "/";
 
@@ -36,6 +38,8 @@ pub(super) fn run(add: Add, timeout: Option<Duration>, config: &Config, out: &mu
     let home = register::home(config)?;
     let wanted = wanted(&add, &short, &home)?;
     let argv = program::absolute(&add.argv);
+    // Whatever the port will be: a bad value is told before anything is looked for.
+    Manifest::from_value(&manifest(&add, &wanted, &argv, ANY_PORT)).map_err(|problem| usage(&problem))?;
     program::find(&argv, &home.adopted_dir(&short), config)?;
     let prepare = |port: u16, how: Prepare| prepare(&home, &short, &manifest(&add, &wanted, &argv, port), how);
     let outcome = register::register(&home, config, &wanted, add.after.replace, &prepare, out)?;

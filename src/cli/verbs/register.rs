@@ -66,18 +66,24 @@ pub(super) fn register(
 ) -> Result<(u16, Change), Failure> {
     let hub = identity::read(home).map_or(config.port, |identity| identity.port);
     edit(&Services::new(home.clone()), out, |document| {
-        let decided = decide(document, wanted, hub, replace, prepare, &is_free);
-        Ok(match decided {
-            Err(failure) => Err(failure),
-            Ok((port, Change::Unchanged)) => Ok((port, Change::Unchanged)),
-            Ok((port, change)) => {
-                for field in stale_fields(document, wanted) {
-                    document.set_field(&wanted.name, field, None)?;
-                }
-                document.upsert(row(wanted, port))?;
-                Ok((port, change))
-            }
-        })
+        let (port, change) = match decide(document, wanted, hub, replace, prepare, &is_free) {
+            Ok(decided) => decided,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if change == Change::Unchanged {
+            return Ok(Ok((port, change)));
+        }
+        let before = document.clone();
+        for field in stale_fields(document, wanted) {
+            document.set_field(&wanted.name, field, None)?;
+        }
+        document.upsert(row(wanted, port))?;
+        // Last, so that a refused row leaves no file behind, and before the row, which the hub acts on.
+        if let Err(failure) = prepare(port, Prepare::Write) {
+            *document = before;
+            return Ok(Err(failure));
+        }
+        Ok(Ok((port, change)))
     })?
 }
 
@@ -135,21 +141,17 @@ fn decide(
             ));
         }
     }
-    let change = match own {
-        None => Change::Added,
-        Some(entry) if is_as_wanted(entry, wanted, port) && !prepare(port, Prepare::Look)? => Change::Unchanged,
-        Some(_) if replace => Change::Replaced,
-        Some(_) => {
-            return Err(conflict(
-                format!("{} exists and is not the same", wanted.short),
-                format!("change it with: --replace, or remove it: parachute remove {}", wanted.short),
-            ));
+    match own {
+        None => Ok((port, Change::Added)),
+        Some(entry) if is_as_wanted(entry, wanted, port) && !prepare(port, Prepare::Look)? => {
+            Ok((port, Change::Unchanged))
         }
-    };
-    if change != Change::Unchanged {
-        prepare(port, Prepare::Write)?;
+        Some(_) if replace => Ok((port, Change::Replaced)),
+        Some(_) => Err(conflict(
+            format!("{} exists and is not the same", wanted.short),
+            format!("change it with: --replace, or remove it: parachute remove {}", wanted.short),
+        )),
     }
-    Ok((port, change))
 }
 
 fn conflict(message: String, hint: String) -> Failure {
@@ -222,8 +224,9 @@ pub(super) fn edit_failure(error: &EditError) -> Failure {
 }
 
 /// A value that services.json cannot take.
-pub(super) fn refused(problem: &Problem) -> Failure {
-    Failure::new(Code::Conflict, format!("services.json cannot take this module: {problem}"), "see: parachute check")
+fn refused(problem: &Problem) -> Failure {
+    let message = format!("services.json cannot take this module: {problem}");
+    Failure::new(Code::Conflict, message, "give it another value; see: parachute add --help")
 }
 
 /// Says what was registered and has the hub start it, unless it is down or is not to.

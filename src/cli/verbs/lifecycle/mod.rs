@@ -59,16 +59,21 @@ pub(super) fn run(
         up.authorise(&home, config, out)?;
         up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
     }
+    // Asked once, however many targets need it.
+    let down = match &hub {
+        None if op != Op::Stop && targets.iter().any(Option::is_some) => Some(reach::down(&home, config)),
+        None | Some(_) => None,
+    };
     let mut results = Vec::new();
     let mut first_failure = None;
     for target in &targets {
         let outcome = match (target, &hub) {
             (None, hub) => of_hub(op, hub.as_ref()),
             (Some(short), Some(up)) => Ok(act(&up.client, op, short, wait)),
-            (Some(short), None) if op == Op::Stop => {
-                Ok(Verdict::done(format!("{short} is already stopped: the hub is down")))
-            }
-            (Some(_), None) => Err(reach::down(&home, config)),
+            (Some(short), None) => match &down {
+                None => Ok(Verdict::done(format!("{short} is already stopped: the hub is down"))),
+                Some(failure) => Err(failure.clone()),
+            },
         };
         let name = target.as_ref().map_or(HUB, |short| short.as_str());
         let outcome = outcome.unwrap_or_else(|failure| Verdict::failed(failure, None));

@@ -66,22 +66,6 @@ fn the_same_twice_is_unchanged_and_something_else_needs_to_be_wanted() {
 }
 
 #[test]
-fn files_are_written_only_when_the_row_will_be() {
-    let writes = std::cell::Cell::new(0);
-    let prepare = |_: u16, how: Prepare| {
-        if how == Prepare::Write {
-            writes.set(writes.get() + 1);
-        }
-        Ok(true)
-    };
-    let rows = [row(&wanted("wiki"), 1944)];
-    decide(&document(&rows), &wanted("wiki"), 1939, false, &prepare, &|_| true).expect_err("it exists");
-    assert_eq!(writes.get(), 0);
-    decide(&document(&rows), &wanted("wiki"), 1939, true, &prepare, &|_| true).expect("replaced");
-    assert_eq!(writes.get(), 1);
-}
-
-#[test]
 fn a_replaced_row_loses_what_the_new_command_line_does_not_say() {
     let mut before = row(&wanted("wiki"), 1944);
     before["run"] = json!({"restart":"never"});

@@ -17,15 +17,15 @@ const NAME: &str = "hub.sock";
 const PATH_LIMIT_BYTES: usize = 107;
 
 /// A bound socket that only this user can reach.
-pub(crate) struct PrivateSocket {
+pub(super) struct PrivateSocket {
     listener: UnixListener,
     path: PathBuf,
     /// Keeps a path through it alive.
-    _directory: Option<File>,
+    directory: Option<File>,
 }
 
 #[derive(Debug)]
-pub(crate) enum SocketError {
+pub(super) enum SocketError {
     /// Something that is no socket has its name.
     NotASocket {
         path: PathBuf,
@@ -59,7 +59,7 @@ impl std::error::Error for SocketError {
 impl PrivateSocket {
     /// Listens on `hub.sock` below `run`, a directory of mode 0700. Whoever holds the hub lock may take away what an
     /// earlier hub left there.
-    pub(crate) fn bind(run: &Path, _held: &HubLock) -> Result<Self, SocketError> {
+    pub(super) fn bind(run: &Path, _held: &HubLock) -> Result<Self, SocketError> {
         Self::bind_in(run)
     }
 
@@ -81,38 +81,35 @@ impl PrivateSocket {
         };
         let listener = UnixListener::bind(&path).map_err(failed)?;
         fs::set_permissions(&full, Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Self { listener, path, _directory: directory })
+        Ok(Self { listener, path, directory })
     }
 
     /// Where this process connects to; another process may not be able to follow it.
-    pub(crate) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn listener(&self) -> &UnixListener {
-        &self.listener
+    /// The listener, and what keeps its path usable: to be held for as long as anybody connects.
+    pub(super) fn into_parts(self) -> (UnixListener, Option<File>) {
+        (self.listener, self.directory)
     }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::sys;
     use std::os::unix::net::UnixStream;
 
     /// A directory of its own for a test, removed with it.
-    pub(crate) struct Scratch(pub(crate) PathBuf);
+    struct Scratch(PathBuf);
 
     impl Scratch {
-        pub(crate) fn new() -> Self {
-            let path =
-                std::env::temp_dir().join(format!("parachute-hub-{}-{}", std::process::id(), sys::random::hex(6)));
+        fn new() -> Self {
+            let name = format!("parachute-serve-{}-{}", std::process::id(), sys::random::hex(6));
+            let path = std::env::temp_dir().join(name);
             fs::create_dir(&path).expect("a temp dir can be made");
             Self(path)
-        }
-
-        pub(crate) fn socket(&self) -> PrivateSocket {
-            PrivateSocket::bind_in(&self.0).expect("a temp dir can hold a socket")
         }
     }
 
@@ -125,8 +122,8 @@ pub(crate) mod tests {
     #[test]
     fn a_socket_is_private_and_replaces_a_stale_one_only() {
         let scratch = Scratch::new();
-        drop(scratch.socket());
-        let again = scratch.socket();
+        drop(PrivateSocket::bind_in(&scratch.0).expect("bound"));
+        let again = PrivateSocket::bind_in(&scratch.0).expect("bound over the stale one");
         let mode = fs::metadata(scratch.0.join(NAME)).expect("bound").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(UnixStream::connect(again.path()).is_ok());
