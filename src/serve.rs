@@ -24,7 +24,7 @@ use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::store::{Create, Home, atomic};
 use crate::supervisor::plan::Facts;
-use crate::supervisor::{Ended, Hooks, Supervisor, main_loop, orphans};
+use crate::supervisor::{Ended, Hooks, Recorder, Supervisor, main_loop, orphans};
 use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
 use error::ServeError;
@@ -301,7 +301,7 @@ impl Running {
 }
 
 /// Notes each new leader for the hub that comes after a killed one.
-fn record(journal: Arc<Journal>, log: Log) -> Arc<dyn Fn(&crate::manifest::Short, i32, u64) + Send + Sync> {
+fn record(journal: Arc<Journal>, log: Log) -> Recorder {
     Arc::new(move |short, pid, start_ticks| {
         if let Err(error) = journal.append(&Child { short: short.clone(), pid, start_ticks }) {
             log(&format!("{short}: if this hub is killed, the next one will not know pid {pid}: {error}"));

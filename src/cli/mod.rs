@@ -7,6 +7,8 @@ mod help;
 mod out;
 mod parse;
 mod reach;
+#[cfg(test)]
+mod readme;
 mod spec;
 mod suggest;
 mod verbs;

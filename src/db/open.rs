@@ -1,7 +1,7 @@
 //! Opening: whose file it is, whether it is sound, and bringing it to the newest schema (files §14.4, §14.5).
 
 use super::error::{Class, DbError};
-use crate::sys::secret_file::effective_uid;
+use crate::sys::fs::effective_uid;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};

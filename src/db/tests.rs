@@ -141,6 +141,9 @@ fn an_empty_file_becomes_a_database() {
     assert_eq!(open(&path).check(), DbHealth::Ok);
 }
 
+/// Spoils the database at a path.
+type Damage = fn(&Path);
+
 #[test]
 fn a_damaged_database_is_kept_aside_with_its_log_and_replaced() {
     let garbage = |path: &Path| fs::write(path, vec![b'x'; 8192]).expect("written");
@@ -157,8 +160,7 @@ fn a_damaged_database_is_kept_aside_with_its_log_and_replaced() {
         let bytes = fs::read(path).expect("read");
         fs::write(path, &bytes[..bytes.len() - 4096]).expect("written");
     };
-    let cases: [(&str, fn(&Path)); 3] = [("garbage", garbage), ("scribbled", scribbled), ("cut", cut)];
-    for (name, damage) in cases {
+    for (name, damage) in [("garbage", garbage as Damage), ("scribbled", scribbled), ("cut", cut)] {
         let dir = TestDir::new("db-damaged");
         let path = dir.join("hub.db");
         damage(&path);

@@ -26,7 +26,7 @@ use crate::sys::epoll::Waker;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -79,6 +79,7 @@ impl Settings {
 }
 
 /// Counts since the start, but for `connections`.
+#[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stats {
     /// Open now.
@@ -110,7 +111,9 @@ impl EdgeHandle {
         let _ = self.thread.join();
     }
 
+    #[cfg(test)]
     pub(crate) fn stats(&self) -> Stats {
+        use std::sync::atomic::Ordering;
         Stats {
             connections: self.shared.connections.load(Ordering::Relaxed),
             requests: self.shared.requests.load(Ordering::Relaxed),

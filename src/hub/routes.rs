@@ -52,11 +52,11 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
         Ok(found) => found,
         Err(missing) => return missing.reply(&req.path).into(),
     };
-    if let Scope(scope) = route.2 {
-        if let Err(refusal) = hub.authorize(req.bearer.as_deref(), scope) {
-            hub.log_refusal(&req.path, &refusal);
-            return refused(&refusal, scope).into();
-        }
+    if let Scope(scope) = route.2
+        && let Err(refusal) = hub.authorize(req.bearer.as_deref(), scope)
+    {
+        hub.log_refusal(&req.path, &refusal);
+        return refused(&refusal, scope).into();
     }
     req.params = params;
     (route.3)(hub, &req)

@@ -40,7 +40,7 @@ impl Bench {
         Tap::new("a", self.settings(), Arc::clone(&self.ring), self.console.clone())
     }
     fn ring_texts(&self) -> Vec<String> {
-        self.ring.snapshot().into_iter().map(|line| line.text).collect()
+        self.ring.after(0, usize::MAX).lines.into_iter().map(|line| line.text).collect()
     }
     fn file_texts(&self) -> Vec<String> {
         follow::tail(&self.file(), 1_000).unwrap().into_iter().map(|line| line.text).collect()
@@ -77,7 +77,7 @@ fn output_reaches_ring_file_and_console() {
         bench.console_text(),
         "[a] one\n[a] oh \u{FFFD}\n[a] two\n[supervisor] a: exited with code 1, restarting\n[a] last words\n"
     );
-    let lines = bench.ring.snapshot();
+    let lines = bench.ring.after(0, usize::MAX).lines;
     let streams: Vec<_> = lines.iter().map(|line| line.stream).collect();
     assert_eq!(streams, [Stream::Out, Stream::Err, Stream::Out, Stream::Supervisor, Stream::Out]);
     assert!(lines.iter().all(|line| line.generation == 4) && lines.last().unwrap().seq == 5);
@@ -93,7 +93,7 @@ fn a_new_child_neither_continues_a_line_nor_empties_the_ring() {
     tap.feed(Stream::Out, b"dying wo");
     tap.set_generation(2);
     tap.feed(Stream::Out, b"born\n");
-    let lines = bench.ring.snapshot();
+    let lines = bench.ring.after(0, usize::MAX).lines;
     let facts: Vec<_> = lines.iter().map(|line| (line.seq, line.generation, line.text.as_str())).collect();
     assert_eq!(facts, [(1, 1, "dying wo"), (2, 2, "born")]);
 }
@@ -149,7 +149,7 @@ fn blocks_of_any_size_lose_and_tear_nothing() {
     let lines = follow::tail(&bench.file(), usize::MAX).unwrap();
     let read: String = lines.into_iter().map(|line| line.text + "\n").collect();
     assert!(read == text);
-    let newest = bench.ring.snapshot();
+    let newest = bench.ring.after(0, usize::MAX).lines;
     assert_eq!(newest.last().unwrap().seq, 40_000);
     assert!(newest.iter().all(|line| line.text.starts_with(&format!("{} ", line.seq - 1))));
 }

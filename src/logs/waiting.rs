@@ -1,7 +1,7 @@
 //! The ring as threads share it: one writer, any number of readers that may wait for more.
 
 use super::Stream;
-use super::ring::{Batch, Line, Lines};
+use super::ring::{Batch, Lines};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -38,11 +38,6 @@ impl Ring {
             self.changed.notify_all();
         }
         lines
-    }
-
-    /// All lines, oldest first.
-    pub(crate) fn snapshot(&self) -> Vec<Line> {
-        self.after(0, usize::MAX).lines
     }
 
     /// The lines after number `seq`, oldest first, as many as fit `max_bytes` but at least one. A number that was

@@ -14,22 +14,24 @@ const REMEMBERED_LIMIT: usize = 2048;
 /// Which file was read, and in which state.
 type Seen = (u64, u64, u64, i64, i64, i64, i64);
 
+/// A file as it was, and what it held; `None` when it was not there.
+type Remembered = (Seen, Option<Arc<Manifest>>);
+
 /// Shared between threads.
 #[derive(Default)]
 pub(crate) struct Manifests {
-    remembered: Mutex<HashMap<PathBuf, (Seen, Option<Arc<Manifest>>)>>,
+    remembered: Mutex<HashMap<PathBuf, Remembered>>,
 }
 
 impl Manifests {
     /// The manifest below an `installDir`; `None` when there is none. One `stat` when the file is as it was.
     pub(super) fn get(&self, install_dir: &Path) -> Result<Option<Arc<Manifest>>, StoreError> {
         let seen = seen(install_dir);
-        if let Some(seen) = seen {
-            if let Some((last, manifest)) = super::lock(&self.remembered).get(install_dir) {
-                if *last == seen {
-                    return Ok(manifest.clone());
-                }
-            }
+        if let Some(seen) = seen
+            && let Some((last, manifest)) = super::lock(&self.remembered).get(install_dir)
+            && *last == seen
+        {
+            return Ok(manifest.clone());
         }
         let manifest = modules::read_manifest(install_dir)?.map(Arc::new);
         if let Some(seen) = seen {

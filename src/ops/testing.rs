@@ -5,30 +5,31 @@ use super::manifests::Manifests;
 use super::plan_source::Files;
 use super::{Hub, Log, Parts};
 use crate::logs::Console;
+use crate::origin;
 use crate::store::identity::Identity;
 use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::store::{Create, Home, operator_token};
 use crate::supervisor::plan::Facts;
 use crate::supervisor::{Hooks, Supervisor};
-use crate::{origin, sys};
+use crate::sys::testdir::TestDir;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 pub(crate) struct Fixture {
     pub(crate) hub: Arc<Hub>,
     pub(crate) token: String,
-    path: PathBuf,
+    dir: TestDir,
 }
 
 impl Fixture {
     /// A hub whose `services.json` holds these rows.
     pub(crate) fn new(rows: &serde_json::Value) -> Self {
-        let path = std::env::temp_dir().join(format!("parachute-ops-{}-{}", std::process::id(), sys::random::hex(6)));
-        let home = Home::open(&path, Create::Yes).expect("a temp dir can be a home");
-        let said: Log = Arc::new(|_| {});
+        let dir = TestDir::new("ops");
+        let home = Home::open(dir.path(), Create::Yes).expect("a temp dir can be a home");
+        let said: Log = Arc::new(|_line| {});
         let origins = origin::resolve(1939, None).expect("loopback is an origin");
         let authority = Authority::open(home.path(), origins.issuers.clone(), origins.canonical.clone())
             .expect("a new home can have a database");
@@ -71,26 +72,20 @@ impl Fixture {
                 log: said,
             })),
             token,
-            path,
+            dir,
         };
         fixture.write_rows(rows);
         fixture
     }
 
     pub(crate) fn home(&self) -> &Path {
-        &self.path
+        self.dir.path()
     }
 
     pub(crate) fn write_rows(&self, rows: &serde_json::Value) {
         let text = serde_json::json!({ "services": rows }).to_string();
         // As modules do it, so that the change shows in the file's number.
-        let beside = self.path.join("services.json.new");
-        fs::write(&beside, text).and_then(|()| fs::rename(&beside, self.path.join("services.json"))).expect("writable");
-    }
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        let _best_effort = fs::remove_dir_all(&self.path);
+        let beside = self.dir.join("services.json.new");
+        fs::write(&beside, text).and_then(|()| fs::rename(&beside, self.dir.join("services.json"))).expect("writable");
     }
 }

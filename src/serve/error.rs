@@ -67,8 +67,7 @@ impl ServeError {
                 | StoreError::ForeignOwner { .. }
                 | StoreError::LooseMode { .. }
                 | StoreError::NotUtf8 { .. }
-                | StoreError::Syntax { .. }
-                | StoreError::SocketPathTooLong { .. },
+                | StoreError::Syntax { .. },
             )
             | Self::Origin(_)
             | Self::NoSuchAddress { .. } => INVALID_CONFIG,

@@ -66,11 +66,6 @@ pub(crate) enum StoreError {
         path: PathBuf,
         tries: u32,
     },
-    /// A Unix socket cannot have so long a path.
-    SocketPathTooLong {
-        path: PathBuf,
-        limit_bytes: usize,
-    },
 }
 
 impl StoreError {
@@ -89,8 +84,7 @@ impl StoreError {
             | Self::NotUtf8 { path }
             | Self::Syntax { path, .. }
             | Self::Locked { path, .. }
-            | Self::Contended { path, .. }
-            | Self::SocketPathTooLong { path, .. } => path,
+            | Self::Contended { path, .. } => path,
         }
     }
 }
@@ -129,12 +123,6 @@ impl fmt::Display for StoreError {
             Self::Contended { tries, .. } => {
                 write!(f, "{path} was changed by others during each of {tries} attempts to write it; try again")
             }
-            Self::SocketPathTooLong { limit_bytes, .. } => {
-                write!(
-                    f,
-                    "{path} is longer than the {limit_bytes} bytes of a socket's path; use a shorter PARACHUTE_HOME"
-                )
-            }
         }
     }
 }
@@ -153,8 +141,7 @@ impl std::error::Error for StoreError {
             | Self::NotUtf8 { .. }
             | Self::Syntax { .. }
             | Self::Locked { .. }
-            | Self::Contended { .. }
-            | Self::SocketPathTooLong { .. } => None,
+            | Self::Contended { .. } => None,
         }
     }
 }

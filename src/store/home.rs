@@ -6,15 +6,12 @@ use crate::sys::fs::{self, Dir, Kind, Stat};
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// Directories that we make are nobody else's business (files §14.2).
 const DIR_MODE: u32 = 0o700;
-/// `sun_path` less its terminating NUL: 108 bytes on Linux, 104 elsewhere.
-const SOCKET_PATH_MAX_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 /// Whether a missing home is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +27,6 @@ pub(crate) struct Home(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    dir: Dir,
     private: bool,
     warnings: Vec<String>,
 }
@@ -71,7 +67,7 @@ impl Home {
             })
             .into_iter()
             .collect();
-        Ok(Self(Arc::new(Inner { path: resolved, dir, private: stat.mode & 0o077 == 0, warnings })))
+        Ok(Self(Arc::new(Inner { path: resolved, private: stat.mode & 0o077 == 0, warnings })))
     }
 
     /// The absolute path, without symbolic links.
@@ -110,15 +106,6 @@ impl Home {
     /// Where the running hub keeps its identity, its lock and its socket.
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.path().join("hub/run")
-    }
-
-    /// The hub's private socket in [`Home::run_dir`]; an error when a socket cannot have so long a path.
-    pub(crate) fn hub_socket(&self) -> Result<PathBuf, StoreError> {
-        let path = self.run_dir().join("hub.sock");
-        if path.as_os_str().as_bytes().len() > SOCKET_PATH_MAX_BYTES {
-            return Err(StoreError::SocketPathTooLong { path, limit_bytes: SOCKET_PATH_MAX_BYTES });
-        }
-        Ok(path)
     }
 
     /// Makes the directory `relative` and those above it, each 0700, and opens it. [`Home::run_dir`] is made private
@@ -241,21 +228,6 @@ mod tests {
         let below = |path: PathBuf| path.strip_prefix(home.path()).expect("below the home").to_owned();
         assert_eq!(below(home.services_json()), Path::new("services.json"));
         assert_eq!(below(home.log_dir(&short("wiki"))), Path::new("wiki/logs"));
-        assert_eq!(below(home.hub_socket().expect("a short path")), Path::new("hub/run/hub.sock"));
-    }
-
-    #[test]
-    fn a_socket_path_has_a_limit() {
-        let parent = TestHome::new();
-        let overhead = parent.path().as_os_str().len() + "/".len() + "/hub/run/hub.sock".len();
-        for (extra, ok) in [(0, true), (1, false)] {
-            let path = parent.path().join("x".repeat(SOCKET_PATH_MAX_BYTES - overhead + extra));
-            let socket = Home::open(&path, Create::Yes).expect("a home").hub_socket();
-            assert_eq!(socket.is_ok(), ok, "{socket:?}");
-            if let Ok(path) = socket {
-                std::fs::create_dir_all(path.parent().expect("below the home")).expect("directories");
-                std::os::unix::net::UnixListener::bind(&path).expect("the longest path that binds");
-            }
-        }
+        assert_eq!(below(home.run_dir()), Path::new("hub/run"));
     }
 }

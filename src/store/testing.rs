@@ -2,20 +2,20 @@
 
 use super::{Create, Home};
 use crate::manifest::Short;
-use crate::sys::random;
+use crate::sys::testdir::TestDir;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 pub(super) struct TestHome {
     home: Home,
-    path: PathBuf,
+    _removed_at_the_end: TestDir,
 }
 
 impl TestHome {
     pub(super) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("parachute-store-{}-{}", std::process::id(), random::hex(6)));
-        let home = Home::open(&path, Create::Yes).expect("a new home");
-        Self { home, path }
+        let dir = TestDir::new("store");
+        let home = Home::open(dir.path(), Create::Yes).expect("a new home");
+        Self { home, _removed_at_the_end: dir }
     }
 
     /// Puts a file there as a foreign program would.
@@ -44,12 +44,6 @@ impl Deref for TestHome {
     type Target = Home;
     fn deref(&self) -> &Home {
         &self.home
-    }
-}
-
-impl Drop for TestHome {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Runs modules: one thread each, a pure state machine deciding, the main thread forking.
 //!
 //! Knows nothing of HTTP, argv or the files of the home: what to run comes from a [`PlanSource`], and what the next
-//! hub must know of our children goes to [`Hooks::record`].
+//! hub must know of our children goes to [`Recorder`].
 
 mod budget;
 mod inbox;
@@ -21,7 +21,6 @@ mod words;
 mod worker;
 
 pub(crate) use main_loop::{Ended, main_loop};
-pub(crate) use words::exit as describe_exit;
 
 use crate::logs::{Console, RING_BYTES, Ring};
 use crate::manifest::Short;
@@ -138,11 +137,13 @@ pub(crate) enum OpFailure {
 /// What the files say of a module now. Called on the module's own thread, before every spawn; blocks for small reads.
 pub(crate) type PlanSource = Arc<dyn Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync>;
 
+/// Writes down a new leader (name, pid, start time in clock ticks) for the hub that comes after a killed one.
+pub(crate) type Recorder = Arc<dyn Fn(&Short, i32, u64) + Send + Sync>;
+
 /// What the supervisor needs from the rest of the hub.
 pub(crate) struct Hooks {
     pub(crate) source: PlanSource,
-    /// Writes down a new leader (name, pid, start time in clock ticks) for the hub that comes after a killed one.
-    pub(crate) record: Arc<dyn Fn(&Short, i32, u64) + Send + Sync>,
+    pub(crate) record: Recorder,
     pub(crate) console: Console,
     pub(crate) facts: plan::Facts,
 }
@@ -150,7 +151,7 @@ pub(crate) struct Hooks {
 /// What every worker shares.
 struct Context {
     source: PlanSource,
-    record: Arc<dyn Fn(&Short, i32, u64) + Send + Sync>,
+    record: Recorder,
     console: Console,
     facts: plan::Facts,
     family: Family,

@@ -45,10 +45,6 @@ impl Order {
         self.take_free()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// Forgets the order: takes everybody.
     pub(crate) fn take_all(&mut self) -> Vec<Short> {
         std::mem::take(&mut self.waiting).into_keys().collect()
@@ -87,7 +83,7 @@ mod tests {
         ] {
             let mut order = order(pairs);
             let mut waves: Vec<Vec<Short>> = vec![order.take_free()];
-            while !order.is_empty() {
+            while !order.waiting.is_empty() {
                 let done = waves.last().cloned().unwrap_or_default();
                 waves.push(done.iter().flat_map(|short| order.done(short)).collect());
             }

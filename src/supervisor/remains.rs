@@ -58,10 +58,6 @@ impl Remains {
         self.held.iter().map(Held::pidfd)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_empty()
-    }
-
     pub(crate) fn clear(&mut self) {
         self.held.clear();
         self.signal = None;

@@ -1,6 +1,7 @@
 //! Small files that hold a secret: read without following or waiting for anything, written so that a crash leaves the
 //! old one or the new one.
 
+use super::fs::effective_uid;
 use super::{cvt, random};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -51,12 +52,6 @@ pub(crate) enum SecretFileError {
     HardLinked { names: u64 },
     TooLarge { limit_bytes: usize },
     Io(io::Error),
-}
-
-/// The user that files of ours belong to.
-pub(crate) fn effective_uid() -> u32 {
-    // SAFETY: geteuid cannot fail and touches no memory.
-    unsafe { libc::geteuid() }
 }
 
 /// Reads a file of at most `limit_bytes`. Never waits (a FIFO is refused, not read) and never follows a link when the

@@ -1,5 +1,6 @@
 //! A directory for one test, removed when the test is done with it.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) struct TestDir(PathBuf);
@@ -8,7 +9,8 @@ impl TestDir {
     pub(crate) fn new(subject: &str) -> Self {
         let name = format!("parachute-{subject}-{}-{}", std::process::id(), super::random::hex(6));
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).expect("a directory for the test");
+        // As private as a home, whatever the umask.
+        std::fs::DirBuilder::new().mode(0o700).create(&path).expect("a directory for the test");
         Self(path)
     }
 

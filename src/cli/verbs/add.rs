@@ -43,7 +43,7 @@ pub(super) fn run(add: Add, timeout: Option<Duration>, config: &Config, out: &mu
     Manifest::from_value(&manifest(&add, &wanted, &argv, ANY_PORT)).map_err(|problem| usage(&problem))?;
     program::find(&argv, &home.adopted_dir(&short), config)?;
     let prepare = |port: u16, how: Prepare| prepare(&home, &short, &manifest(&add, &wanted, &argv, port), how);
-    let outcome = register::register(&home, config, &wanted, add.after.replace, &prepare)?;
+    let outcome = register::register(&home, config, &wanted, add.after.replace, &prepare, out)?;
     register::finish(&home, config, &wanted, outcome, add.after, timeout, out)
 }
 

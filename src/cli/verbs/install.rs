@@ -57,7 +57,7 @@ pub(super) fn run(
         extras: Extras::AsTheyAre,
     };
     // Nothing beside the row is ours.
-    let outcome = register::register(&home, config, &wanted, install.after.replace, &|_, _| Ok(false))?;
+    let outcome = register::register(&home, config, &wanted, install.after.replace, &|_, _| Ok(false), out)?;
     if install.port.is_none() && outcome.0 != manifest.port.get() {
         out.warn(&format!("{}: port {} is taken, it gets {}", wanted.short, manifest.port, outcome.0));
     }

@@ -62,9 +62,10 @@ pub(super) fn register(
     wanted: &Wanted,
     replace: bool,
     prepare: &dyn Fn(u16, Prepare) -> Result<bool, Failure>,
+    out: &mut Out,
 ) -> Result<(u16, Change), Failure> {
     let hub = identity::read(home).map_or(config.port, |identity| identity.port);
-    let outcome = Services::new(home.clone()).edit(|document| {
+    edit(&Services::new(home.clone()), out, |document| {
         let (port, change) = match decide(document, wanted, hub, replace, prepare, &is_free) {
             Ok(decided) => decided,
             Err(failure) => return Ok(Err(failure)),
@@ -83,8 +84,20 @@ pub(super) fn register(
             return Ok(Err(failure));
         }
         Ok(Ok((port, change)))
-    });
-    outcome.map_err(|error| edit_failure(&error)).and_then(|decided| decided)
+    })?
+}
+
+/// Edits services.json, and tells what had to be put aside for that.
+pub(super) fn edit<T>(
+    services: &Services,
+    out: &mut Out,
+    edit: impl FnMut(&mut Document) -> Result<T, Problem>,
+) -> Result<T, Failure> {
+    let outcome = services.edit(edit);
+    for recovery in services.take_recoveries() {
+        out.warn(&recovery.to_string());
+    }
+    outcome.map_err(|error| edit_failure(&error))
 }
 
 /// What `prepare` is to do.

@@ -30,8 +30,7 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
     if let Some(short) = &short {
         stop(&home, short, timeout, config, out)?;
     }
-    let row =
-        services.edit(|document| Ok(document.remove(&row_name))).map_err(|error| register::edit_failure(&error))?;
+    let row = register::edit(&services, out, |document| Ok(document.remove(&row_name)))?;
     let Some(row) = row else {
         return Err(Failure::new(
             Code::NotInstalled,

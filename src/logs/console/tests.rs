@@ -19,7 +19,10 @@ impl Write for Gate {
     }
 }
 
-fn gate() -> (Gate, Sender<io::Result<usize>>, Arc<Mutex<Vec<u8>>>) {
+/// What went through a gate.
+type Got = Arc<Mutex<Vec<u8>>>;
+
+fn gate() -> (Gate, Sender<io::Result<usize>>, Got) {
     let (sender, permits) = channel();
     let got = Arc::new(Mutex::new(Vec::new()));
     (Gate { permits, got: Arc::clone(&got) }, sender, got)

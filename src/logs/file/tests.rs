@@ -68,7 +68,9 @@ fn files_rotate_before_they_are_too_large() {
         let place = Place::new();
         let mut file = place.file(max_bytes, files);
         if one_by_one {
-            ["a\n", "b\n", "c\n", "d\n", "e\n"].map(|text| assert!(works(add(&mut file, text, 5_000))));
+            for text in ["a\n", "b\n", "c\n", "d\n", "e\n"] {
+                assert!(works(add(&mut file, text, 5_000)));
+            }
         } else {
             assert!(works(add(&mut file, "a\nb\nc\nd\ne\n", 5_000)));
         }

@@ -83,7 +83,8 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// One word for the log.
+    /// One word, the same for every reading of the sentence.
+    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Unauthenticated { reason: Reason::Missing, .. } => "missing",

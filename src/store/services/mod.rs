@@ -6,7 +6,7 @@ mod recover;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use recover::{Instead, Recovery};
+pub(crate) use recover::Recovery;
 
 use super::atomic::{Links, Target};
 use super::{Home, StoreError};
@@ -108,7 +108,7 @@ impl Services {
         outcome
     }
 
-    /// What edits had to put aside since the last call, for the log.
+    /// What edits had to put aside since the last call, for whoever made them.
     pub(crate) fn take_recoveries(&self) -> Vec<Recovery> {
         std::mem::take(&mut *self.recoveries.lock().unwrap_or_else(PoisonError::into_inner))
     }

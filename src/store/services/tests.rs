@@ -1,3 +1,4 @@
+use super::recover::Instead;
 use super::*;
 use crate::manifest::Short;
 use crate::manifest::services::Document;
@@ -152,7 +153,7 @@ fn beside_writers_that_ignore_the_lock_one_reconcile_brings_every_row_back() {
     let turn = Mutex::new(());
     let write = |writer: u16, edit: u16| {
         let (name, port) = (format!("m{writer}-{edit}"), 2000 + writer * EDITS_BESIDE_FOREIGN + edit);
-        if writer % 2 == 0 {
+        if writer.is_multiple_of(2) {
             upsert(&services, &name, port);
         } else {
             let _turn = turn.lock().expect("no writer panics");
