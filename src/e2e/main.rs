@@ -5,6 +5,10 @@
 #[expect(dead_code, unused_imports, reason = "the tests that use all of it start with the first verbs")]
 mod support;
 
+mod bad_arguments;
+mod bad_modules;
+mod shortage;
+
 use support::{eventually, is_alive, kill, testchild};
 
 #[test]

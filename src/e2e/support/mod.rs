@@ -10,7 +10,7 @@ mod run;
 mod wait;
 
 pub(crate) use home::Home;
-pub(crate) use hub::Hub;
+pub(crate) use hub::{Hub, Refused};
 pub(crate) use module::{Module, free_port, module};
 pub(crate) use process::{Spawned, is_alive, kill, testchild};
 pub(crate) use run::Finished;

@@ -10,7 +10,7 @@ use std::thread;
 #[derive(Debug)]
 pub(crate) struct Finished {
     command: String,
-    status: ExitStatus,
+    pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Finished {
 impl Finished {
     /// Runs `command` with empty stdin; fails the test when it does not end in time.
     #[track_caller]
-    pub(super) fn run(mut command: Command) -> Self {
+    pub(crate) fn run(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().map(read_all);
