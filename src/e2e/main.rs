@@ -7,6 +7,10 @@ mod restart;
 mod stop;
 mod support;
 
+mod bad_arguments;
+mod bad_modules;
+mod shortage;
+
 use support::{eventually, is_alive, kill, testchild};
 
 #[test]

@@ -72,6 +72,7 @@ fn with_variables(wanted: &[Vec<u8>]) -> Vec<(u32, String)> {
 pub(crate) struct Spawned {
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<thread::JoinHandle<()>>,
 }
 
 impl Spawned {
@@ -88,13 +89,10 @@ impl Spawned {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let output = Arc::new(Mutex::new(Vec::new()));
-        if let Some(pipe) = child.stdout.take() {
-            collect(pipe, Arc::clone(&output));
-        }
-        if let Some(pipe) = child.stderr.take() {
-            collect(pipe, Arc::clone(&output));
-        }
-        Self { child, output }
+        let mut readers = Vec::new();
+        readers.extend(child.stdout.take().map(|pipe| collect(pipe, Arc::clone(&output))));
+        readers.extend(child.stderr.take().map(|pipe| collect(pipe, Arc::clone(&output))));
+        Self { child, output, readers }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -104,6 +102,12 @@ impl Spawned {
     /// What it has printed, both streams, invalid UTF-8 replaced.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// The same once nobody can print any more: the process, and whoever has its pipes, must end.
+    pub(crate) fn whole_output(&self) -> String {
+        eventually("the end of the output", || self.readers.iter().all(thread::JoinHandle::is_finished).then_some(()));
+        self.output()
     }
 
     /// Waits for a line that begins with `key` and returns the rest of the newest one.
@@ -149,7 +153,7 @@ pub(super) fn complete_lines(text: &str) -> impl DoubleEndedIterator<Item = &str
     text.rfind('\n').map_or("", |end| &text[..end]).lines()
 }
 
-fn collect(mut pipe: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) {
+fn collect(mut pipe: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let mut buffer = [0; 64 * 1024];
         loop {
@@ -166,7 +170,7 @@ fn collect(mut pipe: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) {
                 output.drain(..excess);
             }
         }
-    });
+    })
 }
 
 /// The directory for everything that tests write.

@@ -10,7 +10,7 @@ use std::thread;
 #[derive(Debug)]
 pub(crate) struct Finished {
     command: String,
-    status: ExitStatus,
+    pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
