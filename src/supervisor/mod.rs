@@ -13,6 +13,7 @@ mod output;
 pub(crate) mod plan;
 mod preflight;
 mod probe;
+mod published;
 mod remains;
 mod settings;
 mod waiters;
@@ -27,13 +28,14 @@ use crate::manifest::Short;
 use crate::sys::process::Family;
 use inbox::{ForMain, ForWorker, Inbox, Reply};
 use order::Order;
+use published::Published;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
-use worker::{Published, Worker};
+use worker::Worker;
 
 /// A worker's stack. What it keeps lives on the heap; the deepest call is a write to the log file.
 const WORKER_STACK_BYTES: usize = 128 * 1024;

@@ -199,23 +199,6 @@ pub(crate) fn holder(port: u16) -> Holder {
     }
 }
 
-/// Who answers on a module's port though it was there before the module's child; `None` when nobody did. A helper that
-/// the child started elsewhere (a container engine's proxy) is younger than the child and counts as the module.
-pub(crate) fn older_holder(port: u16, leader: i32, lineage_word: &str) -> Option<Holder> {
-    let inodes = proc::listening_inodes(port);
-    if inodes.is_empty() || proc::holds_socket(leader, &inodes).unwrap_or(true) {
-        return None;
-    }
-    let pid = proc::pids().ok()?.into_iter().find(|pid| proc::holds_socket(*pid, &inodes) == Some(true))?;
-    let (holder, leader) = (proc::stat(pid)?, (leader, proc::stat(leader)?));
-    if holder.group == leader.0 || holder.start_ticks >= leader.1.start_ticks {
-        return None;
-    }
-    let is_ours = proc::environment_value(pid, super::plan::LINEAGE)
-        .is_some_and(|lineage| super::plan::is_of_lineage(&lineage, lineage_word));
-    (!is_ours).then(|| Holder::Process { pid, command: proc::command_line(pid, COMMAND_LINE_BYTES) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

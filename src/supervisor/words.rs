@@ -2,7 +2,6 @@
 
 use super::budget::{MAX_FAILURES, WINDOW};
 use super::lifecycle::Notice;
-use super::probe::Holder;
 use super::{Exit, StartError, StartErrorKind};
 use crate::manifest::Short;
 use crate::sys::spawn::{SpawnFailure, Step};
@@ -106,12 +105,6 @@ pub(crate) fn unbound(short: &Short, pid: i32, port: u16, gate: Duration) -> Sta
 pub(crate) fn exited_early(ended: Exit, ran: Duration, short: &Short) -> StartError {
     let description = format!("it {} {} ms after its start; see: parachute logs {short}", exit(ended), ran.as_millis());
     StartError { kind: StartErrorKind::ExitedEarly, description, binary: None, at: SystemTime::now() }
-}
-
-/// Somebody else answers on the port of a running child.
-pub(crate) fn squatted(port: u16, holder: &Holder) -> StartError {
-    let description = format!("port {port} is answered by {}, not by the module", holder.describe());
-    StartError { kind: StartErrorKind::PortSquatter, description, binary: None, at: SystemTime::now() }
 }
 
 #[cfg(test)]

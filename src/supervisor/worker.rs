@@ -4,7 +4,8 @@
 use super::inbox::{ForMain, ForWorker, Inbox, Reply};
 use super::lifecycle::{self, Action, Ended, Event, Module};
 use super::output::Output;
-use super::probe::{self, Probe};
+use super::probe::Probe;
+use super::published::Published;
 use super::remains::Remains;
 use super::settings::{self, Prepared, Settings};
 use super::waiters::{Waiters, Wants};
@@ -18,36 +19,9 @@ use crate::sys::process::{self, Child, Signal};
 use crate::sys::spawn::{Outcome, SpawnFailure, Spawned};
 use crate::sys::{proc, random};
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-
-/// What the rest of the hub sees of a worker.
-#[derive(Debug)]
-pub(super) struct Published {
-    snapshot: Mutex<Snapshot>,
-    /// As its settings said at its last start.
-    depends_on: Mutex<Vec<Short>>,
-}
-
-impl Published {
-    pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot: Mutex::new(snapshot), depends_on: Mutex::default() }
-    }
-
-    pub(super) fn depends_on(&self) -> Vec<Short> {
-        self.depends_on.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn get(&self) -> Snapshot {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, snapshot: Snapshot) {
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
-    }
-}
 
 /// A child that this module has now.
 #[derive(Debug)]
@@ -396,20 +370,7 @@ impl Worker {
         let Some(probe) = &mut self.probe else { return };
         let Some(bound) = probe.result(ready, Instant::now()) else { return };
         self.probe = None;
-        let event = match (bound, self.living.as_ref().map(|living| living.child.pid())) {
-            (true, Some(leader)) if !self.module.is_ready() => {
-                let word = plan::lineage_word(&self.context.facts.instance, &self.short);
-                match probe::older_holder(self.settings.port, leader, &word) {
-                    None => Event::ProbeOk { child: self.child },
-                    Some(holder) => {
-                        self.start_error = Some(Box::new(words::squatted(self.settings.port, &holder)));
-                        Event::ProbeFailed { child: self.child }
-                    }
-                }
-            }
-            (true, _) => Event::ProbeOk { child: self.child },
-            (false, _) => Event::ProbeFailed { child: self.child },
-        };
+        let event = if bound { Event::ProbeOk { child: self.child } } else { Event::ProbeFailed { child: self.child } };
         self.events.push_back(event);
     }
 
@@ -492,11 +453,7 @@ impl Worker {
         match prepared {
             Ok(Prepared { settings, spec }) => {
                 self.module.set_policy(settings.policy);
-                self.published
-                    .depends_on
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone_from(&settings.depends_on);
+                self.published.set_depends_on(&settings.depends_on);
                 self.tap.configure(settings.tap.clone());
                 self.settings = settings;
                 self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) });
@@ -624,6 +581,3 @@ impl Drop for Worker {
         }
     }
 }
-
-/// Names a failure of the operating system around a worker; a module without a thread is not registered.
-pub(super) type StartThread = io::Result<std::thread::JoinHandle<()>>;
