@@ -2,6 +2,7 @@
 //!
 //! Run with plain `cargo test`: that builds the test child too.
 
+mod environment;
 mod ready;
 mod restart;
 mod stop;
