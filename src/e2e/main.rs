@@ -3,6 +3,7 @@
 //! Run with plain `cargo test`: that builds the test child too.
 
 mod environment;
+mod hub_life;
 mod ready;
 mod restart;
 mod stop;
