@@ -4,6 +4,8 @@
 
 mod environment;
 mod hub_life;
+mod logs;
+mod programs;
 mod ready;
 mod restart;
 mod stop;
