@@ -2,10 +2,15 @@
 
 use crate::support::{Home, Hub, Spawned, eventually, free_port, http, is_alive, kill, module, testchild};
 use serde_json::{Value, json};
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 use std::thread;
 
+/// How much a hub may grow while a module floods it: buffers of the pipe, the ring, the file and the console.
+const GROWTH_KIB: u64 = 8 * 1024;
+const FLOOD_BYTES: u64 = 16 * MIB;
+const MIB: u64 = 1 << 20;
 /// What a line is cut at, and what then ends it.
 const LINE_BYTES: usize = 16 * 1024;
 const CONTINUES: &str = " [...]";
@@ -24,6 +29,14 @@ fn entries(hub: &Hub, short: &str) -> Vec<Value> {
 #[track_caller]
 fn texts(hub: &Hub, short: &str) -> Vec<String> {
     entries(hub, short).iter().map(|entry| entry["text"].as_str().expect("a text").to_owned()).collect()
+}
+
+/// A value in KiB from `/proc/<pid>/status`.
+#[track_caller]
+fn memory_kib(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {status}"));
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 #[test]
@@ -130,6 +143,32 @@ fn bytes_that_are_no_text_do_no_harm() {
     assert!(!shown.iter().any(control), "{shown:?}");
     let printed = hub.run(&["logs", "junk"]).succeeds().stdout;
     assert!(!printed.contains(['\0', '\u{1b}']), "{printed:?}");
+}
+
+#[test]
+fn a_flood_without_a_line_end_neither_fills_memory_nor_stalls_others() {
+    let flood = module("flood", testchild(&["flood-nonewline", &FLOOD_BYTES.to_string()]));
+    let web = module("web", testchild(&["http"]));
+    let port = web.port;
+    let hub = Hub::start(&[web]);
+    hub.until_ready("web");
+    let before = memory_kib(hub.pid(), "VmRSS");
+    hub.home.install(&flood.run(json!({ "ready": "none" })));
+    hub.run(&["start", "flood"]).succeeds();
+    let pid = hub.until_ready("flood");
+    let written = || {
+        let io = fs::read_to_string(format!("/proc/{pid}/io")).expect("it runs as us and waits for ever");
+        io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse::<u64>().ok()).expect("a number")
+    };
+    // Each piece is waited for on its own: how fast a flood is taken is not what this is about.
+    for taken in (MIB..=FLOOD_BYTES).step_by(1 << 20) {
+        eventually("the next piece of the flood taken", || (written() >= taken).then_some(()));
+        assert_eq!(http::get(port, "/health").expect("another module answers").status, 200);
+        assert_eq!(hub.get("/health").status, 200);
+    }
+    let peak = memory_kib(hub.pid(), "VmHWM");
+    assert!(peak < before + GROWTH_KIB, "the hub grew from {before} to {peak} KiB");
+    hub.run(&["stop", "flood"]).succeeds();
 }
 
 #[test]
