@@ -2,6 +2,10 @@
 //!
 //! Run with plain `cargo test`: that builds the test child too.
 
+mod environment;
+mod hub_life;
+mod logs;
+mod programs;
 mod ready;
 mod restart;
 mod stop;

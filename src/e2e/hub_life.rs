@@ -1,0 +1,180 @@
+//! The hub's own life: it is the only one in its home, starts in order, ends in order and leaves nothing behind.
+
+use crate::support::{Finished, Home, Hub, eventually, free_port, is_alive, is_free, kill, module, pid_of, testchild};
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, TcpListener};
+
+/// The files that tell others of a running hub.
+const IDENTITY: [&str; 3] = ["hub/run/hub.pid", "hub/run/hub.port", "hub-instance.json"];
+
+fn in_home(home: &Home, file: &str) -> String {
+    home.path().join(file).to_str().expect("a temporary directory is UTF-8").to_owned()
+}
+
+/// A shell that writes down when it starts and when it is told to end, around a test child that listens.
+fn noted(name: &str, file: &str) -> Vec<String> {
+    let program = &testchild(&[])[0];
+    let script = format!(
+        "trap 'echo stop {name} >>{file:?}; exit 0' TERM; echo start {name} >>{file:?}; {program:?} http & wait"
+    );
+    ["/bin/sh", "-c", &script].map(str::to_owned).to_vec()
+}
+
+#[test]
+fn a_second_hub_in_the_same_home_is_refused_and_touches_nothing() {
+    let hub = Hub::start(&[module("web", testchild(&["http"]))]);
+    let pid = hub.until_ready("web");
+    let files = IDENTITY.iter().chain(&["services.json", "operator.token"]);
+    let before: Vec<String> = files.clone().map(|file| hub.home.read(file)).collect();
+    assert!(before.iter().all(|text| !text.is_empty()), "{before:?}");
+
+    let port = free_port().to_string();
+    let refused = hub.run(&["serve", "--port", &port]).fails_with(8);
+    assert!(refused.stderr.contains(&hub.pid().to_string()), "the message names the pid: {refused}");
+    assert!(refused.stderr.contains("no module was touched"), "{refused}");
+
+    assert_eq!(files.map(|file| hub.home.read(file)).collect::<Vec<_>>(), before);
+    assert_eq!(hub.until_ready("web"), pid);
+    assert_eq!(hub.processes("web").len(), 1);
+}
+
+#[test]
+fn a_busy_port_is_told_and_no_module_is_started() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port().to_string();
+    let home = Home::new();
+    home.install(&module("web", testchild(&["sleep", &in_home(&home, "started")])).run(json!({ "ready": "none" })));
+    let refused = Finished::run(home.command(&["serve", "--port", &port])).fails_with(7);
+    assert!(refused.stderr.contains(&format!("port {port} on 127.0.0.1 is in use")), "{refused}");
+    assert_eq!(home.read("started"), "", "no module was started");
+    assert_eq!(IDENTITY.map(|file| home.read(file)), ["", "", ""], "nothing tells of a hub");
+}
+
+#[test]
+fn a_killed_hub_leaves_no_orphan_and_no_duplicate_to_the_next_one() {
+    let none = json!({ "ready": "none" });
+    let polite = module("polite", testchild(&["sleep"])).run(none);
+    let deaf = module("deaf", testchild(&["ignore-term"]));
+    let daemon = module("daemon", testchild(&["daemonize", "stay"]));
+    let wrap = module("wrap", testchild(&["fork-and-ignore-term"]));
+    let mut hub = Hub::start(&[polite, deaf, daemon, wrap]);
+    let all = ["polite", "deaf", "daemon", "wrap"];
+    all.iter().for_each(|short| _ = hub.until_ready(short));
+    let old: Vec<Vec<u32>> =
+        all.iter().map(|short| hub.processes(short).into_iter().map(|(pid, _)| pid).collect()).collect();
+    let number_of_each = [1, 1, 2, 2];
+    assert_eq!(old.iter().map(Vec::len).collect::<Vec<_>>(), number_of_each, "{old:?}");
+
+    hub.kill();
+    eventually("the parent-death signal at work", || (!is_alive(old[0][0])).then_some(()));
+    assert!(is_alive(old[1][0]), "it ignores TERM");
+
+    hub.start_again();
+    let left: Vec<&u32> = old.iter().flatten().filter(|pid| is_alive(**pid)).collect();
+    assert!(left.is_empty(), "alive beside the new hub's: {left:?}");
+    for (short, number) in all.iter().zip(number_of_each) {
+        hub.until_ready(short);
+        assert_eq!(hub.processes(short).len(), number, "{short}");
+    }
+    assert!(hub.output().contains("ended processes that an earlier hub left behind"), "{}", hub.output());
+}
+
+#[test]
+fn the_end_of_a_hub_with_fifty_modules_leaves_nothing() {
+    let run = json!({ "ready": "none" });
+    let modules: Vec<_> = (0..50).map(|n| module(&format!("m{n}"), testchild(&["http"])).run(run.clone())).collect();
+    let mut hub = Hub::start(&modules);
+    for module in &modules {
+        hub.until_ready(&module.name);
+    }
+    assert_eq!(hub.end().code(), Some(0));
+    for module in &modules {
+        hub.has_nothing_left(&module.name, module.port);
+    }
+    assert_eq!(IDENTITY.map(|file| hub.home.read(file)), ["", "", ""], "nothing tells of a hub any more");
+    assert!(is_free(hub.port));
+}
+
+#[test]
+fn a_second_signal_hurries_the_end() {
+    let slow = module("slow", testchild(&["slow-term", "3600000"])).run(json!({ "ready": "none" }));
+    let port = slow.port;
+    let mut hub = Hub::start(&[slow]);
+    hub.line_after("slow", "ready ");
+    kill(hub.pid(), "TERM");
+    hub.line_after("slow", "term ");
+    assert_eq!(hub.end().code(), Some(0));
+    hub.has_nothing_left("slow", port);
+}
+
+#[test]
+fn a_signal_during_the_boot_ends_it() {
+    let home = Home::new();
+    let waits = json!({ "ready": { "probe": "port", "timeoutMs": 3_600_000 } });
+    home.install(&module("first", testchild(&["bind-late", "3600000"])).run(waits));
+    let second = module("second", testchild(&["sleep", &in_home(&home, "started")]));
+    home.install(&second.run(json!({ "ready": "none", "dependsOn": ["first"] })));
+    let mut hub = Hub::start_in(home, &[]);
+    hub.line_after("first", "waiting ");
+    assert_eq!(hub.end().code(), Some(0));
+    assert!(hub.processes("first").is_empty());
+    assert_eq!(hub.home.read("started"), "", "the second module was still waiting for the first");
+}
+
+#[test]
+fn modules_start_after_what_they_depend_on_and_end_before_it() {
+    let home = Home::new();
+    let order = in_home(&home, "order");
+    // Listed against the order, so that the order is not that of the file.
+    for (name, others) in [("top", json!(["middle"])), ("middle", json!(["base"])), ("base", json!([]))] {
+        home.install(&module(name, noted(name, &order)).run(json!({ "dependsOn": others })));
+    }
+    let mut hub = Hub::start_in(home, &[]);
+    hub.until_ready("top");
+    assert_eq!(hub.end().code(), Some(0));
+    let expected = ["start base", "start middle", "start top", "stop top", "stop middle", "stop base"];
+    assert_eq!(hub.home.read("order").lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn rows_that_come_and_go_need_no_restart_of_the_hub() {
+    let hub = Hub::start(&[module("old", testchild(&["http"]))]);
+    let old = hub.until_ready("old");
+
+    let new = module("new", testchild(&["http"]));
+    let port = new.port;
+    hub.home.install(&new);
+    hub.run(&["start", "new"]).succeeds();
+    hub.until_ready("new");
+    assert_eq!(hub.until_ready("old"), old, "the other one is left alone");
+
+    let mut document: Value = serde_json::from_str(&hub.home.read("services.json")).expect("JSON");
+    let rows = document["services"].as_array_mut().expect("rows");
+    rows.retain(|row| row["name"] != "new");
+    hub.home.write("services.json", &document.to_string());
+    eventually("the module of the removed row forgotten", || {
+        (hub.api("GET", "/api/modules/new").status == 404).then_some(())
+    });
+    eventually("nothing left of it", || (hub.processes("new").is_empty() && is_free(port)).then_some(()));
+    assert_eq!(hub.until_ready("old"), old);
+}
+
+#[test]
+fn a_hub_tells_who_it_is_and_where() {
+    let mut hub = Hub::start(&[]);
+    let health = hub.get("/health").json();
+    let record: Value = serde_json::from_str(&hub.home.read("hub-instance.json")).expect("JSON");
+    assert_eq!(record["instance"], health["instance"]);
+    assert_eq!(pid_of(&record), hub.pid());
+    assert_eq!(record["port"], hub.port);
+    assert_eq!(hub.home.read("hub/run/hub.port").trim(), hub.port.to_string());
+    let pid_file = hub.home.read("hub/run/hub.pid");
+    let words: Vec<&str> = pid_file.split_whitespace().collect();
+    assert_eq!((words[0], words[2]), (&*hub.pid().to_string(), health["instance"].as_str().expect("text")));
+
+    hub.kill();
+    hub.start_again();
+    assert_ne!(hub.get("/health").json()["instance"], health["instance"], "another boot is another instance");
+    assert_eq!(hub.end().code(), Some(0));
+    assert_eq!(IDENTITY.map(|file| hub.home.read(file)), ["", "", ""]);
+}
