@@ -5,7 +5,9 @@
 #[expect(dead_code, unused_imports, reason = "the tests that use all of it start with the first verbs")]
 mod support;
 
+mod access;
 mod bad_arguments;
+mod bad_home;
 mod bad_modules;
 mod shortage;
 
