@@ -9,6 +9,7 @@ mod access;
 mod bad_arguments;
 mod bad_home;
 mod bad_modules;
+mod full_disk;
 mod shortage;
 
 use support::{eventually, is_alive, kill, testchild};
