@@ -11,6 +11,7 @@ mod bad_home;
 mod bad_modules;
 mod full_disk;
 mod shortage;
+mod thousand;
 
 use support::{eventually, is_alive, kill, testchild};
 
