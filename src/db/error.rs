@@ -157,7 +157,16 @@ impl fmt::Display for DbError {
             ),
             Self::Files { path, doing, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
             Self::Sqlite { path, doing, class, message } => {
-                write!(f, "{}: cannot {doing}: {message} ({})", path.display(), class.as_str())
+                write!(f, "{}: cannot {doing}: {message} ({})", path.display(), class.as_str())?;
+                match class {
+                    Class::Io | Class::Full => f.write_str("; is the disk full?"),
+                    Class::Busy
+                    | Class::Corrupt
+                    | Class::NotADatabase
+                    | Class::ReadOnly
+                    | Class::CannotOpen
+                    | Class::Other => Ok(()),
+                }
             }
         }
     }

@@ -11,9 +11,13 @@ mod restart;
 mod stop;
 mod support;
 
+mod access;
 mod bad_arguments;
+mod bad_home;
 mod bad_modules;
+mod full_disk;
 mod shortage;
+mod thousand;
 
 use support::{eventually, is_alive, kill, testchild};
 

@@ -7,6 +7,7 @@ use crate::manifest::module::Manifest;
 use crate::manifest::run::Run;
 use crate::manifest::services::{Document, Row};
 use crate::manifest::{Short, known};
+use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError, dotenv, modules};
@@ -15,6 +16,9 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// A file of the hub's own is a file: never a link, a directory or a FIFO.
+const NOT_REGULAR: &str = "is not a regular file; move it away";
 
 /// One thing that is wrong, or could be better.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +95,29 @@ fn look(home: &Home, findings: &mut Findings) {
     }
     token(home, findings);
     for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
-        private(&home.path().join(name), findings);
+        database(home, &home.path().join(name), findings);
+    }
+    for name in ["hub-instance.json", "hub/run/hub.port", "hub/run/hub.pid", "hub/run/children"] {
+        let file = home.path().join(name);
+        if fs::symlink_metadata(&file).is_ok_and(|facts| !facts.is_file()) {
+            findings.bad(&file, NOT_REGULAR);
+        }
+    }
+    if let Some(warning) = Intent::load(home).warning() {
+        findings.bad(&home.path().join("hub/intent.json"), &warning);
+    }
+}
+
+/// Whether the hub would take it; what is in it only the hub looks at.
+fn database(home: &Home, file: &Path, findings: &mut Findings) {
+    // The home itself is ours, or it would not be open.
+    let ours = fs::metadata(home.path()).map(|facts| facts.uid()).ok();
+    match fs::symlink_metadata(file) {
+        Ok(facts) if !facts.is_file() => findings.bad(file, NOT_REGULAR),
+        Ok(facts) if ours.is_some_and(|ours| facts.uid() != ours) => {
+            findings.bad(file, &format!("belongs to user {}; run as that user, or change its owner", facts.uid()));
+        }
+        Ok(_) | Err(_) => drop(private(file, findings)),
     }
 }
 
