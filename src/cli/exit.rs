@@ -82,7 +82,7 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do next.
     pub(crate) hint: String,
-    /// Boxed: a failure is moved up through every verb.
+    /// Boxed, because a failure travels through every `Result` of the verbs.
     pub(crate) details: Option<Box<Value>>,
     pub(crate) exit: Exit,
     /// The reason is on the terminal already; only `--json` still needs it.

@@ -69,6 +69,8 @@ pub(crate) struct Add {
     pub(crate) path: Option<String>,
     pub(crate) health: Option<String>,
     pub(crate) env: Vec<(String, String)>,
+    /// Where the command runs; `None` means where `add` was run.
+    pub(crate) cwd: Option<String>,
     pub(crate) strip_prefix: bool,
     pub(crate) exposure: Option<Reachable>,
     pub(crate) stop_signal: Option<String>,
@@ -428,6 +430,7 @@ impl Found {
             path: self.text("path")?,
             health: self.text("health")?,
             env: self.variables()?,
+            cwd: self.text("cwd")?,
             strip_prefix: self.has("strip-prefix"),
             exposure,
             stop_signal: self.text("stop-signal")?,

@@ -151,8 +151,9 @@ pub(crate) const VERBS: &[Verb] = &[
         flags: &[
             option("port", "N", "Its port [a free one]"),
             option("path", "PATH", "Serve it below this path [/NAME]"),
-            option("health", "PATH", "Ask this path whether it is well [connect only]"),
+            option("health", "PATH", "The path that tells whether it is well [/]"),
             Flag { repeat: true, ..option("env", "K=V", "Set a variable; may be given more than once") },
+            option("cwd", "DIR", "Run it in this directory [where you are]"),
             switch("strip-prefix", "Take the path off before the module sees it"),
             switch("public", "Everybody who reaches the hub may reach it"),
             switch("private", "Only this machine may reach it"),

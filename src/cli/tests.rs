@@ -23,6 +23,7 @@ struct FakeHub {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
+/// Method and path in lower case, status, body.
 type Answers = &'static [(&'static str, u16, &'static str)];
 
 const INSTANCE: &str = "0123456789abcdef";

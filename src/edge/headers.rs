@@ -60,10 +60,11 @@ pub(crate) fn write_request(request: &Request<'_>, path: &Path<'_>, body: Body, 
         Body::Chunked => write_field("Transfer-Encoding", b"chunked", out),
     }
     write_forwarding(request, host, from, out);
+    // The hub's server holds a thread for every connection that may bring another request.
     // Writing to a Vec cannot fail.
     let _ = write!(
         out,
-        "X-Parachute-Exchange: {}\r\nX-Parachute-Peer: {}\r\nX-Parachute-Layer: {}\r\n\r\n",
+        "X-Parachute-Exchange: {}\r\nX-Parachute-Peer: {}\r\nX-Parachute-Layer: {}\r\nConnection: close\r\n\r\n",
         from.exchange,
         from.peer,
         from.layer.as_str()
@@ -173,7 +174,7 @@ mod tests {
     }
 
     const LOCAL_END: &str = "X-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: Box\n\
-        X-Parachute-Exchange: 7\nX-Parachute-Peer: 127.0.0.1:9\nX-Parachute-Layer: loopback";
+        X-Parachute-Exchange: 7\nX-Parachute-Peer: 127.0.0.1:9\nX-Parachute-Layer: loopback\nConnection: close";
 
     #[test]
     fn only_end_to_end_fields_reach_the_hub() {
@@ -204,12 +205,12 @@ mod tests {
                 "127.0.0.1:9",
                 "X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\nX-Forwarded-Proto: https\n\
                  X-Forwarded-Host: public.example\nForwarded: for=1.2.3.4\n\
-                 X-Parachute-Exchange: 7\nX-Parachute-Peer: 127.0.0.1:9\nX-Parachute-Layer: public",
+                 X-Parachute-Exchange: 7\nX-Parachute-Peer: 127.0.0.1:9\nX-Parachute-Layer: public\nConnection: close",
             ),
             (
                 "10.0.0.1:9",
                 "X-Forwarded-For: 10.0.0.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: Box\n\
-                 X-Parachute-Exchange: 7\nX-Parachute-Peer: 10.0.0.1:9\nX-Parachute-Layer: public",
+                 X-Parachute-Exchange: 7\nX-Parachute-Peer: 10.0.0.1:9\nX-Parachute-Layer: public\nConnection: close",
             ),
         ] {
             assert_eq!(passed(peer, said), expected, "{peer}");

@@ -12,6 +12,7 @@ use crate::supervisor::plan::Inputs;
 use crate::supervisor::{PlanSource, StartError, StartErrorKind};
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -71,7 +72,7 @@ impl Files {
         let dotenv = dotenv::read(&self.home, short)?;
         self.say_once(short, &dotenv.warnings);
         Ok(Inputs {
-            cwd: row.install_dir.clone(),
+            cwd: directory(&row, &run),
             row,
             argv,
             run,
@@ -94,6 +95,15 @@ impl Files {
         for warning in warnings {
             (self.log)(&format!("{short}: {warning}"));
         }
+    }
+}
+
+/// Where its command runs: `run.cwd`, below its installDir when it is relative.
+fn directory(row: &Row, run: &Run) -> Option<PathBuf> {
+    match (&row.install_dir, &run.cwd) {
+        (Some(dir), Some(cwd)) => Some(dir.join(cwd)),
+        (Some(dir), None) => Some(dir.clone()),
+        (None, cwd) => cwd.as_ref().map(PathBuf::from),
     }
 }
 

@@ -341,22 +341,12 @@ impl Supervisor {
 
     /// From now on nothing starts; every module is stopped once those that depend on it are down.
     fn begin_shutdown(&self) {
-        let shorts: Vec<Short> = {
+        let needs: Vec<(Short, Vec<Short>)> = {
             let modules = self.modules();
             self.closing.store(true, Ordering::Release);
-            modules.keys().cloned().collect()
+            modules.iter().map(|(short, handle)| (short.clone(), handle.published.depends_on())).collect()
         };
-        let needs: Vec<(Short, Vec<Short>)> =
-            shorts.iter().map(|short| (short.clone(), self.dependencies(short))).collect();
-        let dependents = |short: &Short| {
-            needs.iter().filter(|(_, needs)| needs.contains(short)).map(|(other, _)| other.clone()).collect()
-        };
-        // The usual case, and with a thousand modules the one that must be quick.
-        let order = if needs.iter().all(|(_, needs)| needs.is_empty()) {
-            Order::new(shorts.into_iter().map(|short| (short, Vec::new())))
-        } else {
-            Order::new(shorts.iter().map(|short| (short.clone(), dependents(short))))
-        };
+        let order = Order::new(reversed(&needs));
         let free = {
             let mut current = self.order();
             *current = order;
@@ -383,4 +373,18 @@ impl Supervisor {
             let _ = handle.thread.join();
         }
     }
+}
+
+/// Each module with those that need it.
+fn reversed(needs: &[(Short, Vec<Short>)]) -> BTreeMap<Short, Vec<Short>> {
+    let mut dependents: BTreeMap<Short, Vec<Short>> =
+        needs.iter().map(|(short, _)| (short.clone(), Vec::new())).collect();
+    for (short, needed) in needs {
+        for other in needed {
+            if let Some(dependents) = dependents.get_mut(other) {
+                dependents.push(short.clone());
+            }
+        }
+    }
+    dependents
 }

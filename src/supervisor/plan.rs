@@ -98,7 +98,9 @@ pub(crate) fn build(inputs: &Inputs, facts: &Facts, short: &Short) -> Result<Pla
         .filter(|(name, _)| !is_denied(name) && (inputs.run.env.inherit || is_basic(name)))
         .cloned()
         .collect();
-    let path = search_path(environment.get(OsStr::new("PATH")), facts);
+    // What a package brought along comes first (install-upgrade §12.2).
+    let own = inputs.row.install_dir.as_ref().map(|dir| dir.join("node_modules/.bin").into_os_string());
+    let path = search_path(own.as_ref(), environment.get(OsStr::new("PATH")), facts);
     let mut set = |name: &str, value: &OsStr| environment.insert(name.into(), value.to_owned());
     set("PATH", &path);
     for (name, value) in inputs.run.env.set.iter().chain(&inputs.dotenv) {
@@ -146,12 +148,12 @@ pub(crate) fn is_of_lineage(lineage: &str, word: &str) -> bool {
     lineage.split(';').any(|each| each == word)
 }
 
-/// `PARACHUTE_EXTRA_PATH`, the inherited `PATH`, then the usual places; each directory once.
-fn search_path(inherited: Option<&OsString>, facts: &Facts) -> OsString {
+/// The module's own programs, `PARACHUTE_EXTRA_PATH`, the inherited `PATH`, then the usual places; each directory once.
+fn search_path(own: Option<&OsString>, inherited: Option<&OsString>, facts: &Facts) -> OsString {
     let inherited: Vec<OsString> =
         inherited.map(|path| std::env::split_paths(path).map(PathBuf::into_os_string).collect()).unwrap_or_default();
     let mut seen: Vec<OsString> = Vec::new();
-    for directory in facts.extra_path.iter().chain(&inherited).chain(&facts.usual_path) {
+    for directory in own.into_iter().chain(&facts.extra_path).chain(&inherited).chain(&facts.usual_path) {
         if !directory.is_empty() && !seen.contains(directory) {
             seen.push(directory.clone());
         }

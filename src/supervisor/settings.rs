@@ -20,6 +20,7 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) stop_signal: Signal,
     pub(crate) essential: bool,
+    pub(crate) depends_on: Vec<Short>,
     pub(crate) port: u16,
     /// The path to ask when `run.ready` is `http`.
     pub(crate) ready_path: Option<String>,
@@ -39,6 +40,7 @@ impl Settings {
             policy: policy(&run),
             stop_signal: plan::stop_signal(run.stop_signal),
             essential: run.essential,
+            depends_on: run.depends_on,
             port: 0,
             ready_path: None,
             live_path: None,
@@ -127,6 +129,7 @@ fn settings(inputs: &Inputs, port: u16) -> Settings {
         policy: policy(run),
         stop_signal: plan::stop_signal(run.stop_signal),
         essential: run.essential,
+        depends_on: run.depends_on.clone(),
         port,
         ready_path: path(run.ready.probe),
         live_path: run.live.as_ref().and_then(|live| path(live.probe)),

@@ -27,11 +27,17 @@ use std::time::{Instant, SystemTime};
 #[derive(Debug)]
 pub(super) struct Published {
     snapshot: Mutex<Snapshot>,
+    /// As its settings said at its last start.
+    depends_on: Mutex<Vec<Short>>,
 }
 
 impl Published {
     pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot: Mutex::new(snapshot) }
+        Self { snapshot: Mutex::new(snapshot), depends_on: Mutex::default() }
+    }
+
+    pub(super) fn depends_on(&self) -> Vec<Short> {
+        self.depends_on.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn get(&self) -> Snapshot {
@@ -486,6 +492,11 @@ impl Worker {
         match prepared {
             Ok(Prepared { settings, spec }) => {
                 self.module.set_policy(settings.policy);
+                self.published
+                    .depends_on
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone_from(&settings.depends_on);
                 self.tap.configure(settings.tap.clone());
                 self.settings = settings;
                 self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) });

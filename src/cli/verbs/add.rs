@@ -36,6 +36,7 @@ pub(super) fn run(add: Add, timeout: Option<Duration>, config: &Config, out: &mu
         ));
     }
     let home = register::home(config)?;
+    let add = Add { cwd: Some(directory(&add)?), ..add };
     let wanted = wanted(&add, &short, &home)?;
     let argv = program::absolute(&add.argv);
     // Whatever the port will be: a bad value is told before anything is looked for.
@@ -44,6 +45,19 @@ pub(super) fn run(add: Add, timeout: Option<Duration>, config: &Config, out: &mu
     let prepare = |port: u16, how: Prepare| prepare(&home, &short, &manifest(&add, &wanted, &argv, port), how);
     let outcome = register::register(&home, config, &wanted, add.after.replace, &prepare, out)?;
     register::finish(&home, config, &wanted, outcome, add.after, timeout, out)
+}
+
+/// Where the command is to run, absolute: the service has no directory of the caller's to be relative to.
+fn directory(add: &Add) -> Result<String, Failure> {
+    let directory = std::path::absolute(add.cwd.as_deref().unwrap_or("."));
+    let usable = directory.ok().filter(|path| path.is_dir()).and_then(|path| path.to_str().map(str::to_owned));
+    usable.ok_or_else(|| {
+        Failure::new(
+            Code::Usage,
+            format!("--cwd {} is not a directory that can be used", add.cwd.as_deref().unwrap_or(".")),
+            "give one that is there: parachute add NAME --cwd DIR -- COMMAND...",
+        )
+    })
 }
 
 /// Checks what the flags say, in the words of the command line.
@@ -71,7 +85,7 @@ fn wanted(add: &Add, short: &Short, home: &Home) -> Result<Wanted, Failure> {
 /// The `run` object of the row; `None` when every setting keeps its default.
 fn run_settings(add: &Add) -> Option<Value> {
     let mut run = Map::new();
-    let texts = [("restart", &add.restart), ("stopSignal", &add.stop_signal), ("ready", &add.ready)];
+    let texts = [("cwd", &add.cwd), ("restart", &add.restart), ("stopSignal", &add.stop_signal), ("ready", &add.ready)];
     for (key, value) in texts {
         run.extend(value.as_ref().map(|value| (key.to_owned(), json!(value))));
     }

@@ -118,6 +118,8 @@ pub(crate) struct Run {
     pub(crate) group: Option<String>,
     /// 0..0o777.
     pub(crate) umask: Option<u32>,
+    /// Its directory; a relative one is below its installDir, which is also the default.
+    pub(crate) cwd: Option<String>,
     pub(crate) logs: LogSettings,
     pub(crate) env: EnvSettings,
     /// Paths whose change restarts the module.
@@ -163,6 +165,7 @@ impl Default for Run {
             user: None,
             group: None,
             umask: None,
+            cwd: None,
             logs: LogSettings::default(),
             env: EnvSettings::default(),
             watch: Vec::new(),

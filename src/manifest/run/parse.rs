@@ -36,6 +36,7 @@ pub(super) fn apply(run: &mut Run, layer: &Value) -> Result<(), Problem> {
             "user" => run.user = Some(filled(value, key)?.to_owned()),
             "group" => run.group = Some(filled(value, key)?.to_owned()),
             "umask" => run.umask = Some(umask(value)?),
+            "cwd" => run.cwd = Some(filled(value, key)?.to_owned()),
             "logs" => logs(&mut run.logs, value).map_err(|problem| problem.within(key))?,
             "env" => env(&mut run.env, value).map_err(|problem| problem.within(key))?,
             "watch" => run.watch = paths(value, key)?,

@@ -72,7 +72,7 @@ pub(super) fn run(
             (Some(short), Some(up)) => Ok(act(&up.client, op, short, wait)),
             (Some(short), None) => match &down {
                 None => Ok(Verdict::done(format!("{short} is already stopped: the hub is down"))),
-                Some(failure) => Err(failure.clone()),
+                Some(failure) => Err(Failure { message: format!("{short}: {}", failure.message), ..failure.clone() }),
             },
         };
         let name = target.as_ref().map_or(HUB, |short| short.as_str());
