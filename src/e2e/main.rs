@@ -2,8 +2,14 @@
 //!
 //! Run with plain `cargo test`: that builds the test child too.
 
-#[expect(dead_code, unused_imports, reason = "the tests that use all of it start with the first verbs")]
+mod ready;
+mod restart;
+mod stop;
 mod support;
+
+mod bad_arguments;
+mod bad_modules;
+mod shortage;
 
 use support::{eventually, is_alive, kill, testchild};
 

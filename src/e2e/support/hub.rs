@@ -22,6 +22,14 @@ pub(crate) struct Hub {
     environment: Vec<(String, String)>,
 }
 
+/// A `serve` that ended instead of listening.
+pub(crate) struct Refused {
+    pub(crate) home: Home,
+    pub(crate) status: ExitStatus,
+    /// All that it printed.
+    pub(crate) output: String,
+}
+
 impl Hub {
     /// Starts a hub with these modules installed; returns once it listens.
     #[track_caller]
@@ -47,6 +55,23 @@ impl Hub {
         let mut hub = Self { serve: serve(&home, port, &environment), home, port, environment };
         hub.until_it_listens();
         hub
+    }
+
+    /// Starts a hub in a home that may not do; returns once it listens or has ended.
+    #[track_caller]
+    pub(crate) fn try_start_in(home: Home, environment: &[(&str, &str)]) -> Result<Self, Refused> {
+        let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let port = free_port();
+        let mut serve = serve(&home, port, &environment);
+        let ended = eventually("the hub listening or gone", || {
+            // The port answers a little earlier; from this line on nothing can keep the hub from running.
+            let listens = complete_lines(&serve.output()).any(|line| line.starts_with("[hub] listening on "));
+            serve.ended().map(Some).or(listens.then_some(None))
+        });
+        match ended {
+            None => Ok(Self { serve, home, port, environment }),
+            Some(status) => Err(Refused { output: serve.whole_output(), home, status }),
+        }
     }
 
     /// Starts the next hub in the same home, after `end` or `kill`.

@@ -7,11 +7,13 @@ mod hub;
 mod module;
 mod process;
 mod run;
+mod state;
 mod wait;
 
 pub(crate) use home::Home;
-pub(crate) use hub::Hub;
+pub(crate) use hub::{Hub, Refused};
 pub(crate) use module::{Module, free_port, module};
 pub(crate) use process::{Spawned, is_alive, kill, testchild};
 pub(crate) use run::Finished;
+pub(crate) use state::{is_free, pid_of};
 pub(crate) use wait::{deadline, eventually};

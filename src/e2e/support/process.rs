@@ -44,13 +44,23 @@ pub(crate) fn testchild(args: &[&str]) -> Vec<String> {
 
 /// Every living process whose environment says `PARACHUTE_HOME=<home>`, with its command line.
 pub(super) fn with_home(home: &Path) -> Vec<(u32, String)> {
-    let wanted = [b"PARACHUTE_HOME=", home.as_os_str().as_bytes()].concat();
+    with_variables(&[[b"PARACHUTE_HOME=", home.as_os_str().as_bytes()].concat()])
+}
+
+/// The same of one module.
+pub(super) fn with_module(home: &Path, short: &str) -> Vec<(u32, String)> {
+    let home = [b"PARACHUTE_HOME=", home.as_os_str().as_bytes()].concat();
+    with_variables(&[home, format!("PARACHUTE_MODULE={short}").into_bytes()])
+}
+
+fn with_variables(wanted: &[Vec<u8>]) -> Vec<(u32, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // Empty for a zombie, unreadable for what is gone or somebody else's: neither is ours.
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|variable| variable == wanted) && is_alive(pid) {
+        let has = |wanted: &Vec<u8>| environment.split(|byte| *byte == 0).any(|variable| variable == wanted);
+        if wanted.iter().all(has) && is_alive(pid) {
             let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             found.push((pid, String::from_utf8_lossy(&command).replace('\0', " ").trim_end().to_owned()));
         }
@@ -62,6 +72,7 @@ pub(super) fn with_home(home: &Path) -> Vec<(u32, String)> {
 pub(crate) struct Spawned {
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<thread::JoinHandle<()>>,
 }
 
 impl Spawned {
@@ -74,17 +85,14 @@ impl Spawned {
 
     /// Starts `command` as it is, with empty stdin. stdout and stderr are read into one text, by threads that end with
     /// the pipes.
-    pub(super) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let output = Arc::new(Mutex::new(Vec::new()));
-        if let Some(pipe) = child.stdout.take() {
-            collect(pipe, Arc::clone(&output));
-        }
-        if let Some(pipe) = child.stderr.take() {
-            collect(pipe, Arc::clone(&output));
-        }
-        Self { child, output }
+        let mut readers = Vec::new();
+        readers.extend(child.stdout.take().map(|pipe| collect(pipe, Arc::clone(&output))));
+        readers.extend(child.stderr.take().map(|pipe| collect(pipe, Arc::clone(&output))));
+        Self { child, output, readers }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -94,6 +102,12 @@ impl Spawned {
     /// What it has printed, both streams, invalid UTF-8 replaced.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// The same once nobody can print any more: the process, and whoever has its pipes, must end.
+    pub(crate) fn whole_output(&self) -> String {
+        eventually("the end of the output", || self.readers.iter().all(thread::JoinHandle::is_finished).then_some(()));
+        self.output()
     }
 
     /// Waits for a line that begins with `key` and returns the rest of the newest one.
@@ -139,7 +153,7 @@ pub(super) fn complete_lines(text: &str) -> impl DoubleEndedIterator<Item = &str
     text.rfind('\n').map_or("", |end| &text[..end]).lines()
 }
 
-fn collect(mut pipe: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) {
+fn collect(mut pipe: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let mut buffer = [0; 64 * 1024];
         loop {
@@ -156,7 +170,7 @@ fn collect(mut pipe: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) {
                 output.drain(..excess);
             }
         }
-    });
+    })
 }
 
 /// The directory for everything that tests write.

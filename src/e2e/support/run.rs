@@ -10,7 +10,7 @@ use std::thread;
 #[derive(Debug)]
 pub(crate) struct Finished {
     command: String,
-    status: ExitStatus,
+    pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Finished {
 impl Finished {
     /// Runs `command` with empty stdin; fails the test when it does not end in time.
     #[track_caller]
-    pub(super) fn run(mut command: Command) -> Self {
+    pub(crate) fn run(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().map(read_all);
@@ -47,6 +47,11 @@ impl Finished {
     pub(crate) fn fails_with(self, code: i32) -> Self {
         assert_eq!(self.status.code(), Some(code), "exit code of {self}");
         self
+    }
+
+    /// The exit code; `None` for death by a signal.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
     }
 
     /// stdout as one JSON value.

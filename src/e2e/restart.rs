@@ -1,0 +1,166 @@
+//! What follows when a module ends by itself, and what a restart by hand takes up.
+
+use crate::support::{Home, Hub, eventually, http, is_alive, kill, module, pid_of, testchild};
+use serde_json::json;
+
+/// How many times a child that counts its runs in this file of the home has run.
+fn runs(hub: &Hub, file: &str) -> usize {
+    hub.home.read(file).len()
+}
+
+fn in_home(home: &Home, file: &str) -> String {
+    home.path().join(file).to_str().expect("a temporary directory is UTF-8").to_owned()
+}
+
+#[test]
+fn a_killed_module_comes_back_with_a_new_pid() {
+    let hub = Hub::start(&[module("web", testchild(&["http"]))]);
+    let first = hub.until_ready("web");
+    kill(first, "KILL");
+    let second = hub.until_replaced("web", first);
+    assert!(!is_alive(first));
+    let state = hub.module("web");
+    assert_eq!((&state["restarts_total"], &state["restarts_in_window"]), (&json!(1), &json!(1)), "{state:#}");
+    assert_eq!(state["last_exit"]["signal"], 9, "{state:#}");
+    let port = u16::try_from(state["port"].as_u64().expect("a port")).expect("a port");
+    assert_eq!(http::get(port, "/x").expect("it is ready").text(), format!("testchild {second} GET /x\n"));
+}
+
+#[test]
+fn three_quick_crashes_end_in_crashed_and_a_start_by_hand_forgives() {
+    let home = Home::new();
+    let count = in_home(&home, "runs");
+    home.install(&module("web", testchild(&["crash-times", "3", &count])));
+    let hub = Hub::start_in(home, &[]);
+
+    let state = hub.until_status("web", "crashed");
+    assert_eq!(runs(&hub, "runs"), 3, "exactly three children\n{state:#}");
+    assert!(state["next_retry_at"].is_string(), "{state:#}");
+    assert_eq!(state["last_exit"]["code"], 1, "{state:#}");
+    assert_eq!(state["restarts_in_window"], 3, "{state:#}");
+    assert_eq!(state["supervisor_start_error"]["error_type"], "exited_early", "{state:#}");
+
+    let text = hub.run(&["status"]).fails_with(1).stdout;
+    assert!(text.contains("crashed: exit code 1, 3 failures in 60 s; next retry in "), "{text}");
+    let json = hub.run(&["status", "--json"]).fails_with(1).json();
+    let row = &json["data"]["modules"][0];
+    assert_eq!((&row["state"], &row["status"]), (&json!("failing"), &json!("crashed")), "{json:#}");
+    assert_eq!(row["last_exit"]["code"], 1, "{json:#}");
+    assert!(row["next_retry_at"].is_string(), "{json:#}");
+
+    hub.run(&["start", "web"]).succeeds();
+    let state = hub.module("web");
+    assert_eq!(state["supervisor_status"], "running", "{state:#}");
+    assert_eq!(state["restarts_in_window"], 0, "{state:#}");
+    assert!(state["next_retry_at"].is_null() && state["supervisor_start_error"].is_null(), "{state:#}");
+    assert_eq!(runs(&hub, "runs"), 4);
+}
+
+#[test]
+fn a_start_by_hand_grants_all_quick_attempts_again() {
+    let home = Home::new();
+    let count = in_home(&home, "runs");
+    home.install(&module("web", testchild(&["crash-times", "5", &count])));
+    let hub = Hub::start_in(home, &[]);
+    hub.until_status("web", "crashed");
+    // The fourth child crashes as well: a start that ends so has failed, but it is tried twice more without long waits.
+    hub.run(&["start", "web"]).fails_with(6);
+    hub.until_ready("web");
+    assert_eq!(runs(&hub, "runs"), 6);
+}
+
+#[test]
+fn an_end_that_the_policy_allows_is_no_crash() {
+    for (policy, code, status, restarted) in
+        [("on-failure", "0", "stopped", false), ("never", "0", "stopped", false), ("never", "3", "crashed", false)]
+    {
+        let short = module("job", testchild(&["exit", code])).run(json!({ "restart": policy, "ready": "none" }));
+        let hub = Hub::start(&[short]);
+        let state = hub.until("job", status, |state| state["last_exit"].is_object());
+        let case = format!("policy {policy}, exit code {code}");
+        let state = if state["supervisor_status"] == status { state } else { hub.until_status("job", status) };
+        assert_eq!(state["last_exit"]["code"], json!(code.parse::<u32>().expect("a number")), "{case}: {state:#}");
+        assert!(state["next_retry_at"].is_null(), "{case}: {state:#}");
+        assert_eq!(state["restarts_total"], u32::from(restarted), "{case}: {state:#}");
+        assert_eq!(hub.lines_after("job", "exiting "), [code], "{case}");
+    }
+}
+
+#[test]
+fn a_failure_is_restarted_under_on_failure_and_a_success_under_always() {
+    for (policy, code) in [("on-failure", "3"), ("always", "0")] {
+        let short = module("job", testchild(&["exit", code])).run(json!({ "restart": policy, "ready": "none" }));
+        let hub = Hub::start(&[short]);
+        eventually(&format!("a second child, policy {policy}, exit code {code}"), || {
+            (hub.lines_after("job", "exiting ").len() > 1).then_some(())
+        });
+    }
+}
+
+#[test]
+fn giving_up_is_final() {
+    let home = Home::new();
+    let count = in_home(&home, "runs");
+    home.install(&module("web", testchild(&["crash-times", "9", &count])).run(json!({ "giveUp": true })));
+    let hub = Hub::start_in(home, &[]);
+    let state = hub.until_status("web", "crashed");
+    assert!(state["next_retry_at"].is_null(), "{state:#}");
+    assert_eq!(runs(&hub, "runs"), 3);
+    let text = hub.run(&["status"]).fails_with(1).stdout;
+    assert!(text.contains("it stays down until: parachute start web"), "{text}");
+    assert!(hub.output().contains("giving up"), "{}", hub.output());
+}
+
+#[test]
+fn a_crash_of_the_leader_ends_the_rest_of_its_group_before_the_respawn() {
+    let wrap = module("wrap", testchild(&["fork-and-ignore-term"])).run(json!({ "stopTimeoutMs": 100 }));
+    let port = wrap.port;
+    let hub = Hub::start(&[wrap]);
+    let leader = hub.until_ready("wrap");
+    let grandchild = hub.number_after("wrap", "grandchild ");
+    kill(leader, "KILL");
+    hub.until_replaced("wrap", leader);
+    assert!(!is_alive(grandchild), "the grandchild of the crashed leader still holds the port");
+    let heir = eventually("a second grandchild", || {
+        hub.lines_after("wrap", "grandchild ").pop().filter(|pid| *pid != grandchild.to_string())
+    });
+    assert_eq!(http::get(port, "/").expect("it is ready").text(), format!("testchild {heir} GET /\n"));
+    assert_eq!(hub.processes("wrap").len(), 2);
+}
+
+#[test]
+fn every_spawn_reads_its_settings_anew() {
+    let home = Home::new();
+    home.write("show/.env", "COLOUR=red\n");
+    let show = module("show", testchild(&["print-env"])).run(json!({ "ready": "none" }));
+    home.install(&show);
+    let hub = Hub::start_in(home, &[]);
+    hub.until_line("show", "env COLOUR=", "red");
+
+    hub.home.write("show/.env", "COLOUR=blue\n");
+    hub.home.install(&show.run(json!({ "ready": "none", "env": { "set": { "SHAPE": "round" } } })));
+    hub.run(&["restart", "show"]).succeeds();
+    hub.until_line("show", "env COLOUR=", "blue");
+    hub.until_line("show", "env SHAPE=", "round");
+
+    hub.home.write("show/.env", "COLOUR=green\n");
+    kill(pid_of(&hub.module("show")), "KILL");
+    hub.until_line("show", "env COLOUR=", "green");
+    hub.until_line("show", "env SHAPE=", "round");
+}
+
+#[test]
+fn a_restart_of_what_cannot_start_leaves_the_child_running() {
+    let web = module("web", testchild(&["http"]));
+    let hub = Hub::start(std::slice::from_ref(&web));
+    let pid = hub.until_ready("web");
+    hub.home.install(&web.clone().manifest("startCmd", json!(["no-such-program"])));
+    let failed = hub.run(&["restart", "web"]).fails_with(6);
+    assert!(failed.stderr.contains("no-such-program"), "{failed}");
+    assert_eq!(hub.until_ready("web"), pid);
+    assert_eq!(hub.processes("web").len(), 1);
+
+    hub.home.install(&web);
+    hub.run(&["restart", "web"]).succeeds();
+    hub.until_replaced("web", pid);
+}

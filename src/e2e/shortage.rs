@@ -1,0 +1,80 @@
+//! A machine that has no process or no descriptor left: an attempt that fails is no crash, and the hub lives on.
+
+use crate::support::{Hub, Spawned, eventually, kill, module, testchild};
+use serde_json::{Value, json};
+use std::process::Command;
+
+/// What the hub says of one module.
+fn told(hub: &Hub, short: &str) -> Value {
+    hub.api("GET", &format!("/api/modules/{short}")).json()
+}
+
+#[test]
+fn a_fork_that_fails_is_a_failed_attempt_and_no_crash() {
+    let hub = Hub::start(&[
+        module("web", testchild(&["sleep"])).run(json!({"ready": "none"})),
+        module("other", testchild(&["sleep"])).run(json!({"ready": "none"})),
+    ]);
+    let first = hub.number_after("web", "ready ");
+    let other = hub.number_after("other", "ready ");
+
+    let mut command = Command::new("strace");
+    command.args(["-f", "-p", &hub.pid().to_string(), "-e", "trace=fork,vfork,clone"]);
+    command.args(["-e", "inject=fork,vfork,clone:error=EAGAIN", "-o", "/dev/null"]);
+    let mut strace = Spawned::spawn(command);
+    eventually("strace attached", || {
+        assert!(strace.ended().is_none(), "strace (Debian: strace) must be allowed to trace: {}", strace.output());
+        strace.output().contains("attached").then_some(())
+    });
+    kill(first, "KILL");
+    let failed = eventually("an attempt that fails for want of a process", || {
+        let told = told(&hub, "web");
+        told["supervisor_start_error"].is_object().then_some(told)
+    });
+    assert!(failed["next_retry_at"].is_string(), "the next attempt is planned: {failed}");
+    assert!(failed["pid"].is_null(), "there is no process: {failed}");
+    // The kill from outside is the one failure; what cannot be forked did not crash.
+    assert!(failed["restarts_in_window"].as_u64().is_some_and(|count| count <= 1), "no crash: {failed}");
+    assert_ne!(failed["supervisor_status"], "crashed", "{failed}");
+    let error = failed["supervisor_start_error"].to_string();
+    assert!(error.contains("Resource temporarily unavailable") || error.contains("EAGAIN"), "says why: {failed}");
+    assert_eq!(told(&hub, "other")["pid"], other, "the others run on");
+    let status = hub.run(&["status"]);
+    assert!(status.stdout.contains("failed to start"), "{status}");
+
+    kill(strace.pid(), "INT");
+    strace.wait();
+    let second = eventually("the module is back", || hub.number_after("web", "ready ").ne(&first).then_some(()));
+    let () = second;
+    let back = eventually("the hub says so", || {
+        let told = told(&hub, "web");
+        (told["supervisor_status"] == "running").then_some(told)
+    });
+    assert!(back["supervisor_start_error"].is_null(), "the error is gone: {back}");
+}
+
+#[test]
+fn a_hub_without_descriptors_lives_on_and_recovers() {
+    let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({"ready": "none"}))]);
+    let first = hub.number_after("web", "ready ");
+    let limit = |soft: &str| {
+        let target = format!("--pid={}", hub.pid());
+        let done = Command::new("prlimit").args([&target, &format!("--nofile={soft}:")]).output();
+        let done = done.unwrap_or_else(|error| panic!("cannot run prlimit (Debian: util-linux): {error}"));
+        assert!(done.status.success(), "prlimit: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    // Below what it has open already: whatever it opens next fails.
+    limit("3");
+    kill(first, "KILL");
+    eventually("it says what is missing", || {
+        let output = hub.output();
+        (output.contains("Too many open files") || output.contains("os error 24")).then_some(())
+    });
+    assert!(crate::support::is_alive(hub.pid()), "the hub lives: {}", hub.output());
+    limit("8192");
+    eventually("the module is back", || (hub.number_after("web", "ready ") != first).then_some(()));
+    eventually("the hub answers", || {
+        crate::support::http::get(hub.port, "/health").is_ok_and(|answer| answer.status == 200).then_some(())
+    });
+    hub.run(&["status", "--check"]).succeeds();
+}

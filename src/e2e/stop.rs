@@ -1,0 +1,197 @@
+//! A stop ends all of a module, and nothing brings it back but a start.
+
+use crate::support::{Home, Hub, eventually, is_alive, kill, module, testchild};
+use serde_json::json;
+use std::thread;
+
+/// A shell that runs the test child with this subcommand and waits for it.
+fn wrapped(subcommand: &str) -> Vec<String> {
+    let script = format!("{:?} {subcommand} & wait", testchild(&[])[0]);
+    ["/bin/sh", "-c", &script].map(str::to_owned).to_vec()
+}
+
+#[test]
+fn stop_also_ends_a_grandchild_that_ignores_term() {
+    let wrap = module("wrap", wrapped("fork-and-ignore-term")).run(json!({ "stopTimeoutMs": 200 }));
+    let port = wrap.port;
+    let hub = Hub::start(&[wrap]);
+    hub.until_ready("wrap");
+    let grandchild = hub.number_after("wrap", "grandchild ");
+    hub.run(&["stop", "wrap"]).succeeds();
+    assert!(!is_alive(grandchild), "stop has returned before the grandchild was gone");
+    hub.has_nothing_left("wrap", port);
+    assert_eq!(hub.module("wrap")["supervisor_status"], "stopped");
+}
+
+#[test]
+fn a_child_that_ignores_term_is_killed() {
+    let deaf = module("deaf", testchild(&["ignore-term"])).run(json!({ "stopTimeoutMs": 100 }));
+    let port = deaf.port;
+    let hub = Hub::start(&[deaf]);
+    hub.until_ready("deaf");
+    hub.run(&["stop", "deaf"]).succeeds();
+    hub.has_nothing_left("deaf", port);
+    assert!(hub.output().contains("deaf: did not end in time, sending KILL"), "{}", hub.output());
+    let state = hub.module("deaf");
+    assert_eq!(state["supervisor_status"], "stopped", "{state:#}");
+    assert_eq!(state["restarts_in_window"], 0, "a stop is not a crash: {state:#}");
+}
+
+#[test]
+fn a_child_may_end_in_its_own_time() {
+    let slow = module("slow", testchild(&["slow-term", "300"])).run(json!({ "ready": "none" }));
+    let port = slow.port;
+    let hub = Hub::start(&[slow]);
+    let pid = hub.number_after("slow", "ready ");
+    hub.run(&["stop", "slow"]).succeeds();
+    hub.has_nothing_left("slow", port);
+    assert_eq!(hub.number_after("slow", "term "), pid);
+    assert!(!hub.output().contains("sending KILL"), "{}", hub.output());
+}
+
+#[test]
+fn nothing_is_left_of_a_daemon_after_a_stop() {
+    let daemon = module("daemon", testchild(&["daemonize", "stay"])).run(json!({ "stopTimeoutMs": 500 }));
+    let port = daemon.port;
+    let hub = Hub::start(&[daemon]);
+    hub.until_ready("daemon");
+    let pid = hub.number_after("daemon", "daemon ");
+    assert!(is_alive(pid));
+    hub.run(&["stop", "daemon"]).succeeds();
+    assert!(!is_alive(pid));
+    hub.has_nothing_left("daemon", port);
+}
+
+#[test]
+fn nothing_is_left_of_a_daemon_whose_leader_has_gone() {
+    let daemon = module("daemon", testchild(&["daemonize"])).run(json!({ "restart": "never", "ready": "none" }));
+    let port = daemon.port;
+    let hub = Hub::start(&[daemon]);
+    let pid = hub.number_after("daemon", "daemon ");
+    hub.until_status("daemon", "stopped");
+    assert!(!is_alive(pid));
+    hub.has_nothing_left("daemon", port);
+}
+
+#[test]
+fn nothing_is_left_of_daemons_when_the_hub_ends() {
+    let stays = module("stays", testchild(&["daemonize", "stay"]));
+    let deaf = module("deaf", wrapped("fork-and-ignore-term")).run(json!({ "stopTimeoutMs": 200 }));
+    let ports = [stays.port, deaf.port];
+    let mut hub = Hub::start(&[stays, deaf]);
+    hub.until_ready("stays");
+    hub.until_ready("deaf");
+    assert_eq!(hub.end().code(), Some(0));
+    hub.has_nothing_left("stays", ports[0]);
+    hub.has_nothing_left("deaf", ports[1]);
+}
+
+#[test]
+fn a_grandchild_that_keeps_the_pipe_open_does_not_hold_up_a_stop() {
+    let program = &testchild(&[])[0];
+    let script = format!("{program:?} hold-pipe; exec {program:?} sleep");
+    let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let piped = module("piped", argv).run(json!({ "ready": "none" }));
+    let port = piped.port;
+    let hub = Hub::start(&[piped]);
+    let grandchild = hub.number_after("piped", "grandchild ");
+    hub.line_after("piped", "ready ");
+    hub.run(&["stop", "piped"]).succeeds();
+    assert!(!is_alive(grandchild));
+    hub.has_nothing_left("piped", port);
+}
+
+#[test]
+fn a_stop_is_remembered_until_a_start() {
+    let mut hub = Hub::start(&[module("web", testchild(&["http"])), module("other", testchild(&["http"]))]);
+    hub.until_ready("web");
+    hub.run(&["stop", "web"]).succeeds();
+    // What is asked for holds already.
+    hub.run(&["stop", "web"]).succeeds();
+
+    hub.end();
+    hub.start_again();
+    hub.until_ready("other");
+    assert_eq!(hub.module("web")["supervisor_status"], "stopped");
+    assert!(hub.processes("web").is_empty());
+
+    hub.run(&["start", "web"]).succeeds();
+    hub.end();
+    hub.start_again();
+    hub.until_ready("web");
+}
+
+#[test]
+fn a_stop_takes_back_a_restart_that_waits() {
+    let home = Home::new();
+    let file = |name: &str| home.path().join(name).to_str().expect("a temporary directory is UTF-8").to_owned();
+    let quick = module("quick", testchild(&["crash-times", "99", &file("quick-runs")]));
+    let crashed = module("crashed", testchild(&["crash-times", "99", &file("crashed-runs")]));
+    home.install(&quick);
+    home.install(&crashed);
+    let mut hub = Hub::start_in(home, &[]);
+
+    // Whatever it is at now, between its first crash and the wait after the third: it is over.
+    hub.line_after("quick", "crash ");
+    hub.run(&["stop", "quick"]).succeeds();
+    let runs_then = hub.home.read("quick-runs");
+    hub.until_status("crashed", "crashed");
+    hub.run(&["stop", "crashed"]).succeeds();
+
+    for short in ["quick", "crashed"] {
+        let state = hub.module(short);
+        assert_eq!(state["supervisor_status"], "stopped", "{state:#}");
+        assert!(state["next_retry_at"].is_null(), "{state:#}");
+    }
+    assert_eq!(hub.end().code(), Some(0));
+    assert_eq!(hub.home.read("quick-runs"), runs_then, "a child after the stop");
+    assert_eq!(hub.home.read("crashed-runs"), "...");
+}
+
+#[test]
+fn restarts_at_the_same_time_leave_one_child() {
+    let hub = Hub::start(&[module("web", testchild(&["http"]))]);
+    let first = hub.until_ready("web");
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| hub.run(&["restart", "web"]));
+        }
+    });
+    hub.until_replaced("web", first);
+    eventually("one child", || (hub.processes("web").len() == 1).then_some(()));
+    let mut ready = hub.lines_after("web", "ready ");
+    let last = ready.pop().expect("it was started");
+    assert_eq!(hub.until_ready("web").to_string(), last);
+    assert!(ready.iter().all(|pid| !is_alive(pid.parse().expect("a pid"))), "{ready:?}");
+}
+
+#[test]
+fn a_start_during_a_stop_comes_after_it() {
+    let slow = module("slow", testchild(&["slow-term", "300"])).run(json!({ "ready": "none" }));
+    let hub = Hub::start(&[slow]);
+    let first = hub.number_after("slow", "ready ");
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| hub.run(&["stop", "slow"]));
+        hub.line_after("slow", "term ");
+        hub.run(&["start", "slow"]).succeeds();
+        // Whoever asked last is right; the stop has an answer all the same.
+        stop.join().expect("the stop ends");
+    });
+    let second = hub.until_replaced("slow", first);
+    assert!(!is_alive(first));
+    assert_eq!(hub.processes("slow").iter().map(|(pid, _)| *pid).collect::<Vec<_>>(), [second]);
+}
+
+#[test]
+fn another_stop_signal_and_a_child_that_is_stopped_end_as_well() {
+    let int = module("int", testchild(&["http"])).run(json!({ "stopSignal": "INT" }));
+    let frozen = module("frozen", testchild(&["http"])).run(json!({ "stopTimeoutMs": 200 }));
+    let ports = [int.port, frozen.port];
+    let hub = Hub::start(&[int, frozen]);
+    hub.until_ready("int");
+    kill(hub.until_ready("frozen"), "STOP");
+    hub.run(&["stop", "int", "frozen"]).succeeds();
+    hub.has_nothing_left("int", ports[0]);
+    hub.has_nothing_left("frozen", ports[1]);
+    assert_eq!(hub.module("int")["last_exit"]["signal"], 2);
+}
