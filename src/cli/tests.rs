@@ -246,7 +246,7 @@ fn with_the_hub_down_files_are_enough() {
     assert_eq!(fixture.run(&["add", "wiki", "--env", "A=2", "--", "sh", "-c", "exit 0"]).0, 7);
     assert_eq!(fixture.run(&["add", "wiki", "--replace", "--", "sh", "-c", "exit 1"]).0, 0);
     let services = std::fs::read_to_string(fixture.path.join("services.json")).expect("written");
-    assert!(!services.contains("\"run\""), "the variable is gone: {services}");
+    assert!(!services.contains("\"env\""), "the variable is gone: {services}");
     assert_eq!(fixture.run(&["stop", "wiki"]).0, 0);
     assert_eq!(fixture.run(&["start", "wiki"]).0, 5);
     assert_eq!(fixture.run(&["status"]).0, 0);

@@ -19,7 +19,7 @@ fn every_key_is_read() {
         "live": { "probe": "port", "intervalMs": 500, "timeoutMs": 50, "failures": 7 },
         "essential": true,
         "limits": { "nofile": 1024, "core": 0, "fsize": 1, "as": 2, "nproc": 3, "cpu": 4, "memlock": 5, "stack": 6 },
-        "user": "nobody", "group": "nogroup", "umask": "027", "cwd": "data",
+        "user": "nobody", "group": "nogroup", "umask": "027", "cwd": "/srv",
         "logs": { "maxBytes": 65536, "files": 1, "file": false, "console": false },
         "env": { "inherit": false, "set": { "A": "1", "B": "" } }, "watch": ["config.json"]
     });
@@ -36,6 +36,7 @@ fn every_key_is_read() {
             timeout: Duration::from_millis(50),
             failures: 7,
         }),
+        cwd: Some("/srv".into()),
         essential: true,
         limits: Limits {
             nofile: Some(1024),
@@ -50,7 +51,6 @@ fn every_key_is_read() {
         user: Some("nobody".into()),
         group: Some("nogroup".into()),
         umask: Some(0o027),
-        cwd: Some("data".into()),
         logs: LogSettings { max_bytes: 65536, files: 1, file: false, console: false },
         env: EnvSettings { inherit: false, set: vec![("A".into(), "1".into()), ("B".into(), String::new())] },
         watch: vec!["config.json".into()],
