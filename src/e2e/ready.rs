@@ -177,7 +177,7 @@ fn check_error(error: &Value, kind: &str, words: &str, case: &str) {
 #[test]
 fn a_directory_that_vanishes_is_told_and_the_next_start_finds_it_again() {
     let cwd = module("cwd", testchild(&["http"]));
-    let hub = Hub::start(&[cwd.clone()]);
+    let hub = Hub::start(std::slice::from_ref(&cwd));
     hub.until_ready("cwd");
     let package = hub.home.package("cwd");
     fs::rename(&package, package.with_extension("away")).expect("the directory of the modules is ours");

@@ -44,8 +44,7 @@ fn a_fork_that_fails_is_a_failed_attempt_and_no_crash() {
 
     kill(strace.pid(), "INT");
     strace.wait();
-    let second = eventually("the module is back", || hub.number_after("web", "ready ").ne(&first).then_some(()));
-    let () = second;
+    eventually("the module is back", || hub.number_after("web", "ready ").ne(&first).then_some(()));
     let back = eventually("the hub says so", || {
         let told = told(&hub, "web");
         (told["supervisor_status"] == "running").then_some(told)

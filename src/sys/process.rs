@@ -282,11 +282,11 @@ impl Family {
     }
 
     /// Runs `fork` and, before anyone can look, notes the child it made.
-    pub(super) fn add<T>(&self, fork: impl FnOnce() -> io::Result<(Pid, T)>) -> io::Result<(Pid, T)> {
+    pub(super) fn add(&self, fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Pid> {
         let mut leaders = self.lock();
-        let forked = fork()?;
-        leaders.insert(forked.0);
-        Ok(forked)
+        let pid = fork()?;
+        leaders.insert(pid);
+        Ok(pid)
     }
 
     /// Whether the kernel wakes each worker for its own child; otherwise SIGCHLD must.

@@ -1,7 +1,12 @@
 //! From a prepared specification to a child in a process group of its own.
 //!
-//! Everything is allocated before the fork. Between fork and exec the child makes only async-signal-safe calls, and
-//! says over a close-on-exec pipe which step failed, and with which errno; the pipe's end without a word is success.
+//! The fork is the one of vfork(2), on a stack of its own: the child borrows our memory until it calls exec. A plain
+//! fork copies the map of every thread's stack, which with a thousand modules takes longer than everything else
+//! together, and holds up whoever touches new memory meanwhile.
+//!
+//! Everything is allocated before. Between fork and exec the child makes only async-signal-safe system calls, writes
+//! to nothing but its own stack, and says over a close-on-exec pipe which step failed, and with which errno; the
+//! pipe's end without a word is success.
 
 use super::process::{Child, Family, Pid, Signal};
 use super::signals::RESET_IN_CHILD;
@@ -134,7 +139,7 @@ impl SpawnFailure {
     }
 }
 
-/// A forked child on its way to exec. `outcome` tells when and whether it got there.
+/// A forked child. `outcome` tells whether it got to exec.
 #[derive(Debug)]
 pub(crate) struct Spawned {
     pub(crate) child: Child,
@@ -178,7 +183,7 @@ impl Outcome {
 /// The step's index in [`Step::IN_CHILD`] and the errno.
 const MESSAGE_BYTES: usize = 5;
 
-/// Forks. Returns before the child has reached exec: see [`Outcome`]. Only the main thread may call it, because the
+/// Forks. Whether the child has reached its program says the [`Outcome`], which is known then. Only the main thread may call it, because the
 /// parent-death signal follows the thread that forked.
 pub(crate) fn spawn(spec: &SpawnSpec, family: &Family, null: BorrowedFd<'_>) -> Result<Spawned, SpawnFailure> {
     debug_assert!(super::process::is_main_thread());
@@ -201,16 +206,7 @@ pub(crate) fn spawn(spec: &SpawnSpec, family: &Family, null: BorrowedFd<'_>) -> 
         parent: super::process::own_pid(),
     };
 
-    let (pid, ()) = family
-        .add(|| {
-            // SAFETY: the child calls only `run`, which makes async-signal-safe calls on memory prepared above and
-            // never returns.
-            match cvt(unsafe { libc::fork() })? {
-                0 => prepared.run(),
-                pid => Ok((pid, ())),
-            }
-        })
-        .map_err(|error| SpawnFailure::at(Step::Fork, &error))?;
+    let pid = family.add(|| prepared.fork()).map_err(|error| SpawnFailure::at(Step::Fork, &error))?;
     // In both, child and parent: whoever comes first. In the parent it fails once the child has called exec, which
     // then has done it itself.
     // SAFETY: setpgid touches no memory; the pid is our unreaped child.
@@ -246,7 +242,32 @@ struct Prepared<'a> {
     parent: Pid,
 }
 
+/// What the child needs until exec; the deepest call is a system call.
+const CHILD_STACK_BYTES: usize = 64 * 1024;
+
+/// The child's first function.
+extern "C" fn child_main(prepared: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `fork` passes a `Prepared` that it keeps alive, and unchanged, until the child has left its memory.
+    let prepared = unsafe { &*prepared.cast::<Prepared<'_>>() };
+    prepared.run()
+}
+
 impl Prepared<'_> {
+    /// Returns once the child has called exec or ended: until then this thread stands still.
+    fn fork(&self) -> io::Result<Pid> {
+        let mut stack: Vec<u8> = Vec::with_capacity(CHILD_STACK_BYTES);
+        // SAFETY: the end of the allocation, which is one past its last byte; stacks grow down.
+        let top = unsafe { stack.as_mut_ptr().add(CHILD_STACK_BYTES) };
+        // The calling convention wants 16 bytes.
+        let top = top.map_addr(|address| address & !15);
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let argument = std::ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: with CLONE_VFORK this thread, and with it everything that `self` borrows, waits until the child has
+        // left our memory; the child runs `child_main` on a stack that nobody else uses, makes only system calls
+        // there and never returns. Files, directory, umask and signal actions are its own copies.
+        cvt(unsafe { libc::clone(child_main, top.cast(), flags, argument) })
+    }
+
     /// The child's whole life before exec. Allocates nothing and takes no lock.
     fn run(&self) -> ! {
         let (step, errno) = match self.steps() {
@@ -299,12 +320,15 @@ impl Prepared<'_> {
         }
 
         if let Some(credentials) = &self.spec.credentials {
+            // The bare system calls: the C library's functions would change every thread that it knows of, and what
+            // it knows is the parent's.
+            let groups = credentials.groups.as_ptr();
             // SAFETY: see above.
-            check(3, unsafe { libc::setgroups(credentials.groups.len() as _, credentials.groups.as_ptr()) })?;
+            check(3, unsafe { libc::syscall(libc::SYS_setgroups, credentials.groups.len(), groups) as libc::c_int })?;
             // SAFETY: see above.
-            check(3, unsafe { libc::setgid(credentials.gid) })?;
+            check(3, unsafe { libc::syscall(libc::SYS_setgid, credentials.gid) as libc::c_int })?;
             // SAFETY: see above.
-            check(3, unsafe { libc::setuid(credentials.uid) })?;
+            check(3, unsafe { libc::syscall(libc::SYS_setuid, credentials.uid) as libc::c_int })?;
         }
 
         // After the change of user, so that the directory is judged with its rights.
