@@ -1,4 +1,4 @@
-//! Pure: the table as help pages and as the README's list of verbs.
+//! Pure: the table as help pages.
 
 use super::exit::EXITS;
 use super::spec::{Flag, GLOBAL_FLAGS, VERBS, Verb, Words};
@@ -80,16 +80,6 @@ fn row(left: &str, right: &str, column: usize) -> String {
     format!("{left:<column$}{right}\n")
 }
 
-/// The verbs as the README shows them; a test there compares.
-#[cfg(test)]
-pub(crate) fn readme_table() -> String {
-    let mut table = String::from("| Command | |\n|---|---|\n");
-    for verb in VERBS {
-        table.push_str(&format!("| `{}` | {} |\n", usage(verb).replace('|', "\\|"), verb.about));
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,13 +131,5 @@ mod tests {
              \u{20} parachute logs vault\n\
              \u{20} parachute logs -f -n 20 vault\n"
         );
-    }
-
-    #[test]
-    fn the_readme_table_names_every_verb() {
-        let table = readme_table();
-        for verb in VERBS {
-            assert!(table.contains(&format!("`parachute {}", verb.name)), "{}", verb.name);
-        }
     }
 }
