@@ -9,7 +9,6 @@ const MODULES: usize = 1_000;
 const OTHER_THREADS: usize = 12;
 
 #[test]
-#[ignore = "minutes on a busy machine: each fork copies the page tables of a thousand stacks; run with --ignored"]
 fn a_thousand_modules_run_are_listed_and_end_together() {
     let home = Home::new();
     let sleeper = module("sleeper", testchild(&["sleep"])).run(json!({"ready": "none", "logs": {"file": false}}));

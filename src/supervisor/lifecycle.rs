@@ -143,6 +143,8 @@ pub(crate) enum Notice {
     },
     /// It ended and its policy does not restart it.
     Finished,
+    /// It was asked to end and nothing of it is left.
+    Stopped,
     Unbound,
     BoundLate,
     NotAlive {
@@ -366,7 +368,7 @@ impl Module {
         match then {
             Then::Stop => {
                 self.state = State::Stopped;
-                Vec::new()
+                vec![Action::Say(Notice::Stopped)]
             }
             Then::Start => self.start_by_hand(),
             Then::Judge { ended, ran } => self.judge(ended, ran, now),

@@ -66,6 +66,7 @@ pub(crate) fn notice(notice: Notice, last: Option<Exit>, error: Option<&StartErr
         Notice::Blocked { after: None } => format!("crashed: {reason}; giving up as run.giveUp says"),
         Notice::Shortage { after } => format!("{reason}; next attempt in {}", duration(after)),
         Notice::Finished => format!("{ended}, not restarted as run.restart says"),
+        Notice::Stopped => format!("stopped: it {ended}"),
         Notice::Unbound => format!("{reason}; it is watched for another minute"),
         Notice::BoundLate => "is bound now".into(),
         Notice::NotAlive { failures } => {
