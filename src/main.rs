@@ -13,6 +13,7 @@ mod manifest;
 mod ops;
 mod origin;
 mod serve;
+mod stamp;
 mod store;
 mod supervisor;
 mod sys;

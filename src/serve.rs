@@ -16,8 +16,9 @@ use crate::logs::Console;
 use crate::ops::auth::Authority;
 use crate::ops::manifests::Manifests;
 use crate::ops::plan_source::Files;
-use crate::ops::{Hub, Log, Parts, time};
+use crate::ops::{Hub, Log, Parts};
 use crate::origin::{self, Origins};
+use crate::stamp;
 use crate::store::children::{self, Child, Header, Journal};
 use crate::store::identity::{self, HubLock, Identity};
 use crate::store::intent::Intent;
@@ -107,7 +108,7 @@ impl Boot {
             pid: std::process::id(),
             start_ticks: proc::own_start_ticks(),
             port: listeners.port,
-            started_at: time::iso(SystemTime::now()),
+            started_at: stamp::iso(SystemTime::now()),
         };
         let header = Header {
             instance: identity.instance.clone(),

@@ -1,6 +1,7 @@
 //! Opening: whose file it is, whether it is sound, and bringing it to the newest schema (files §14.4, §14.5).
 
 use super::error::{Class, DbError};
+use crate::stamp;
 use crate::sys::fs::effective_uid;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::ffi::OsString;
@@ -8,7 +9,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// How long a call waits for another process that holds the write lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(5000);
@@ -224,7 +225,7 @@ fn known_version() -> i64 {
 
 /// Moves the database and its companions to names that say when; they open together there as well.
 fn set_aside(path: &Path) -> Result<PathBuf, DbError> {
-    let stamp = utc_stamp(SystemTime::now());
+    let stamp = stamp::compact(SystemTime::now());
     let mut kept = beside(path, &format!(".corrupt-{stamp}"));
     let mut number = 1_u32;
     while fs::symlink_metadata(&kept).is_ok() {
@@ -250,45 +251,4 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn files(path: &Path, doing: &'static str, source: io::Error) -> DbError {
     DbError::Files { path: path.to_owned(), doing, source }
-}
-
-/// `20260314T150926Z`.
-fn utc_stamp(at: SystemTime) -> String {
-    let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
-}
-
-/// Year, month and day of the n-th day since 1970-01-01, in the Gregorian calendar. Years are counted from March, so
-/// that the leap day is the last one of its year.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const DAYS_TO_1970: u64 = 719_468; // from 0000-03-01
-    const DAYS_IN_ERA: u64 = 146_097; // 400 years
-    let days = days + DAYS_TO_1970;
-    let (era, day_of_era) = (days / DAYS_IN_ERA, days % DAYS_IN_ERA);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_stamp_is_the_utc_date() {
-        for (seconds, stamp) in [
-            (0, "19700101T000000Z"),
-            (951_782_399, "20000228T235959Z"),
-            (951_782_400, "20000229T000000Z"),
-            (1_773_500_966, "20260314T150926Z"),
-            (4_107_542_400, "21000301T000000Z"),
-        ] {
-            assert_eq!(utc_stamp(UNIX_EPOCH + Duration::from_secs(seconds)), stamp, "{seconds}");
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Pure: an answer as plain data, and its bytes.
 
 use crate::ops::OpError;
-use crate::ops::time::http_date;
+use crate::stamp::http_date;
 use crate::wire::{Code, ErrorBody};
 use serde::Serialize;
 use std::io::{self, Write};

@@ -4,7 +4,7 @@
 use super::Stream;
 use super::file::numbered;
 use super::line::{clean, find_newline};
-use super::stamp::{ISO8601_LEN, parse_iso8601};
+use crate::stamp::{ISO8601_LEN, parse_iso8601};
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, File};

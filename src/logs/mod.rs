@@ -21,13 +21,13 @@ mod file;
 pub(crate) mod follow;
 mod line;
 mod ring;
-pub(crate) mod stamp;
 mod waiting;
 
 pub(crate) use console::Console;
 pub(crate) use ring::{Batch, Line};
 pub(crate) use waiting::Ring;
 
+use crate::stamp;
 use file::LogFile;
 use line::Framer;
 use std::path::PathBuf;

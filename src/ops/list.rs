@@ -2,10 +2,10 @@
 
 use super::Hub;
 use super::state::{last_exit, start_error, status};
-use super::time::iso;
 use crate::manifest::module::Manifest;
 use crate::manifest::services::{Document, Entry, Row};
 use crate::manifest::{Short, known};
+use crate::stamp::iso;
 use crate::supervisor::Snapshot;
 use crate::wire::{ModuleInfo, ModuleList, Supervised};
 use serde_json::{Value, json};

@@ -9,7 +9,6 @@ pub(crate) mod manifests;
 pub(crate) mod plan_source;
 mod reconcile;
 mod state;
-pub(crate) mod time;
 
 pub(crate) use error::OpError;
 

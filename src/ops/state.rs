@@ -1,6 +1,6 @@
 //! Pure: the supervisor's words in the words of the API.
 
-use super::time::iso;
+use crate::stamp::iso;
 use crate::supervisor::{Exit, Snapshot, StartError, StartErrorKind, Status};
 use crate::wire;
 use std::time::SystemTime;

@@ -3,6 +3,7 @@
 
 use super::{SERVICES, SERVICES_MAX_BYTES, Services};
 use crate::manifest::services::Document;
+use crate::stamp;
 use crate::store::StoreError;
 use crate::store::atomic::{self, PRIVATE, PUBLIC, Target};
 use crate::sys::fs::{self, Rename};
@@ -109,41 +110,5 @@ impl Services {
 
 /// `services.json.corrupt-<utc>-<random>`: two in one second stay apart.
 fn aside_name(now: SystemTime) -> String {
-    format!("{SERVICES}.corrupt-{}-{}", utc(now), random::hex(2))
-}
-
-/// `20260520T031500Z`.
-fn utc(now: SystemTime) -> String {
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01, so that a leap day is the last day of its year (Howard Hinnant, "chrono-Compatible
-    // Low-Level Date Algorithms", civil_from_days).
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_carries_the_time_in_utc() {
-        for (seconds, expected) in [
-            (0, "19700101T000000Z"),
-            (951_782_399, "20000228T235959Z"),
-            (951_782_400, "20000229T000000Z"),
-            (951_868_800, "20000301T000000Z"),
-            (1_767_225_599, "20251231T235959Z"),
-            (4_107_542_400, "21000301T000000Z"),
-        ] {
-            assert_eq!(utc(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), expected, "{seconds}");
-        }
-    }
+    format!("{SERVICES}.corrupt-{}-{}", stamp::compact(now), random::hex(2))
 }

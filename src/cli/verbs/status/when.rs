@@ -1,6 +1,6 @@
 //! Pure: times of the API as numbers, and spans as people read them.
 
-use crate::logs::stamp::parse_iso8601;
+use crate::stamp::parse_iso8601;
 
 /// Milliseconds since 1970 of a time of the API; `None` for what is none.
 pub(super) fn unix_ms(text: &str) -> Option<i64> {

@@ -1,6 +1,11 @@
-//! Pure: milliseconds since 1970 as text and back, in UTC, years 1970 to 9999.
+//! Pure: times as text and back, in UTC, years 1970 to 9999.
 #![forbid(unsafe_code)]
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+/// The first of January 1970 was a Thursday.
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MS_PER_DAY: u64 = 86_400_000;
 /// The last millisecond of the year 9999; later ones are shown as this one, so the text keeps its length.
 const LAST_MS: u64 = 253_402_300_799_999;
@@ -38,6 +43,34 @@ pub(crate) fn parse_iso8601(text: &str) -> Option<u64> {
     (iso8601(ms) == text).then_some(ms)
 }
 
+/// ISO 8601, UTC, milliseconds: `2026-01-02T03:04:05.006Z`. A time before 1970 is shown as its first moment.
+pub(crate) fn iso(at: SystemTime) -> String {
+    iso8601(unix_ms(at))
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// As HTTP writes it (RFC 9110 §5.6.7): `Fri, 02 Jan 2026 03:04:05 GMT`.
+pub(crate) fn http_date(at: SystemTime) -> String {
+    let at_ms = unix_ms(at);
+    let text = iso8601(at_ms);
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    let month = part(5, 7).parse::<usize>().ok().and_then(|month| MONTHS.get(month.checked_sub(1)?)).unwrap_or(&"");
+    let weekday = usize::try_from(at_ms / MS_PER_DAY % 7).ok().and_then(|day| WEEKDAYS.get(day)).unwrap_or(&"");
+    format!("{weekday}, {} {month} {} {} GMT", part(8, 10), part(0, 4), part(11, 19))
+}
+
+/// Short enough for a file's name: `20260520T031500Z`.
+pub(crate) fn compact(at: SystemTime) -> String {
+    let text = iso(at);
+    let digits = text.get(..19).unwrap_or_default().replace(['-', ':'], "");
+    format!("{digits}Z")
+}
+
 /// Year, month and day of a day number. Counts in 400-year cycles that begin on 1 March, so the leap day comes last.
 fn civil(days_since_epoch: u64) -> (u64, u64, u64) {
     let shifted = days_since_epoch + 719_468;
@@ -62,6 +95,7 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn times_are_written_and_read_back() {
@@ -94,6 +128,34 @@ mod tests {
             "2026-01-01T00:00:00.0é0Z",
         ] {
             assert_eq!(parse_iso8601(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_the_same_moment_in_both_spellings() {
+        for (at_ms, as_iso, as_http) in [
+            (0, "1970-01-01T00:00:00.000Z", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z", "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_767_323_045_006, "2026-01-02T03:04:05.006Z", "Fri, 02 Jan 2026 03:04:05 GMT"),
+            (4_107_542_399_000, "2100-02-28T23:59:59.000Z", "Sun, 28 Feb 2100 23:59:59 GMT"),
+        ] {
+            let at = UNIX_EPOCH + Duration::from_millis(at_ms);
+            assert_eq!((iso(at), http_date(at)), (as_iso.to_owned(), as_http.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_compact_stamp_is_the_same_moment() {
+        for (seconds, expected) in [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (951_868_800, "20000301T000000Z"),
+            (1_767_225_599, "20251231T235959Z"),
+            (1_773_500_966, "20260314T150926Z"),
+            (4_107_542_400, "21000301T000000Z"),
+        ] {
+            assert_eq!(compact(UNIX_EPOCH + Duration::from_secs(seconds)), expected, "{seconds}");
         }
     }
 }
