@@ -4,10 +4,10 @@ use super::Supervisor;
 use super::inbox::{ForMain, ForWorker};
 use crate::manifest::Short;
 use crate::sys::poll::PollSet;
-use crate::sys::proc;
 use crate::sys::process::{Held, Pid, Signal};
 use crate::sys::signals::{Received, Signals};
 use crate::sys::spawn::{self, SpawnFailure};
+use crate::sys::{memory, proc};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -42,6 +42,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
     let context = &supervisor.context;
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
     let adopted: BTreeSet<Pid> = context.family.strangers().unwrap_or_default().into_iter().collect();
+    let mut booting: BTreeSet<Short> = supervisor.modules().keys().cloned().collect();
     let mut polls = PollSet::default();
     let mut phase = Phase::Running;
     loop {
@@ -67,6 +68,10 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
                     }
                     ForMain::Settled { short, at_rest } => {
                         supervisor.settled(&short, at_rest);
+                        if booting.remove(&short) && booting.is_empty() {
+                            // A thousand children were prepared at once; nothing needs that much again.
+                            memory::give_back_heap();
+                        }
                         if let Phase::Stopping { resting, .. } | Phase::Hurrying { resting, .. } = &mut phase
                             && at_rest
                         {

@@ -17,7 +17,7 @@ use crate::manifest::Short;
 use crate::sys::poll::{PollSet, Slot};
 use crate::sys::process::{self, Child, Signal};
 use crate::sys::spawn::{Outcome, SpawnFailure, Spawned};
-use crate::sys::{proc, random};
+use crate::sys::{memory, proc, random};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -63,6 +63,8 @@ pub(super) struct Worker {
     next_retry: Option<(Instant, SystemTime)>,
     /// What the main thread was last told.
     told: Option<bool>,
+    /// Preparing a child needs a deep stack, and nothing after it does.
+    went_deep: bool,
 }
 
 /// What one wait waits for, beside the deadline.
@@ -110,6 +112,7 @@ impl Worker {
             start_error: None,
             next_retry: None,
             told: None,
+            went_deep: false,
         }
     }
 
@@ -128,6 +131,9 @@ impl Worker {
                 }
             }
             self.publish();
+            if std::mem::take(&mut self.went_deep) {
+                memory::give_back_stack();
+            }
         }
     }
 
@@ -262,6 +268,7 @@ impl Worker {
                 let start_ticks = proc::stat(forked.pid()).map_or(0, |stat| stat.start_ticks);
                 (self.context.record)(&self.short, forked.pid(), start_ticks);
                 self.output.connect(stdout, stderr);
+                self.went_deep = true;
                 self.tap.set_generation(u32::try_from(child).unwrap_or(u32::MAX));
                 self.living = Some(Box::new(Living {
                     child: forked,

@@ -7,6 +7,7 @@ pub(crate) mod connect;
 pub(crate) mod epoll;
 pub(crate) mod fs;
 pub(crate) mod inotify;
+pub(crate) mod memory;
 pub(crate) mod poll;
 pub(crate) mod proc;
 pub(crate) mod process;

@@ -1,0 +1,84 @@
+//! Memory that was needed once and is not needed now, back to the kernel.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Stays with the thread below its current frame: room for the next calls, so that they do not fault it in again.
+const KEPT_STACK_BYTES: usize = 4096;
+
+/// Returns the pages of this thread's stack that lie below the current frame. A thread that went deep once and then
+/// waits for days would keep them; with one thread per module they are most of the hub's memory.
+pub(crate) fn give_back_stack() {
+    let here = 0u8;
+    let page = page_bytes();
+    let end = (&raw const here).addr().saturating_sub(KEPT_STACK_BYTES) / page * page;
+    let Some(begin) = stack_begin() else { return };
+    let begin = begin.div_ceil(page) * page;
+    if end <= begin {
+        return;
+    }
+    let pages = std::ptr::without_provenance_mut(begin);
+    // SAFETY: the range lies inside this thread's own stack and below its current frame, where nothing lives; pages
+    // that are needed again come back as zeroes, which is all that a new frame may expect.
+    unsafe { libc::madvise(pages, end - begin, libc::MADV_DONTNEED) };
+}
+
+/// The lowest usable address of this thread's stack.
+fn stack_begin() -> Option<usize> {
+    // SAFETY: pthread_attr_t is plain data that pthread_getattr_np fills.
+    let mut attributes: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is that of a live, writable attribute object.
+    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes) } != 0 {
+        return None;
+    }
+    let (mut begin, mut bytes) = (std::ptr::null_mut(), 0);
+    // SAFETY: the attributes were filled above, and both results are live and writable.
+    let result = unsafe { libc::pthread_attr_getstack(&raw const attributes, &raw mut begin, &raw mut bytes) };
+    // SAFETY: the attributes were filled above and are not used again.
+    unsafe { libc::pthread_attr_destroy(&raw mut attributes) };
+    (result == 0).then(|| begin.addr())
+}
+
+fn page_bytes() -> usize {
+    static PAGE_BYTES: AtomicU64 = AtomicU64::new(0);
+    let known = PAGE_BYTES.load(Ordering::Relaxed);
+    if known != 0 {
+        return known as usize;
+    }
+    // SAFETY: sysconf takes no pointer.
+    let asked = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let bytes = u64::try_from(asked).ok().filter(|bytes| *bytes > 0).unwrap_or(4096);
+    PAGE_BYTES.store(bytes, Ordering::Relaxed);
+    bytes as usize
+}
+
+/// Returns what the allocator holds and nobody uses.
+pub(crate) fn give_back_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim takes no pointer and may be called at any time.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    fn go_deep() -> u8 {
+        let mut room = [1u8; 64 * 1024];
+        std::hint::black_box(&mut room);
+        room[room.len() / 2]
+    }
+
+    #[test]
+    fn a_stack_that_was_given_back_still_works() {
+        let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(|| {
+            let before = go_deep();
+            let kept = [7u8; 512];
+            give_back_stack();
+            assert_eq!((before, go_deep(), kept), (1, 1, [7u8; 512]));
+        });
+        thread.expect("a thread").join().expect("its frames are whole");
+    }
+}
