@@ -23,6 +23,28 @@ fn stop_also_ends_a_grandchild_that_ignores_term() {
     assert_eq!(hub.module("wrap")["supervisor_status"], "stopped");
 }
 
+/// Each link that ends hands the next one to the hub, while the hub looks who is left.
+#[test]
+fn nothing_is_left_of_a_long_chain_whose_last_ignores_term() {
+    let names: Vec<String> = (0..8).map(|n| format!("chain{n}")).collect();
+    let modules: Vec<_> = names
+        .iter()
+        .map(|name| module(name, testchild(&["chain", "30"])).run(json!({ "stopTimeoutMs": 200 })))
+        .collect();
+    let hub = Hub::start(&modules);
+    let last: Vec<u32> = names
+        .iter()
+        .map(|name| {
+            hub.until_ready(name);
+            hub.number_after(name, "last ")
+        })
+        .collect();
+    hub.run(&[vec!["stop"], names.iter().map(String::as_str).collect()].concat()).succeeds();
+    for pid in last {
+        assert!(!is_alive(pid), "stop has returned before {pid}, the last of a chain, was gone");
+    }
+}
+
 #[test]
 fn a_child_that_ignores_term_is_killed() {
     let deaf = module("deaf", testchild(&["ignore-term"])).run(json!({ "stopTimeoutMs": 100 }));

@@ -17,6 +17,7 @@
 //! | `ignore-term` | is `http`, but ignores TERM |
 //! | `slow-term MS` | says `ready PID`; on TERM says `term PID` and exits 0 so long after |
 //! | `fork-and-ignore-term` | a grandchild says `grandchild PID`, holds $PORT and ignores TERM; the leader waits for it |
+//! | `chain LENGTH` | each forks the next; the last says `last PID`, holds $PORT and ignores TERM |
 //! | `daemonize [stay]` | a daemon in its own session says `daemon PID` and is `http`; the leader exits 0, or stays |
 //! | `hold-pipe` | a grandchild in its own session says `grandchild PID` and keeps stdout open; the leader exits 0 |
 //! | `flood BYTES [LENGTH]` | numbered lines of LENGTH [100] bytes in writes of 64 KiB, then `flooded LINES in US us` |
@@ -117,6 +118,7 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
         }
         ["slow-term", ms] => slow_term(millis(ms)),
         ["fork-and-ignore-term"] => fork_and_ignore_term(),
+        ["chain", length] => chain(number(length)),
         ["daemonize"] => daemonize(),
         ["daemonize", "stay"] => {
             daemonize();
@@ -282,6 +284,20 @@ fn fork_and_ignore_term() {
         serve(listener);
     });
     reap(grandchild);
+}
+
+/// All but the last end on TERM, each at its own moment, and leave their child to whoever collects orphans.
+fn chain(length: u64) {
+    if length <= 1 {
+        ignore_term();
+        let listener = bind();
+        say("last", id());
+        serve(listener);
+    }
+    reap(fork_announced(|announced| {
+        drop(announced);
+        chain(length - 1);
+    }));
 }
 
 fn daemonize() {

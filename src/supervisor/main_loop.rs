@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 /// What is left after KILL is waited for this long.
 const LAST_WAIT: Duration = Duration::from_secs(7);
+/// While processes are left that cannot be held, as when descriptors have run out.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why the loop ended; all modules are down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,22 +165,24 @@ fn end_strangers(supervisor: &Supervisor, adopted: &BTreeSet<Pid>) {
     let family = &supervisor.context.family;
     let deadline = Instant::now() + LAST_WAIT;
     loop {
-        let strangers: Vec<Held> = family
-            .strangers()
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|pid| !adopted.contains(pid))
-            .filter_map(|pid| Held::open(pid, || proc::stat(pid).is_some_and(|stat| !stat.is_zombie())))
-            .collect();
-        if strangers.is_empty() || Instant::now() >= deadline {
+        let now = Instant::now();
+        let strangers = family.strangers().map(|pids| pids.into_iter().filter(|pid| !adopted.contains(pid)).collect());
+        if strangers.as_ref().is_ok_and(Vec::is_empty) || now >= deadline {
             return;
         }
+        let held: Vec<Held> = strangers
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|pid| Held::open(pid, || proc::stat(pid).is_some_and(|stat| !stat.is_zombie())).ok()?)
+            .collect();
         let mut polls = PollSet::default();
-        for held in &strangers {
+        for held in &held {
             let _ = held.signal(Signal::Kill);
             polls.readable(held.pidfd());
         }
-        if polls.wait(Some(deadline)).is_err() {
+        // Whom nothing announces is looked for again.
+        let look_again_at = if held.is_empty() { now + LOOK_AGAIN } else { deadline };
+        if polls.wait(Some(look_again_at)).is_err() {
             return;
         }
     }

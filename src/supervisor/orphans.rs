@@ -79,7 +79,7 @@ fn find(instance: &str, leaders: &[Leader]) -> Vec<Held> {
         .into_iter()
         .filter_map(|pid| {
             let start_ticks = stats.get(&pid)?.start_ticks;
-            Held::open(pid, || proc::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks))
+            Held::open(pid, || proc::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks)).ok()?
         })
         .collect()
 }

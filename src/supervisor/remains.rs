@@ -6,7 +6,8 @@
 use super::plan;
 use crate::sys::process::{Family, Held, Pid, Signal};
 use crate::sys::{proc, process};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io;
 use std::os::fd::BorrowedFd;
 
 /// Processes of one module beside its leader, each held by a pidfd.
@@ -28,29 +29,31 @@ impl Remains {
     }
 
     /// Looks again who is left. `leader` is the module's leader, whose group counts while it is not collected.
-    /// Returns whether anybody is.
-    pub(crate) fn look(&mut self, family: &Family, leader: Option<Pid>, lineage_word: &str) -> bool {
-        // An unreadable /proc proves nothing, but without it nobody can be found either.
-        let strangers = family.strangers().unwrap_or_default();
-        if strangers.is_empty() {
-            self.held.clear();
-            return false;
-        }
-        let found = descendants(&strangers, family, leader, lineage_word);
-        self.held.retain(|held| found.iter().any(|(pid, _)| *pid == held.pid()));
-        for (pid, start_ticks) in found {
-            if self.held.iter().any(|held| held.pid() == pid) {
-                continue;
+    /// Returns whether anybody is. An error means that it cannot be told now, as when descriptors have run out.
+    pub(crate) fn look(&mut self, family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<bool> {
+        loop {
+            let found = find(family, leader, lineage_word)?;
+            self.held.retain(|held| found.iter().any(|(pid, _)| *pid == held.pid()));
+            if found.is_empty() {
+                return Ok(false);
             }
-            let still = || proc::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks && !stat.is_zombie());
-            if let Some(held) = Held::open(pid, still) {
-                if let Some(signal) = self.signal {
-                    let _ = held.signal(signal);
+            for (pid, start_ticks) in found {
+                if self.held.iter().any(|held| held.pid() == pid) {
+                    continue;
                 }
-                self.held.push(held);
+                let still = || proc::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks);
+                if let Some(held) = Held::open(pid, still)? {
+                    if let Some(signal) = self.signal {
+                        let _ = held.signal(signal);
+                    }
+                    self.held.push(held);
+                }
+            }
+            // If all of them have gone meanwhile, whom they left behind has not been looked for.
+            if !self.held.is_empty() {
+                return Ok(true);
             }
         }
-        !self.held.is_empty()
     }
 
     /// Readable when one of them has ended.
@@ -64,20 +67,45 @@ impl Remains {
     }
 }
 
+/// The processes of the module that are left, with their start times; empty only when there are none for certain.
+fn find(family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<Vec<(Pid, u64)>> {
+    let mut others = HashSet::new();
+    loop {
+        // One that was looked at before and is another module's has descendants that are not ours either. One that
+        // has ended since has left us its children as new strangers.
+        let strangers: Vec<(Pid, u64)> = family
+            .strangers()?
+            .into_iter()
+            .filter_map(|pid| Some((pid, proc::stat(pid)?.start_ticks)))
+            .filter(|stranger| !others.contains(stranger))
+            .collect();
+        if strangers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = descendants(&strangers, family, leader, lineage_word)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        others.extend(strangers);
+    }
+}
+
 /// The strangers that belong to the module, and everything below them, with their start times.
-fn descendants(strangers: &[Pid], family: &Family, leader: Option<Pid>, lineage_word: &str) -> Vec<(Pid, u64)> {
+fn descendants(
+    strangers: &[(Pid, u64)],
+    family: &Family,
+    leader: Option<Pid>,
+    lineage_word: &str,
+) -> io::Result<Vec<(Pid, u64)>> {
     let own = process::own_pid();
     let stats: HashMap<Pid, proc::Stat> =
-        proc::pids().unwrap_or_default().into_iter().filter_map(|pid| Some((pid, proc::stat(pid)?))).collect();
-    let mut found: Vec<Pid> = strangers
-        .iter()
-        .copied()
-        .filter(|pid| {
-            stats.get(pid).is_some_and(|stat| Some(stat.group) == leader)
-                || proc::environment_value(*pid, plan::LINEAGE)
-                    .is_some_and(|lineage| plan::is_of_lineage(&lineage, lineage_word))
-        })
-        .collect();
+        proc::pids()?.into_iter().filter_map(|pid| Some((pid, proc::stat(pid)?))).collect();
+    let is_member = |pid: Pid| stats.get(&pid).is_some_and(|stat| Some(stat.group) == leader);
+    let is_marked = |pid: Pid| {
+        proc::environment_value(pid, plan::LINEAGE).is_some_and(|lineage| plan::is_of_lineage(&lineage, lineage_word))
+    };
+    let mut found: Vec<Pid> =
+        strangers.iter().map(|(pid, _)| *pid).filter(|pid| is_member(*pid) || is_marked(*pid)).collect();
     // Everything below them, generation by generation.
     let mut index = 0;
     while let Some(parent) = found.get(index).copied() {
@@ -89,8 +117,8 @@ fn descendants(strangers: &[Pid], family: &Family, leader: Option<Pid>, lineage_
             }
         }
     }
-    found
+    Ok(found
         .into_iter()
         .filter_map(|pid| stats.get(&pid).filter(|stat| !stat.is_zombie()).map(|stat| (pid, stat.start_ticks)))
-        .collect()
+        .collect())
 }

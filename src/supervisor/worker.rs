@@ -21,7 +21,10 @@ use crate::sys::{memory, proc, random};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// After a look at what a child left behind that has failed, as when descriptors have run out.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A child that this module has now.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Worker {
     remains: Remains,
     /// Nothing but the remains of a child are left, and they are being looked for.
     clearing: bool,
+    /// When to look for them without being told: the last look has failed.
+    look_again_at: Option<Instant>,
     /// Settings that a restart by hand has looked at, for its spawn.
     prepared: Option<Box<Prepared>>,
     probe: Option<Box<Probe>>,
@@ -101,6 +106,7 @@ impl Worker {
             living: None,
             remains: Remains::default(),
             clearing: false,
+            look_again_at: None,
             prepared: None,
             probe: None,
             watch: None,
@@ -159,6 +165,7 @@ impl Worker {
             lifecycle::deadline(&self.module),
             self.probe.as_ref().map(|probe| probe.deadline()),
             self.watch.as_ref().and_then(|watch| watch.deadline()),
+            self.look_again_at,
         ];
         if let Err(error) = polls.wait(deadline.into_iter().flatten().min()) {
             // ENOMEM is the only error that poll can have here; the module lives on and is looked at again.
@@ -177,7 +184,9 @@ impl Worker {
         }
         self.look_at_probe(slots.probe.is_some_and(|slot| polls.is_ready(slot)));
         self.look_at_watch(slots.watch.is_some_and(|slot| polls.is_ready(slot)));
-        if slots.remains.iter().any(|slot| polls.is_ready(*slot)) {
+        if slots.remains.iter().any(|slot| polls.is_ready(*slot))
+            || self.look_again_at.is_some_and(|at| Instant::now() >= at)
+        {
             self.clear();
         }
         if polls.is_ready(inbox) {
@@ -452,6 +461,7 @@ impl Worker {
         self.child = child;
         self.probe = None;
         self.clearing = false;
+        self.look_again_at = None;
         self.remains.clear();
         let prepared = match self.prepared.take() {
             Some(prepared) => Ok(*prepared),
@@ -485,7 +495,8 @@ impl Worker {
             // They may be gone before anybody polls for it.
             self.clear();
         } else {
-            self.remains.look(&self.context.family, leader, &self.lineage_word());
+            // Those that cannot be found now are looked for again once the leader has ended.
+            let _ = self.remains.look(&self.context.family, leader, &self.lineage_word());
         }
     }
 
@@ -498,8 +509,9 @@ impl Worker {
         let leader = self.living.as_ref().map(|living| living.child.pid());
         let word = self.lineage_word();
         let left = self.remains.look(&self.context.family, leader, &word);
+        self.look_again_at = left.is_err().then(|| Instant::now() + LOOK_AGAIN);
         self.output.drain(&mut self.tap);
-        if !self.clearing || left {
+        if !self.clearing || left.unwrap_or(true) {
             return;
         }
         if let Some(living) = self.living.take() {

@@ -235,9 +235,13 @@ pub(crate) struct Held {
 
 impl Held {
     /// Opens `pid` and then asks `still` whether it is the process that was meant; the answer holds from then on.
-    pub(crate) fn open(pid: Pid, still: impl FnOnce() -> bool) -> Option<Self> {
-        let pidfd = open_pidfd(pid).ok()?;
-        still().then_some(Self { pid, pidfd })
+    /// `None` when it has gone.
+    pub(crate) fn open(pid: Pid, still: impl FnOnce() -> bool) -> io::Result<Option<Self>> {
+        match open_pidfd(pid) {
+            Ok(pidfd) => Ok(still().then_some(Self { pid, pidfd })),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -302,9 +306,15 @@ impl Family {
     /// collected on the way. Empty proves that no descendant of a dead leader is left anywhere.
     pub(crate) fn strangers(&self) -> io::Result<Vec<Pid>> {
         let leaders = self.lock();
-        let mut strangers = super::proc::own_children()?;
-        strangers.retain(|pid| !leaders.contains(pid));
-        strangers.retain(|pid| matches!(wait(*pid, libc::WNOHANG), Ok(None)));
-        Ok(strangers)
+        loop {
+            let mut strangers = super::proc::own_children()?;
+            strangers.retain(|pid| !leaders.contains(pid));
+            let listed = strangers.len();
+            strangers.retain(|pid| matches!(wait(*pid, libc::WNOHANG), Ok(None)));
+            // One that ended after it was listed may have left us its own children meanwhile.
+            if strangers.len() == listed {
+                return Ok(strangers);
+            }
+        }
     }
 }
