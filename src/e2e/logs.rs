@@ -73,7 +73,8 @@ fn following_goes_on_over_a_restart() {
     hub.run(&["restart", "clock"]).succeeds();
     eventually("the second child's first line", || (follower.line_after("ready ") != first).then_some(()));
     let pid = follower.pid();
-    kill(pid, "INT");
+    // Not INT: whoever runs the tests in the background of a shell has it ignored, and so have their children.
+    kill(pid, "TERM");
     eventually("the end of the follower", || (!is_alive(pid)).then_some(()));
 }
 

@@ -181,7 +181,7 @@ impl Supervisor {
     pub(crate) fn new(hooks: Hooks) -> io::Result<Self> {
         let Hooks { source, record, console, facts } = hooks;
         let main = Inbox::new()?;
-        let context = Context { source, record, console, facts, family: Family::default(), main };
+        let context = Context { source, record, console, facts, family: Family::new()?, main };
         Ok(Self {
             context: Arc::new(context),
             modules: Mutex::default(),

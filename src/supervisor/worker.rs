@@ -509,6 +509,11 @@ impl Worker {
         let leader = self.living.as_ref().map(|living| living.child.pid());
         let word = self.lineage_word();
         let left = self.remains.look(&self.context.family, leader, &word);
+        if let Err(error) = &left
+            && self.look_again_at.is_none()
+        {
+            self.tap.notice(&format!("cannot tell whether anything of it is left, looking again: {error}"));
+        }
         self.look_again_at = left.is_err().then(|| Instant::now() + LOOK_AGAIN);
         self.output.drain(&mut self.tap);
         if !self.clearing || left.unwrap_or(true) {

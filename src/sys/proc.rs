@@ -2,7 +2,7 @@
 
 use super::process::Pid;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
 /// The fields of `/proc/<pid>/stat` that tell processes apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,16 +70,35 @@ pub(crate) fn pids() -> io::Result<Vec<Pid>> {
     Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
-/// Our own children, with those that came to us as their subreaper: all hang on the main thread.
-pub(crate) fn own_children() -> io::Result<Vec<Pid>> {
-    let own = super::process::own_pid();
-    match fs::read_to_string(format!("/proc/self/task/{own}/children")) {
-        Ok(text) => Ok(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()),
-        // A kernel without CONFIG_PROC_CHILDREN: look at everybody.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Ok(pids()?.into_iter().filter(|pid| stat(*pid).is_some_and(|s| s.parent == own)).collect())
+/// The list of our own children, with those that came to us as their subreaper: all hang on the main thread. It stays
+/// open, so that it can be read when no descriptor is left.
+#[derive(Debug)]
+pub(crate) struct OwnChildren {
+    /// `None` on a kernel without CONFIG_PROC_CHILDREN.
+    list: Option<fs::File>,
+}
+
+impl OwnChildren {
+    pub(crate) fn open() -> io::Result<Self> {
+        let own = super::process::own_pid();
+        match fs::File::open(format!("/proc/self/task/{own}/children")) {
+            Ok(list) => Ok(Self { list: Some(list) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self { list: None }),
+            Err(error) => Err(error),
         }
-        Err(error) => Err(error),
+    }
+
+    /// Who is there now. One caller at a time: reading moves the file's one position.
+    pub(crate) fn read(&self) -> io::Result<Vec<Pid>> {
+        let Some(mut list) = self.list.as_ref() else {
+            // Look at everybody.
+            let own = super::process::own_pid();
+            return Ok(pids()?.into_iter().filter(|pid| stat(*pid).is_some_and(|s| s.parent == own)).collect());
+        };
+        list.seek(io::SeekFrom::Start(0))?;
+        let mut text = String::new();
+        list.read_to_string(&mut text)?;
+        Ok(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Processes: our own settings, a child, its exit, its group.
 
+use super::proc::OwnChildren;
 use super::{cvt, cvt_r};
 use std::collections::HashSet;
 use std::io;
@@ -274,13 +275,19 @@ impl Held {
 
 /// The pids of the children that we forked and have not reaped. Collecting a child and listing children take turns,
 /// because the kernel's list may skip entries when one is removed while it is read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Family {
     leaders: Mutex<HashSet<Pid>>,
+    /// Read under the lock of `leaders`.
+    children: OwnChildren,
     has_pidfds: OnceLock<bool>,
 }
 
 impl Family {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { leaders: Mutex::default(), children: OwnChildren::open()?, has_pidfds: OnceLock::new() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashSet<Pid>> {
         self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -307,7 +314,7 @@ impl Family {
     pub(crate) fn strangers(&self) -> io::Result<Vec<Pid>> {
         let leaders = self.lock();
         loop {
-            let mut strangers = super::proc::own_children()?;
+            let mut strangers = self.children.read()?;
             strangers.retain(|pid| !leaders.contains(pid));
             let listed = strangers.len();
             strangers.retain(|pid| matches!(wait(*pid, libc::WNOHANG), Ok(None)));
