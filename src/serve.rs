@@ -28,6 +28,7 @@ use crate::supervisor::plan::Facts;
 use crate::supervisor::{Ended, Hooks, Recorder, Supervisor, main_loop, orphans};
 use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
+use crate::token;
 use error::ServeError;
 use listen::Listeners;
 use socket::PrivateSocket;
@@ -210,8 +211,8 @@ impl Boot {
         let intent = Intent::load(home);
         intent.warning().iter().for_each(|warning| self.say(warning));
 
-        let edge_settings =
-            edge::Settings::new(self.config.hub_origin.iter().cloned().collect(), self.config.allowed_hosts.clone());
+        let bell = edge::Bell::new().map_err(ServeError::starting("the edge"))?;
+        let ring = Arc::clone(&bell);
         let files = Files {
             home: home.clone(),
             services: Arc::clone(&services),
@@ -225,6 +226,7 @@ impl Boot {
             record: record(journal, self.log()),
             console: self.console.clone(),
             facts: self.facts(&identity.instance),
+            on_change: Arc::new(move || ring.ring()),
         };
         let supervisor = Arc::new(Supervisor::new(hooks).map_err(ServeError::starting("the supervisor"))?);
         let hub = Arc::new(Hub::new(Parts {
@@ -246,17 +248,30 @@ impl Boot {
         let app: server::App = Arc::new(move |req| routes::answer(&answering, req));
         let server = server::start(listener, app, self.log()).map_err(ServeError::starting("the control server"))?;
         let server = Arc::new(server);
-        let waiting = Arc::clone(&server);
-        let console = self.console.clone();
-        let edge = edge::start(
-            edge_settings,
-            listeners.sockets,
-            socket_path,
-            Arc::new(move |exchange| waiting.client_gone(exchange)),
-            Arc::new(move |line| console.line("", line)),
-        )
-        .map_err(ServeError::starting("the edge"))?;
+        let hooks = self.edge_hooks(&hub, &supervisor, &server);
+        let edge = edge::start(self.edge_settings(home), listeners.sockets, socket_path, hooks, bell)
+            .map_err(ServeError::starting("the edge"))?;
         Ok(Running { supervisor, hub, server, edge, _socket_directory: socket_directory })
+    }
+
+    fn edge_settings(&self, home: &Home) -> edge::Settings {
+        edge::Settings {
+            is_hub_bearer: token::is_hub_bearer,
+            watched: Some(home.services_json()),
+            ..edge::Settings::new(self.config.hub_origin.iter().cloned().collect(), self.config.allowed_hosts.clone())
+        }
+    }
+
+    fn edge_hooks(&self, hub: &Arc<Hub>, supervisor: &Arc<Supervisor>, server: &Arc<Server>) -> edge::Hooks {
+        let (hub, supervisor, server) = (Arc::clone(hub), Arc::clone(supervisor), Arc::clone(server));
+        let console = self.console.clone();
+        edge::Hooks {
+            routes: Arc::new(move |before| {
+                Some(edge::Table::new(hub.mounts()?, |short| supervisor.board(short), before))
+            }),
+            on_client_gone: Arc::new(move |exchange| server.client_gone(exchange)),
+            log: Arc::new(move |line| console.line("", line)),
+        }
     }
 
     /// A good `services.json` is what a broken one is mended from.

@@ -1,7 +1,7 @@
 //! Accepting connections, whatever goes wrong meanwhile.
 
 use super::Log;
-use super::answer::Answer;
+use super::answer::{Answer, Manner};
 use crate::sys::{epoll::Epoll, epoll::Interest, socket};
 use std::collections::HashSet;
 use std::io;
@@ -126,7 +126,7 @@ fn turn_away(spare: &mut Option<OwnedFd>, listener: &TcpListener) -> bool {
 /// Tells a client that there is no place for it. It may have gone, or not read it: nothing can be done then.
 pub(crate) fn refuse(client: &OwnedFd) {
     let mut bytes = Vec::new();
-    Answer::Busy.write(false, true, &mut bytes);
+    Answer::Busy.write(Manner::CLOSE, &mut bytes);
     let _ = socket::send(client.as_fd(), &bytes);
     socket::shutdown_write(client.as_fd());
 }

@@ -1,10 +1,11 @@
 //! Pure: what the edge says itself.
 
 use super::framing::BadFraming;
-use super::head::BadHead;
+use super::head::{self, BadHead, Fields};
+use super::page;
 use super::path::BadPath;
 use super::relay::MAX_BODY_BYTES;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write;
 
 /// An answer without an upstream.
@@ -21,6 +22,14 @@ pub(crate) enum Answer<'a> {
     ForeignHost(Option<&'a str>),
     /// The upstream hung up, or broke the protocol, before it had answered.
     UpstreamUnreachable,
+    /// The module is on its way up.
+    ModuleStarting,
+    /// The module cannot be reached, and nobody knows that it will be.
+    ModuleUnreachable,
+    /// The module has not said that it takes WebSockets.
+    NoWebSocket,
+    /// Too many WebSockets, of this client or altogether.
+    TooManyWebSockets,
     /// Nobody listens on the hub's socket.
     HubDown,
     /// Too many connections or exchanges at once.
@@ -37,8 +46,10 @@ impl Answer<'_> {
             Self::SlowRequest => 408,
             Self::BodyTooLarge => 413,
             Self::ForeignHost(_) => 421,
-            Self::UpstreamUnreachable => 502,
-            Self::HubDown | Self::Busy => 503,
+            Self::NoWebSocket => 426,
+            Self::TooManyWebSockets => 429,
+            Self::UpstreamUnreachable | Self::ModuleUnreachable => 502,
+            Self::HubDown | Self::Busy | Self::ModuleStarting => 503,
             Self::UpstreamTimeout => 504,
         }
     }
@@ -49,13 +60,16 @@ impl Answer<'_> {
             Self::SlowRequest | Self::UpstreamTimeout => "request_timeout",
             Self::BodyTooLarge => "too_large",
             Self::ForeignHost(_) => "misdirected_request",
-            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamUnreachable | Self::ModuleUnreachable => "upstream_unreachable",
+            Self::ModuleStarting => "upstream_starting",
+            Self::NoWebSocket => "websocket_not_supported",
+            Self::TooManyWebSockets => "too_many_connections",
             Self::HubDown => "service_unavailable",
             Self::Busy => "busy",
         }
     }
 
-    fn description(self) -> String {
+    fn description(self, module: &str) -> String {
         match self {
             Self::BadHead(bad) => bad.to_string(),
             Self::BadFraming(bad) => bad.to_string(),
@@ -68,34 +82,114 @@ impl Answer<'_> {
                 host.unwrap_or_default()
             ),
             Self::UpstreamUnreachable => "the upstream ended the connection before it had answered".to_owned(),
+            Self::ModuleStarting => format!("{module} is starting; try again in a moment"),
+            Self::ModuleUnreachable => {
+                format!("{module} cannot be reached on its port; on its machine, parachute status says why")
+            }
+            Self::NoWebSocket => {
+                "this module takes no WebSockets; its row or module.json must say websocket: true".to_owned()
+            }
+            Self::TooManyWebSockets => "too many WebSockets are open; close some".to_owned(),
             Self::HubDown => "the hub does not take requests now; try again, and see its log".to_owned(),
             Self::Busy => "too many requests at once; try again".to_owned(),
             Self::UpstreamTimeout => "the upstream did not answer in time".to_owned(),
         }
     }
 
-    /// Appends the whole answer. `to_head`: the request was a HEAD, so only the head is sent.
-    pub(crate) fn write(self, to_head: bool, close: bool, out: &mut Vec<u8>) {
-        let body = json!({ "error": self.code(), "error_description": self.description() }).to_string();
+    /// Appends the whole answer.
+    pub(crate) fn write(self, manner: Manner<'_>, out: &mut Vec<u8>) {
+        let (content_type, body) = self.body(manner);
         let status = self.status();
         // Writing to a Vec cannot fail.
         let _ = write!(
             out,
-            "HTTP/1.1 {status} {}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: {}\r\n",
+            "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nCache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n",
             reason(status),
             body.len()
         );
-        if status == 503 {
-            out.extend_from_slice(b"Retry-After: 1\r\n");
+        if let Some(seconds) = self.retry_after() {
+            let _ = write!(out, "Retry-After: {seconds}\r\n");
         }
-        if close {
-            out.extend_from_slice(b"Connection: close\r\n");
+        match (status, manner.close) {
+            // Which protocol would be needed (RFC 9110 §15.5.22).
+            (426, true) => out.extend_from_slice(b"Upgrade: websocket\r\nConnection: upgrade, close\r\n"),
+            (426, false) => out.extend_from_slice(b"Upgrade: websocket\r\nConnection: upgrade\r\n"),
+            (_, true) => out.extend_from_slice(b"Connection: close\r\n"),
+            (_, false) => {}
         }
         out.extend_from_slice(b"\r\n");
-        if !to_head {
+        if !manner.head_only {
             out.extend_from_slice(body.as_bytes());
         }
     }
+
+    fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::ModuleStarting => Some(page::RETRY_AFTER_MS / 1000),
+            Self::HubDown | Self::Busy => Some(1),
+            Self::TooManyWebSockets => Some(10),
+            _ => None,
+        }
+    }
+
+    fn body(self, manner: Manner<'_>) -> (&'static str, String) {
+        const HTML: &str = "text/html; charset=utf-8";
+        const JSON: &str = "application/json";
+        let module = manner.module.unwrap_or_default();
+        match (self, manner.html) {
+            (Self::ModuleStarting, true) => (HTML, page::starting(module)),
+            (Self::ModuleUnreachable, true) => (HTML, page::unreachable(module)),
+            _ => {
+                let mut body = json!({ "error": self.code(), "error_description": self.description(module) });
+                let more = match self {
+                    Self::ModuleStarting => json!({
+                        "error_type": self.code(),
+                        "service": module,
+                        "retry_after_ms": page::RETRY_AFTER_MS,
+                        "max_attempts": page::MAX_ATTEMPTS,
+                    }),
+                    Self::ModuleUnreachable => {
+                        json!({ "error_type": self.code(), "service": module, "admin_url": "/admin/modules" })
+                    }
+                    _ => json!({}),
+                };
+                if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+                    body.extend(more);
+                }
+                (JSON, body.to_string())
+            }
+        }
+    }
+}
+
+/// How an answer is to be given.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manner<'a> {
+    /// The request was a HEAD.
+    pub(crate) head_only: bool,
+    pub(crate) close: bool,
+    /// The caller would rather read a page than JSON.
+    pub(crate) html: bool,
+    /// Which module the answer is about.
+    pub(crate) module: Option<&'a str>,
+}
+
+impl Manner<'_> {
+    /// For requests that have not been understood.
+    pub(crate) const CLOSE: Self = Self { head_only: false, close: true, html: false, module: None };
+}
+
+/// Whether a page is wanted (http-api §10): by everybody, but for those who ask for JSON and not for HTML.
+pub(crate) fn wants_html(fields: &Fields<'_>) -> bool {
+    let mut accepts = fields.all("accept").flat_map(head::words).peekable();
+    if accepts.peek().is_none() {
+        return true;
+    }
+    let types: Vec<&[u8]> =
+        accepts.map(|range| range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()).collect();
+    let accepts = |wanted: &[u8]| types.iter().any(|range| range.eq_ignore_ascii_case(wanted));
+    accepts(b"text/html") || (accepts(b"*/*") && !accepts(b"application/json"))
 }
 
 /// The reason phrases of the statuses above (RFC 9110 §15).
@@ -106,6 +200,8 @@ fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
@@ -135,9 +231,13 @@ mod tests {
             Answer::HubDown,
             Answer::Busy,
             Answer::UpstreamTimeout,
+            Answer::ModuleStarting,
+            Answer::ModuleUnreachable,
+            Answer::NoWebSocket,
+            Answer::TooManyWebSockets,
         ] {
             let mut out = Vec::new();
-            answer.write(false, true, &mut out);
+            answer.write(Manner { close: true, module: Some("wiki"), ..Manner::default() }, &mut out);
             let text = String::from_utf8(out).expect("text");
             let (head, body) = text.split_once("\r\n\r\n").expect("a head");
             assert!(!head.contains(" Error\r\n"), "{head}");
@@ -150,7 +250,7 @@ mod tests {
     #[test]
     fn a_foreign_host_is_told_how_to_become_known() {
         let mut out = Vec::new();
-        Answer::ForeignHost(Some("evil.example")).write(false, false, &mut out);
+        Answer::ForeignHost(Some("evil.example")).write(Manner::default(), &mut out);
         let text = String::from_utf8(out).expect("text");
         assert!(text.contains("PARACHUTE_ALLOWED_HOSTS") && text.contains("evil.example"), "{text}");
     }
@@ -158,7 +258,62 @@ mod tests {
     #[test]
     fn a_head_request_gets_no_body() {
         let mut out = Vec::new();
-        Answer::HubDown.write(true, false, &mut out);
+        Answer::HubDown.write(Manner { head_only: true, ..Manner::default() }, &mut out);
         assert!(out.ends_with(b"\r\n\r\n"));
+    }
+
+    fn answered(answer: Answer<'_>, html: bool) -> (String, String) {
+        let mut out = Vec::new();
+        answer.write(Manner { html, module: Some("wi<ki"), ..Manner::default() }, &mut out);
+        let text = String::from_utf8(out).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        (head.to_owned(), body.to_owned())
+    }
+
+    #[test]
+    fn a_module_that_does_not_answer_is_told_in_both_languages() {
+        let (head, body) = answered(Answer::ModuleStarting, false);
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.ends_with("\r\nRetry-After: 2"), "{head}");
+        let body: Value = serde_json::from_str(&body).expect("json");
+        for (field, value) in [
+            ("error", json!("upstream_starting")),
+            ("error_type", json!("upstream_starting")),
+            ("service", json!("wi<ki")),
+            ("retry_after_ms", json!(2000)),
+            ("max_attempts", json!(5)),
+        ] {
+            assert_eq!(body[field], value, "{body}");
+        }
+        let (head, body) = answered(Answer::ModuleUnreachable, false);
+        assert!(head.starts_with("HTTP/1.1 502 ") && !head.contains("Retry-After"), "{head}");
+        let body: Value = serde_json::from_str(&body).expect("json");
+        assert_eq!(
+            (&body["error_type"], &body["admin_url"]),
+            (&json!("upstream_unreachable"), &json!("/admin/modules"))
+        );
+        for answer in [Answer::ModuleStarting, Answer::ModuleUnreachable] {
+            let (head, body) = answered(answer, true);
+            assert!(head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"), "{head}");
+            assert!(head.contains("\r\nCache-Control: no-store\r\n") && body.contains("wi&lt;ki"), "{head}\n{body}");
+        }
+        assert!(answered(Answer::HubDown, true).1.starts_with('{'));
+    }
+
+    #[test]
+    fn who_asks_for_json_and_not_for_html_gets_json() {
+        for (accept, expected) in [
+            ("", true),
+            ("Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n", true),
+            ("Accept: */*\r\n", true),
+            ("Accept: TEXT/HTML;q=0.1, application/json\r\n", true),
+            ("Accept: application/json\r\n", false),
+            ("Accept: application/json, */*\r\n", false),
+            ("Accept: image/png\r\n", false),
+            ("Accept: application/json\r\nAccept: text/html\r\n", true),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{accept}\r\n");
+            let request = head::request(text.as_bytes()).expect("a good head");
+            assert_eq!(wants_html(&request.fields), expected, "{accept:?}");
+        }
     }
 }

@@ -2,15 +2,17 @@
 //! for one connection ends that one only.
 
 use super::accept::{self, Acceptor, Complaints};
-use super::exchange::{Asks, Connection, Open, Release, Rules};
+use super::exchange::{Asks, Connection, Destination, Open, Release, Rules};
+use super::places::{Places, PlacesOf};
 use super::pool::Pool;
 use super::relay::Unavailable;
-use super::route::Hosts;
+use super::route::{Hosts, Table};
 use super::slab::{Key, Slab};
 use super::socket::{Read, Socket};
-use super::{Log, OnClientGone, Settings, Shared, layer};
+use super::watch::Watch;
+use super::{Hooks, Settings, Shared, layer};
 use crate::sys::epoll::{Epoll, Event, Interest};
-use crate::sys::socket;
+use crate::sys::socket::{self, Family};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::mem;
@@ -30,7 +32,10 @@ const KIND_SHIFT: u32 = 62;
 const CLIENT: u64 = 0;
 const UPSTREAM: u64 = 1;
 const LISTENER: u64 = 2;
-const WAKER: u64 = 3;
+/// The waker has number 0, what watches the routes has number 1.
+const OTHERS: u64 = 3;
+const WAKER: u64 = OTHERS << KIND_SHIFT;
+const WATCH: u64 = WAKER | 1;
 
 pub(crate) struct EventLoop {
     epoll: Epoll,
@@ -48,8 +53,8 @@ pub(crate) struct EventLoop {
     accept_again: bool,
     stop_by: Option<Instant>,
     complaints: Complaints,
-    log: Log,
-    on_client_gone: OnClientGone,
+    watch: Watch,
+    hooks: Hooks,
     shared: Arc<Shared>,
 }
 
@@ -64,6 +69,9 @@ struct Client {
 
 struct UpstreamSocket {
     socket: Socket,
+    to: Destination,
+    /// Set until it is known whether it could be connected.
+    connecting: Option<Family>,
     /// `None` while it waits in the pool.
     owner: Option<Key>,
 }
@@ -80,18 +88,29 @@ impl EventLoop {
         settings: Settings,
         listeners: Vec<TcpListener>,
         hub_socket: PathBuf,
-        on_client_gone: OnClientGone,
-        log: Log,
+        hooks: Hooks,
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        epoll.add(shared.waker.fd(), WAKER << KIND_SHIFT, Interest::Read)?;
+        epoll.add(shared.bell.waker.fd(), WAKER, Interest::Read)?;
+        let watch = Watch::new(&settings.watched, &epoll, WATCH, &hooks.log);
+        let log = hooks.log.clone();
+        let empty = Table::empty(shared.bell.waiting.clone());
+        let table = (hooks.routes)(&empty).unwrap_or(empty);
         let hosts = Hosts::new(&settings.origins, &settings.allowed_hosts, Acceptor::addresses(&listeners));
         let acceptor = Acceptor::new(listeners, &epoll, |number| LISTENER << KIND_SHIFT | number as u64, log.clone())?;
         Ok(Self {
             epoll,
             acceptor,
-            rules: Rules { settings, hosts, last_exchange: 0, requests: 0 },
+            rules: Rules {
+                settings,
+                hosts,
+                table: Arc::new(table),
+                websockets: Places::default(),
+                websockets_of: PlacesOf::default(),
+                last_exchange: 0,
+                requests: 0,
+            },
             hub_socket,
             clients: Slab::default(),
             clients_of: HashMap::new(),
@@ -101,9 +120,9 @@ impl EventLoop {
             unfinished: Vec::new(),
             accept_again: true,
             stop_by: None,
-            complaints: Complaints::new(log.clone()),
-            log,
-            on_client_gone,
+            complaints: Complaints::new(log),
+            watch,
+            hooks,
             shared,
         })
     }
@@ -114,10 +133,13 @@ impl EventLoop {
         let mut now = Instant::now();
         loop {
             if let Err(error) = self.epoll.wait(&mut events, self.timeout(now)) {
-                (self.log)(&format!("[edge] cannot wait for connections: {error}; no more requests are taken"));
+                (self.hooks.log)(&format!("[edge] cannot wait for connections: {error}; no more requests are taken"));
                 return;
             }
             now = Instant::now();
+            if self.watch.is_blind() {
+                self.reload();
+            }
             for event in events.drain(..) {
                 self.dispatch(event, now);
             }
@@ -125,6 +147,9 @@ impl EventLoop {
                 self.drive(key, now);
             }
             self.expire(now);
+            for key in self.pool.expired(now) {
+                self.upstreams.remove(key);
+            }
             if mem::take(&mut self.accept_again) || self.acceptor.deadline().is_some_and(|at| at <= now) {
                 self.accept(now);
             }
@@ -140,7 +165,7 @@ impl EventLoop {
             return Some(std::time::Duration::ZERO);
         }
         let first = self.deadlines.first().map(|(at, _)| *at);
-        let next = [first, self.acceptor.deadline(), self.stop_by].into_iter().flatten().min()?;
+        let next = [first, self.acceptor.deadline(), self.pool.deadline(), self.stop_by].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
     }
 
@@ -157,10 +182,15 @@ impl EventLoop {
                 let Some(upstream) = self.upstreams.get_mut(key) else { return };
                 upstream.socket.note(event);
                 match upstream.owner {
-                    Some(owner) => self.drive(owner, now),
+                    Some(owner) => {
+                        if upstream.connecting.is_some() {
+                            self.connected(key, owner);
+                        }
+                        self.drive(owner, now);
+                    }
                     // Nobody has asked it anything: it has been closed, or it is out of step.
                     None if upstream.socket.is_readable() => {
-                        self.pool.remove(key);
+                        self.pool.remove(upstream.to, key);
                         self.upstreams.remove(key);
                     }
                     None => {}
@@ -170,7 +200,29 @@ impl EventLoop {
                 self.acceptor.ready(usize::try_from(event.token & !(LISTENER << KIND_SHIFT)).unwrap_or(usize::MAX));
                 self.accept_again = true;
             }
-            _ => self.begin_to_stop(),
+            _ if event.token == WATCH => {
+                if self.watch.changed() {
+                    self.reload();
+                }
+            }
+            _ => self.woken(now),
+        }
+    }
+
+    /// Takes over the routes as they are now. Those that cannot be read stay as they were; the hub says why.
+    fn reload(&mut self) {
+        if let Some(table) = (self.hooks.routes)(&self.rules.table) {
+            self.rules.table = Arc::new(table);
+        }
+    }
+
+    /// The loop is to stop, or a module stands differently, for which requests wait.
+    fn woken(&mut self, now: Instant) {
+        self.begin_to_stop();
+        let waiting: Vec<Key> =
+            self.clients.iter().filter(|(_, client)| client.connection.is_waiting()).map(|(key, _)| key).collect();
+        for key in waiting {
+            self.drive(key, now);
         }
     }
 
@@ -271,7 +323,7 @@ impl EventLoop {
             }
         }));
         if driven.is_err() {
-            (self.log)("[edge] a bug: serving a connection panicked; only that connection has been closed");
+            (self.hooks.log)("[edge] a bug: serving a connection panicked; only that connection has been closed");
             self.close(key);
         }
     }
@@ -280,16 +332,16 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(key) else { return Round::Closed };
         let mut moved = client.read(now);
         if let Some(upstream) = client.upstream.and_then(|key| self.upstreams.get_mut(key)) {
-            moved |= client.read_upstream(upstream);
+            moved |= client.read_upstream(upstream, now);
         }
         let asks = client.connection.advance(now, &mut self.rules);
         if asks.close {
-            self.perform(key, &asks);
+            self.perform(key, &asks, now);
             return Round::Closed;
         }
         if asks != Asks::default() {
             moved = true;
-            self.perform(key, &asks);
+            self.perform(key, &asks, now);
         }
         let Some(client) = self.clients.get_mut(key) else { return Round::Closed };
         if let Some(upstream) = client.upstream.and_then(|key| self.upstreams.get_mut(key)) {
@@ -299,35 +351,27 @@ impl EventLoop {
         if moved { Round::Moved } else { Round::Waits }
     }
 
-    fn perform(&mut self, key: Key, asks: &Asks) {
+    fn perform(&mut self, key: Key, asks: &Asks, now: Instant) {
         let Some(client) = self.clients.get_mut(key) else { return };
         if asks.shut_down {
             client.socket.shut_down_write();
         }
         if let Some(upstream) = asks.release.and_then(|_| client.upstream.take()) {
-            self.release(upstream, asks.release);
+            self.release(upstream, asks.release, now);
         }
         if let Some(id) = asks.gone {
-            (self.on_client_gone)(id);
+            (self.hooks.on_client_gone)(id);
         }
         if let Some(open) = asks.open {
-            let opened = self.open(open, key);
-            let Some(client) = self.clients.get_mut(key) else { return };
-            match opened {
-                Ok((upstream, reused)) => {
-                    client.upstream = Some(upstream);
-                    client.connection.upstream_opened(reused);
-                }
-                Err(why) => client.connection.upstream_refused(why),
-            }
+            self.open(open, key, now);
         }
     }
 
-    fn release(&mut self, key: Key, release: Option<Release>) {
+    fn release(&mut self, key: Key, release: Option<Release>, now: Instant) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         upstream.owner = None;
         let closes = if release == Some(Release::Reuse) && !upstream.socket.is_readable() {
-            self.pool.put(key)
+            self.pool.put(upstream.to, key, now)
         } else {
             Some(key)
         };
@@ -336,28 +380,86 @@ impl EventLoop {
         }
     }
 
-    /// A socket to the hub for `owner`, and whether it has been used before.
-    fn open(&mut self, open: Open, owner: Key) -> Result<(Key, bool), Unavailable> {
-        let idle = if open == Open::Any { self.pool.take() } else { None };
+    /// Finds a socket for `owner`, or begins to connect one, and tells its connection.
+    fn open(&mut self, open: Open, owner: Key, now: Instant) {
+        let idle = self.pool.take(open.to, open.history, now);
         if let Some((key, upstream)) = idle.and_then(|key| Some((key, self.upstreams.get_mut(key)?))) {
             upstream.owner = Some(owner);
-            return Ok((key, true));
+            return self.opened(owner, Some(key), |connection| connection.upstream_opened(true));
         }
-        if self.upstreams.len() >= self.rules.settings.max_hub_connections {
+        match open.to {
+            Destination::Hub => match self.open_hub(owner) {
+                Ok(key) => self.opened(owner, Some(key), |connection| connection.upstream_opened(false)),
+                Err(why) => self.opened(owner, None, |connection| connection.upstream_refused(why)),
+            },
+            Destination::Port(port) => self.connect(port, Family::V4, owner),
+        }
+    }
+
+    fn opened(&mut self, owner: Key, upstream: Option<Key>, tell: impl FnOnce(&mut Connection)) {
+        let Some(client) = self.clients.get_mut(owner) else { return };
+        client.upstream = upstream;
+        tell(&mut client.connection);
+    }
+
+    fn open_hub(&mut self, owner: Key) -> Result<Key, Unavailable> {
+        let to_hub = self.upstreams.iter().filter(|(_, upstream)| upstream.to == Destination::Hub).count();
+        if to_hub >= self.rules.settings.max_hub_connections {
             return Err(Unavailable::Busy);
         }
         let epoll = &self.epoll;
         let opened = socket::connect_unix(&self.hub_socket).and_then(|fd| {
             self.upstreams.try_insert_with(|key| {
                 let socket = Socket::new(fd, UPSTREAM << KIND_SHIFT | key.to_bits(), epoll)?;
-                Ok(UpstreamSocket { socket, owner: Some(owner) })
+                Ok(UpstreamSocket { socket, to: Destination::Hub, connecting: None, owner: Some(owner) })
             })
         });
-        opened.map(|key| (key, false)).map_err(|error| {
+        opened.map_err(|error| {
             self.complaints.say("cannot reach the hub", &error);
             // A full queue means that the hub lives and does not keep up.
             if error.kind() == io::ErrorKind::WouldBlock { Unavailable::Busy } else { Unavailable::Down }
         })
+    }
+
+    fn connect(&mut self, port: u16, family: Family, owner: Key) {
+        let epoll = &self.epoll;
+        let begun = socket::connect_loopback(port, family).and_then(|fd| {
+            self.upstreams.try_insert_with(|key| {
+                let socket = Socket::connecting(fd, UPSTREAM << KIND_SHIFT | key.to_bits(), epoll)?;
+                let to = Destination::Port(port);
+                Ok(UpstreamSocket { socket, to, connecting: Some(family), owner: Some(owner) })
+            })
+        });
+        match begun {
+            Ok(key) => {
+                if let Some(client) = self.clients.get_mut(owner) {
+                    client.upstream = Some(key);
+                }
+            }
+            Err(error) if socket::is_out_of_descriptors(&error) || socket::is_out_of_memory(&error) => {
+                self.complaints.say("cannot connect to a module", &error);
+                self.opened(owner, None, |connection| connection.upstream_refused(Unavailable::Busy));
+            }
+            Err(_) => self.opened(owner, None, |connection| connection.upstream_refused(Unavailable::Down)),
+        }
+    }
+
+    /// It may be known how connecting went.
+    fn connected(&mut self, key: Key, owner: Key) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if !upstream.socket.is_writable() {
+            return;
+        }
+        let (to, family) = (upstream.to, upstream.connecting.take());
+        if upstream.socket.connected().is_ok() {
+            return self.opened(owner, Some(key), |connection| connection.upstream_opened(false));
+        }
+        self.upstreams.remove(key);
+        match (to, family) {
+            // Some servers listen on the one address that `localhost` means to them.
+            (Destination::Port(port), Some(Family::V4)) => self.connect(port, Family::V6, owner),
+            _ => self.opened(owner, None, |connection| connection.upstream_refused(Unavailable::Down)),
+        }
     }
 
     /// Makes sure that the client gets its turn in time.
@@ -415,14 +517,14 @@ impl Client {
         true
     }
 
-    fn read_upstream(&mut self, upstream: &mut UpstreamSocket) -> bool {
+    fn read_upstream(&mut self, upstream: &mut UpstreamSocket, now: Instant) -> bool {
         let room = self.connection.upstream_room();
-        if room == 0 || !upstream.socket.is_readable() {
+        if room == 0 || upstream.connecting.is_some() || !upstream.socket.is_readable() {
             return false;
         }
         let Some(tail) = self.connection.upstream_tail() else { return false };
         match upstream.socket.read(tail, room) {
-            Read::Some => {}
+            Read::Some => self.connection.upstream_read(now),
             Read::Nothing => return false,
             Read::Ended | Read::Broken => self.connection.upstream_ended(),
         }
@@ -430,7 +532,7 @@ impl Client {
     }
 
     fn write_upstream(&mut self, upstream: &mut UpstreamSocket, epoll: &Epoll, now: Instant) -> bool {
-        if self.connection.to_upstream().is_empty() {
+        if upstream.connecting.is_some() || self.connection.to_upstream().is_empty() {
             return false;
         }
         match upstream.socket.write(self.connection.to_upstream(), epoll) {

@@ -8,14 +8,16 @@
 mod tests;
 
 use super::Settings;
-use super::answer::Answer;
+use super::answer::{Answer, Manner};
 use super::begin::{Begun, begin};
 use super::buffer::{Incoming, Outgoing};
 use super::head::{self, MAX_HEAD_BYTES};
+use super::places::{Places, PlacesOf};
 use super::relay::{MAX_BUFFER_BYTES, Progress, Relay, Reply, Unavailable, Upstream};
-use super::route::Hosts;
+use super::route::{Hosts, Table};
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One read of a head; most fit.
@@ -29,6 +31,9 @@ const LINGER_READ_BYTES: usize = 16 * 1024;
 pub(crate) struct Rules {
     pub(crate) settings: Settings,
     pub(crate) hosts: Hosts,
+    pub(crate) table: Arc<Table>,
+    pub(crate) websockets: Places,
+    pub(crate) websockets_of: PlacesOf<IpAddr>,
     /// The number of the last request that was sent on.
     pub(crate) last_exchange: u64,
     /// Requests seen so far, refused ones included.
@@ -57,10 +62,28 @@ pub(crate) enum Release {
     Close,
 }
 
-/// Which socket will do.
+/// Which socket is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Open {
+pub(crate) struct Open {
+    pub(crate) to: Destination,
+    pub(crate) history: History,
+}
+
+/// The other end of an upstream's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Destination {
+    /// The private socket.
+    Hub,
+    /// Of this machine.
+    Port(u16),
+}
+
+/// What a socket may have been used for before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum History {
     Any,
+    /// Used a moment ago, so that it is hardly being closed by the other side just now: for what must not be sent twice.
+    JustUsed,
     Fresh,
 }
 
@@ -173,6 +196,15 @@ impl Connection {
         self.relay().map_or(0, |relay| relay.upstream_room(self.to_client.len()))
     }
 
+    /// Something was read from the upstream.
+    pub(crate) fn upstream_read(&mut self, now: Instant) {
+        if let Some(relay) = self.relay_mut()
+            && relay.module.is_some()
+        {
+            relay.moved_at = now;
+        }
+    }
+
     /// Where to append what was read from the upstream; `None` when nothing is expected.
     pub(crate) fn upstream_tail(&mut self) -> Option<&mut Vec<u8>> {
         self.relay_mut().map(|relay| relay.from_upstream.tail())
@@ -220,6 +252,11 @@ impl Connection {
         }
     }
 
+    /// Whether its request waits for a word about a module.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.relay().is_some_and(Relay::is_waiting)
+    }
+
     /// Since when nothing of a request has been there; such a connection can be closed without harm.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         match self.state {
@@ -255,14 +292,29 @@ impl Connection {
     }
 
     fn relay_deadline(&self, relay: &Relay, settings: &Settings) -> Option<Instant> {
-        let answer = matches!(relay.reply, Reply::Head { .. }).then(|| relay.moved_at + settings.hub_answer_timeout);
+        let (answer_timeout, silence) = match relay.module {
+            None => (settings.hub_answer_timeout, None),
+            Some(_) => (settings.module_answer_timeout, settings.module_silence_timeout),
+        };
+        let upstream = match (relay.upstream, relay.reply) {
+            (Upstream::Waiting { until, .. }, _) => Some(until),
+            (Upstream::Opening { since }, _) => Some(since + settings.connect_timeout),
+            (_, Reply::Head { .. }) => Some(relay.moved_at + answer_timeout),
+            // It takes nothing of what waits for it.
+            (_, Reply::Tunnel) if !relay.to_upstream.is_empty() => Some(relay.moved_at + settings.stall_timeout),
+            (_, Reply::Body { .. }) => silence.map(|silence| relay.moved_at + silence),
+            (_, Reply::Tunnel) => None,
+        };
         let body = self.awaits_body(relay).then(|| relay.moved_at + settings.stall_timeout);
-        [answer, body].into_iter().flatten().min()
+        [upstream, body].into_iter().flatten().min()
     }
 
     /// It is the client's turn to send a part of its request.
     fn awaits_body(&self, relay: &Relay) -> bool {
-        relay.client_room(self.from_client.len()) > 0 && relay.to_upstream.is_empty()
+        relay.reply != Reply::Tunnel
+            && matches!(relay.upstream, Upstream::Open { .. })
+            && relay.client_room(self.from_client.len()) > 0
+            && relay.to_upstream.is_empty()
     }
 
     /// Does all that can be done without a socket, and asks for the rest.
@@ -280,13 +332,13 @@ impl Connection {
         match &mut self.state {
             State::Idle { .. } | State::Head { .. } => self.step_head(now, rules),
             State::Relaying(relay) => {
-                if self.hung_up {
-                    asks.gone = Some(relay.id);
+                if self.hung_up && !relay.owes_upstream(&self.from_client) {
+                    asks.gone = relay.module.is_none().then_some(relay.id);
                     asks.release = Some(Release::Close);
                     self.state = State::Closed;
                     return false;
                 }
-                let progress = relay.advance(&mut self.from_client, &mut self.to_client);
+                let progress = relay.advance(now, &mut self.from_client, &mut self.to_client);
                 self.step_relay(progress, now, asks)
             }
             State::Closing { linger } if self.to_client.is_empty() => {
@@ -314,11 +366,15 @@ impl Connection {
         let request = &relay.request;
         match progress {
             Progress::Waiting => {
-                if let Upstream::Wanted { fresh } = relay.upstream {
-                    // A socket that turned out to be closed is given back first.
-                    asks.release = fresh.then_some(Release::Close);
-                    asks.open = Some(if fresh { Open::Fresh } else { Open::Any });
-                    relay.upstream = Upstream::Opening;
+                let Upstream::Wanted { fresh } = relay.upstream else { return false };
+                if let Some(answer) = relay.hold_before(now) {
+                    return self.fail(answer, now, asks);
+                }
+                // A socket that turned out to be closed is given back first.
+                asks.release = (relay.repeats > 0).then_some(Release::Close);
+                if !relay.is_waiting() {
+                    asks.open = Some(Open { to: relay.destination(), history: relay.history(fresh) });
+                    relay.upstream = Upstream::Opening { since: now };
                 }
                 false
             }
@@ -328,19 +384,24 @@ impl Connection {
                 self.next(keep, linger, now);
                 true
             }
-            Progress::Failed(answer) => {
-                asks.release = Some(Release::Close);
-                let (keep, linger) = (request.keep_alive && request.body.is_done(), !request.body.is_done());
-                answer.write(request.is_head, !keep, self.to_client.tail());
-                self.next(keep, linger, now);
-                true
-            }
-            Progress::Broken => {
+            Progress::Failed(answer) => self.fail(answer, now, asks),
+            Progress::Broken | Progress::Over => {
                 asks.release = Some(Release::Close);
                 self.state = State::Closing { linger: false };
                 true
             }
         }
+    }
+
+    /// Answers instead of the upstream.
+    fn fail(&mut self, answer: Answer<'static>, now: Instant, asks: &mut Asks) -> bool {
+        let State::Relaying(relay) = &mut self.state else { return false };
+        asks.release = Some(Release::Close);
+        let all_read = relay.request.body.is_done();
+        let keep = relay.request.keep_alive && all_read;
+        answer.write(relay.manner(!keep), self.to_client.tail());
+        self.next(keep, !all_read, now);
+        true
     }
 
     /// After an answer.
@@ -404,7 +465,7 @@ impl Connection {
             }
             Err(bad) => {
                 rules.requests += 1;
-                Answer::BadHead(bad).write(false, true, self.to_client.tail());
+                Answer::BadHead(bad).write(Manner::CLOSE, self.to_client.tail());
                 self.next(false, true, now);
                 true
             }
@@ -419,22 +480,29 @@ impl Connection {
         let blocked = self.blocked_since.is_some_and(|since| now >= since + settings.stall_timeout);
         match mem::replace(&mut self.state, State::Closed) {
             State::Relaying(relay) if blocked => {
-                asks.gone = Some(relay.id);
+                asks.gone = relay.module.is_none().then_some(relay.id);
                 asks.release = Some(Release::Close);
             }
             _ if blocked => {}
             State::Head { .. } => {
-                Answer::SlowRequest.write(false, true, self.to_client.tail());
+                Answer::SlowRequest.write(Manner::CLOSE, self.to_client.tail());
                 self.state = State::Closing { linger: true };
             }
+            // Whoever asked goes on to wait, or is told what holds now.
+            State::Relaying(relay) if relay.is_waiting() => self.state = State::Relaying(relay),
+            State::Relaying(mut relay) if matches!(relay.upstream, Upstream::Opening { .. }) => {
+                asks.release = Some(Release::Close);
+                relay.upstream = Upstream::Refused(Unavailable::Down);
+                self.state = State::Relaying(relay);
+            }
             State::Relaying(relay) => {
-                asks.gone = Some(relay.id);
+                asks.gone = relay.module.is_none().then_some(relay.id);
                 asks.release = Some(Release::Close);
                 let slow_client = self.awaits_body(&relay);
                 self.state = State::Closing { linger: !relay.request.body.is_done() };
                 if let Reply::Head { .. } = relay.reply {
                     let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
-                    answer.write(relay.request.is_head, true, self.to_client.tail());
+                    answer.write(relay.manner(true), self.to_client.tail());
                 }
             }
             State::Idle { .. } | State::Closing { .. } | State::Lingering { .. } | State::Closed => {}

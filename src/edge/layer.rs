@@ -54,6 +54,19 @@ pub(crate) fn of(peer: IpAddr, fields: &Fields<'_>) -> Layer {
     }
 }
 
+/// Who asks, as far as it is known: the peer, or whom a proxy on this machine names. The last address in
+/// `X-Forwarded-For` is what that proxy has seen itself; everything before it may be a claim.
+pub(crate) fn client_ip(peer: IpAddr, fields: &Fields<'_>) -> IpAddr {
+    if !is_loopback(peer) {
+        return peer;
+    }
+    let address = |value: &[u8]| std::str::from_utf8(value).ok()?.trim().parse::<IpAddr>().ok();
+    let by_cloudflare = fields.first("cf-connecting-ip").and_then(address);
+    let last_hop =
+        || fields.all("x-forwarded-for").last().and_then(|value| address(value.rsplit(|b| *b == b',').next()?));
+    by_cloudflare.or_else(last_hop).map_or(peer, |address| address.to_canonical())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +98,24 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
             let request = head::request(text.as_bytes()).expect("a good head");
             assert_eq!(of(peer.parse().expect("address"), &request.fields), expected, "{peer} with {fields:?}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_whom_the_nearest_proxy_has_seen() {
+        for (peer, fields, expected) in [
+            ("127.0.0.1", "", "127.0.0.1"),
+            ("127.0.0.1", "X-Forwarded-For: 1.2.3.4\r\n", "1.2.3.4"),
+            ("127.0.0.1", "X-Forwarded-For: 6.6.6.6, 1.2.3.4\r\n", "1.2.3.4"),
+            ("127.0.0.1", "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: ::ffff:1.2.3.4\r\n", "1.2.3.4"),
+            ("127.0.0.1", "X-Forwarded-For: 1.2.3.4, nonsense\r\n", "127.0.0.1"),
+            ("::1", "CF-Connecting-IP: 2001:db8::1\r\nX-Forwarded-For: 6.6.6.6\r\n", "2001:db8::1"),
+            ("10.0.0.1", "X-Forwarded-For: 1.2.3.4\r\nCF-Connecting-IP: 1.2.3.4\r\n", "10.0.0.1"),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            let request = head::request(text.as_bytes()).expect("a good head");
+            let client = client_ip(peer.parse().expect("address"), &request.fields);
+            assert_eq!(client.to_string(), expected, "{peer} with {fields:?}");
         }
     }
 }

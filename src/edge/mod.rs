@@ -12,8 +12,11 @@ mod exchange;
 mod framing;
 mod head;
 mod headers;
+mod hold;
 mod layer;
+mod page;
 mod path;
+mod places;
 mod pool;
 mod relay;
 mod route;
@@ -21,8 +24,13 @@ mod slab;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod watch;
+
+pub(crate) use headers::IsHubBearer;
+pub(crate) use route::Table;
 
 use crate::sys::epoll::Waker;
+use places::Places;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -38,6 +46,37 @@ const STACK_BYTES: usize = 256 * 1024;
 pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
 /// Hears the number of an exchange whose client has gone. Called on the edge's thread: it must not block.
 pub(crate) type OnClientGone = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// Makes the routes anew, given those that hold now; `None` when they cannot be read, which it has said. Called on the
+/// edge's thread when their file has changed: it may block for reading small files.
+pub(crate) type Routes = Arc<dyn Fn(&Table) -> Option<Table> + Send + Sync>;
+
+/// What the edge needs from the rest of the hub.
+pub(crate) struct Hooks {
+    pub(crate) routes: Routes,
+    pub(crate) on_client_gone: OnClientGone,
+    pub(crate) log: Log,
+}
+
+/// Tells the edge, which need not run yet, that a module stands differently.
+pub(crate) struct Bell {
+    waker: Waker,
+    /// Of requests that wait for a module.
+    waiting: Places,
+}
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { waker: Waker::new()?, waiting: Places::default() }))
+    }
+
+    /// Never blocks, and wakes nobody for whom it makes no difference.
+    pub(crate) fn ring(&self) {
+        if self.waiting.taken() > 0 {
+            self.waker.wake();
+        }
+    }
+}
 
 /// What can be set about the edge.
 #[derive(Debug, Clone)]
@@ -60,6 +99,19 @@ pub(crate) struct Settings {
     pub(crate) stall_timeout: Duration,
     /// For the hub's answer to begin; its longest operations and polls take about 40 s.
     pub(crate) hub_answer_timeout: Duration,
+    /// For a module to take a connection.
+    pub(crate) connect_timeout: Duration,
+    /// For a module's answer to begin.
+    pub(crate) module_answer_timeout: Duration,
+    /// For the next part of a module's answer; `None`: for ever, as event streams need it.
+    pub(crate) module_silence_timeout: Option<Duration>,
+    /// Open WebSockets, altogether and of one client.
+    pub(crate) max_websockets: usize,
+    pub(crate) max_websockets_per_ip: usize,
+    /// What stays with the hub.
+    pub(crate) is_hub_bearer: IsHubBearer,
+    /// The file whose change means new routes.
+    pub(crate) watched: Option<PathBuf>,
 }
 
 impl Settings {
@@ -74,6 +126,13 @@ impl Settings {
             idle_timeout: Duration::from_secs(255),
             stall_timeout: Duration::from_secs(30),
             hub_answer_timeout: Duration::from_secs(120),
+            connect_timeout: Duration::from_secs(2),
+            module_answer_timeout: Duration::from_secs(60),
+            module_silence_timeout: None,
+            max_websockets: 512,
+            max_websockets_per_ip: 32,
+            is_hub_bearer: |_| false,
+            watched: None,
         }
     }
 }
@@ -90,7 +149,7 @@ pub(crate) struct Stats {
 
 /// What the loop shares with its handle.
 struct Shared {
-    waker: Waker,
+    bell: Arc<Bell>,
     stop_by: Mutex<Option<Instant>>,
     connections: AtomicUsize,
     requests: AtomicU64,
@@ -106,7 +165,7 @@ impl EdgeHandle {
     /// Accepts no more, lets running exchanges end until `deadline`, then closes everything. Blocks until then.
     pub(crate) fn stop(self, deadline: Instant) {
         *self.shared.stop_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
-        self.shared.waker.wake();
+        self.shared.bell.waker.wake();
         // A loop that has panicked has closed its sockets, too.
         let _ = self.thread.join();
     }
@@ -121,22 +180,22 @@ impl EdgeHandle {
     }
 }
 
-/// Serves `listeners` until the handle stops it. Requests go to the hub at `hub_socket`, which need not listen yet.
+/// Serves `listeners` until the handle stops it. Requests that are for no module go to the hub at `hub_socket`, which
+/// need not listen yet.
 pub(crate) fn start(
     settings: Settings,
     listeners: Vec<TcpListener>,
     hub_socket: PathBuf,
-    on_client_gone: OnClientGone,
-    log: Log,
+    hooks: Hooks,
+    bell: Arc<Bell>,
 ) -> io::Result<EdgeHandle> {
     let shared = Arc::new(Shared {
-        waker: Waker::new()?,
+        bell,
         stop_by: Mutex::new(None),
         connections: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
     });
-    let event_loop =
-        event_loop::EventLoop::new(settings, listeners, hub_socket, on_client_gone, log, Arc::clone(&shared))?;
+    let event_loop = event_loop::EventLoop::new(settings, listeners, hub_socket, hooks, Arc::clone(&shared))?;
     let thread =
         std::thread::Builder::new().name("edge".to_owned()).stack_size(STACK_BYTES).spawn(move || event_loop.run())?;
     Ok(EdgeHandle { shared, thread })

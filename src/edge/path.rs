@@ -55,6 +55,22 @@ pub(crate) fn normalise(target: &str) -> Result<Path<'_>, BadPath> {
     Ok(Path { path: Cow::Owned(resolve(&decoded)?), query })
 }
 
+/// A mount in the spelling that [`normalise`] gives to the paths in it; `None` when no path could be in it.
+pub(crate) fn of_mount(mount: &str) -> Option<Box<str>> {
+    let mut escaped = String::with_capacity(mount.len());
+    for byte in mount.bytes() {
+        // A percent sign in a mount begins an escape, as in a path.
+        if (b'!'..=b'~').contains(&byte) && !b"?#\\".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    let path = normalise(&escaped).ok()?.path;
+    let path = path.trim_end_matches('/');
+    path.starts_with('/').then(|| path.into())
+}
+
 fn decode(path: &str) -> Result<String, BadPath> {
     let mut decoded = String::with_capacity(path.len());
     let mut bytes = path.bytes();

@@ -1,16 +1,26 @@
 //! Pure: one request on its way to an upstream, and its answer on the way back.
 
-use super::answer::Answer;
+use super::answer::{Answer, Manner};
 use super::buffer::{self, Incoming, Outgoing};
+use super::exchange::{Destination, History};
 use super::framing::{self, BadFraming, Body, Coding, Piece, Reader};
 use super::head::{self, Version};
-use super::headers::{self, Framed};
+use super::headers::{self, Author, Framed};
+use super::hold::{self, Next};
+use super::places::Place;
+use super::route::Module;
+use crate::supervisor::standing::Standing;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What the hub takes. Its largest bodies are module settings; whatever reads them holds them in memory.
 pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
 /// What may wait in either direction of a connection: enough for one large write, small times 1,024 connections.
 pub(crate) const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// Interim answers, such as 103, before the real one; they are not passed on.
+const MAX_INTERIM: u32 = 16;
+/// A request that got no answer is sent again at most so often.
+const MAX_REPEATS: u32 = 2;
 /// The first read of an answer; most are smaller.
 const FIRST_READ_BYTES: usize = 8 * 1024;
 /// Below it, copying is cheaper than giving a buffer away.
@@ -21,7 +31,16 @@ pub(crate) struct Relay {
     /// Names the exchange towards the hub.
     pub(crate) id: u64,
     pub(crate) request: Request,
+    /// Whom it is for; `None`: the hub.
+    pub(crate) module: Option<Arc<Module>>,
+    /// It asks for a WebSocket, and these are the places it takes.
+    pub(crate) websocket: Option<Vec<Place>>,
+    /// Its place among those who wait for the module.
+    pub(crate) waiting: Option<(Place, Place)>,
     pub(crate) upstream: Upstream,
+    pub(crate) repeats: u32,
+    /// Interim answers so far.
+    pub(crate) interim: u32,
     pub(crate) from_upstream: Incoming,
     pub(crate) to_upstream: Outgoing,
     pub(crate) reply: Reply,
@@ -36,6 +55,8 @@ pub(crate) struct Request {
     /// Doing it twice is doing it once (RFC 9110 §9.2.2).
     pub(crate) idempotent: bool,
     pub(crate) keep_alive: bool,
+    /// A failure is shown as a page.
+    pub(crate) wants_html: bool,
     pub(crate) body: Reader,
     pub(crate) coding: Coding,
     /// How much of the limit is left.
@@ -49,8 +70,15 @@ pub(crate) enum Upstream {
     Wanted {
         fresh: bool,
     },
-    /// Asked for, and on its way.
-    Opening,
+    /// The module is on its way back, or, `settling`, it has just failed and nobody has said what becomes of it.
+    Waiting {
+        until: Instant,
+        settling: bool,
+    },
+    /// Asked for, and on its way since then.
+    Opening {
+        since: Instant,
+    },
     Open {
         reused: bool,
     },
@@ -78,8 +106,16 @@ pub(crate) enum Unavailable {
 /// The answer's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply {
-    Head { scanned: usize },
-    Body { reader: Reader, coding: Coding, reusable: bool },
+    Head {
+        scanned: usize,
+    },
+    Body {
+        reader: Reader,
+        coding: Coding,
+        reusable: bool,
+    },
+    /// The connection has become a WebSocket: bytes both ways, until one side ends.
+    Tunnel,
 }
 
 /// How far the relay has got.
@@ -93,12 +129,14 @@ pub(crate) enum Progress {
     Failed(Answer<'static>),
     /// A part of an answer has been sent, and there will not be more: the client must not take it for the whole.
     Broken,
+    /// The WebSocket is over, and everything from the upstream is on its way to the client.
+    Over,
 }
 
 impl Relay {
     /// How much of the request's body to read now.
     pub(crate) fn client_room(&self, waiting: usize) -> usize {
-        if self.request.body.is_done() {
+        if self.request.body.is_done() && self.reply != Reply::Tunnel {
             return 0;
         }
         MAX_BUFFER_BYTES.saturating_sub(waiting + self.to_upstream.len())
@@ -111,17 +149,25 @@ impl Relay {
             (Upstream::Open { .. } | Upstream::Deaf { .. }, Reply::Head { .. }) => {
                 head::MAX_HEAD_BYTES.saturating_sub(waiting).min(FIRST_READ_BYTES)
             }
-            (Upstream::Open { .. } | Upstream::Deaf { .. }, Reply::Body { .. }) => {
+            (Upstream::Open { .. } | Upstream::Deaf { .. }, Reply::Body { .. } | Reply::Tunnel) => {
                 MAX_BUFFER_BYTES.saturating_sub(waiting + to_client)
             }
-            (Upstream::Wanted { .. } | Upstream::Opening | Upstream::Ended { .. } | Upstream::Refused(_), _) => 0,
+            (
+                Upstream::Wanted { .. }
+                | Upstream::Waiting { .. }
+                | Upstream::Opening { .. }
+                | Upstream::Ended { .. }
+                | Upstream::Refused(_),
+                _,
+            ) => 0,
         }
     }
 
     pub(crate) fn opened(&mut self, reused: bool) {
         self.upstream = Upstream::Open { reused };
-        // Only a socket that was idle can have been closed without our fault, and only then is a second try due.
-        if reused {
+        // A socket that was idle may have been closed without anybody's fault, and a module may be restarted under its
+        // callers: then a second try is due, and this is what it takes.
+        if reused || (self.module.is_some() && self.request.idempotent && self.repeats < MAX_REPEATS) {
             self.to_upstream.keep_sent();
         } else {
             self.to_upstream.forget_sent();
@@ -143,26 +189,153 @@ impl Relay {
     }
 
     /// Moves what can be moved.
-    pub(crate) fn advance(&mut self, from_client: &mut Incoming, to_client: &mut Outgoing) -> Progress {
+    pub(crate) fn advance(&mut self, now: Instant, from_client: &mut Incoming, to_client: &mut Outgoing) -> Progress {
+        if self.reply == Reply::Tunnel {
+            return self.pass_tunnel(from_client, to_client);
+        }
         if let Err(failure) = self.pass_request(from_client) {
             return self.failed(failure);
+        }
+        if let Upstream::Waiting { until, settling } = self.upstream {
+            let standing = self.standing();
+            let next = hold::while_waiting(standing, settling, now >= until, now);
+            if let Some(failure) = self.follow(next, now) {
+                // It is up, took the request and hung up on it: that is no module on its way.
+                let hung_up = self.repeats > 0 && matches!(standing, Some(Standing::Up { .. }));
+                return Progress::Failed(if hung_up { Answer::UpstreamUnreachable } else { failure });
+            }
         }
         loop {
             match self.reply {
                 Reply::Head { scanned } => match self.read_head(scanned, to_client) {
                     Ok(true) => {}
-                    Ok(false) => return self.without_head(),
+                    Ok(false) => return self.without_head(now),
                     Err(()) => return Progress::Failed(Answer::UpstreamUnreachable),
                 },
                 Reply::Body { .. } => return self.pass_reply(to_client),
+                Reply::Tunnel => return self.pass_tunnel(from_client, to_client),
             }
         }
+    }
+
+    pub(crate) fn destination(&self) -> Destination {
+        self.module.as_ref().map_or(Destination::Hub, |module| Destination::Port(module.mount.port.get()))
+    }
+
+    /// Which socket will do.
+    pub(crate) fn history(&self, fresh: bool) -> History {
+        if fresh || self.websocket.is_some() {
+            History::Fresh
+        } else if self.request.idempotent {
+            History::Any
+        } else {
+            History::JustUsed
+        }
+    }
+
+    /// How its failure is told.
+    pub(crate) fn manner(&self, close: bool) -> Manner<'_> {
+        Manner {
+            head_only: self.request.is_head,
+            close,
+            html: self.request.wants_html,
+            module: self.module.as_ref().map(|module| module.mount.short.as_str()),
+        }
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        self.module.as_ref().and_then(|module| module.standing())
+    }
+
+    /// Whether it has to wait before anything is tried.
+    pub(crate) fn hold_before(&mut self, now: Instant) -> Option<Answer<'static>> {
+        match hold::before(self.standing()) {
+            Next::Connect => None,
+            next => self.follow(next, now),
+        }
+    }
+
+    /// Does what was decided about a module that does not answer; an answer is what its caller is told.
+    fn follow(&mut self, next: Next, now: Instant) -> Option<Answer<'static>> {
+        let settling = match next {
+            Next::Connect => {
+                self.waiting = None;
+                self.upstream = Upstream::Wanted { fresh: false };
+                return None;
+            }
+            Next::Hold => false,
+            Next::Settle => true,
+            Next::Starting => return Some(Answer::ModuleStarting),
+            Next::Unreachable => return Some(Answer::ModuleUnreachable),
+        };
+        if self.upstream_waits(settling) {
+            return None;
+        }
+        let module = self.module.as_ref()?;
+        if module.mount.hold.is_zero() {
+            return Some(self.told_at_once(now));
+        }
+        let until = now + if settling { hold::SETTLE } else { module.mount.hold };
+        if self.waiting.is_none() {
+            self.waiting = module.wait();
+            if self.waiting.is_none() {
+                return Some(Answer::ModuleStarting);
+            }
+        }
+        self.upstream = Upstream::Waiting { until, settling };
+        // What changed before there was a place was told to nobody.
+        match hold::while_waiting(self.standing(), settling, false, now) {
+            same if same == next => None,
+            other => self.follow(other, now),
+        }
+    }
+
+    fn upstream_waits(&self, for_settling: bool) -> bool {
+        matches!(self.upstream, Upstream::Waiting { settling, .. } if settling == for_settling)
+    }
+
+    /// What a caller is told whose module is not waited for.
+    fn told_at_once(&self, now: Instant) -> Answer<'static> {
+        match hold::after_failure(self.standing(), true, now) {
+            Next::Unreachable => Answer::ModuleUnreachable,
+            Next::Connect | Next::Hold | Next::Settle | Next::Starting => Answer::ModuleStarting,
+        }
+    }
+
+    /// The module could not be reached.
+    fn unreached(&mut self, now: Instant) -> Progress {
+        let next = hold::after_failure(self.standing(), false, now);
+        self.follow(next, now).map_or(Progress::Waiting, Progress::Failed)
+    }
+
+    /// Whether it waits for a word about its module.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.upstream, Upstream::Waiting { .. })
+    }
+
+    /// Everything that the client still says goes to the upstream before the tunnel is given up.
+    pub(crate) fn owes_upstream(&self, from_client: &Incoming) -> bool {
+        self.reply == Reply::Tunnel
+            && matches!(self.upstream, Upstream::Open { .. })
+            && !(from_client.is_empty() && self.to_upstream.is_empty())
+    }
+
+    fn pass_tunnel(&mut self, from_client: &mut Incoming, to_client: &mut Outgoing) -> Progress {
+        if matches!(self.upstream, Upstream::Open { .. }) {
+            splice(from_client, &mut self.to_upstream);
+        } else {
+            from_client.consume(from_client.len());
+            self.to_upstream.clear();
+        }
+        splice(&mut self.from_upstream, to_client);
+        let ended = matches!(self.upstream, Upstream::Ended { .. } | Upstream::Deaf { .. });
+        if ended && self.from_upstream.is_empty() { Progress::Over } else { Progress::Waiting }
     }
 
     fn failed(&self, answer: Answer<'static>) -> Progress {
         match self.reply {
             Reply::Head { .. } => Progress::Failed(answer),
-            Reply::Body { .. } => Progress::Broken,
+            Reply::Body { .. } | Reply::Tunnel => Progress::Broken,
         }
     }
 
@@ -200,9 +373,17 @@ impl Relay {
         };
         let bytes = self.from_upstream.bytes().get(..end).unwrap_or_default();
         let response = head::response(bytes).map_err(drop)?;
-        // Nobody asked for another protocol: `Upgrade` is not passed on.
         if response.status == 101 {
-            return Err(());
+            // To another protocol than the one that was asked for, or without being asked at all.
+            if self.websocket.is_none() || !response.fields.lists("upgrade", "websocket") {
+                return Err(());
+            }
+            headers::write_switch(&response, to_client.tail());
+            self.request.keep_alive = false;
+            self.reply = Reply::Tunnel;
+            self.to_upstream.forget_sent();
+            self.from_upstream.consume(end);
+            return Ok(true);
         }
         if response.status >= 200 {
             let Request { version, is_head, .. } = self.request;
@@ -219,9 +400,16 @@ impl Relay {
             // An answer before the end of the request: what is left of it would have to be read for nothing.
             self.request.keep_alive &= self.request.body.is_done() && version == Version::Http11;
             let framed = Framed { body: sent_as, close: !self.request.keep_alive };
-            headers::write_response(&response, framed, to_client.tail());
+            let by = if self.module.is_some() { Author::Module } else { Author::Hub };
+            headers::write_response(&response, framed, by, to_client.tail());
+            self.websocket = None;
+            self.to_upstream.forget_sent();
             self.reply = Reply::Body { reader: Reader::new(body), coding, reusable };
         } else {
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(());
+            }
             self.reply = Reply::Head { scanned: 0 };
         }
         self.from_upstream.consume(end);
@@ -229,22 +417,36 @@ impl Relay {
     }
 
     /// What follows while there is no head.
-    fn without_head(&mut self) -> Progress {
+    fn without_head(&mut self, now: Instant) -> Progress {
         match self.upstream {
-            Upstream::Wanted { .. } | Upstream::Opening | Upstream::Open { .. } | Upstream::Deaf { .. } => {
-                Progress::Waiting
-            }
-            Upstream::Refused(Unavailable::Down) => Progress::Failed(Answer::HubDown),
+            Upstream::Wanted { .. }
+            | Upstream::Waiting { .. }
+            | Upstream::Opening { .. }
+            | Upstream::Open { .. }
+            | Upstream::Deaf { .. } => Progress::Waiting,
             Upstream::Refused(Unavailable::Busy) => Progress::Failed(Answer::Busy),
+            Upstream::Refused(Unavailable::Down) if self.module.is_some() => self.unreached(now),
+            Upstream::Refused(Unavailable::Down) => Progress::Failed(Answer::HubDown),
             Upstream::Ended { reused } => {
-                let unheard = self.from_upstream.is_empty() && self.reply == Reply::Head { scanned: 0 };
+                let unheard = self.from_upstream.is_empty() && self.interim == 0;
                 let repeatable = self.request.idempotent || !self.to_upstream.has_sent();
-                if reused && unheard && repeatable && self.to_upstream.was_kept() {
-                    self.to_upstream.rewind();
+                if !unheard || !repeatable || !self.to_upstream.was_kept() {
+                    return Progress::Failed(Answer::UpstreamUnreachable);
+                }
+                self.to_upstream.rewind();
+                self.repeats += 1;
+                if reused {
                     self.upstream = Upstream::Wanted { fresh: true };
                     Progress::Waiting
                 } else {
-                    Progress::Failed(Answer::UpstreamUnreachable)
+                    // It hung up on a request that had just reached it: it is ending, or it does so every time.
+                    let waits = self.module.as_ref().is_some_and(|module| !module.mount.hold.is_zero());
+                    match hold::after_failure(self.standing(), false, now) {
+                        next @ (Next::Hold | Next::Settle) if waits => {
+                            self.follow(next, now).map_or(Progress::Waiting, Progress::Failed)
+                        }
+                        _ => Progress::Failed(Answer::UpstreamUnreachable),
+                    }
                 }
             }
         }
@@ -269,6 +471,16 @@ impl Relay {
         }
         if ended && self.from_upstream.is_empty() { Progress::Broken } else { Progress::Waiting }
     }
+}
+
+/// Moves as many bytes as there is room for.
+fn splice(from: &mut Incoming, to: &mut Outgoing) {
+    if from.is_empty() || (from.len() >= SWAP_BYTES && buffer::swap(from, to)) {
+        return;
+    }
+    let count = from.len().min(MAX_BUFFER_BYTES.saturating_sub(to.len()));
+    to.tail().extend_from_slice(from.bytes().get(..count).unwrap_or_default());
+    from.consume(count);
 }
 
 enum Stopped {

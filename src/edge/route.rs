@@ -1,14 +1,23 @@
-//! Pure: which upstream a request goes to, by host, distance and path (design §5, "Host").
+//! Pure: which upstream a request goes to, by host, distance and path (design §5, "Host"; http-api §9.1).
 
 use super::head;
 use super::layer::Layer;
+use super::path;
+use super::places::{Place, Places};
+use crate::manifest::Short;
+use crate::manifest::mounts::Mount;
+use crate::manifest::services::is_hub_mount;
+use crate::supervisor::standing::{Board, Standing};
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Where a request goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Target {
     /// The hub's private socket.
     Hub,
+    Module(Arc<Module>),
     Refuse(Refusal),
 }
 
@@ -16,6 +25,84 @@ pub(crate) enum Target {
 pub(crate) enum Refusal {
     /// The host is none of ours: a page that points its own name at this machine, or a proxy nobody told us about.
     ForeignHost,
+}
+
+/// A mount, and how the module behind it stands.
+#[derive(Debug)]
+pub(crate) struct Module {
+    pub(crate) mount: Mount,
+    /// The mount as paths spell it.
+    pub(crate) spelling: Box<str>,
+    /// `None`: nobody supervises it.
+    board: Option<Arc<Board>>,
+    /// Of requests that wait for it, and for any module.
+    waiting: Places,
+    waiting_overall: Places,
+}
+
+/// Requests that wait for one module; more would only fail later.
+const MAX_WAITING: usize = 64;
+
+impl Module {
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        self.board.as_deref().map(Board::get)
+    }
+
+    /// A place to wait for it, if there is one. How it stands has to be asked again then: only who has a place is told
+    /// of a change.
+    pub(crate) fn wait(&self) -> Option<(Place, Place)> {
+        Some((self.waiting.take(MAX_WAITING)?, self.waiting_overall.take(usize::MAX)?))
+    }
+}
+
+/// All mounts as they are now. Replaced as a whole; what runs keeps the one that it began with.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    by_path: HashMap<Box<str>, Arc<Module>>,
+    longest: usize,
+    /// Of requests that wait for any module.
+    waiting: Places,
+}
+
+impl Table {
+    /// Without mounts; requests that wait are counted in `waiting`.
+    pub(crate) fn empty(waiting: Places) -> Self {
+        Self { waiting, ..Self::default() }
+    }
+
+    /// `board_of` says how a module stands. Requests that wait are counted on from `before`. A mount that no path
+    /// could ever spell is left out.
+    pub(crate) fn new(mounts: Vec<Mount>, board_of: impl Fn(&Short) -> Option<Arc<Board>>, before: &Self) -> Self {
+        let waiting: HashMap<&Short, &Places> =
+            before.by_path.values().map(|module| (&module.mount.process, &module.waiting)).collect();
+        let mut counted: HashMap<Short, Places> = HashMap::new();
+        let mut by_path: HashMap<Box<str>, Arc<Module>> = HashMap::with_capacity(mounts.len());
+        for mount in mounts {
+            let Some(spelling) = path::of_mount(&mount.path) else { continue };
+            let places = counted.entry(mount.process.clone());
+            let waiting = places.or_insert_with_key(|short| waiting.get(short).copied().cloned().unwrap_or_default());
+            let (board, waiting) = (board_of(&mount.process), waiting.clone());
+            let waiting_overall = before.waiting.clone();
+            by_path
+                .entry(spelling.clone())
+                .or_insert_with(|| Arc::new(Module { mount, spelling, board, waiting, waiting_overall }));
+        }
+        let longest = by_path.keys().map(|path| path.len()).max().unwrap_or_default();
+        Self { by_path, longest, waiting: before.waiting.clone() }
+    }
+
+    /// The longest mount that the path is in; segments are never cut.
+    fn find(&self, path: &str) -> Option<&Arc<Module>> {
+        let mut candidate = path;
+        loop {
+            if candidate.len() <= self.longest
+                && let Some(module) = self.by_path.get(candidate)
+            {
+                return Some(module);
+            }
+            candidate = candidate.get(..candidate.rfind('/')?)?;
+        }
+    }
 }
 
 /// The names and addresses under which we answer.
@@ -58,16 +145,26 @@ impl Hosts {
 
 /// Chooses. `host` is the host field, which only HTTP/1.0 may leave out: no browser does, so that a local caller
 /// without one cannot be a foreign page.
-pub(crate) fn target(hosts: &Hosts, layer: Layer, host: Option<&str>, path: &str) -> Target {
+pub(crate) fn target(hosts: &Hosts, table: &Table, layer: Layer, host: Option<&str>, path: &str) -> Target {
     let name = host.and_then(head::host_name);
-    let known = match (layer, name) {
+    let is_local = match (layer, name) {
         (Layer::Loopback, None) => true,
         (Layer::Loopback, Some(name)) => hosts.is_local(name) || hosts.is_configured(name),
-        (Layer::Tailnet | Layer::Public, name) => {
-            is_open_to_everyone(path) || name.is_some_and(|name| hosts.is_configured(name))
-        }
+        (Layer::Tailnet | Layer::Public, _) => false,
     };
-    if known { Target::Hub } else { Target::Refuse(Refusal::ForeignHost) }
+    if layer == Layer::Loopback && !is_local {
+        return Target::Refuse(Refusal::ForeignHost);
+    }
+    // A module that is for this machine only looks from elsewhere as if it was not there.
+    let module = if is_hub_mount(path) { None } else { table.find(path) };
+    if let Some(module) = module.filter(|module| is_local || !module.mount.local_only) {
+        return Target::Module(Arc::clone(module));
+    }
+    if is_local || is_open_to_everyone(path) || name.is_some_and(|name| hosts.is_configured(name)) {
+        Target::Hub
+    } else {
+        Target::Refuse(Refusal::ForeignHost)
+    }
 }
 
 /// What the hub says to anybody who asks under any name.
@@ -78,7 +175,9 @@ fn is_open_to_everyone(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::Port;
     use Layer::{Loopback, Public, Tailnet};
+    use std::time::Duration;
 
     fn hosts() -> Hosts {
         Hosts::new(
@@ -125,8 +224,86 @@ mod tests {
             (Tailnet, Some("box.ts.net"), "/api/modules", true),
             (Tailnet, Some("other.ts.net"), "/api/modules", false),
         ] {
-            let expected = if passes { Target::Hub } else { Target::Refuse(Refusal::ForeignHost) };
-            assert_eq!(target(&hosts, layer, host, path), expected, "{layer:?} {host:?} {path}");
+            let hub = matches!(target(&hosts, &Table::default(), layer, host, path), Target::Hub);
+            assert_eq!(hub, passes, "{layer:?} {host:?} {path}");
+        }
+    }
+
+    fn table(mounts: &[(&str, bool)]) -> Table {
+        let mount = |(path, local_only): &(&str, bool)| Mount {
+            path: (*path).to_owned(),
+            short: Short::parse("a").expect("a short"),
+            process: Short::parse("a").expect("a short"),
+            port: Port::new(2000).expect("a port"),
+            strip: false,
+            local_only: *local_only,
+            websocket: false,
+            hold: Duration::ZERO,
+            hub_credentials: false,
+        };
+        Table::new(mounts.iter().map(mount).collect(), |_| None, &Table::default())
+    }
+
+    fn goes(table: &Table, layer: Layer, host: &str, path: &str) -> String {
+        match target(&hosts(), table, layer, Some(host), path) {
+            Target::Hub => "hub".to_owned(),
+            Target::Module(module) => module.mount.path.clone(),
+            Target::Refuse(Refusal::ForeignHost) => "refused".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_longest_mount_on_a_segment_boundary_wins() {
+        let table = table(&[
+            ("/a", false),
+            ("/a/b", false),
+            ("/a/b/c/d", false),
+            ("/caf\u{e9} x", false),
+            ("/.parachute", false),
+            ("/api/mine", false),
+        ]);
+        for (path, expected) in [
+            ("/a", "/a"),
+            ("/a/", "/a"),
+            ("/a/x", "/a"),
+            ("/ab", "hub"),
+            ("/A", "hub"),
+            ("/a/b", "/a/b"),
+            ("/a/b/", "/a/b"),
+            ("/a/bc", "/a"),
+            ("/a/b/c", "/a/b"),
+            ("/a/b/c/d", "/a/b/c/d"),
+            ("/a/b/c/d/e/f/g", "/a/b/c/d"),
+            ("/a//b", "/a"),
+            ("/caf%C3%A9%20x/y", "/caf\u{e9} x"),
+            ("/.parachute/info", "/.parachute"),
+            ("/", "hub"),
+            ("*", "hub"),
+            ("/api/mine", "hub"),
+            ("/health", "hub"),
+            ("/x/a/b", "hub"),
+        ] {
+            assert_eq!(goes(&table, Loopback, "localhost", path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn from_elsewhere_a_local_module_looks_as_if_it_was_not_there() {
+        let table = table(&[("/open", false), ("/mine", true), ("/mine/open", false)]);
+        for (layer, host, path, expected) in [
+            (Loopback, "localhost", "/mine", "/mine"),
+            (Loopback, "localhost", "/open", "/open"),
+            (Loopback, "evil.example", "/open", "refused"),
+            (Loopback, "evil.example", "/mine", "refused"),
+            (Tailnet, "box.ts.net", "/mine/x", "hub"),
+            (Public, "box.example.org", "/mine", "hub"),
+            (Public, "box.example.org", "/nothing", "hub"),
+            (Public, "evil.example", "/mine", "refused"),
+            (Public, "evil.example", "/nothing", "refused"),
+            (Public, "evil.example", "/open", "/open"),
+            (Public, "box.example.org", "/mine/open", "/mine/open"),
+        ] {
+            assert_eq!(goes(&table, layer, host, path), expected, "{layer:?} {host} {path}");
         }
     }
 }

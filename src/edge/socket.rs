@@ -33,6 +33,21 @@ impl Socket {
         Ok(Self { fd, token, readable: false, writable: true, hung_up: false, watches_room: false })
     }
 
+    /// Puts a socket under watch that is being connected: it is writable when it is known how that went.
+    pub(crate) fn connecting(fd: OwnedFd, token: u64, epoll: &Epoll) -> io::Result<Self> {
+        epoll.add(fd.as_fd(), token, Interest::ReadWrite)?;
+        Ok(Self { fd, token, readable: false, writable: false, hung_up: false, watches_room: true })
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// How connecting has gone, once it is writable.
+    pub(crate) fn connected(&self) -> io::Result<()> {
+        socket::connected(self.fd.as_fd())
+    }
+
     /// Takes in what epoll has said.
     pub(crate) fn note(&mut self, event: Event) {
         self.readable |= event.readable;

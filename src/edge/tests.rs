@@ -35,5 +35,6 @@ impl Random {
 }
 
 mod hostile;
+mod modules;
 mod relaying;
 mod support;

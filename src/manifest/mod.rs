@@ -6,6 +6,7 @@ mod fields;
 pub(crate) mod json;
 pub(crate) mod known;
 pub(crate) mod module;
+pub(crate) mod mounts;
 pub(crate) mod run;
 pub(crate) mod services;
 

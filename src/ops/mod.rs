@@ -6,6 +6,7 @@ mod error;
 mod info;
 mod list;
 pub(crate) mod manifests;
+mod mounts;
 pub(crate) mod plan_source;
 mod reconcile;
 mod state;

@@ -51,7 +51,13 @@ impl Fixture {
             usual_path: Vec::new(),
             instance: "test-instance".to_owned(),
         };
-        let hooks = Hooks { source: files.plan_source(), record: Arc::new(|_, _, _| {}), console, facts };
+        let hooks = Hooks {
+            source: files.plan_source(),
+            record: Arc::new(|_, _, _| {}),
+            console,
+            facts,
+            on_change: Arc::new(|| {}),
+        };
         let identity = Identity {
             instance: "test-instance".to_owned(),
             pid: 42,

@@ -16,6 +16,7 @@ mod probe;
 mod published;
 mod remains;
 mod settings;
+pub(crate) mod standing;
 mod waiters;
 mod watch;
 mod words;
@@ -29,6 +30,7 @@ use crate::sys::process::Family;
 use inbox::{ForMain, ForWorker, Inbox, Reply};
 use order::Order;
 use published::Published;
+use standing::{Board, OnChange};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,6 +150,7 @@ pub(crate) struct Hooks {
     pub(crate) record: Recorder,
     pub(crate) console: Console,
     pub(crate) facts: plan::Facts,
+    pub(crate) on_change: OnChange,
 }
 
 /// What every worker shares.
@@ -158,6 +161,7 @@ struct Context {
     facts: plan::Facts,
     family: Family,
     main: Inbox<ForMain>,
+    on_change: OnChange,
 }
 
 struct Handle {
@@ -179,9 +183,9 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// A supervisor without modules. Nothing runs before [`main_loop`] does, which forks for it.
     pub(crate) fn new(hooks: Hooks) -> io::Result<Self> {
-        let Hooks { source, record, console, facts } = hooks;
+        let Hooks { source, record, console, facts, on_change } = hooks;
         let main = Inbox::new()?;
-        let context = Context { source, record, console, facts, family: Family::new()?, main };
+        let context = Context { source, record, console, facts, family: Family::new()?, main, on_change };
         Ok(Self {
             context: Arc::new(context),
             modules: Mutex::default(),
@@ -217,7 +221,7 @@ impl Supervisor {
 
     fn start_worker(&self, short: &Short) -> io::Result<Handle> {
         let inbox = Arc::new(Inbox::new()?);
-        let published = Arc::new(Published::new(Snapshot::stopped(short.clone())));
+        let published = Arc::new(Published::new(Snapshot::stopped(short.clone()), Arc::clone(&self.context.on_change)));
         let ring = Arc::new(Ring::new(RING_BYTES));
         let (short, context) = (short.clone(), Arc::clone(&self.context));
         let (to_worker, shown, lines) = (Arc::clone(&inbox), Arc::clone(&published), Arc::clone(&ring));
@@ -283,6 +287,11 @@ impl Supervisor {
 
     pub(crate) fn snapshot(&self, short: &Short) -> Option<Snapshot> {
         self.modules().get(short).map(|handle| handle.published.get())
+    }
+
+    /// Where the module shows how it stands towards its callers.
+    pub(crate) fn board(&self, short: &Short) -> Option<Arc<Board>> {
+        self.modules().get(short).map(|handle| handle.published.board())
     }
 
     /// The module's output; kept across restarts.

@@ -1,20 +1,36 @@
 //! What the rest of the hub sees of a worker.
 
-use super::Snapshot;
+use super::standing::{self, Board, OnChange};
+use super::{Snapshot, Status};
 use crate::manifest::Short;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// A module's last state, shown by its worker and read by everybody.
-#[derive(Debug)]
 pub(super) struct Published {
     snapshot: Mutex<Snapshot>,
+    board: Arc<Board>,
+    /// It has been up since it was last stopped or had crashed for good. Written by its worker only.
+    was_up: AtomicBool,
+    on_change: OnChange,
     /// As its settings said at its last start.
     depends_on: Mutex<Vec<Short>>,
 }
 
 impl Published {
-    pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot: Mutex::new(snapshot), depends_on: Mutex::default() }
+    pub(super) fn new(snapshot: Snapshot, on_change: OnChange) -> Self {
+        Self {
+            snapshot: Mutex::new(snapshot),
+            board: Arc::new(Board::new()),
+            was_up: AtomicBool::new(false),
+            on_change,
+            depends_on: Mutex::default(),
+        }
+    }
+
+    pub(super) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
     }
 
     pub(super) fn set_depends_on(&self, others: &[Short]) {
@@ -29,7 +45,23 @@ impl Published {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set(&self, snapshot: Snapshot) {
+    /// Shows a new state. `since`: when the child was started that the state is about.
+    pub(super) fn set(&self, snapshot: Snapshot, since: Instant) {
+        let was_up = match snapshot.status {
+            Status::Running if snapshot.ready => true,
+            Status::Stopped | Status::Crashed => false,
+            Status::Running | Status::Starting | Status::Restarting => self.was_up.load(Ordering::Relaxed),
+        };
+        self.was_up.store(was_up, Ordering::Relaxed);
+        let standing = standing::standing(snapshot.status, snapshot.ready, was_up, since);
+        self.show(snapshot);
+        // Behind the snapshot: whoever hears of the change sees all of it.
+        if self.board.set(standing) {
+            (self.on_change)();
+        }
+    }
+
+    fn show(&self, snapshot: Snapshot) {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 }

@@ -550,6 +550,11 @@ impl Worker {
         }
     }
 
+    /// When the child that is there now was started.
+    fn child_since(&self) -> Instant {
+        self.living.as_ref().map_or_else(Instant::now, |living| living.started)
+    }
+
     /// Shows the new state and answers whoever waited for it.
     fn publish(&mut self) {
         if self.module.is_ready() {
@@ -565,7 +570,7 @@ impl Worker {
         }
         let snapshot = self.snapshot();
         self.waiters.answer(&self.module, &snapshot);
-        self.published.set(snapshot);
+        self.published.set(snapshot, self.child_since());
         self.tell_main();
     }
 
@@ -600,7 +605,8 @@ impl Drop for Worker {
             let mut snapshot = self.snapshot();
             snapshot.status = super::Status::Crashed;
             snapshot.pid = None;
-            self.published.set(snapshot);
+            let since = self.child_since();
+            self.published.set(snapshot, since);
             self.context.main.send(ForMain::Settled { short: self.short.clone(), at_rest: true });
         }
     }

@@ -56,6 +56,9 @@ pub(crate) struct Key {
     state: MasterState,
 }
 
+/// What every header begins with, before the key's number, a dot and its owner.
+pub(super) const HEADER_START: &str = r#"{"alg":"HS256","typ":"JWT","kid":""#;
+
 impl Key {
     fn derive(master: &Master, owner: &str) -> Self {
         let mut mac = hmac(master.secret.expose());
@@ -63,7 +66,7 @@ impl Key {
         mac.update(&[0]);
         mac.update(owner.as_bytes());
         let mut derived: [u8; 32] = mac.finalize().into_bytes().into();
-        let header = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{}.{owner}"}}"#, master.kid);
+        let header = format!(r#"{HEADER_START}{}.{owner}"}}"#, master.kid);
         Self {
             kid: master.kid.clone(),
             owner: owner.to_owned(),

@@ -32,6 +32,14 @@ pub(crate) fn same_hash(one: &[u8; 32], other: &[u8; 32]) -> bool {
     std::hint::black_box(difference) == 0
 }
 
+/// Whether the value of an `Authorization` header is a bearer that the hub issued for itself, going by its header
+/// alone: it is kept from those whom it was not issued for, so a forged one may be kept as well.
+pub(crate) fn is_hub_bearer(value: &[u8]) -> bool {
+    let Some(token) = std::str::from_utf8(value).ok().and_then(from_authorization) else { return false };
+    let header = token.split('.').next().and_then(|header| b64::decode(header.as_bytes()));
+    header.is_some_and(|header| header.starts_with(keyring::HEADER_START.as_bytes()) && header.ends_with(b".hub\"}"))
+}
+
 /// The token in the value of an `Authorization` header: `Bearer` in any case, one or more spaces, and nothing after
 /// the token. `None` for any other value.
 pub(crate) fn from_authorization(value: &str) -> Option<&str> {

@@ -1,6 +1,7 @@
 //! Attacks on verification as tables; the numbers are those of operator-token Part C.
 
 use super::claims::{Claims, Shape, owner_of};
+use super::is_hub_bearer;
 use super::keyring::{Keyring, Master, MasterState, Secret};
 use super::mint::{self, MintError};
 use super::scope::ADMIN_SET;
@@ -419,4 +420,23 @@ fn every_refusal_has_its_code_in_its_text() {
         assert_eq!(error.code(), code);
         assert!(error.to_string().starts_with(code), "{error}");
     }
+}
+
+#[test]
+fn only_what_was_issued_for_the_hub_is_a_hub_bearer() {
+    let keyring = Keyring::new(&[master(KID, 0, MasterState::Active)], &["hub", "vault"]);
+    let header = |owner| keyring.active(owner).expect("there is one").header().to_owned();
+    for (value, expected) in [
+        (format!("Bearer {}.a.b", header("hub")), true),
+        (format!("bEARER  {}.a.b", header("hub")), true),
+        (format!("Bearer {}", header("hub")), true),
+        (format!("Bearer {}.a.b", header("vault")), false),
+        (format!("Basic {}.a.b", header("hub")), false),
+        ("Bearer eyJhbGciOiJub25lIn0.a.b".to_owned(), false),
+        ("Bearer ".to_owned(), false),
+        (String::new(), false),
+    ] {
+        assert_eq!(is_hub_bearer(value.as_bytes()), expected, "{value}");
+    }
+    assert!(!is_hub_bearer(b"Bearer \xff"));
 }

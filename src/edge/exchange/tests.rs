@@ -29,6 +29,9 @@ impl Play {
             rules: Rules {
                 settings: Settings::new(Vec::new(), Vec::new()),
                 hosts: Hosts::new(&[], &[], Vec::new()),
+                table: Arc::default(),
+                websockets: Places::default(),
+                websockets_of: PlacesOf::default(),
                 last_exchange: 0,
                 requests: 0,
             },
@@ -57,7 +60,7 @@ impl Play {
             self.shut_down |= asks.shut_down;
             self.closed = asks.close;
             if let Some(open) = asks.open {
-                let reused = open == Open::Any && self.released.last() == Some(&Release::Reuse);
+                let reused = open.history == History::Any && self.released.last() == Some(&Release::Reuse);
                 self.upstreams.push(Vec::new());
                 self.open = true;
                 self.connection.upstream_opened(reused);
@@ -257,7 +260,7 @@ fn a_post_that_was_not_sent_is_sent_to_another_socket() {
     let post = b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi";
     play.connection.client_tail().extend_from_slice(post);
     let asks = play.connection.advance(play.now, &mut play.rules);
-    assert_eq!(asks.open, Some(Open::Any));
+    assert_eq!(asks.open, Some(Open { to: Destination::Hub, history: History::JustUsed }));
     play.connection.upstream_opened(true);
     assert!(!play.connection.to_upstream().is_empty());
     play.connection.upstream_deaf();

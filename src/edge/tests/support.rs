@@ -1,6 +1,10 @@
 //! A hub that says what it got and misbehaves when asked to, and a client that reads answers to the letter.
 
-use crate::edge::{self, EdgeHandle, OnClientGone, Settings};
+use crate::edge::{self, Bell, EdgeHandle, OnClientGone, Routes, Settings, Table};
+use crate::manifest::Short;
+use crate::manifest::mounts::Mount;
+use crate::supervisor::standing::Board;
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -23,6 +27,8 @@ pub(crate) struct World {
     /// Lets a backend that waits go on.
     pub(crate) go: Sender<()>,
     pub(crate) log: Arc<Mutex<Vec<String>>>,
+    /// Rung when a module stands differently.
+    pub(crate) bell: Arc<Bell>,
     dir: PathBuf,
 }
 
@@ -64,8 +70,19 @@ impl World {
         self
     }
 
+    /// An edge with these modules besides, each with the standing that it shows.
+    pub(crate) fn with_modules(mounts: Vec<Mount>, boards: HashMap<Short, Arc<Board>>) -> Self {
+        let routes: Routes =
+            Arc::new(move |before| Some(Table::new(mounts.clone(), |short| boards.get(short).cloned(), before)));
+        Self::routing(|_| {}, Arc::new(|_| {}), routes).with_backend()
+    }
+
     /// Only the edge.
     pub(crate) fn calling(change: impl FnOnce(&mut Settings), on_client_gone: OnClientGone) -> Self {
+        Self::routing(change, on_client_gone, Arc::new(|_| None))
+    }
+
+    fn routing(change: impl FnOnce(&mut Settings), on_client_gone: OnClientGone, routes: Routes) -> Self {
         let name = format!("parachute-edge-{}-{}", std::process::id(), crate::sys::random::hex(6));
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).expect("a directory");
@@ -75,15 +92,20 @@ impl World {
         let address = listener.local_addr().expect("address");
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
+        let bell = edge::Bell::new().expect("a bell");
         let edge = edge::start(
             settings,
             vec![listener],
             dir.join("hub.sock"),
-            on_client_gone,
-            Arc::new(move |line: &str| lines.lock().expect("log").push(line.to_owned())),
+            edge::Hooks {
+                routes,
+                on_client_gone,
+                log: Arc::new(move |line: &str| lines.lock().expect("log").push(line.to_owned())),
+            },
+            Arc::clone(&bell),
         );
         let (go, seen, gone) = (channel().0, channel().1, channel().1);
-        Self { address, edge: Some(edge.expect("start")), gone, seen, go, log, dir }
+        Self { address, edge: Some(edge.expect("start")), gone, seen, go, log, bell, dir }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -218,6 +240,18 @@ impl Reply {
 }
 
 impl Client {
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Reads whatever comes and forgets it; returns how much it was.
+    pub(crate) fn some(&mut self) -> usize {
+        if self.buffer.is_empty() {
+            assert!(self.fill(), "the stream has ended");
+        }
+        std::mem::take(&mut self.buffer).len()
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("send");
     }

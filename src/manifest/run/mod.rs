@@ -124,6 +124,10 @@ pub(crate) struct Run {
     pub(crate) env: EnvSettings,
     /// Paths whose change restarts the module.
     pub(crate) watch: Vec<String>,
+    /// How long a request waits for it while it is being restarted; zero: not at all.
+    pub(crate) hold: Duration,
+    /// It gets the hub's own bearers and cookies, which are kept back otherwise.
+    pub(crate) hub_credentials: bool,
 }
 
 impl Default for Ready {
@@ -169,6 +173,8 @@ impl Default for Run {
             logs: LogSettings::default(),
             env: EnvSettings::default(),
             watch: Vec::new(),
+            hold: Duration::from_secs(5),
+            hub_credentials: false,
         }
     }
 }

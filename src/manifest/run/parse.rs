@@ -40,6 +40,8 @@ pub(super) fn apply(run: &mut Run, layer: &Value) -> Result<(), Problem> {
             "logs" => logs(&mut run.logs, value).map_err(|problem| problem.within(key))?,
             "env" => env(&mut run.env, value).map_err(|problem| problem.within(key))?,
             "watch" => run.watch = paths(value, key)?,
+            "holdMs" => run.hold = wait(value, key, 0)?,
+            "hubCredentials" => run.hub_credentials = boolean(value, key)?,
             _ => return Err(unknown(key)),
         }
     }

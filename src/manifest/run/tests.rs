@@ -21,7 +21,8 @@ fn every_key_is_read() {
         "limits": { "nofile": 1024, "core": 0, "fsize": 1, "as": 2, "nproc": 3, "cpu": 4, "memlock": 5, "stack": 6 },
         "user": "nobody", "group": "nogroup", "umask": "027", "cwd": "/srv",
         "logs": { "maxBytes": 65536, "files": 1, "file": false, "console": false },
-        "env": { "inherit": false, "set": { "A": "1", "B": "" } }, "watch": ["config.json"]
+        "env": { "inherit": false, "set": { "A": "1", "B": "" } }, "watch": ["config.json"],
+        "holdMs": 7, "hubCredentials": true
     });
     let expected = Run {
         restart: Restart::OnFailure,
@@ -54,6 +55,8 @@ fn every_key_is_read() {
         logs: LogSettings { max_bytes: 65536, files: 1, file: false, console: false },
         env: EnvSettings { inherit: false, set: vec![("A".into(), "1".into()), ("B".into(), String::new())] },
         watch: vec!["config.json".into()],
+        hold: Duration::from_millis(7),
+        hub_credentials: true,
     };
     assert_eq!(Run::resolve(Some(&all), None), Ok(expected.clone()));
     assert_eq!(Run::resolve(None, Some(&all)), Ok(expected));

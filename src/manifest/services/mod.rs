@@ -9,7 +9,7 @@ mod row;
 mod tests;
 
 pub(crate) use merge::merge;
-pub(crate) use row::{Exposure, Row};
+pub(crate) use row::{Exposure, Row, is_hub_mount};
 
 use super::fields::{self, filled, object, required, wrong};
 use super::{Port, Problem, Short, json, known, shown};

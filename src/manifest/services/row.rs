@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Mounts that are the hub's own; `/` is one because the hub's page is there.
-const HUB_MOUNTS: &[&str] = &["/admin", "/api", "/oauth", "/.well-known", "/health"];
+const HUB_MOUNTS: &[&str] = &["/admin", "/api", "/oauth", "/.well-known", "/health", "/metrics", "/hub", "/hub.html"];
 
 /// Who may reach a module through the hub (files §3.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) struct Row {
     pub(crate) paths: Vec<String>,
     /// The paths that it claims and may not have; it runs without them.
     pub(crate) refused_paths: Vec<Problem>,
+    /// It claims nothing but `/`, as rows of older releases do.
+    pub(crate) claims_root_only: bool,
     pub(crate) health: String,
     pub(crate) version: String,
     pub(crate) display_name: Option<String>,
@@ -55,6 +57,7 @@ impl Row {
         if let Some(problem) = retired(&name, port, &claimed) {
             return Err(problem);
         }
+        let claims_root_only = !claimed.is_empty() && claimed.iter().all(|path| path == "/");
         let (paths, refused_paths) = mounts(claimed);
         Ok(Self {
             short: Short::parse(known::short_of_row_name(&name))?,
@@ -62,6 +65,7 @@ impl Row {
             port,
             paths,
             refused_paths,
+            claims_root_only,
             health: rooted(required(map, "health")?, "health")?,
             version: string(required(map, "version")?, "version")?.to_owned(),
             display_name: optional(map, "displayName", owned(string))?,
@@ -95,7 +99,8 @@ fn mounts(claimed: Vec<String>) -> (Vec<String>, Vec<Problem>) {
     (allowed, refused)
 }
 
-fn is_hub_mount(path: &str) -> bool {
+/// Whether a path is the hub's own, so that no module can have it.
+pub(crate) fn is_hub_mount(path: &str) -> bool {
     path == "/" || HUB_MOUNTS.iter().any(|mount| is_below(path, mount))
 }
 

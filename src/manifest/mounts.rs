@@ -1,0 +1,160 @@
+//! Pure: which paths of the origin belong to which module, and under which rules (http-api §9.1 to §9.3).
+
+use super::module::Manifest;
+use super::run::Run;
+use super::services::{Document, Entry, Exposure, Row, is_hub_mount};
+use super::{Port, Short, known};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One path and everything below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Begins with a slash and does not end with one.
+    pub(crate) path: String,
+    pub(crate) short: Short,
+    /// The module whose process answers: itself, but for a further vault on the same port.
+    pub(crate) process: Short,
+    pub(crate) port: Port,
+    /// The module sees its paths without the mount.
+    pub(crate) strip: bool,
+    /// Only callers on this machine may know that it is there.
+    pub(crate) local_only: bool,
+    pub(crate) websocket: bool,
+    /// How long a request waits while the module is being restarted.
+    pub(crate) hold: Duration,
+    /// It gets the hub's own bearers and cookies.
+    pub(crate) hub_credentials: bool,
+}
+
+/// The mounts of all usable rows. The first of two rows that claim the same path has it. `manifest_of` says what a
+/// module says of itself; one that cannot be read leaves what the row and the known modules say.
+pub(crate) fn mounts(document: &Document, manifest_of: impl Fn(&Row) -> Option<Arc<Manifest>>) -> Vec<Mount> {
+    let mut taken = HashSet::new();
+    let mut mounts = Vec::new();
+    for entry in document.entries() {
+        let Ok(row) = &entry.row else { continue };
+        let manifest = manifest_of(row);
+        for (path, strip) in paths(row, manifest.as_deref()) {
+            if !is_hub_mount(&path) && taken.insert(path.clone()) {
+                mounts.push(mount(path, strip, entry, row, manifest.as_deref()));
+            }
+        }
+    }
+    mounts
+}
+
+/// The row's paths without slashes at their ends, and whether they are taken off. A row of an older release that
+/// claims only `/`, which is the hub's, is found under its own name.
+fn paths(row: &Row, manifest: Option<&Manifest>) -> Vec<(String, bool)> {
+    let said = row.strip_prefix.or_else(|| manifest.and_then(|manifest| manifest.strip_prefix));
+    if row.claims_root_only {
+        return vec![(format!("/{}", row.short), said.unwrap_or(true))];
+    }
+    let known = known::by_short(row.short.as_str()).and_then(|known| known.strip_prefix);
+    let strip = said.or(known).unwrap_or(false);
+    row.paths.iter().map(|path| (path.trim_end_matches('/').to_owned(), strip)).collect()
+}
+
+fn mount(path: String, strip: bool, entry: &Entry, row: &Row, manifest: Option<&Manifest>) -> Mount {
+    let websocket = row.websocket.or_else(|| manifest.and_then(|manifest| manifest.websocket));
+    // Settings that cannot be used are said where the module is started, and shown in its row.
+    let run = Run::resolve(manifest.and_then(|manifest| manifest.run.as_ref()), row.run.as_ref()).unwrap_or_default();
+    Mount {
+        path,
+        short: row.short.clone(),
+        process: entry.served_by.as_ref().unwrap_or(&row.short).clone(),
+        port: row.port,
+        strip,
+        local_only: row.public_exposure == Some(Exposure::Loopback),
+        websocket: websocket.unwrap_or(false),
+        hold: run.hold,
+        hub_credentials: run.hub_credentials,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn of(rows: &[Value], manifest: Option<Value>) -> Vec<Mount> {
+        let document = Document::parse(json!({ "services": rows }).to_string().as_bytes()).expect("a document");
+        let manifest = manifest.map(|value| Arc::new(Manifest::from_value(&value).expect("a manifest")));
+        mounts(&document, |_| manifest.clone())
+    }
+
+    fn row(name: &str, port: u16, paths: &[&str]) -> Value {
+        json!({"name": name, "port": port, "paths": paths, "health": "/health", "version": "1"})
+    }
+
+    fn with(mut row: Value, field: &str, value: Value) -> Value {
+        row[field] = value;
+        row
+    }
+
+    fn manifest(field: &str, value: Value) -> Value {
+        let manifest = json!({"name": "wiki", "manifestName": "wiki", "port": 2001, "paths": ["/wiki"],
+            "health": "/health", "kind": "api"});
+        with(manifest, field, value)
+    }
+
+    #[test]
+    fn each_usable_path_becomes_a_mount_of_the_first_row_that_claims_it() {
+        let rows = [
+            row("a", 2001, &["/a", "/shared/", "/api/x", "/health"]),
+            row("b", 2002, &["/b/c//", "/shared", "/b/c/"]),
+            json!({"name": "bad"}),
+            row("old", 2003, &["/"]),
+            row("admin", 2004, &["/"]),
+            row("both", 2005, &["/", "/both"]),
+        ];
+        let found: Vec<(String, String, bool)> =
+            of(&rows, None).into_iter().map(|m| (m.path, m.short.to_string(), m.strip)).collect();
+        let expected = [
+            ("/a", "a", false),
+            ("/shared", "a", false),
+            ("/b/c", "b", false),
+            ("/old", "old", true),
+            ("/both", "both", false),
+        ];
+        assert_eq!(found, expected.map(|(path, short, strip)| (path.to_owned(), short.to_owned(), strip)));
+    }
+
+    #[test]
+    fn a_further_vault_is_served_by_the_first_ones_process() {
+        let rows =
+            [row("parachute-vault", 1940, &["/vault/default"]), row("parachute-vault-work", 1940, &["/vault/work"])];
+        let found: Vec<(String, String)> =
+            of(&rows, None).into_iter().map(|m| (m.short.to_string(), m.process.to_string())).collect();
+        let expected = [("vault", "vault"), ("parachute-vault-work", "vault")];
+        assert_eq!(found, expected.map(|(short, process)| (short.to_owned(), process.to_owned())));
+    }
+
+    #[test]
+    fn the_row_is_stronger_than_the_manifest_and_that_than_what_is_known() {
+        let wiki = || row("wiki", 2001, &["/wiki"]);
+        let scribe = || row("parachute-scribe", 1943, &["/scribe"]);
+        for (row, manifest, strip, websocket) in [
+            (wiki(), None, false, false),
+            (wiki(), Some(manifest("stripPrefix", json!(true))), true, false),
+            (with(wiki(), "stripPrefix", json!(false)), Some(manifest("stripPrefix", json!(true))), false, false),
+            (scribe(), None, true, false),
+            (with(scribe(), "stripPrefix", json!(false)), None, false, false),
+            (wiki(), Some(manifest("websocket", json!(true))), false, true),
+            (with(wiki(), "websocket", json!(false)), Some(manifest("websocket", json!(true))), false, false),
+        ] {
+            let found = of(std::slice::from_ref(&row), manifest);
+            assert_eq!((found[0].strip, found[0].websocket), (strip, websocket), "{row}");
+        }
+    }
+
+    #[test]
+    fn exposure_holding_and_credentials_come_from_the_row() {
+        let row = with(row("wiki", 2001, &["/wiki"]), "publicExposure", json!("loopback"));
+        let row = with(row, "run", json!({ "holdMs": 0, "hubCredentials": true }));
+        let mount = &of(&[row], None)[0];
+        assert!(mount.local_only && mount.hub_credentials && mount.hold.is_zero());
+    }
+}
