@@ -225,7 +225,11 @@ pub(crate) struct ModuleInfo {
     pub(crate) problem: Option<String>,
     pub(crate) install_dir: Option<String>,
     pub(crate) uis: Vec<serde_json::Value>,
+    /// An address, or a path of the hub's origin.
     pub(crate) management_url: Option<String>,
+    /// The same, of the module's own page.
+    #[serde(default)]
+    pub(crate) ui_url: Option<String>,
 }
 
 /// One entry of `supervised`, for every module that the supervisor knows.
