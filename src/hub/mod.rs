@@ -8,4 +8,5 @@ pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod routes;
 pub(crate) mod server;
+pub(crate) mod sender;
 mod waiters;

@@ -20,7 +20,32 @@ enum Accepts {
     Any,
     /// And HEAD.
     Get,
+    /// GET, HEAD, and OPTIONS for pages of others that ask whether they may read it.
+    Public,
     Post,
+}
+
+impl Accepts {
+    fn takes(self, method: Method) -> bool {
+        match (self, method) {
+            (Any, _) | (Get | Public, Method::Get | Method::Head) | (Public, Method::Options) | (Post, Method::Post) => {
+                true
+            }
+            (Get, Method::Post | Method::Options | Method::Other)
+            | (Public, Method::Post | Method::Other)
+            | (Post, Method::Get | Method::Head | Method::Options | Method::Other) => false,
+        }
+    }
+
+    /// For the header of that name.
+    fn allow(self) -> Option<&'static str> {
+        match self {
+            Any => None,
+            Get => Some("GET, HEAD"),
+            Public => Some("GET, HEAD, OPTIONS"),
+            Post => Some("POST"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +55,7 @@ enum Access {
     Scope(&'static str),
 }
 
-use Accepts::{Any, Get, Post};
+use Accepts::{Any, Get, Post, Public};
 use Access::{Open, Scope};
 
 /// `{short}` stands for one segment; what it matched is decoded.
@@ -44,6 +69,8 @@ const ROUTES: &[Route] = &[
     Route(Post, "/api/modules/{short}/stop", Scope(HOST_ADMIN), api::modules::stop),
     Route(Post, "/api/modules/{short}/restart", Scope(HOST_ADMIN), api::modules::restart),
     Route(Get, "/api/modules/{short}/logs", Scope(HOST_ADMIN), api::logs::logs),
+    Route(Public, "/.well-known/parachute.json", Open, api::well_known::parachute),
+    Route(Public, "/.well-known/jwks.json", Open, api::well_known::jwks),
 ];
 
 /// What becomes of a request. The method is checked before the token, so that a wrong verb is told as such.
@@ -92,14 +119,11 @@ fn find(method: Method, path: &str) -> Result<(&'static Route, Vec<String>), Mis
     let mut other_method = None;
     for route in ROUTES {
         let Some(params) = matches(route.1, path) else { continue };
-        match (route.0, method) {
-            (Any, _) | (Get, Method::Get | Method::Head) | (Post, Method::Post) => {
-                let params = params.into_iter().map(percent_decode).collect::<Option<_>>().ok_or(Missing::Encoding)?;
-                return Ok((route, params));
-            }
-            (Get, Method::Post | Method::Other) => other_method = Some("GET, HEAD"),
-            (Post, Method::Get | Method::Head | Method::Other) => other_method = Some("POST"),
+        if route.0.takes(method) {
+            let params = params.into_iter().map(percent_decode).collect::<Option<_>>().ok_or(Missing::Encoding)?;
+            return Ok((route, params));
         }
+        other_method = route.0.allow();
     }
     Err(other_method.map_or(Missing::Path, |allowed| Missing::Method { allowed }))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 mod control;
+pub(crate) mod discovery;
 mod error;
 mod info;
 mod list;
@@ -17,11 +18,13 @@ use self::manifests::Manifests;
 use crate::logs::Ring;
 use crate::manifest::Short;
 use crate::manifest::services::Document;
+use crate::origin::Origins;
 use crate::store::Home;
 use crate::store::identity::Identity;
 use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::supervisor::Supervisor;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) authority: Authority,
     pub(crate) identity: Identity,
+    pub(crate) origins: Origins,
     /// `PARACHUTE_BUILD_TIME` of a container image.
     pub(crate) build_time: Option<String>,
     pub(crate) log: Log,
@@ -52,6 +56,8 @@ pub(crate) struct Hub {
     /// The document that the supervisor was last brought in line with.
     reconciled: Mutex<Option<Arc<Document>>>,
     refusals: Mutex<Refusals>,
+    /// The manifests that the discovery document does without, with the reasons that the log has.
+    unusable_manifests: Mutex<BTreeMap<Short, String>>,
 }
 
 #[derive(Default)]
@@ -62,7 +68,13 @@ struct Refusals {
 
 impl Hub {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, started: Instant::now(), reconciled: Mutex::new(None), refusals: Mutex::default() }
+        Self {
+            parts,
+            started: Instant::now(),
+            reconciled: Mutex::new(None),
+            refusals: Mutex::default(),
+            unusable_manifests: Mutex::default(),
+        }
     }
 
     /// Whether the bearer of this token may do what needs `scope`.

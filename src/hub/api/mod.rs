@@ -2,6 +2,7 @@
 
 pub(super) mod logs;
 pub(super) mod modules;
+pub(super) mod well_known;
 
 use super::reply::{Outcome, Reply};
 use super::request::{BadNumber, Req};

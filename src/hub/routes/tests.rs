@@ -144,3 +144,76 @@ fn the_list_shows_every_row_and_follows_the_file() {
     assert!(broken["problem"].as_str().is_some_and(|text| text.contains("services.json")), "{broken}");
     assert_eq!(broken["supervised"].as_array().map(Vec::len), Some(2), "what is supervised stays so: {broken}");
 }
+
+#[test]
+fn what_is_well_known_can_be_read_by_pages_of_anybody() {
+    let fixture = Fixture::new(&rows());
+    for target in ["/.well-known/parachute.json", "/.well-known/jwks.json"] {
+        for (method, status) in [("GET", 200), ("HEAD", 200), ("OPTIONS", 204), ("POST", 405)] {
+            let Outcome::Done(reply) = answer(&fixture.hub, request(method, target, None)) else {
+                panic!("{target} is answered at once");
+            };
+            assert_eq!(reply.status, status, "{method} {target}");
+            let header = |wanted: &str| reply.headers.iter().find(|(name, _)| *name == wanted).map(|(_, v)| v.as_str());
+            let expected = (status < 400).then_some("*");
+            assert_eq!(header("access-control-allow-origin"), expected, "{method} {target}");
+            assert_eq!(header("access-control-allow-methods"), expected.and(Some("GET, OPTIONS")), "{method} {target}");
+            assert_eq!(header("allow"), (status == 405).then_some("GET, HEAD, OPTIONS"), "{method} {target}");
+        }
+    }
+    assert_eq!(ask(&fixture, "GET", "/.well-known/jwks.json", None).1, json!({"keys": []}));
+    for target in ["/api/modules", "/health", "/api/modules/tool/start"] {
+        let Outcome::Done(reply) = answer(&fixture.hub, request("OPTIONS", target, None)) else {
+            panic!("{target} is answered at once");
+        };
+        let cors = reply.headers.iter().any(|(name, _)| name.starts_with("access-control-"));
+        assert!(!cors, "{target} is for nobody else's pages");
+    }
+}
+
+#[test]
+fn the_discovery_document_outlives_bad_rows_manifests_and_files() {
+    let fixture = Fixture::new(&json!([]));
+    let packages = fixture.home().join("packages");
+    let package = |name: &str, manifest: &str| {
+        let dir = packages.join(name);
+        std::fs::create_dir_all(dir.join(".parachute")).expect("writable");
+        std::fs::write(dir.join(".parachute/module.json"), manifest).expect("writable");
+        dir
+    };
+    let good = json!({"name": "a", "manifestName": "a", "port": 1, "paths": [], "health": "/", "uiUrl": "ui/"}).to_string();
+    let row = |name: &str, port: u16, dir: &std::path::Path| {
+        json!({"name": name, "port": port, "paths": [format!("/{name}")], "health": "/", "version": "1", "installDir": dir})
+    };
+    fixture.write_rows(&json!([
+        row("a", 4001, &package("a", &good)),
+        row("b", 4002, &package("b", "{\"uiUrl\": ")),
+        {"name": "bad", "port": "x"},
+        row("c", 4003, &packages.join("nowhere")),
+    ]));
+    let document = || {
+        let mut request = request("GET", "/.well-known/parachute.json", None);
+        for (name, value) in [("Host", "lan.example:1939"), ("X-Forwarded-Proto", "https")] {
+            request.sender.read(name, value);
+        }
+        let Outcome::Done(reply) = answer(&fixture.hub, request) else { panic!("it is answered at once") };
+        (reply.status, serde_json::from_slice::<Value>(&reply.body).expect("JSON"))
+    };
+    let (status, found) = document();
+    let services = found["services"].as_array().expect("a list").iter();
+    let services: Vec<_> = services.map(|item| (item["url"].as_str(), item["uiUrl"].as_str())).collect();
+    assert_eq!(status, 200);
+    let at = "https://lan.example:1939";
+    let (a, ui, b, c) = (format!("{at}/a"), format!("{at}/a/ui/"), format!("{at}/b"), format!("{at}/c"));
+    assert_eq!(services, [(Some(&*a), Some(&*ui)), (Some(&*b), None), (Some(&*c), None)], "{found}");
+    let file = fixture.home().join("services.json");
+    let empty = json!({"vaults": [], "services": []});
+    std::fs::write(&file, "{").expect("writable");
+    assert_eq!(document(), (200, empty.clone()), "not JSON");
+    std::fs::remove_file(&file).expect("there");
+    assert_eq!(document(), (200, empty), "missing");
+    std::fs::create_dir(&file).expect("writable");
+    let (status, found) = document();
+    assert_eq!((status, &found["error"]), (500, &json!("internal_error")), "{found}");
+    assert!(!found.to_string().contains("services.json"), "{found}");
+}
