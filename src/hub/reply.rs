@@ -118,6 +118,12 @@ impl Reply {
         Self { status: 204, content_type: "", headers: Vec::new(), body: Vec::new() }
     }
 
+    /// It is to be found there from now on.
+    pub(crate) fn moved(location: String) -> Self {
+        Self { status: 301, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body: Vec::new() }
+            .with_header("location", location)
+    }
+
     #[must_use]
     pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

@@ -1,8 +1,9 @@
-//! The table of the control API: method, path, access, handler. 404, 405 and the access check all come from it.
+//! The table of the control API and the pages: method, path, access, handler. 404, 405 and the access check all come
+//! from it.
 
-use super::api;
 use super::reply::{Outcome, Reply};
 use super::request::{Method, Req, percent_decode};
+use super::{api, page, redirect};
 use crate::ops::Hub;
 use crate::ops::auth::Refusal;
 use crate::token::scope::{HOST_ADMIN, HOST_AUTH};
@@ -28,9 +29,10 @@ enum Accepts {
 impl Accepts {
     fn takes(self, method: Method) -> bool {
         match (self, method) {
-            (Any, _) | (Get | Public, Method::Get | Method::Head) | (Public, Method::Options) | (Post, Method::Post) => {
-                true
-            }
+            (Any, _)
+            | (Get | Public, Method::Get | Method::Head)
+            | (Public, Method::Options)
+            | (Post, Method::Post) => true,
             (Get, Method::Post | Method::Options | Method::Other)
             | (Public, Method::Post | Method::Other)
             | (Post, Method::Get | Method::Head | Method::Options | Method::Other) => false,
@@ -60,6 +62,8 @@ use Access::{Open, Scope};
 
 /// `{short}` stands for one segment; what it matched is decoded.
 const ROUTES: &[Route] = &[
+    Route(Get, "/", Open, page::home),
+    Route(Get, "/hub.html", Open, page::home),
     Route(Any, "/health", Open, api::health),
     Route(Get, "/api/ready", Open, api::ready),
     Route(Get, "/api/hub", Scope(HOST_ADMIN), api::info),
@@ -77,7 +81,7 @@ const ROUTES: &[Route] = &[
 pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
     let (route, params) = match find(req.method, &req.path) {
         Ok(found) => found,
-        Err(missing) => return missing.reply(&req.path).into(),
+        Err(missing) => return elsewhere(hub, &req, &missing).into(),
     };
     if let Scope(scope) = route.2
         && let Err(refusal) = hub.authorize(req.bearer.as_deref(), scope)
@@ -87,6 +91,18 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
     }
     req.params = params;
     (route.3)(hub, &req)
+}
+
+/// What becomes of a request that no route takes.
+fn elsewhere(hub: &Hub, req: &Req, missing: &Missing) -> Reply {
+    if *missing != Missing::Path {
+        return missing.reply(&req.path);
+    }
+    match redirect::target(&req.path, |path| hub.is_served(path, req.sender.audience)) {
+        Some(target) => Reply::moved(format!("{target}{}", req.raw_query)),
+        None if req.sender.accepts_html => page::not_found(&req.path),
+        None => missing.reply(&req.path),
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -82,7 +82,8 @@ fn key(name: &str) -> &str {
 
 /// The first mount where people find the module; `None` when it has none for them.
 pub(crate) fn user_mount(row: &Row) -> Option<&str> {
-    let below = |path: &str| path.strip_prefix(PROTOCOL_MOUNT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below =
+        |path: &str| path.strip_prefix(PROTOCOL_MOUNT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     row.paths.iter().map(|path| mount(path)).find(|path| !below(path))
 }
 

@@ -12,7 +12,8 @@ fn rows() -> Value {
 
 fn request(method: &str, target: &str, token: Option<&str>) -> Req {
     let header = token.map(|token| format!("Bearer {token}"));
-    Req::from_head(method, target, header.iter().map(|value| ("Authorization", value.as_str()))).expect("a good target")
+    let headers = header.iter().map(|value| ("Authorization", value.as_str())).chain([LOCAL]);
+    Req::from_head(method, target, headers).expect("a good target")
 }
 
 /// The whole answer; what would run on a thread of its own runs here.
@@ -33,6 +34,9 @@ fn every_route_that_is_not_open_wants_a_token_and_checks_the_method_first() {
     for Route(accepts, pattern, access, _) in ROUTES {
         assert!(seen.insert((*pattern, format!("{accepts:?}"))), "{pattern} is there once");
         let path = pattern.replace("{short}", "vault");
+        if is_no_json(&path) {
+            continue;
+        }
         let method = if *accepts == Post { "POST" } else { "GET" };
         let tampered = format!("{}x", fixture.token);
         for token in [None, Some("junk"), Some(tampered.as_str())] {
@@ -52,12 +56,97 @@ fn every_route_that_is_not_open_wants_a_token_and_checks_the_method_first() {
     }
 }
 
+/// Its answers are HTML, and looked at by tests of their own.
+fn is_no_json(path: &str) -> bool {
+    matches!(path, "/" | "/hub.html")
+}
+
+/// An answer that is there at once, as text. `headers` are those of the edge and of the client.
+fn ask_with(fixture: &Fixture, method: &str, target: &str, headers: &[(&str, &str)]) -> (Reply, String) {
+    let req = Req::from_head(method, target, headers.iter().copied()).expect("a good target");
+    let Outcome::Done(reply) = answer(&fixture.hub, req) else { panic!("{target} is answered at once") };
+    let text = String::from_utf8_lossy(&reply.body).into_owned();
+    (reply, text)
+}
+
+fn header<'a>(reply: &'a Reply, wanted: &str) -> Option<&'a str> {
+    reply.headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str())
+}
+
+const LOCAL: (&str, &str) = ("X-Parachute-Layer", "loopback");
+const HTML: (&str, &str) = ("Accept", "text/html");
+
+#[test]
+fn the_modules_are_shown_on_this_machine_and_nowhere_else() {
+    let fixture = Fixture::new(&rows());
+    for path in ["/", "/hub.html"] {
+        let (reply, text) = ask_with(&fixture, "GET", path, &[LOCAL]);
+        assert_eq!((reply.status, reply.content_type), (200, "text/html; charset=utf-8"), "{path}");
+        assert!(text.contains("href=\"/vault/default\"") && text.contains("href=\"/tool\""), "{text}");
+        for headers in [&[][..], &[("X-Parachute-Layer", "public")], &[("X-Parachute-Layer", "tailnet")]] {
+            let (reply, text) = ask_with(&fixture, "GET", path, headers);
+            assert_eq!(reply.status, 200, "{path} {headers:?}");
+            assert!(text.contains("Sign in"), "{text}");
+            for word in ["vault", "tool", env!("CARGO_PKG_VERSION")] {
+                assert!(!text.contains(word), "{path} {headers:?} tells strangers of {word}: {text}");
+            }
+        }
+        for (name, part) in [
+            ("content-security-policy", "default-src 'none'"),
+            ("content-security-policy", "frame-ancestors 'none'"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+        ] {
+            assert!(header(&reply, name).is_some_and(|value| value.contains(part)), "{path}: {name}");
+        }
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            let (reply, _) = ask_with(&fixture, method, path, &[LOCAL]);
+            assert_eq!((reply.status, header(&reply, "allow")), (405, Some("GET, HEAD")), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_a_page_for_browsers_and_json_for_others() {
+    let fixture = Fixture::new(&rows());
+    for (headers, is_page) in [(&[HTML][..], true), (&[HTML, LOCAL], true), (&[], false), (&[("Accept", "*/*")], false)]
+    {
+        let (reply, text) = ask_with(&fixture, "GET", "/<nowhere>", headers);
+        assert_eq!(reply.status, 404, "{headers:?}");
+        assert_eq!(text.contains("&lt;nowhere&gt;"), is_page, "{headers:?}: {text}");
+        let error = serde_json::from_str::<Value>(&text).ok().map(|body| body["error"].clone());
+        assert_eq!(error, (!is_page).then(|| json!("not_found")), "{headers:?}: {text}");
+    }
+}
+
+#[test]
+fn earlier_paths_lead_on_only_where_something_is() {
+    let row = |name: &str, exposure: &str| {
+        json!({"name": name, "port": 4000, "paths": [format!("/{name}")], "health": "/", "version": "1",
+               "publicExposure": exposure})
+    };
+    for (rows, headers, target, expected) in [
+        (json!([]), &[][..], "/hub?x=1", Some("/?x=1")),
+        (json!([]), &[], "/notes/a", None),
+        (json!([row("surface", "allowed")]), &[], "/notes/a?b=%20&c", Some("/surface/notes/a?b=%20&c")),
+        (json!([row("surface", "loopback")]), &[], "/notes/a", None),
+        (json!([row("surface", "loopback")]), &[LOCAL], "/notes/a", Some("/surface/notes/a")),
+        (json!([]), &[], "/admin/config", None),
+        (json!([]), &[], "/vault", None),
+    ] {
+        let fixture = Fixture::new(&rows);
+        let (reply, _) = ask_with(&fixture, "GET", target, headers);
+        assert_eq!(header(&reply, "location"), expected, "{target} with {rows}");
+        assert_eq!(reply.status, if expected.is_some() { 301 } else { 404 }, "{target} with {rows}");
+    }
+}
+
 #[test]
 fn what_is_not_there_is_json_too() {
     let fixture = Fixture::new(&rows());
     let token = Some(fixture.token.as_str());
     for (method, target, status, code) in [
-        ("GET", "/", 404, "not_found"),
+        ("POST", "/", 405, "method_not_allowed"),
         ("GET", "/api/modules/", 404, "not_found"),
         ("GET", "/API/modules", 404, "not_found"),
         ("GET", "/api/modules/vault/nothing", 404, "not_found"),
@@ -181,10 +270,9 @@ fn the_discovery_document_outlives_bad_rows_manifests_and_files() {
         std::fs::write(dir.join(".parachute/module.json"), manifest).expect("writable");
         dir
     };
-    let good = json!({"name": "a", "manifestName": "a", "port": 1, "paths": [], "health": "/", "uiUrl": "ui/"}).to_string();
-    let row = |name: &str, port: u16, dir: &std::path::Path| {
-        json!({"name": name, "port": port, "paths": [format!("/{name}")], "health": "/", "version": "1", "installDir": dir})
-    };
+    let good =
+        json!({"name": "a", "manifestName": "a", "port": 1, "paths": [], "health": "/", "uiUrl": "ui/"}).to_string();
+    let row = |name: &str, port: u16, dir: &std::path::Path| json!({"name": name, "port": port, "paths": [format!("/{name}")], "health": "/", "version": "1", "installDir": dir});
     fixture.write_rows(&json!([
         row("a", 4001, &package("a", &good)),
         row("b", 4002, &package("b", "{\"uiUrl\": ")),

@@ -31,7 +31,8 @@ fn the_document_reads_as_the_contract_has_it() {
     let mut wiki = row("parachute-wiki", 4000, &["/wiki/", "/more"]);
     wiki["tagline"] = json!("for all");
     wiki["displayName"] = json!("Row's name");
-    wiki["uis"] = json!({"main": {"displayName": "Main", "path": "/wiki/app", "iconUrl": "/i.png", "status": "disabled"}});
+    wiki["uis"] =
+        json!({"main": {"displayName": "Main", "path": "/wiki/app", "iconUrl": "/i.png", "status": "disabled"}});
     let rows = [row("parachute-vault", 1940, &["/vault/default", "/vault/work"]), wiki, row("tool", 4001, &[])];
     assert_eq!(
         document_of(&rows, None, Audience::Remote),
@@ -60,7 +61,8 @@ fn the_document_reads_as_the_contract_has_it() {
 
 #[test]
 fn no_name_of_a_row_changes_what_the_documents_own_keys_mean() {
-    let names = ["services", "vaults", "parachute-services", "parachute-vaults", "parachute-", "wiki", "parachute-wiki"];
+    let names =
+        ["services", "vaults", "parachute-services", "parachute-vaults", "parachute-", "wiki", "parachute-wiki"];
     let rows: Vec<_> = (4000..).zip(names).map(|(port, name)| row(name, port, &["/x"])).collect();
     let document = document_of(&rows, None, Audience::Local);
     assert_eq!(document["vaults"], json!([]), "{document}");
