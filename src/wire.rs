@@ -39,6 +39,10 @@ codes! {
     Unauthenticated = "unauthenticated",
     /// A good token without the scope that the route needs.
     InsufficientScope = "insufficient_scope",
+    /// A page of somebody else caused the request.
+    CsrfOriginMismatch = "csrf_origin_mismatch",
+    /// Too many bad tokens came from this address.
+    TooManyFailures = "too_many_failures",
     NotFound = "not_found",
     MethodNotAllowed = "method_not_allowed",
     /// The request's body is larger than the limit.

@@ -39,6 +39,13 @@ impl Accepts {
         }
     }
 
+    fn changes_state(self) -> bool {
+        match self {
+            Post => true,
+            Any | Get | Public => false,
+        }
+    }
+
     /// For the header of that name.
     fn allow(self) -> Option<&'static str> {
         match self {
@@ -83,14 +90,28 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
         Ok(found) => found,
         Err(missing) => return elsewhere(hub, &req, &missing).into(),
     };
+    if route.0.changes_state() && is_forged(hub, &req) {
+        return Reply::error(
+            403,
+            Code::CsrfOriginMismatch,
+            "a page of another origin may not do this; programs leave out the Origin header",
+        )
+        .into();
+    }
     if let Scope(scope) = route.2
-        && let Err(refusal) = hub.authorize(req.bearer.as_deref(), scope)
+        && let Err(refusal) = hub.authorize(req.bearer.as_deref(), scope, req.sender.client())
     {
         hub.log_refusal(&req.path, &refusal);
         return refused(&refusal, scope).into();
     }
     req.params = params;
     (route.3)(hub, &req)
+}
+
+/// Whether somebody else's page made a browser send this. A page cannot make up a token, so that whoever shows one
+/// means it (http-api §11).
+fn is_forged(hub: &Hub, req: &Req) -> bool {
+    req.bearer.is_none() && req.sender.is_foreign_page(|origin| hub.is_own_origin(origin, req.sender.asked()))
 }
 
 /// What becomes of a request that no route takes.
@@ -170,6 +191,12 @@ fn refused(refusal: &Refusal, scope: &'static str) -> Reply {
         Refusal::InsufficientScope { .. } => {
             Reply::error(403, Code::InsufficientScope, format!("the token is good but lacks the scope {scope}"))
                 .with_header("www-authenticate", format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""))
+        }
+        Refusal::TooManyFailures { retry_after, .. } => {
+            // Rounded up, so that whoever waits as long as told is let in.
+            let seconds = retry_after.as_secs() + 1;
+            let description = format!("too many bad tokens came from this address; try again in {seconds} s");
+            Reply::error(429, Code::TooManyFailures, description).with_header("retry-after", seconds.to_string())
         }
         Refusal::Unavailable(_) => Reply::error(
             503,

@@ -13,7 +13,7 @@ mod state;
 
 pub(crate) use error::OpError;
 
-use self::auth::{Authority, Caller, Reason, Refusal};
+use self::auth::{Authority, Caller, Failures, Reason, Refusal};
 use self::manifests::Manifests;
 use crate::logs::Ring;
 use crate::manifest::Short;
@@ -25,6 +25,7 @@ use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::supervisor::Supervisor;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,7 @@ pub(crate) struct Hub {
     /// The document that the supervisor was last brought in line with.
     reconciled: Mutex<Option<Arc<Document>>>,
     refusals: Mutex<Refusals>,
+    failures: Mutex<Failures>,
     /// The manifests that the discovery document does without, with the reasons that the log has.
     unusable_manifests: Mutex<BTreeMap<Short, String>>,
 }
@@ -73,13 +75,25 @@ impl Hub {
             started: Instant::now(),
             reconciled: Mutex::new(None),
             refusals: Mutex::default(),
+            failures: Mutex::default(),
             unusable_manifests: Mutex::default(),
         }
     }
 
-    /// Whether the bearer of this token may do what needs `scope`.
-    pub(crate) fn authorize(&self, bearer: Option<&str>, scope: &str) -> Result<Caller, Refusal> {
-        self.parts.authority.authorize(bearer, scope)
+    /// Whether the bearer of this token may do what needs `scope`. `from` is who is held to account for bad tokens, if
+    /// anybody is; after too many none of theirs is looked at for a while. No token at all is no attempt.
+    pub(crate) fn authorize(&self, bearer: Option<&str>, scope: &str, from: Option<IpAddr>) -> Result<Caller, Refusal> {
+        let Some(from) = from.filter(|_| bearer.is_some()) else {
+            return self.parts.authority.authorize(bearer, scope);
+        };
+        if let Some(retry_after) = lock(&self.failures).wait(from, Instant::now()) {
+            return Err(Refusal::TooManyFailures { from, retry_after });
+        }
+        let decided = self.parts.authority.authorize(bearer, scope);
+        if matches!(decided, Err(Refusal::Unauthenticated { .. })) {
+            lock(&self.failures).record(from, Instant::now());
+        }
+        decided
     }
 
     /// Says why somebody was refused, and how often that was not said. A request without any token is no event.

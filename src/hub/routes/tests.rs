@@ -142,6 +142,64 @@ fn earlier_paths_lead_on_only_where_something_is() {
 }
 
 #[test]
+fn a_page_of_another_origin_can_change_nothing() {
+    let fixture = Fixture::new(&rows());
+    let bearer = format!("Bearer {}", fixture.token);
+    let host = ("Host", "127.0.0.1:1939");
+    for (headers, status) in [
+        (&[][..], 401),
+        (&[("Origin", "http://127.0.0.1:1939")], 401),
+        (&[("Origin", "http://localhost:1939")], 401),
+        (&[("Origin", "http://lan.example"), ("Host", "lan.example")], 401),
+        (&[("Origin", "http://evil.example"), host], 403),
+        (&[("Origin", "http://127.0.0.1:3000"), host], 403),
+        (&[("Origin", "null"), host], 403),
+        (&[("Sec-Fetch-Site", "cross-site"), host], 403),
+        (&[("Origin", "http://evil.example"), host, ("Authorization", "Bearer x")], 401),
+        (&[("Origin", "http://evil.example"), host, ("Authorization", bearer.as_str())], 404),
+    ] {
+        let headers: Vec<_> = headers.iter().copied().chain([LOCAL]).collect();
+        let path = "/api/modules/a%2fb/stop"; // no module can be called that, so nothing comes of it
+        let (reply, text) = ask_with(&fixture, "POST", path, &headers);
+        assert_eq!(reply.status, status, "{headers:?}: {text}");
+        assert_eq!(text.contains("csrf_origin_mismatch"), status == 403, "{headers:?}: {text}");
+    }
+    let (reply, _) = ask_with(&fixture, "GET", "/health", &[("Origin", "http://evil.example")]);
+    assert_eq!(reply.status, 200, "what changes nothing is not asked where it comes from");
+}
+
+#[test]
+fn who_shows_too_many_bad_tokens_has_to_wait_unless_it_is_this_machine() {
+    let fixture = Fixture::new(&rows());
+    let good = format!("Bearer {}", fixture.token);
+    let stranger = |peer: &'static str| [("X-Parachute-Layer", "public"), ("X-Parachute-Peer", peer)];
+    let ask = |from: &[(&str, &str)], target: &str, token: Option<&str>| {
+        let token = token.map(|token| ("Authorization", token));
+        let headers: Vec<_> = from.iter().copied().chain(token).collect();
+        ask_with(&fixture, "GET", target, &headers)
+    };
+    let (first, second) = (stranger("203.0.113.7:9"), stranger("203.0.113.8:9"));
+    for number in 0..10 {
+        assert_eq!(ask(&first, "/api/modules", None).0.status, 401, "no token is no attempt");
+        // Readiness is open and yet tells a good token from a bad one.
+        let target = if number % 2 == 0 { "/api/modules" } else { "/api/ready" };
+        assert_ne!(ask(&first, target, Some("Bearer junk")).0.status, 429, "attempt {number}");
+    }
+    let (reply, text) = ask(&first, "/api/modules", Some("Bearer junk"));
+    assert_eq!(reply.status, 429, "{text}");
+    assert!(text.contains("too_many_failures"), "{text}");
+    let seconds: u64 = header(&reply, "retry-after").and_then(|text| text.parse().ok()).expect("a number");
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    assert_eq!(ask(&first, "/api/modules", Some(&good)).0.status, 429, "not even a good one is looked at");
+    assert_eq!(ask(&first, "/api/modules", None).0.status, 401);
+    assert_eq!(ask(&second, "/api/modules", Some(&good)).0.status, 200, "another address");
+    for number in 0..20 {
+        assert_eq!(ask(&[LOCAL], "/api/modules", Some("Bearer junk")).0.status, 401, "local attempt {number}");
+    }
+    assert_eq!(ask(&[LOCAL], "/api/modules", Some(&good)).0.status, 200);
+}
+
+#[test]
 fn what_is_not_there_is_json_too() {
     let fixture = Fixture::new(&rows());
     let token = Some(fixture.token.as_str());
