@@ -4,6 +4,7 @@
 use super::reply::{Outcome, Reply};
 use super::request::{Method, Req, percent_decode};
 use super::{api, page, redirect};
+use crate::manifest::discovery::Audience;
 use crate::ops::Hub;
 use crate::ops::auth::Refusal;
 use crate::token::scope::{HOST_ADMIN, HOST_AUTH};
@@ -62,10 +63,23 @@ enum Access {
     Open,
     /// A token with this scope.
     Scope(&'static str),
+    /// The same, and without a token for programs on this machine.
+    LocalOr(&'static str),
+}
+
+impl Access {
+    /// The scope that the token of this request must have; `None` when it needs no token.
+    fn scope_for(self, req: &Req) -> Option<&'static str> {
+        match self {
+            Open => None,
+            Scope(scope) => Some(scope),
+            LocalOr(scope) => (req.sender.audience == Audience::Remote).then_some(scope),
+        }
+    }
 }
 
 use Accepts::{Any, Get, Post, Public};
-use Access::{Open, Scope};
+use Access::{LocalOr, Open, Scope};
 
 /// `{short}` stands for one segment; what it matched is decoded.
 const ROUTES: &[Route] = &[
@@ -80,6 +94,7 @@ const ROUTES: &[Route] = &[
     Route(Post, "/api/modules/{short}/stop", Scope(HOST_ADMIN), api::modules::stop),
     Route(Post, "/api/modules/{short}/restart", Scope(HOST_ADMIN), api::modules::restart),
     Route(Get, "/api/modules/{short}/logs", Scope(HOST_ADMIN), api::logs::logs),
+    Route(Get, "/metrics", LocalOr(HOST_AUTH), api::metrics::metrics),
     Route(Public, "/.well-known/parachute.json", Open, api::well_known::parachute),
     Route(Public, "/.well-known/jwks.json", Open, api::well_known::jwks),
 ];
@@ -98,7 +113,7 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
         )
         .into();
     }
-    if let Scope(scope) = route.2
+    if let Some(scope) = route.2.scope_for(&req)
         && let Err(refusal) = hub.authorize(req.bearer.as_deref(), scope, req.sender.client())
     {
         hub.log_refusal(&req.path, &refusal);

@@ -7,6 +7,7 @@ mod error;
 mod info;
 mod list;
 pub(crate) mod manifests;
+pub(crate) mod metrics;
 pub(crate) mod plan_source;
 mod reconcile;
 mod state;

@@ -1,6 +1,7 @@
 //! Handlers: a request in, what the hub says out. No decisions about modules.
 
 pub(super) mod logs;
+pub(super) mod metrics;
 pub(super) mod modules;
 pub(super) mod well_known;
 

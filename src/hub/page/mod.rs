@@ -52,9 +52,10 @@ fn modules(list: &ModuleList) -> Reply {
         body.push_str("</table>\n");
     }
     body.push_str(&format!(
-        "<footer>parachute {} · {}</footer>\n",
+        "<footer>parachute {} · {} · {}</footer>\n",
         escape(env!("CARGO_PKG_VERSION")),
-        link("/.well-known/parachute.json", "discovery document")
+        link("/.well-known/parachute.json", "discovery document"),
+        link("/metrics", "metrics")
     ));
     page(200, "Parachute", &body)
 }

@@ -56,9 +56,9 @@ fn every_route_that_is_not_open_wants_a_token_and_checks_the_method_first() {
     }
 }
 
-/// Its answers are HTML, and looked at by tests of their own.
+/// Its answers are HTML or plain text, and looked at by tests of their own.
 fn is_no_json(path: &str) -> bool {
-    matches!(path, "/" | "/hub.html")
+    matches!(path, "/" | "/hub.html" | "/metrics")
 }
 
 /// An answer that is there at once, as text. `headers` are those of the edge and of the client.
@@ -197,6 +197,35 @@ fn who_shows_too_many_bad_tokens_has_to_wait_unless_it_is_this_machine() {
         assert_eq!(ask(&[LOCAL], "/api/modules", Some("Bearer junk")).0.status, 401, "local attempt {number}");
     }
     assert_eq!(ask(&[LOCAL], "/api/modules", Some(&good)).0.status, 200);
+}
+
+#[test]
+fn the_numbers_are_for_this_machine_and_for_holders_of_a_token() {
+    let fixture = Fixture::new(&rows());
+    let bearer = format!("Bearer {}", fixture.token);
+    let good = ("Authorization", bearer.as_str());
+    for (headers, status) in [
+        (&[LOCAL][..], 200),
+        (&[], 401),
+        (&[("X-Parachute-Layer", "tailnet")], 401),
+        (&[("Authorization", "Bearer junk")], 401),
+        (&[good], 200),
+    ] {
+        let (reply, text) = ask_with(&fixture, "GET", "/metrics", headers);
+        assert_eq!(reply.status, status, "{headers:?}: {text}");
+        assert_eq!(text.contains("\nparachute_module_up{module=\"vault\"} 0\n"), status == 200, "{headers:?}: {text}");
+    }
+    let (reply, text) = ask_with(&fixture, "GET", "/metrics", &[LOCAL]);
+    assert_eq!(reply.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.contains(&format!("parachute_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"))), "{text}");
+    let series: Vec<_> =
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|l| l.rsplit_once(' ')).collect();
+    let names: std::collections::HashSet<_> = series.iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), series.len(), "each series is there once: {text}");
+    assert!(
+        series.iter().all(|(name, value)| name.starts_with("parachute_") && value.parse::<f64>().is_ok()),
+        "{text}"
+    );
 }
 
 #[test]
