@@ -82,9 +82,12 @@ fn key(name: &str) -> &str {
 
 /// The first mount where people find the module; `None` when it has none for them.
 pub(crate) fn user_mount(row: &Row) -> Option<&str> {
-    let below =
-        |path: &str| path.strip_prefix(PROTOCOL_MOUNT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    row.paths.iter().map(|path| mount(path)).find(|path| !below(path))
+    row.paths.iter().map(|path| mount(path)).find(|path| is_for_people(path))
+}
+
+/// Whether pages can be below this mount: not below the one of the protocol between modules.
+pub(crate) fn is_for_people(mount: &str) -> bool {
+    !mount.strip_prefix(PROTOCOL_MOUNT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Where a link of the manifest leads from this mount: a web address as it is, what begins with a slash from the root

@@ -4,14 +4,11 @@ mod html;
 
 use super::reply::{Outcome, Reply};
 use super::request::Req;
-use crate::manifest::discovery::Audience;
+use crate::manifest::discovery::{Audience, is_for_people};
 use crate::ops::Hub;
 use crate::wire::{ModuleInfo, ModuleList, Status};
 use html::{escape, link, page};
 use std::sync::Arc;
-
-/// Mount of the protocol between modules, which is no page.
-const PROTOCOL_MOUNT: &str = "/.parachute";
 
 /// `/` and `/hub.html`: the modules, for whoever sits at this machine (http-api §4.2).
 pub(super) fn home(hub: &Arc<Hub>, req: &Req) -> Outcome {
@@ -61,7 +58,7 @@ fn modules(list: &ModuleList) -> Reply {
 }
 
 fn row(module: &ModuleInfo) -> String {
-    let mounts: Vec<&str> = module.paths.iter().map(String::as_str).filter(|path| !is_protocol(path)).collect();
+    let mounts: Vec<&str> = module.paths.iter().map(String::as_str).filter(|path| is_for_people(path)).collect();
     let name = module.display_name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(&module.short);
     let title = match module.ui_url.as_deref().or(mounts.first().copied()) {
         Some(to) => link(to, name),
@@ -75,10 +72,6 @@ fn row(module: &ModuleInfo) -> String {
         escape(version),
         at.join("<br>")
     )
-}
-
-fn is_protocol(path: &str) -> bool {
-    path.strip_prefix(PROTOCOL_MOUNT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The words of `parachute status`, with the reason where there is one.
