@@ -1,7 +1,8 @@
 //! Pure: which origin and which issuers hold, from given facts.
 //!
 //! The one resolver for tokens, children and command line (operator-token B5, files §10). A request never adds to the
-//! set: neither its `Host` nor a forwarding header is a fact.
+//! set: neither its `Host` nor a forwarding header is a fact. Only what a caller is told about itself may come from
+//! its own request, while no origin is configured.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -13,6 +14,30 @@ pub(crate) struct Origins {
     pub(crate) canonical: String,
     /// Every origin whose tokens are accepted; the canonical one is first.
     pub(crate) issuers: Vec<String>,
+    /// Whether the canonical one was configured; otherwise it holds on this machine only.
+    pub(crate) is_configured: bool,
+}
+
+impl Origins {
+    /// What the sender of a request is told that our origin is (http-api §1.2). `of_request` is the origin that it
+    /// asked, see [`of_request`].
+    pub(crate) fn told(&self, of_request: Option<String>) -> String {
+        of_request.filter(|_| !self.is_configured).unwrap_or_else(|| self.canonical.clone())
+    }
+
+    /// Whether a page of `origin` is one of ours. `of_request` is the origin that was asked: its host was checked, so a
+    /// page of the same one came from here.
+    pub(crate) fn is_own(&self, origin: &str, of_request: Option<&str>) -> bool {
+        canonical(origin).is_ok_and(|origin| self.issuers.contains(&origin) || of_request == Some(origin.as_str()))
+    }
+}
+
+/// The origin that a request asked, by its `Host` and the first scheme of its `X-Forwarded-Proto`; `None` when they
+/// make none.
+pub(crate) fn of_request(host: &str, forwarded_proto: Option<&str>) -> Option<String> {
+    let first = forwarded_proto.and_then(|schemes| schemes.split(',').next()).map_or("", str::trim);
+    let scheme = if first.eq_ignore_ascii_case("https") { "https" } else { "http" };
+    canonical(&format!("{scheme}://{host}")).ok()
 }
 
 /// Why a text is no origin.
@@ -52,7 +77,7 @@ pub(crate) fn resolve(port: u16, configured: Option<&str>) -> Result<Origins, Or
             issuers.push(issuer);
         }
     }
-    Ok(Origins { canonical: first, issuers })
+    Ok(Origins { canonical: first, issuers, is_configured: configured.is_some() })
 }
 
 /// The one spelling of an origin: scheme and host in lower case, no default port, no slash at the end.
@@ -178,5 +203,60 @@ mod tests {
             assert_eq!(origins.issuers, issuers, "{port} {configured:?}");
         }
         assert!(resolve(1939, Some("a.example")).is_err());
+    }
+
+    #[test]
+    fn a_request_tells_its_origin() {
+        for (host, proto, expected) in [
+            ("box:1939", None, Some("http://box:1939")),
+            ("Box:80", Some("http"), Some("http://box")),
+            ("box", Some("https"), Some("https://box")),
+            ("box", Some(" HTTPS , http"), Some("https://box")),
+            ("box", Some("http, https"), Some("http://box")),
+            ("[::1]:1939", Some(""), Some("http://[::1]:1939")),
+            ("", None, None),
+            ("a b", None, None),
+            ("a/b", None, None),
+            ("u@box", None, None),
+            ("box:0", None, None),
+        ] {
+            assert_eq!(of_request(host, proto).as_deref(), expected, "{host:?} {proto:?}");
+        }
+    }
+
+    #[test]
+    fn callers_are_told_the_configured_origin_else_the_one_that_they_asked() {
+        let asked = || Some("http://lan.example:1939".to_owned());
+        for (configured, asked, expected) in [
+            (None, asked(), "http://lan.example:1939"),
+            (None, None, "http://127.0.0.1:1939"),
+            (Some("https://a.example"), asked(), "https://a.example"),
+            (Some("https://a.example"), None, "https://a.example"),
+        ] {
+            let origins = resolve(1939, configured).expect("a good origin");
+            assert_eq!(origins.told(asked.clone()), expected, "{configured:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_ours_by_configuration_or_because_it_came_from_where_it_asks() {
+        let origins = resolve(1939, Some("https://a.example")).expect("a good origin");
+        for (origin, expected) in [
+            ("https://a.example", true),
+            ("https://A.example:443", true),
+            ("http://localhost:1939", true),
+            ("http://127.0.0.1:1939", true),
+            ("http://lan.example:1939", true),
+            ("https://lan.example:1939", false),
+            ("http://a.example", false),
+            ("http://localhost:3000", false),
+            ("http://localhost", false),
+            ("https://a.example.evil.example", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(origins.is_own(origin, Some("http://lan.example:1939")), expected, "{origin:?}");
+        }
+        assert!(!origins.is_own("http://lan.example:1939", None));
     }
 }

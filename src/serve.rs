@@ -217,7 +217,7 @@ impl Boot {
             home: home.clone(),
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
-            origins,
+            origins: origins.clone(),
             log: self.log(),
             said: Mutex::default(),
         };
@@ -237,6 +237,7 @@ impl Boot {
             supervisor: Arc::clone(&supervisor),
             authority,
             identity: identity.clone(),
+            origins,
             build_time: self.variable("PARACHUTE_BUILD_TIME").and_then(|value| value.into_string().ok()),
             log: self.log(),
         }));

@@ -39,6 +39,10 @@ codes! {
     Unauthenticated = "unauthenticated",
     /// A good token without the scope that the route needs.
     InsufficientScope = "insufficient_scope",
+    /// A page of somebody else caused the request.
+    CsrfOriginMismatch = "csrf_origin_mismatch",
+    /// Too many bad tokens came from this address.
+    TooManyFailures = "too_many_failures",
     NotFound = "not_found",
     MethodNotAllowed = "method_not_allowed",
     /// The request's body is larger than the limit.
@@ -225,7 +229,11 @@ pub(crate) struct ModuleInfo {
     pub(crate) problem: Option<String>,
     pub(crate) install_dir: Option<String>,
     pub(crate) uis: Vec<serde_json::Value>,
+    /// An address, or a path of the hub's origin.
     pub(crate) management_url: Option<String>,
+    /// The same, of the module's own page.
+    #[serde(default)]
+    pub(crate) ui_url: Option<String>,
 }
 
 /// One entry of `supervised`, for every module that the supervisor knows.

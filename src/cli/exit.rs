@@ -50,6 +50,7 @@ impl Exit {
             | Code::MethodNotAllowed
             | Code::TooLarge
             | Code::ModuleOpFailed
+            | Code::CsrfOriginMismatch
             | Code::InternalError
             | Code::Failed => Self::Failed,
             Code::Usage => Self::Usage,
@@ -60,9 +61,11 @@ impl Exit {
             Code::Busy => Self::Busy,
             Code::UnknownService | Code::NotInstalled | Code::NotFound => Self::UnknownModule,
             Code::NoUnit => Self::NoUnit,
-            Code::Unauthenticated | Code::InsufficientScope | Code::NoOperatorToken | Code::TokenExpired => {
-                Self::Credential
-            }
+            Code::Unauthenticated
+            | Code::InsufficientScope
+            | Code::TooManyFailures
+            | Code::NoOperatorToken
+            | Code::TokenExpired => Self::Credential,
             Code::ConfirmationNeeded => Self::Confirmation,
             Code::RequestTimeout => Self::StillRunning,
             Code::InvalidRow | Code::NoStartCmd | Code::InvalidConfig => Self::InvalidConfig,

@@ -2,9 +2,12 @@
 //!
 //! Run with plain `cargo test`: that builds the test child too.
 
+mod discovery;
 mod environment;
 mod hub_life;
 mod logs;
+mod metrics;
+mod pages;
 mod programs;
 mod ready;
 mod restart;

@@ -113,6 +113,17 @@ impl Reply {
         )
     }
 
+    /// All is said by status and headers.
+    pub(crate) fn no_content() -> Self {
+        Self { status: 204, content_type: "", headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// It is to be found there from now on.
+    pub(crate) fn moved(location: String) -> Self {
+        Self { status: 301, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body: Vec::new() }
+            .with_header("location", location)
+    }
+
     #[must_use]
     pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -121,8 +132,12 @@ impl Reply {
 
     /// Writes head and body in one piece. `without_body` is for HEAD, whose length is that of the GET.
     pub(crate) fn write(&self, to: &mut dyn Write, without_body: bool, now: SystemTime) -> io::Result<()> {
-        let mut bytes = head(self.status, self.content_type, now);
-        bytes.extend_from_slice(format!("content-length: {}\r\n", self.body.len()).as_bytes());
+        let mut bytes = head(self.status, now);
+        // A 204 has neither (RFC 9110 §8.6).
+        if self.status != 204 {
+            let (content_type, length) = (self.content_type, self.body.len());
+            bytes.extend_from_slice(format!("content-type: {content_type}\r\ncontent-length: {length}\r\n").as_bytes());
+        }
         for (name, value) in &self.headers {
             bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
@@ -137,17 +152,17 @@ impl Reply {
 
 /// The head of a stream of text in chunks.
 pub(crate) fn stream_head(now: SystemTime) -> Vec<u8> {
-    let mut bytes = head(200, "text/plain; charset=utf-8", now);
-    bytes.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+    let mut bytes = head(200, now);
+    bytes.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n");
     bytes
 }
 
 /// Status line and the headers that every answer has; the empty line is still to come.
-fn head(status: u16, content_type: &str, now: SystemTime) -> Vec<u8> {
+fn head(status: u16, now: SystemTime) -> Vec<u8> {
     let (date, reason) = (http_date(now), reason(status));
     format!(
-        "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\ncontent-type: {content_type}\r\ncache-control: no-store\r\n\
-         x-content-type-options: nosniff\r\nconnection: close\r\n"
+        "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\
+         connection: close\r\n"
     )
     .into_bytes()
 }
@@ -170,6 +185,8 @@ fn op_status(error: &OpError) -> u16 {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
@@ -178,6 +195,7 @@ fn reason(status: u16) -> &'static str {
         409 => "Conflict",
         413 => "Content Too Large",
         422 => "Unprocessable Content",
+        429 => "Too Many Requests",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
         _ => "",
@@ -199,12 +217,21 @@ mod tests {
             assert_eq!(
                 String::from_utf8_lossy(&bytes),
                 format!(
-                    "HTTP/1.1 404 Not Found\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncontent-type: text/x\r\n\
-                     cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\
+                    "HTTP/1.1 404 Not Found\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncache-control: no-store\r\n\
+                     x-content-type-options: nosniff\r\nconnection: close\r\ncontent-type: text/x\r\n\
                      content-length: 5\r\nallow: GET\r\n\r\n{body}"
                 )
             );
         }
+    }
+
+    #[test]
+    fn an_answer_without_content_has_no_length() {
+        let mut bytes = Vec::new();
+        Reply::no_content().write(&mut bytes, false, UNIX_EPOCH).expect("a Vec takes everything");
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.starts_with("HTTP/1.1 204 No Content\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        assert!(!text.contains("content-length") && !text.contains("content-type:"), "{text}");
     }
 
     #[test]

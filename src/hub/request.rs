@@ -1,5 +1,6 @@
 //! Pure: a request as plain data, from the text of its head.
 
+use super::sender::Sender;
 use crate::token::from_authorization;
 use std::fmt;
 
@@ -14,6 +15,7 @@ pub(crate) enum Method {
     Get,
     Head,
     Post,
+    Options,
     Other,
 }
 
@@ -24,6 +26,7 @@ impl Method {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
             "POST" => Self::Post,
+            "OPTIONS" => Self::Options,
             _ => Self::Other,
         }
     }
@@ -35,6 +38,8 @@ pub(crate) struct Req {
     pub(crate) method: Method,
     /// As sent, without the query; not decoded.
     pub(crate) path: String,
+    /// As sent, with its question mark; empty when there is none.
+    pub(crate) raw_query: String,
     /// Decoded, in the order sent.
     query: Vec<(String, String)>,
     /// What the route's placeholders matched, decoded.
@@ -43,6 +48,7 @@ pub(crate) struct Req {
     pub(crate) bearer: Option<String>,
     /// The edge's number of this exchange (`X-Parachute-Exchange`).
     pub(crate) exchange: Option<u64>,
+    pub(crate) sender: Sender,
 }
 
 /// Why a head makes no request; all of them are a 400.
@@ -82,10 +88,12 @@ impl Req {
         let mut req = Self {
             method: Method::parse(method),
             path: path.to_owned(),
+            raw_query: target.get(path.len()..).unwrap_or_default().to_owned(),
             query: parse_query(query)?,
             params: Vec::new(),
             bearer: None,
             exchange: None,
+            sender: Sender::default(),
         };
         for (name, value) in headers {
             if name.eq_ignore_ascii_case("authorization") {
@@ -96,6 +104,8 @@ impl Req {
                 });
             } else if name.eq_ignore_ascii_case("x-parachute-exchange") {
                 req.exchange = value.parse().ok();
+            } else {
+                req.sender.read(name, value);
             }
         }
         Ok(req)

@@ -102,6 +102,7 @@ pub(super) fn owned<'a>(
 
 /// Why `path` cannot be a mount, if it cannot (files §14.6, path rows). Which mounts are the hub's own is not said here.
 pub(super) fn mount_defect(path: &str) -> Option<&'static str> {
+    let lower = path.to_ascii_lowercase();
     if !path.starts_with('/') {
         Some("must begin with \"/\"")
     } else if path.contains("//") {
@@ -110,6 +111,9 @@ pub(super) fn mount_defect(path: &str) -> Option<&'static str> {
         Some("must not contain \".\" or \"..\" as a segment")
     } else if path.contains(char::is_control) {
         Some("must not contain control characters")
+    } else if path.contains(['\\', '?', '#']) || ["%2f", "%5c"].iter().any(|code| lower.contains(code)) {
+        // No request has them in its path, or a browser takes them for a slash.
+        Some("must not contain \"\\\", \"?\", \"#\" or an encoded slash")
     } else {
         None
     }

@@ -45,16 +45,18 @@ pub(crate) fn mounts(document: &Document, manifest_of: impl Fn(&Row) -> Option<A
     mounts
 }
 
-/// The row's paths without slashes at their ends, and whether they are taken off. A row of an older release that
-/// claims only `/`, which is the hub's, is found under its own name.
+/// The row's paths without slashes at their ends, and whether they are taken off. A row of an older release, which is
+/// found under its own name instead of `/`, knows nothing of that name.
 fn paths(row: &Row, manifest: Option<&Manifest>) -> Vec<(String, bool)> {
-    let said = row.strip_prefix.or_else(|| manifest.and_then(|manifest| manifest.strip_prefix));
-    if row.claims_root_only {
-        return vec![(format!("/{}", row.short), said.unwrap_or(true))];
-    }
     let known = known::by_short(row.short.as_str()).and_then(|known| known.strip_prefix);
-    let strip = said.or(known).unwrap_or(false);
-    row.paths.iter().map(|path| (path.trim_end_matches('/').to_owned(), strip)).collect()
+    let said = row.strip_prefix.or_else(|| manifest.and_then(|manifest| manifest.strip_prefix)).or(known);
+    let is_instead = |path: &str| row.remaps_root && path.strip_prefix('/') == Some(row.short.as_str());
+    let each = |path: &String| {
+        let path = path.trim_end_matches('/').to_owned();
+        let strip = said.unwrap_or_else(|| is_instead(&path));
+        (path, strip)
+    };
+    row.paths.iter().map(each).collect()
 }
 
 fn mount(path: String, strip: bool, entry: &Entry, row: &Row, manifest: Option<&Manifest>) -> Mount {

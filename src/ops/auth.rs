@@ -5,10 +5,12 @@
 //! look at a counter.
 
 mod error;
+mod failures;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use error::{AuthError, Reason, Refusal};
+pub(super) use failures::Failures;
 
 use error::Rejection;
 

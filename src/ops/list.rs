@@ -3,8 +3,8 @@
 use super::Hub;
 use super::state::{last_exit, start_error, status};
 use crate::manifest::module::Manifest;
-use crate::manifest::services::{Document, Entry, Row};
-use crate::manifest::{Short, known};
+use crate::manifest::services::{Document, Entry, Row, ui_status};
+use crate::manifest::{Short, discovery, known};
 use crate::stamp::iso;
 use crate::supervisor::Snapshot;
 use crate::wire::{ModuleInfo, ModuleList, Supervised};
@@ -118,6 +118,7 @@ fn blank(short: &str) -> ModuleInfo {
         install_dir: None,
         uis: Vec::new(),
         management_url: None,
+        ui_url: None,
     }
 }
 
@@ -131,9 +132,15 @@ fn described(module: ModuleInfo, row: &Row, manifest: Option<&Manifest>) -> Modu
         paths: row.paths.clone(),
         install_dir: row.install_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned()),
         uis: uis(row),
-        management_url: manifest.and_then(|it| it.management_url.clone().or_else(|| it.ui_url.clone())),
+        management_url: link(row, manifest.and_then(|it| it.management_url.as_deref().or(it.ui_url.as_deref()))),
+        ui_url: link(row, manifest.and_then(|it| it.ui_url.as_deref())),
         ..module
     }
+}
+
+/// A link of the manifest as an address or a path of our origin; a module that people find nowhere has none.
+fn link(row: &Row, link: Option<&str>) -> Option<String> {
+    Some(discovery::link(row, discovery::user_mount(row)?, link?))
 }
 
 /// Adds how its process is.
@@ -181,20 +188,10 @@ fn uis(row: &Row) -> Vec<Value> {
                 "icon_url": field("iconUrl"),
                 "version": field("version"),
                 "oauth_client_id": field("oauthClientId"),
-                "status": ui_status(ui.get("status")),
+                "status": ui.get("status").and_then(Value::as_str).map(ui_status),
             })
         })
         .collect()
-}
-
-/// Older spellings read as the present ones.
-fn ui_status(status: Option<&Value>) -> Value {
-    match status.and_then(Value::as_str) {
-        Some("pending-oauth") => "pending".into(),
-        Some("disabled") => "inactive".into(),
-        Some(status) => status.into(),
-        None => Value::Null,
-    }
 }
 
 #[cfg(test)]
@@ -222,7 +219,7 @@ mod tests {
         }));
         let manifest = manifest(&json!({
             "name": "wiki", "manifestName": "wiki", "port": 4000, "paths": ["/wiki"], "health": "/wiki/health",
-            "displayName": "The Wiki", "managementUrl": "/wiki/admin"
+            "displayName": "The Wiki", "managementUrl": "/wiki/admin", "uiUrl": "start"
         }));
         let module = ModuleInfo { name: "wiki".to_owned(), installed: true, ..blank("wiki") };
         let module = running(described(module, &row, Some(&manifest)), &snapshot("wiki", Status::Crashed));
@@ -237,7 +234,7 @@ mod tests {
                 "problem": null, "install_dir": "/opt/wiki",
                 "uis": [{"name": "main", "display_name": "Wiki", "path": "/wiki/", "tagline": null, "icon_url": null,
                          "version": null, "oauth_client_id": null, "status": "inactive"}],
-                "management_url": "/wiki/admin"
+                "management_url": "/wiki/admin", "ui_url": "/wiki/start"
             })
         );
     }

@@ -2,10 +2,12 @@
 
 pub(crate) mod auth;
 mod control;
+pub(crate) mod discovery;
 mod error;
 mod info;
 mod list;
 pub(crate) mod manifests;
+pub(crate) mod metrics;
 mod mounts;
 pub(crate) mod plan_source;
 mod reconcile;
@@ -13,16 +15,19 @@ mod state;
 
 pub(crate) use error::OpError;
 
-use self::auth::{Authority, Caller, Reason, Refusal};
+use self::auth::{Authority, Caller, Failures, Reason, Refusal};
 use self::manifests::Manifests;
 use crate::logs::Ring;
 use crate::manifest::Short;
 use crate::manifest::services::Document;
+use crate::origin::Origins;
 use crate::store::Home;
 use crate::store::identity::Identity;
 use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::supervisor::Supervisor;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +46,7 @@ pub(crate) struct Parts {
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) authority: Authority,
     pub(crate) identity: Identity,
+    pub(crate) origins: Origins,
     /// `PARACHUTE_BUILD_TIME` of a container image.
     pub(crate) build_time: Option<String>,
     pub(crate) log: Log,
@@ -53,6 +59,9 @@ pub(crate) struct Hub {
     /// The document that the supervisor was last brought in line with.
     reconciled: Mutex<Option<Arc<Document>>>,
     refusals: Mutex<Refusals>,
+    failures: Mutex<Failures>,
+    /// The manifests that the discovery document does without, with the reasons that the log has.
+    unusable_manifests: Mutex<BTreeMap<Short, String>>,
 }
 
 #[derive(Default)]
@@ -63,12 +72,30 @@ struct Refusals {
 
 impl Hub {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, started: Instant::now(), reconciled: Mutex::new(None), refusals: Mutex::default() }
+        Self {
+            parts,
+            started: Instant::now(),
+            reconciled: Mutex::new(None),
+            refusals: Mutex::default(),
+            failures: Mutex::default(),
+            unusable_manifests: Mutex::default(),
+        }
     }
 
-    /// Whether the bearer of this token may do what needs `scope`.
-    pub(crate) fn authorize(&self, bearer: Option<&str>, scope: &str) -> Result<Caller, Refusal> {
-        self.parts.authority.authorize(bearer, scope)
+    /// Whether the bearer of this token may do what needs `scope`. `from` is who is held to account for bad tokens, if
+    /// anybody is; after too many none of theirs is looked at for a while. No token at all is no attempt.
+    pub(crate) fn authorize(&self, bearer: Option<&str>, scope: &str, from: Option<IpAddr>) -> Result<Caller, Refusal> {
+        let Some(from) = from.filter(|_| bearer.is_some()) else {
+            return self.parts.authority.authorize(bearer, scope);
+        };
+        if let Some(retry_after) = lock(&self.failures).wait(from, Instant::now()) {
+            return Err(Refusal::TooManyFailures { from, retry_after });
+        }
+        let decided = self.parts.authority.authorize(bearer, scope);
+        if matches!(decided, Err(Refusal::Unauthenticated { .. })) {
+            lock(&self.failures).record(from, Instant::now());
+        }
+        decided
     }
 
     /// Says why somebody was refused, and how often that was not said. A request without any token is no event.

@@ -40,7 +40,7 @@ impl Fixture {
             home: home.clone(),
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
-            origins,
+            origins: origins.clone(),
             log: Arc::clone(&said),
             said: Mutex::default(),
         };
@@ -74,6 +74,7 @@ impl Fixture {
                 supervisor: Arc::new(Supervisor::new(hooks).expect("descriptors are free")),
                 authority,
                 identity,
+                origins,
                 build_time: None,
                 log: said,
             })),

@@ -112,6 +112,34 @@ pub(crate) fn own_start_ticks() -> u64 {
     stat(super::process::own_pid()).map_or(0, |stat| stat.start_ticks)
 }
 
+/// What this process takes of the machine; `None` where /proc does not say it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct OwnUse {
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) threads: Option<u64>,
+    pub(crate) descriptors: Option<u64>,
+}
+
+pub(crate) fn own_use() -> OwnUse {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // Looking takes a descriptor as well.
+    let descriptors = fs::read_dir("/proc/self/fd").ok().map(|entries| (entries.count() as u64).saturating_sub(1));
+    OwnUse { descriptors, ..parse_own_status(&status) }
+}
+
+/// proc_pid_status(5): one `Name:\tvalue` a line, memory in kB.
+fn parse_own_status(status: &str) -> OwnUse {
+    let number = |name: &str| -> Option<u64> {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        value.split_ascii_whitespace().next()?.parse().ok()
+    };
+    OwnUse {
+        resident_bytes: number("VmRSS").and_then(|kib| kib.checked_mul(1024)),
+        threads: number("Threads"),
+        descriptors: None,
+    }
+}
+
 /// Socket inodes that listen on `port`, on any address of this host.
 pub(crate) fn listening_inodes(port: u16) -> Vec<u64> {
     ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -173,6 +201,22 @@ mod tests {
         assert_eq!(parse_listeners(table, 0x793), [111]);
         assert_eq!(parse_listeners(table, 0x794), [333]);
         assert_eq!(parse_listeners(table, 0x795), [0u64; 0]);
+    }
+
+    #[test]
+    fn what_we_use_is_read_from_the_status() {
+        let text = "Name:\tx\nVmRSSx:\t1 kB\nVmRSS:\t    1234 kB\nThreads:\t7\n";
+        let used = |resident_bytes, threads| OwnUse { resident_bytes, threads, descriptors: None };
+        for (text, expected) in [
+            (text, used(Some(1234 * 1024), Some(7))),
+            ("", used(None, None)),
+            ("VmRSS:\nThreads: x\n", used(None, None)),
+            ("VmRSS: 99999999999999999999 kB\n", used(None, None)),
+        ] {
+            assert_eq!(parse_own_status(text), expected, "{text:?}");
+        }
+        let now = own_use();
+        assert!(now.resident_bytes > Some(4096) && now.threads >= Some(1) && now.descriptors >= Some(3), "{now:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod add;
 mod check;
+mod discovery;
 mod install;
 mod lifecycle;
 mod logs;

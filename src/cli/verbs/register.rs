@@ -1,5 +1,6 @@
 //! What `add` and `install` share: a module becomes a row of services.json, and the hub is told.
 
+use super::discovery;
 use super::lifecycle::{self, Verdict};
 use super::ports::{self, Surroundings, Wish};
 use crate::cli::exit::Failure;
@@ -239,6 +240,7 @@ pub(super) fn finish(
     timeout: Option<Duration>,
     out: &mut Out,
 ) -> Result<Report, Failure> {
+    discovery::refresh(home, config, out);
     let short = &wanted.short;
     let words = match change {
         Change::Unchanged => "unchanged",

@@ -1,6 +1,6 @@
 //! `remove`: stops a module and drops its row. Its data, its `.env` and its logs stay; the row is kept aside.
 
-use super::{lifecycle, names, register};
+use super::{discovery, lifecycle, names, register};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{Out, Report};
 use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT};
@@ -38,6 +38,7 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
             "see: parachute status",
         ));
     };
+    discovery::refresh(&home, config, out);
     keep(&home, &row).map_err(|error| reach::store_failure(&error))?;
     let argv = short
         .as_ref()

@@ -9,10 +9,10 @@ mod row;
 mod tests;
 
 pub(crate) use merge::merge;
-pub(crate) use row::{Exposure, Row, is_hub_mount};
+pub(crate) use row::{Exposure, Row, is_hub_mount, ui_status};
 
 use super::fields::{self, filled, object, required, wrong};
-use super::{Port, Problem, Short, json, known, shown};
+use super::{Port, Problem, Short, discovery, json, known, shown};
 use serde_json::{Value, json as json_value};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -111,6 +111,10 @@ impl Document {
         {
             return Err(problem.clone());
         }
+        // Such a row works, but nobody would find it under its name.
+        if discovery::is_own_key(&name) {
+            return Err(Problem::new("name", format!("must not be {name:?}, a key of the discovery document")));
+        }
         self.adopt(changed)
     }
 
@@ -208,7 +212,7 @@ fn entries(rows: &[Value]) -> Vec<Entry> {
                 return Err(Problem::new("name", reason));
             }
             match by_port.get(&row.port) {
-                Some((other, short)) if is_vault(other) && is_vault(&row.name) => served_by = Some(short.clone()),
+                Some((other, short)) if row::is_vault(other) && row.is_vault() => served_by = Some(short.clone()),
                 Some((other, _)) => {
                     return Err(Problem::new("port", format!("{} is already the port of {other}", row.port)));
                 }
@@ -221,11 +225,6 @@ fn entries(rows: &[Value]) -> Vec<Entry> {
         entries.push(Entry { index, name, short, row, served_by });
     }
     entries
-}
-
-/// A member of the vault family: only they may share a port.
-fn is_vault(name: &str) -> bool {
-    name == "parachute-vault" || name.starts_with("parachute-vault-")
 }
 
 /// Names `X` that stand beside a usable row `parachute-X` on the same port: what an older release left (files §3.6,

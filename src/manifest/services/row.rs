@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Mounts that are the hub's own; `/` is one because the hub's page is there.
-const HUB_MOUNTS: &[&str] = &["/admin", "/api", "/oauth", "/.well-known", "/health", "/metrics", "/hub", "/hub.html"];
+const HUB_MOUNTS: &[&str] = &["/admin", "/api", "/oauth", "/.well-known", "/health", "/hub.html", "/metrics"];
 
 /// Who may reach a module through the hub (files §3.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub(crate) struct Row {
     pub(crate) paths: Vec<String>,
     /// The paths that it claims and may not have; it runs without them.
     pub(crate) refused_paths: Vec<Problem>,
-    /// It claims nothing but `/`, as rows of older releases do.
-    pub(crate) claims_root_only: bool,
+    /// It claims `/` first, as rows of older releases do, and is found under its own name instead.
+    pub(crate) remaps_root: bool,
     pub(crate) health: String,
     pub(crate) version: String,
     pub(crate) display_name: Option<String>,
@@ -57,15 +57,16 @@ impl Row {
         if let Some(problem) = retired(&name, port, &claimed) {
             return Err(problem);
         }
-        let claims_root_only = !claimed.is_empty() && claimed.iter().all(|path| path == "/");
-        let (paths, refused_paths) = mounts(claimed);
+        let short = Short::parse(known::short_of_row_name(&name))?;
+        let remaps_root = claimed.first().is_some_and(|first| first == "/") && !claimed.contains(&format!("/{short}"));
+        let (paths, refused_paths) = mounts(claimed, &short);
         Ok(Self {
-            short: Short::parse(known::short_of_row_name(&name))?,
+            short,
             name,
             port,
             paths,
             refused_paths,
-            claims_root_only,
+            remaps_root,
             health: rooted(required(map, "health")?, "health")?,
             version: string(required(map, "version")?, "version")?.to_owned(),
             display_name: optional(map, "displayName", owned(string))?,
@@ -79,10 +80,46 @@ impl Row {
             run: optional(map, "run", |run, field| object(run, field).map(|_| run.clone()))?,
         })
     }
+
+    /// Whether a request for this path would go to one of its mounts.
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        self.paths.iter().any(|mount| is_below(path, mount.trim_end_matches('/')))
+    }
+
+    /// A member of the vault family: only they may share a port, and each of their paths is a vault of its own.
+    pub(crate) fn is_vault(&self) -> bool {
+        is_vault(&self.name)
+    }
+}
+
+pub(super) fn is_vault(name: &str) -> bool {
+    name == "parachute-vault" || name.starts_with("parachute-vault-")
+}
+
+/// The present spelling of the status of a sub-unit.
+pub(crate) fn ui_status(status: &str) -> &str {
+    match status {
+        "pending-oauth" => "pending",
+        "disabled" => "inactive",
+        status => status,
+    }
 }
 
 /// Splits claimed paths into those that the row may have and the reasons against the others.
-fn mounts(claimed: Vec<String>) -> (Vec<String>, Vec<Problem>) {
+fn mounts(claimed: Vec<String>, short: &Short) -> (Vec<String>, Vec<Problem>) {
+    // Older modules wanted the whole origin; there they are found under their name (files §3.11).
+    let instead = format!("/{short}");
+    if claimed.first().is_some_and(|first| first == "/") && !claimed.contains(&instead) && !is_hub_mount(&instead) {
+        let reason = format!("\"/\" belongs to the hub; it is at {instead:?} instead");
+        let rest = claimed.into_iter().skip(1);
+        let (paths, mut refused) = split(std::iter::once(instead).chain(rest).collect());
+        refused.insert(0, Problem::new("paths[0]", reason));
+        return (paths, refused);
+    }
+    split(claimed)
+}
+
+fn split(claimed: Vec<String>) -> (Vec<String>, Vec<Problem>) {
     let mut refused = Vec::new();
     let mut index = 0;
     let mut allowed = claimed;

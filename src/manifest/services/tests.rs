@@ -173,12 +173,48 @@ fn a_path_that_a_row_may_not_have_is_left_out_and_the_row_lives() {
         ("/./a", false),
         ("//evil", false),
         ("/a\r\nb", false),
+        ("/\\evil.example", false),
+        ("/a%2fb", false),
+        ("/a%5Cb", false),
+        ("/a%20b", true),
+        ("/a?b", false),
+        ("/a#b", false),
+        ("/metrics", false),
+        ("/hub.html", false),
     ] {
         let row = Row::parse(&with("paths", json!(["/kept", path]))).expect("a good row");
         assert_eq!(row.refused_paths.is_empty(), ok, "{path:?}");
         assert_eq!(row.paths.len(), 1 + usize::from(ok), "{path:?}");
         let refused = document(&[]).upsert(with("paths", json!(["/kept", path])));
         assert_eq!(refused.is_ok(), ok, "we do not write {path:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn an_older_module_that_wants_the_whole_origin_is_at_its_name() {
+    for (name, paths, expected) in [
+        ("wiki", json!(["/"]), json!(["/wiki"])),
+        ("wiki", json!(["/", "/more"]), json!(["/wiki", "/more"])),
+        ("wiki", json!(["/", "/wiki"]), json!(["/wiki"])),
+        ("wiki", json!(["/more", "/"]), json!(["/more"])),
+        ("parachute-scribe", json!(["/"]), json!(["/scribe"])),
+        ("health", json!(["/"]), json!([])),
+    ] {
+        let mut value = with("paths", paths.clone());
+        value["name"] = json!(name);
+        let row = Row::parse(&value).expect("a good row");
+        assert_eq!(json!(row.paths), expected, "{name} {paths}");
+        assert_eq!(row.refused_paths.len(), 1, "{name} {paths}: it is told");
+    }
+}
+
+#[test]
+fn we_register_no_name_that_the_discovery_document_needs() {
+    for (name, ok) in [("services", false), ("parachute-vaults", false), ("vaults", false), ("service", true)] {
+        let mut value = with("tagline", json!("x"));
+        value["name"] = json!(name);
+        assert!(Row::parse(&value).is_ok(), "{name} is used when it is there");
+        assert_eq!(document(&[]).upsert(value).is_ok(), ok, "{name}");
     }
 }
 

@@ -5,6 +5,8 @@ use crate::store::operator_token::OperatorTokenError;
 use crate::token::mint::MintError;
 use crate::token::verify::TokenError;
 use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
 
 /// Why the hub's keys or its operator token cannot be had.
 #[derive(Debug)]
@@ -78,6 +80,8 @@ pub(crate) enum Refusal {
     Unauthenticated { reason: Reason, jti: Option<String> },
     /// 403.
     InsufficientScope { required: String, jti: String },
+    /// 429: too many bad tokens came from there; this one was not looked at.
+    TooManyFailures { from: IpAddr, retry_after: Duration },
     /// 503: nobody can say.
     Unavailable(DbError),
 }
@@ -90,6 +94,7 @@ impl Refusal {
             Self::Unauthenticated { reason: Reason::Missing, .. } => "missing",
             Self::Unauthenticated { reason: Reason::Token(error), .. } => error.code(),
             Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::TooManyFailures { .. } => "too_many_failures",
             Self::Unavailable(_) => "unavailable",
         }
     }
@@ -107,6 +112,7 @@ impl fmt::Display for Refusal {
                 write!(f, "insufficient_scope: this needs scope {required}")?;
                 Some(jti.as_str())
             }
+            Self::TooManyFailures { from, .. } => return write!(f, "too_many_failures: bad tokens from {from}"),
             Self::Unavailable(error) => return error.fmt(f),
         };
         match jti {

@@ -103,7 +103,7 @@ pub(super) fn permitted(home: &Home, mode: u32) -> u32 {
 /// Returns how many. Called at boot.
 pub(crate) fn sweep(home: &Home, now: SystemTime) -> Result<usize, StoreError> {
     let mut removed = 0;
-    for relative in ["", "hub", "hub/run"] {
+    for relative in ["", "hub", "hub/run", "well-known"] {
         let Some(dir) = home.open_dir(Path::new(relative))? else { continue };
         let path = home.path().join(relative);
         let read_error = |source| StoreError::Read { path: path.clone(), source };

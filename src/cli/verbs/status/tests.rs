@@ -44,6 +44,7 @@ fn info(short: &str, status: Option<Status>) -> ModuleInfo {
         install_dir: None,
         uis: Vec::new(),
         management_url: None,
+        ui_url: None,
     }
 }
 

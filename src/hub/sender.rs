@@ -1,0 +1,181 @@
+//! Pure: who sends a request, as the edge and the headers say.
+
+use crate::manifest::discovery::Audience;
+use crate::ops::discovery::Asked;
+use std::net::{IpAddr, SocketAddr};
+
+/// What the headers say about the sender. Those named `X-Parachute-*` and `X-Forwarded-*` are the edge's own words:
+/// what others sent under these names never comes here, except through a proxy on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sender {
+    /// Whoever the edge says nothing about is remote.
+    pub(crate) audience: Audience,
+    peer: Option<IpAddr>,
+    forwarded_for: String,
+    host: Option<String>,
+    forwarded_proto: Option<String>,
+    page: Page,
+    /// `Sec-Fetch-Site` says that the request comes from a page of somebody else.
+    is_foreign_fetch: bool,
+    /// It is a browser that would show the answer.
+    pub(crate) accepts_html: bool,
+}
+
+/// The page that caused the request (`Origin`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Page {
+    Unknown,
+    Of(String),
+    /// More than one header: nobody's.
+    Unclear,
+}
+
+impl Default for Sender {
+    fn default() -> Self {
+        Self {
+            audience: Audience::Remote,
+            peer: None,
+            forwarded_for: String::new(),
+            host: None,
+            forwarded_proto: None,
+            page: Page::Unknown,
+            is_foreign_fetch: false,
+            accepts_html: false,
+        }
+    }
+}
+
+impl Sender {
+    /// Takes note of a header.
+    pub(super) fn read(&mut self, name: &str, value: &str) {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is("x-parachute-layer") {
+            self.audience = if value == "loopback" { Audience::Local } else { Audience::Remote };
+        } else if is("x-parachute-peer") {
+            self.peer = value.parse::<SocketAddr>().ok().map(|peer| peer.ip().to_canonical());
+        } else if is("x-forwarded-for") {
+            self.forwarded_for = value.to_owned();
+        } else if is("x-forwarded-proto") {
+            self.forwarded_proto = Some(value.to_owned());
+        } else if is("host") {
+            self.host = Some(value.to_owned());
+        } else if is("origin") {
+            self.page = match self.page {
+                Page::Unknown => Page::Of(value.to_owned()),
+                Page::Of(_) | Page::Unclear => Page::Unclear,
+            };
+        } else if is("sec-fetch-site") {
+            self.is_foreign_fetch = matches!(value, "cross-site" | "same-site");
+        } else if is("accept") {
+            self.accepts_html |= value.to_ascii_lowercase().contains("text/html");
+        }
+    }
+
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { host: self.host.as_deref(), forwarded_proto: self.forwarded_proto.as_deref() }
+    }
+
+    /// Who is held to account for failed attempts; nobody for programs on this machine, which could read the token's
+    /// file as well. That is the peer, and behind a proxy on this machine whoever the proxy names.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        if self.audience == Audience::Local {
+            return None;
+        }
+        // Without a peer it was not the edge that asked; all such share one address.
+        let peer = self.peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        if !peer.is_loopback() {
+            return Some(peer);
+        }
+        // The last one is the peer itself, written by the edge; the one before it was written by the proxy.
+        let named = self.forwarded_for.rsplit(',').nth(1).and_then(address);
+        Some(named.unwrap_or(peer))
+    }
+
+    /// Whether the request was caused by a page that is not one of ours; `is_own` knows ours.
+    pub(crate) fn is_foreign_page(&self, is_own: impl FnOnce(&str) -> bool) -> bool {
+        match &self.page {
+            Page::Of(origin) => !is_own(origin),
+            Page::Unclear => true,
+            Page::Unknown => self.is_foreign_fetch,
+        }
+    }
+}
+
+/// An element of `X-Forwarded-For`; some proxies add a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    bare.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender(headers: &[(&str, &str)]) -> Sender {
+        let mut sender = Sender::default();
+        headers.iter().for_each(|(name, value)| sender.read(name, value));
+        sender
+    }
+
+    #[test]
+    fn who_is_held_to_account_is_the_peer_or_whom_a_local_proxy_names() {
+        for (layer, peer, forwarded, expected) in [
+            ("loopback", "127.0.0.1:9", "127.0.0.1", None),
+            ("public", "203.0.113.7:9", "203.0.113.7", Some("203.0.113.7")),
+            ("public", "203.0.113.7:9", "198.51.100.1, 203.0.113.7", Some("203.0.113.7")),
+            ("public", "[::ffff:203.0.113.7]:9", "", Some("203.0.113.7")),
+            ("public", "[2001:db8::1]:9", "", Some("2001:db8::1")),
+            ("public", "127.0.0.1:9", "198.51.100.1, 127.0.0.1", Some("198.51.100.1")),
+            ("public", "127.0.0.1:9", "10.0.0.1, 198.51.100.1, 127.0.0.1", Some("198.51.100.1")),
+            ("tailnet", "[::1]:9", "2001:db8::2, ::1", Some("2001:db8::2")),
+            ("public", "127.0.0.1:9", "[2001:db8::2]:443, 127.0.0.1", Some("2001:db8::2")),
+            ("public", "127.0.0.1:9", "198.51.100.1:4711, 127.0.0.1", Some("198.51.100.1")),
+            ("public", "127.0.0.1:9", "unknown, 127.0.0.1", Some("127.0.0.1")),
+            ("public", "127.0.0.1:9", "127.0.0.1", Some("127.0.0.1")),
+            ("public", "junk", "198.51.100.1, 127.0.0.1", Some("0.0.0.0")),
+            ("junk", "127.0.0.1:9", "127.0.0.1", Some("127.0.0.1")),
+        ] {
+            let sender =
+                sender(&[("X-Parachute-Layer", layer), ("X-Parachute-Peer", peer), ("X-Forwarded-For", forwarded)]);
+            let expected = expected.map(|address| address.parse().expect("an address"));
+            assert_eq!(sender.client(), expected, "{layer} {peer} {forwarded:?}");
+        }
+        assert!(sender(&[]).client().is_some(), "whoever nothing is said about is a stranger");
+        assert_eq!(sender(&[]).audience, Audience::Remote);
+    }
+
+    #[test]
+    fn a_foreign_page_is_known_by_origin_and_without_it_by_the_browsers_word() {
+        let is_own = |origin: &str| origin == "http://ours";
+        for (headers, foreign) in [
+            (&[][..], false),
+            (&[("Origin", "http://ours")], false),
+            (&[("Origin", "http://theirs")], true),
+            (&[("Origin", "null")], true),
+            (&[("Origin", "")], true),
+            (&[("Origin", "http://ours"), ("Origin", "http://ours")], true),
+            (&[("Origin", "http://ours"), ("Sec-Fetch-Site", "cross-site")], false),
+            (&[("Sec-Fetch-Site", "cross-site")], true),
+            (&[("sec-fetch-site", "same-site")], true),
+            (&[("Sec-Fetch-Site", "same-origin")], false),
+            (&[("Sec-Fetch-Site", "none")], false),
+        ] {
+            assert_eq!(sender(headers).is_foreign_page(is_own), foreign, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_browser_says_that_it_shows_html() {
+        for (accept, expected) in [
+            ("text/html,application/xhtml+xml,*/*;q=0.8", true),
+            ("Text/HTML", true),
+            ("*/*", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(sender(&[("Accept", accept)]).accepts_html, expected, "{accept:?}");
+        }
+    }
+}

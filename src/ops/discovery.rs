@@ -1,0 +1,78 @@
+//! What callers are told about where the modules are.
+
+use super::{Hub, OpError, lock};
+use crate::manifest::Short;
+use crate::manifest::discovery::{self, Audience};
+use crate::manifest::module::Manifest;
+use crate::manifest::services::{Document, Row};
+use crate::origin;
+use crate::store::StoreError;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where a request went, as it says itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// `Host`; the edge has checked it.
+    pub(crate) host: Option<&'a str>,
+    pub(crate) forwarded_proto: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    fn origin(self) -> Option<String> {
+        origin::of_request(self.host?, self.forwarded_proto)
+    }
+}
+
+impl Hub {
+    /// The discovery document. A `services.json` that says nothing usable is an empty one; one that cannot be read is an
+    /// error. A manifest that cannot be used takes away nothing but its own fields.
+    pub(crate) fn discovery(&self, asked: Asked<'_>, audience: Audience) -> Result<Value, OpError> {
+        let document = match self.reconcile() {
+            Ok(document) => document,
+            Err(OpError::Services { source: StoreError::Syntax { .. } }) => Arc::new(Document::empty()),
+            Err(error) => return Err(error),
+        };
+        let modules = self.with_manifests(&document);
+        let modules = modules.iter().map(|(row, manifest)| (row.as_ref(), manifest.as_deref()));
+        Ok(discovery::document(modules, &self.parts.origins.told(asked.origin()), audience))
+    }
+
+    /// Whether a request for this path goes to a module that these callers may know.
+    pub(crate) fn is_served(&self, path: &str, audience: Audience) -> bool {
+        self.reconcile().is_ok_and(|document| {
+            let rows = document.entries().iter().filter_map(|entry| entry.row.as_deref().ok());
+            rows.filter(|row| discovery::is_visible(row, audience)).any(|row| row.serves(path))
+        })
+    }
+
+    /// Whether a page of this origin is one of ours.
+    pub(crate) fn is_own_origin(&self, origin: &str, asked: Asked<'_>) -> bool {
+        self.parts.origins.is_own(origin, asked.origin().as_deref())
+    }
+
+    fn with_manifests(&self, document: &Document) -> Vec<(Arc<Row>, Option<Arc<Manifest>>)> {
+        let mut unusable = BTreeMap::new();
+        let rows = document.entries().iter().filter_map(|entry| entry.row.as_ref().ok());
+        let with_manifest = rows.map(|row| {
+            let manifest = row.install_dir.as_deref().map_or(Ok(None), |dir| self.parts.manifests.get(dir));
+            let manifest = manifest.unwrap_or_else(|error| {
+                unusable.insert(row.short.clone(), error.to_string());
+                None
+            });
+            (Arc::clone(row), manifest)
+        });
+        let modules = with_manifest.collect();
+        self.say_unusable(unusable);
+        modules
+    }
+
+    /// Anybody may ask for the document at any rate, so each trouble is said once.
+    fn say_unusable(&self, unusable: BTreeMap<Short, String>) {
+        let before = std::mem::replace(&mut *lock(&self.unusable_manifests), unusable.clone());
+        for (short, why) in unusable.iter().filter(|(short, why)| before.get(short) != Some(why)) {
+            (self.parts.log)(&format!("{short}: what its manifest says is left out of the discovery document: {why}"));
+        }
+    }
+}
