@@ -1,7 +1,8 @@
 //! Pure: the supervisor's words in the words of the API.
 
 use crate::stamp::iso;
-use crate::supervisor::{Exit, Snapshot, StartError, StartErrorKind, Status};
+use crate::supervisor::{Snapshot, StartError, StartErrorKind, Status};
+use crate::sys::process::Exit;
 use crate::wire;
 use std::time::SystemTime;
 

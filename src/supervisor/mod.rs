@@ -25,7 +25,7 @@ pub(crate) use main_loop::{Ended, main_loop};
 
 use crate::logs::{Console, RING_BYTES, Ring};
 use crate::manifest::Short;
-use crate::sys::process::Family;
+use crate::sys::process::{Exit, Family};
 use inbox::{ForMain, ForWorker, Inbox, Reply};
 use order::Order;
 use published::Published;
@@ -48,13 +48,6 @@ pub(crate) enum Status {
     Stopped,
     Crashed,
     Restarting,
-}
-
-/// How a child ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Code(i32),
-    Signal(i32),
 }
 
 /// Why a module is not well (supervisor §8).
