@@ -61,12 +61,8 @@ impl Hub {
             .row
             .as_ref()
             .map_err(|problem| OpError::InvalidRow { short: short.clone(), problem: problem.clone() })?;
-        let manifest = match &row.install_dir {
-            None => None,
-            Some(dir) => {
-                self.parts.manifests.get(dir).map_err(|source| OpError::Manifest { short: short.clone(), source })?
-            }
-        };
+        let manifest = self.parts.manifests.of(row);
+        let manifest = manifest.map_err(|source| OpError::Manifest { short: short.clone(), source })?;
         match plan_source::command(row, manifest.as_deref()) {
             Some(_) => Ok(()),
             None => Err(OpError::NoStartCommand { short: short.clone() }),

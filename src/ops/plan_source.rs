@@ -29,6 +29,11 @@ pub(super) fn command(row: &Row, manifest: Option<&Manifest>) -> Option<Vec<Stri
     own.or_else(known).filter(|argv| !argv.is_empty())
 }
 
+/// The `run` settings of a row: the module's own, overridden by the row's.
+pub(super) fn run(row: &Row, manifest: Option<&Manifest>) -> Result<Run, Problem> {
+    Run::resolve(manifest.and_then(|manifest| manifest.run.as_ref()), row.run.as_ref())
+}
+
 /// What the files of one home say.
 pub(crate) struct Files {
     pub(crate) home: Home,
@@ -62,13 +67,9 @@ impl Files {
             Some(Err(problem)) => return Err(Unusable::Row(problem.clone())),
             Some(Ok(row)) => Arc::clone(row),
         };
-        let manifest = match &row.install_dir {
-            Some(dir) => self.manifests.get(dir)?,
-            None => None,
-        };
+        let manifest = self.manifests.of(&row)?;
         let argv = command(&row, manifest.as_deref()).ok_or(Unusable::NoCommand)?;
-        let manifest_run = manifest.as_ref().and_then(|manifest| manifest.run.as_ref());
-        let run = Run::resolve(manifest_run, row.run.as_ref()).map_err(Unusable::Run)?;
+        let run = run(&row, manifest.as_deref()).map_err(Unusable::Run)?;
         let dotenv = dotenv::read(&self.home, short)?;
         self.say_once(short, &dotenv.warnings);
         Ok(Inputs {
