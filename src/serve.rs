@@ -164,7 +164,7 @@ impl Boot {
     }
 
     fn authority(&self, home: &Home, origins: &Origins) -> Result<Authority, ServeError> {
-        let authority = Authority::open(home.path(), origins.issuers.clone(), origins.canonical.clone())?;
+        let authority = Authority::open(home, origins.issuers.clone(), origins.canonical.clone())?;
         authority.notices().iter().for_each(|notice| self.say(notice));
         authority.bootstrap()?.notices.iter().for_each(|notice| self.say(notice));
         Ok(authority)

@@ -178,9 +178,9 @@ fn environment(home: &Home, short: &Short, findings: &mut Findings) {
 
 /// Reading a token makes its file private; here it is only looked at.
 fn token(home: &Home, findings: &mut Findings) {
-    let file = operator_token::path(home.path());
+    let file = operator_token::path(home);
     if private(&file, findings) {
-        match operator_token::read(home.path()) {
+        match operator_token::read(home) {
             Ok(_) => {}
             Err(OperatorTokenError::Missing { .. }) => {
                 findings.note(&file, "is not there; parachute serve writes one when it starts");
