@@ -97,7 +97,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    fn stopped(short: Short) -> Self {
+    /// A module that nothing has happened to.
+    pub(crate) fn stopped(short: Short) -> Self {
         Self {
             short,
             status: Status::Stopped,
