@@ -2,8 +2,8 @@
 //! a removed one is stopped and forgotten.
 
 use super::{Hub, OpError, lock, plan_source};
-use crate::manifest::Short;
 use crate::manifest::services::{Document, Row};
+use crate::manifest::{Short, known};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
@@ -107,7 +107,7 @@ impl Hub {
     /// Whether something says how to start it. One whose manifest cannot be read counts: its start says why.
     fn has_command(&self, row: &Row) -> bool {
         match self.parts.manifests.of(row) {
-            Ok(manifest) => plan_source::command(row, manifest.as_deref()).is_some(),
+            Ok(manifest) => known::start_command(&row.short, manifest.as_deref()).is_some(),
             Err(_) => true,
         }
     }
