@@ -137,7 +137,7 @@ impl Boot {
         let ended = main_loop(&running.supervisor, signals, &move || hub.reload());
         let all_down = running.supervisor.snapshots().is_empty();
         running.stop();
-        self.clear(&home, &identity, all_down.then_some(&header));
+        self.clear(&home, &identity, all_down);
         ended.map_err(ServeError::starting("waiting for signals"))
     }
 
@@ -165,16 +165,18 @@ impl Boot {
     }
 
     fn authority(&self, home: &Home, origins: &Origins) -> Result<Authority, ServeError> {
-        let authority = Authority::open(home.path(), origins.issuers.clone(), origins.canonical.clone())?;
+        let authority = Authority::open(home, origins.issuers.clone(), origins.canonical.clone())?;
         authority.notices().iter().for_each(|notice| self.say(notice));
         authority.bootstrap()?.notices.iter().for_each(|notice| self.say(notice));
         Ok(authority)
     }
 
-    /// Ends what a killed hub left behind. A record of another boot of the machine names nobody.
+    /// Ends what a hub left behind that had no clean end, or its record would not be there. One that names no child is
+    /// no proof that there is none: the last one may have been started and not yet noted. A record of another boot of
+    /// the machine means nobody.
     fn end_previous(&self, home: &Home) -> Result<(), ServeError> {
         let Some((header, left)) = children::read_previous(home)? else { return Ok(()) };
-        if left.is_empty() || header.boot_id != proc::boot_id() {
+        if header.boot_id != proc::boot_id() {
             return Ok(());
         }
         let leaders: Vec<_> = left
@@ -299,10 +301,10 @@ impl Boot {
     }
 
     /// Takes back what told others of this hub. With all modules down the next hub has nobody to look for.
-    fn clear(&self, home: &Home, identity: &Identity, all_down: Option<&Header>) {
+    fn clear(&self, home: &Home, identity: &Identity, all_down: bool) {
         let cleared = identity::clear(home, &identity.instance);
-        let emptied = all_down.map_or(Ok(()), |header| Journal::begin(home, header).map(drop));
-        for error in [cleared.err(), emptied.err()].into_iter().flatten() {
+        let removed = if all_down { children::remove(home) } else { Ok(()) };
+        for error in [cleared.err(), removed.err()].into_iter().flatten() {
             self.say(&error.to_string());
         }
     }

@@ -48,9 +48,8 @@ pub(crate) const START_HUB: &str = "start it with: parachute serve";
 impl Up {
     /// Gives the client the operator's token.
     pub(crate) fn authorise(&mut self, home: &Home, config: &Config, out: &mut Out) -> Result<(), Failure> {
-        let token =
-            operator_token::find(home.path(), config.operator_token.as_deref(), config.operator_token_file.as_deref())
-                .map_err(|error| token_failure(&error))?;
+        let token = operator_token::find(home, config.operator_token.as_deref(), config.operator_token_file.as_deref())
+            .map_err(|error| token_failure(&error))?;
         for warning in &token.warnings {
             out.warn(warning);
         }
@@ -62,14 +61,7 @@ impl Up {
 pub(crate) fn token_failure(error: &OperatorTokenError) -> Failure {
     let hint = match error {
         OperatorTokenError::Missing { .. } => "or set PARACHUTE_OPERATOR_TOKEN",
-        OperatorTokenError::Symlink { .. }
-        | OperatorTokenError::NotRegular { .. }
-        | OperatorTokenError::ForeignOwner { .. }
-        | OperatorTokenError::HardLinked { .. }
-        | OperatorTokenError::TooLarge { .. }
-        | OperatorTokenError::NotAToken { .. }
-        | OperatorTokenError::Read { .. }
-        | OperatorTokenError::Write { .. } => NEW_TOKEN,
+        OperatorTokenError::NotAToken { .. } | OperatorTokenError::Store(_) => NEW_TOKEN,
     };
     Failure::new(Code::NoOperatorToken, error.to_string(), hint)
 }

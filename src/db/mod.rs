@@ -19,10 +19,9 @@ pub(crate) use keys::{KeyState, Keys};
 pub(crate) use settings::Settings;
 pub(crate) use tokens::{CreatedVia, NewToken, TokenRow, Tokens};
 
+use crate::sys::fs;
 use error::Class;
 use rusqlite::Connection;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -89,9 +88,9 @@ impl Db {
 
     /// Whether the database answers and is still the file at its path. For `/health`.
     pub(crate) fn check(&self) -> DbHealth {
-        match fs::symlink_metadata(&self.path) {
+        match fs::stat(&self.path) {
             Err(_) => return DbHealth::PathGone,
-            Ok(facts) if (facts.dev(), facts.ino()) != self.identity => return DbHealth::PathReplaced,
+            Ok(facts) if (facts.dev, facts.ino) != self.identity => return DbHealth::PathReplaced,
             Ok(_) => {}
         }
         match self.lock().query_row("SELECT count(*) FROM hs_keys", [], |row| row.get::<_, i64>(0)) {

@@ -2,12 +2,10 @@
 
 use super::error::{Class, DbError};
 use crate::stamp;
-use crate::sys::fs::effective_uid;
+use crate::sys::fs::{self, Kind, Stat};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -46,8 +44,8 @@ pub(super) fn open(path: &Path) -> Result<Opened, DbError> {
         }
         other => other?,
     };
-    let facts = fs::symlink_metadata(&path).map_err(|source| files(&path, "look at", source))?;
-    Ok(Opened { connection, identity: (facts.dev(), facts.ino()), path, notices })
+    let facts = fs::stat(&path).map_err(|source| files(&path, "look at", source))?;
+    Ok(Opened { connection, identity: (facts.dev, facts.ino), path, notices })
 }
 
 /// The same file with a directory that has no links in it: SQLite refuses a link anywhere in a path, and only the last
@@ -56,7 +54,7 @@ fn resolve(path: &Path) -> Result<PathBuf, DbError> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(files(path, "open", io::Error::from(io::ErrorKind::InvalidInput)));
     };
-    Ok(fs::canonicalize(directory).map_err(|source| files(directory, "open", source))?.join(name))
+    Ok(directory.canonicalize().map_err(|source| files(directory, "open", source))?.join(name))
 }
 
 fn attempt(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError> {
@@ -70,14 +68,14 @@ fn attempt(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError
             notices.extend(tighten(&companion, &facts)?);
         }
     }
-    if present.as_ref().is_some_and(|facts| facts.len() > 0) {
+    if present.as_ref().is_some_and(|facts| facts.size_bytes > 0) {
         look_inside(path)?;
     }
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     if present.is_none() {
         // Created this moment, by SQLite and with our umask; whatever that is, no key goes into a file others can read.
         // What SQLite puts beside it gets the same mode.
-        let facts = fs::symlink_metadata(path).map_err(|source| files(path, "look at", source))?;
+        let facts = fs::stat(path).map_err(|source| files(path, "look at", source))?;
         tighten(path, &facts)?;
     }
     configure(&connection).map_err(|source| DbError::sqlite(path, "set it up", &source))?;
@@ -87,33 +85,32 @@ fn attempt(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError
 
 /// What is at `path`, refusing what must not hold keys. Looks at names only: closing a descriptor of the database
 /// would drop the locks that SQLite has on it in this process.
-fn inspect(path: &Path) -> Result<Option<Metadata>, DbError> {
-    let facts = match fs::symlink_metadata(path) {
+fn inspect(path: &Path) -> Result<Option<Stat>, DbError> {
+    let facts = match fs::stat(path) {
         Ok(facts) => facts,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(files(path, "look at", source)),
     };
-    let ours = effective_uid();
-    if facts.file_type().is_symlink() {
+    let ours = fs::effective_uid();
+    if facts.kind == Kind::Symlink {
         return Err(DbError::Symlink { path: path.to_owned() });
     }
-    if !facts.file_type().is_file() {
+    if facts.kind != Kind::Regular {
         return Err(DbError::NotRegular { path: path.to_owned() });
     }
-    if facts.uid() != ours {
-        return Err(DbError::ForeignOwner { path: path.to_owned(), uid: facts.uid(), ours });
+    if facts.uid != ours {
+        return Err(DbError::ForeignOwner { path: path.to_owned(), uid: facts.uid, ours });
     }
     Ok(Some(facts))
 }
 
 /// Makes the file private; says so when it was not.
-fn tighten(path: &Path, facts: &Metadata) -> Result<Option<String>, DbError> {
-    let mode = facts.mode() & 0o7777;
+fn tighten(path: &Path, facts: &Stat) -> Result<Option<String>, DbError> {
+    let mode = facts.mode;
     if mode & LOOSE_BITS == 0 {
         return Ok(None);
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(FILE_MODE))
-        .map_err(|source| files(path, "make private", source))?;
+    fs::set_mode_at(path, FILE_MODE).map_err(|source| files(path, "make private", source))?;
     Ok(Some(format!("tightened {} from {mode:04o} to {FILE_MODE:04o}", path.display())))
 }
 
@@ -228,13 +225,13 @@ fn set_aside(path: &Path) -> Result<PathBuf, DbError> {
     let stamp = stamp::compact(SystemTime::now());
     let mut kept = beside(path, &format!(".corrupt-{stamp}"));
     let mut number = 1_u32;
-    while fs::symlink_metadata(&kept).is_ok() {
+    while fs::stat(&kept).is_ok() {
         number += 1;
         kept = beside(path, &format!(".corrupt-{stamp}-{number}"));
     }
     // The companions first: a new database must never meet the log of the old one.
     for companion in COMPANIONS {
-        match fs::rename(beside(path, companion), beside(&kept, companion)) {
+        match fs::rename(&beside(path, companion), &beside(&kept, companion)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             moved => moved.map_err(|source| files(path, "move aside", source))?,
         }

@@ -7,6 +7,9 @@ use std::net::{Ipv4Addr, TcpListener};
 /// The files that tell others of a running hub.
 const IDENTITY: [&str; 3] = ["hub/run/hub.pid", "hub/run/hub.port", "hub-instance.json"];
 
+/// What a hub has started, for the one that comes after it was killed.
+const RECORD: &str = "hub/run/children";
+
 fn in_home(home: &Home, file: &str) -> String {
     home.path().join(file).to_str().expect("a temporary directory is UTF-8").to_owned()
 }
@@ -77,6 +80,24 @@ fn a_killed_hub_leaves_no_orphan_and_no_duplicate_to_the_next_one() {
         assert_eq!(hub.processes(short).len(), number, "{short}");
     }
     assert!(hub.output().contains("ended processes that an earlier hub left behind"), "{}", hub.output());
+}
+
+#[test]
+fn an_orphan_that_the_killed_hub_had_no_time_to_note_is_ended_too() {
+    let mut hub = Hub::start(&[module("deaf", testchild(&["ignore-term"]))]);
+    let orphan = hub.until_ready("deaf");
+    hub.kill();
+    let record = hub.home.read(RECORD);
+    let (header, children) = record.split_once('\n').expect("a header");
+    assert!(children.contains(&orphan.to_string()), "{record:?}");
+    hub.home.write(RECORD, &format!("{header}\n"));
+    assert!(is_alive(orphan), "it ignores TERM");
+
+    hub.start_again();
+    assert!(!is_alive(orphan));
+    assert_ne!(hub.until_ready("deaf"), orphan);
+    assert_eq!(hub.end().code(), Some(0));
+    assert!(!hub.home.path().join(RECORD).exists(), "after a clean end there is nobody to look for");
 }
 
 #[test]

@@ -2,15 +2,19 @@
 
 use super::Stream;
 use super::line;
+use crate::sys::fs::{self, Kind};
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Text of at most this size is built before it is written: a block of ordinary lines is one write.
 const WRITE_BYTES: usize = 256 * 1024;
+/// What modules print is nobody else's business (files §14.2).
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 /// How often a file in use is compared with what lies at its path, so that an operator's rotation is noticed.
 const CHECK_EVERY_MS: u64 = 1_000;
 /// Reports of a file that fails and works by turns are this far apart.
@@ -183,10 +187,10 @@ impl LogFile {
 
     /// Lets go of a file that was moved or removed, and notices one that was truncated.
     fn compare_with_path(&mut self) {
-        let there = fs::symlink_metadata(&self.path);
+        let there = fs::stat(&self.path);
         self.open = match (self.open.take(), there) {
-            (Some(open), Ok(there)) if (there.dev(), there.ino()) == (open.dev, open.ino) => {
-                Some(Open { size: there.len(), ..open })
+            (Some(open), Ok(there)) if (there.dev, there.ino) == (open.dev, open.ino) => {
+                Some(Open { size: there.size_bytes, ..open })
             }
             _ => None,
         };
@@ -197,7 +201,7 @@ impl LogFile {
         let Some(open) = &mut self.open else { return Ok(()) };
         let mut written = 0;
         while written < text.len() {
-            match open.file.write(&text[written..]) {
+            match fs::write(&open.file, &text[written..]) {
                 Ok(0) => return Err(self.abandon(text, written, ErrorKind::WriteZero.into())),
                 Ok(n) => written += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -215,7 +219,8 @@ impl LogFile {
             let torn = (written - border) as u64;
             if torn > 0 {
                 // The real length, because somebody else may have truncated the file.
-                let _ = open.file.metadata().and_then(|now| open.file.set_len(now.len().saturating_sub(torn)));
+                let _ = fs::stat_of(&open.file)
+                    .and_then(|now| fs::set_size(&open.file, now.size_bytes.saturating_sub(torn)));
             }
         }
         let error = FileError::Write { path: self.path.clone(), source };
@@ -236,12 +241,12 @@ impl LogFile {
 
     fn move_on(&self) -> io::Result<()> {
         if self.files <= 1 {
-            return tolerate_missing(fs::remove_file(&self.path));
+            return tolerate_missing(fs::unlink(&self.path));
         }
         for number in (1..self.files - 1).rev() {
-            tolerate_missing(fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1)))?;
+            tolerate_missing(fs::rename(&numbered(&self.path, number), &numbered(&self.path, number + 1)))?;
         }
-        tolerate_missing(fs::rename(&self.path, numbered(&self.path, 1)))
+        tolerate_missing(fs::rename(&self.path, &numbered(&self.path, 1)))
     }
 }
 
@@ -265,38 +270,31 @@ fn tolerate_missing(result: io::Result<()>) -> io::Result<()> {
 /// is refused. An end without newline, as a power cut leaves it, is finished first.
 fn open(dir: &Path, path: &Path) -> Result<Open, FileError> {
     let fail = |source| FileError::Open { path: path.to_owned(), source };
-    let file = match fs::symlink_metadata(path) {
-        Ok(there) if there.is_file() => {
-            let file = OpenOptions::new().read(true).append(true).open(path).map_err(fail)?;
-            let opened = file.metadata().map_err(fail)?;
-            // Something else was put there in between; the next line tries again.
-            if (opened.dev(), opened.ino()) != (there.dev(), there.ino()) {
-                return Err(FileError::NotRegular { path: path.to_owned() });
-            }
-            file
+    let not_regular = || FileError::NotRegular { path: path.to_owned() };
+    match fs::stat(path) {
+        Ok(there) if there.kind != Kind::Regular => return Err(not_regular()),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::make_dirs(dir, DIR_MODE).map_err(|source| FileError::Directory { path: dir.to_owned(), source })?
         }
-        Ok(_) => return Err(FileError::NotRegular { path: path.to_owned() }),
-        Err(error) if error.kind() == ErrorKind::NotFound => create(dir, path)?,
         Err(error) => return Err(fail(error)),
-    };
-    let facts = file.metadata().map_err(fail)?;
-    let mut open = Open { dev: facts.dev(), ino: facts.ino(), size: facts.len(), file };
+    }
+    let file = fs::open_append(path, FILE_MODE).map_err(fail)?;
+    // Looked at again: another thing may have been put there in between.
+    let facts = fs::stat_of(&file).map_err(fail)?;
+    if facts.kind != Kind::Regular {
+        return Err(not_regular());
+    }
+    let mut open = Open { dev: facts.dev, ino: facts.ino, size: facts.size_bytes, file };
     let mut last = [b'\n'];
     if open.size > 0 {
         open.file.read_exact_at(&mut last, open.size - 1).map_err(fail)?;
     }
     if last != [b'\n'] {
-        open.file.write_all(b"\n").map_err(fail)?;
+        fs::write_all(&open.file, b"\n").map_err(fail)?;
         open.size += 1;
     }
     Ok(open)
-}
-
-fn create(dir: &Path, path: &Path) -> Result<File, FileError> {
-    let directory = |source| FileError::Directory { path: dir.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(directory)?;
-    let fail = |source| FileError::Open { path: path.to_owned(), source };
-    OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path).map_err(fail)
 }
 
 /// A buffer to build text in; one from the shared store when much is to be built.

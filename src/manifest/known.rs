@@ -1,5 +1,8 @@
 //! Pure: the modules that the hub knows by name (files §5), as a fallback for what their own files do not say.
 
+use super::Short;
+use super::module::Manifest;
+
 /// What is known of a first-party module without asking it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Known {
@@ -96,6 +99,16 @@ pub(crate) fn by_short(short: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.short == short)
 }
 
+/// What starts the module: its own word first, what is known of it as the fallback (supervisor B24).
+pub(crate) fn start_command(short: &Short, manifest: Option<&Manifest>) -> Option<Vec<String>> {
+    let own = manifest.and_then(|manifest| manifest.start_cmd.clone());
+    let known = || {
+        let known = by_short(short.as_str())?;
+        Some(known.start_cmd.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+    };
+    own.or_else(known).filter(|argv| !argv.is_empty())
+}
+
 /// The short name that a row goes by: its module's if that is known, else the row's own name.
 pub(crate) fn short_of_row_name(name: &str) -> &str {
     let known = KNOWN.iter().find(|known| known.manifest_name == name).map(|known| known.short);
@@ -106,7 +119,7 @@ pub(crate) fn short_of_row_name(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Short;
+    use serde_json::{Value, json};
     use std::collections::HashSet;
 
     #[test]
@@ -122,6 +135,31 @@ mod tests {
                 "{}",
                 known.short
             );
+        }
+    }
+
+    fn manifest(start_cmd: Value) -> Manifest {
+        let mut manifest = json!({"name": "m", "manifestName": "m", "port": 4000, "paths": [], "health": "/h"});
+        if let (Some(manifest), false) = (manifest.as_object_mut(), start_cmd.is_null()) {
+            manifest.insert("startCmd".to_owned(), start_cmd);
+        }
+        Manifest::parse(manifest.to_string().as_bytes()).expect("a good manifest")
+    }
+
+    #[test]
+    fn the_modules_own_command_wins_over_the_known_one() {
+        for (short, own, expected) in [
+            ("vault", Some(json!(["./run", "--fast"])), Some("./run --fast")),
+            ("vault", Some(Value::Null), Some("parachute-vault serve")),
+            ("vault", None, Some("parachute-vault serve")),
+            ("wiki", Some(json!(["./run"])), Some("./run")),
+            ("wiki", Some(Value::Null), None),
+            ("wiki", None, None),
+            ("notes", None, None),
+        ] {
+            let (own, parsed) = (own.map(manifest), Short::parse(short).expect("a short"));
+            let argv = start_command(&parsed, own.as_ref()).map(|argv| argv.join(" "));
+            assert_eq!(argv.as_deref(), expected, "{short}");
         }
     }
 

@@ -15,6 +15,7 @@ pub(super) use failures::Failures;
 use error::Rejection;
 
 use crate::db::{CreatedVia, Db, DbError, DbHealth, KeyState, NewToken, TokenRow, Version};
+use crate::store::Home;
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::sys::random;
 use crate::token::claims::{self, Claims};
@@ -23,7 +24,6 @@ use crate::token::scope::{ADMIN_SET, ADMIN_SET_NAME, Scopes};
 use crate::token::verify::{self, Expect, TokenError, Verified};
 use crate::token::{TOKEN_LIMIT_BYTES, b64, mint, same_hash, sha256};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -57,7 +57,7 @@ const PLAUSIBLE_UNIX: std::ops::Range<i64> = 1_704_067_200..4_102_444_800;
 /// Decides about bearers. Shared by all threads that answer requests.
 pub(crate) struct Authority {
     db: Db,
-    home: PathBuf,
+    home: Home,
     hid: String,
     issuers: Vec<String>,
     canonical_issuer: String,
@@ -112,12 +112,12 @@ pub(crate) struct Bootstrap {
 impl Authority {
     /// Opens the home's database, creating it, the hub's id and the signing key where they are missing. `issuers` are
     /// the origins that hold now; those of the last 90 days are accepted as well.
-    pub(crate) fn open(home: &Path, issuers: Vec<String>, canonical_issuer: String) -> Result<Self, AuthError> {
+    pub(crate) fn open(home: &Home, issuers: Vec<String>, canonical_issuer: String) -> Result<Self, AuthError> {
         Self::open_at(home, issuers, canonical_issuer, unix_now())
     }
 
-    fn open_at(home: &Path, issuers: Vec<String>, canonical_issuer: String, now_unix: i64) -> Result<Self, AuthError> {
-        let db = Db::open(&home.join(DATABASE_NAME))?;
+    fn open_at(home: &Home, issuers: Vec<String>, canonical_issuer: String, now_unix: i64) -> Result<Self, AuthError> {
+        let db = Db::open(&home.path().join(DATABASE_NAME))?;
         let hid = db.settings().get_or_insert(HID_KEY, &random::hex(16), now_unix)?;
         let mut secret = [0; 32];
         random::fill(&mut secret);
@@ -129,7 +129,7 @@ impl Authority {
         let version = db.version()?;
         let keyring = Arc::new(load_keyring(&db, now_unix)?);
         let state = State { version, looked_at: Instant::now(), keyring, remembered: HashMap::new() };
-        Ok(Self { db, home: home.to_owned(), hid, issuers, canonical_issuer, state: Mutex::new(state) })
+        Ok(Self { db, home: home.clone(), hid, issuers, canonical_issuer, state: Mutex::new(state) })
     }
 
     /// What opening had to put right, as sentences for the log.

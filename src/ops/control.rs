@@ -2,9 +2,9 @@
 
 use super::reconcile::process_of;
 use super::state::module_state;
-use super::{Hub, OpError, plan_source};
-use crate::manifest::Short;
+use super::{Hub, OpError};
 use crate::manifest::services::Document;
+use crate::manifest::{Short, known};
 use crate::supervisor::{OpFailure, Snapshot, Supervisor};
 use crate::wire::OpReply;
 
@@ -61,13 +61,9 @@ impl Hub {
             .row
             .as_ref()
             .map_err(|problem| OpError::InvalidRow { short: short.clone(), problem: problem.clone() })?;
-        let manifest = match &row.install_dir {
-            None => None,
-            Some(dir) => {
-                self.parts.manifests.get(dir).map_err(|source| OpError::Manifest { short: short.clone(), source })?
-            }
-        };
-        match plan_source::command(row, manifest.as_deref()) {
+        let manifest = self.parts.manifests.of(row);
+        let manifest = manifest.map_err(|source| OpError::Manifest { short: short.clone(), source })?;
+        match known::start_command(&row.short, manifest.as_deref()) {
             Some(_) => Ok(()),
             None => Err(OpError::NoStartCommand { short: short.clone() }),
         }

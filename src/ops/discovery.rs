@@ -56,7 +56,7 @@ impl Hub {
         let mut unusable = BTreeMap::new();
         let rows = document.entries().iter().filter_map(|entry| entry.row.as_ref().ok());
         let with_manifest = rows.map(|row| {
-            let manifest = row.install_dir.as_deref().map_or(Ok(None), |dir| self.parts.manifests.get(dir));
+            let manifest = self.parts.manifests.of(row);
             let manifest = manifest.unwrap_or_else(|error| {
                 unusable.insert(row.short.clone(), error.to_string());
                 None

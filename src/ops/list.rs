@@ -70,7 +70,7 @@ impl Hub {
         match &entry.row {
             Err(problem) => module.problem = Some(problem.to_string()),
             Ok(row) => {
-                let manifest = row.install_dir.as_deref().map_or(Ok(None), |dir| self.parts.manifests.get(dir));
+                let manifest = self.parts.manifests.of(row);
                 if let Err(error) = &manifest {
                     module.problem = Some(error.to_string());
                 }

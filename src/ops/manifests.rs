@@ -1,6 +1,7 @@
 //! What modules say of themselves, read again only when the file changed.
 
 use crate::manifest::module::Manifest;
+use crate::manifest::services::Row;
 use crate::store::{StoreError, modules};
 use std::collections::HashMap;
 use std::fs;
@@ -24,8 +25,9 @@ pub(crate) struct Manifests {
 }
 
 impl Manifests {
-    /// The manifest below an `installDir`; `None` when there is none. One `stat` when the file is as it was.
-    pub(super) fn get(&self, install_dir: &Path) -> Result<Option<Arc<Manifest>>, StoreError> {
+    /// The manifest below a row's `installDir`; `None` when there is none. One `stat` when the file is as it was.
+    pub(super) fn of(&self, row: &Row) -> Result<Option<Arc<Manifest>>, StoreError> {
+        let Some(install_dir) = &row.install_dir else { return Ok(None) };
         let seen = seen(install_dir);
         if let Some(seen) = seen
             && let Some((last, manifest)) = super::lock(&self.remembered).get(install_dir)
@@ -37,7 +39,7 @@ impl Manifests {
         if let Some(seen) = seen {
             let mut remembered = super::lock(&self.remembered);
             if remembered.len() < REMEMBERED_LIMIT || remembered.contains_key(install_dir) {
-                remembered.insert(install_dir.to_owned(), (seen, manifest.clone()));
+                remembered.insert(install_dir.clone(), (seen, manifest.clone()));
             }
         }
         Ok(manifest)

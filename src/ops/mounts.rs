@@ -9,9 +9,7 @@ impl Hub {
     pub(crate) fn mounts(&self) -> Option<Vec<Mount>> {
         match self.reconcile() {
             // A manifest that cannot be read is said where the module is started, and shown in its row.
-            Ok(document) => {
-                Some(mounts(&document, |row| self.parts.manifests.get(row.install_dir.as_deref()?).ok().flatten()))
-            }
+            Ok(document) => Some(mounts(&document, |row| self.parts.manifests.of(row).ok().flatten())),
             Err(error) => {
                 (self.parts.log)(&format!("the routes stay as they were: {error}"));
                 None

@@ -19,14 +19,9 @@ use std::time::SystemTime;
 use super::Log;
 use super::manifests::Manifests;
 
-/// The command of a row: the module's own word first, what is known of it as the fallback (supervisor B24).
-pub(super) fn command(row: &Row, manifest: Option<&Manifest>) -> Option<Vec<String>> {
-    let own = manifest.and_then(|manifest| manifest.start_cmd.clone());
-    let known = || {
-        let known = known::by_short(row.short.as_str())?;
-        Some(known.start_cmd.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
-    };
-    own.or_else(known).filter(|argv| !argv.is_empty())
+/// The `run` settings of a row: the module's own, overridden by the row's.
+pub(super) fn run(row: &Row, manifest: Option<&Manifest>) -> Result<Run, Problem> {
+    Run::resolve(manifest.and_then(|manifest| manifest.run.as_ref()), row.run.as_ref())
 }
 
 /// What the files of one home say.
@@ -62,13 +57,9 @@ impl Files {
             Some(Err(problem)) => return Err(Unusable::Row(problem.clone())),
             Some(Ok(row)) => Arc::clone(row),
         };
-        let manifest = match &row.install_dir {
-            Some(dir) => self.manifests.get(dir)?,
-            None => None,
-        };
-        let argv = command(&row, manifest.as_deref()).ok_or(Unusable::NoCommand)?;
-        let manifest_run = manifest.as_ref().and_then(|manifest| manifest.run.as_ref());
-        let run = Run::resolve(manifest_run, row.run.as_ref()).map_err(Unusable::Run)?;
+        let manifest = self.manifests.of(&row)?;
+        let argv = known::start_command(&row.short, manifest.as_deref()).ok_or(Unusable::NoCommand)?;
+        let run = run(&row, manifest.as_deref()).map_err(Unusable::Run)?;
         let dotenv = dotenv::read(&self.home, short)?;
         self.say_once(short, &dotenv.warnings);
         Ok(Inputs {
@@ -143,42 +134,5 @@ impl fmt::Display for Unusable {
 impl From<StoreError> for Unusable {
     fn from(error: StoreError) -> Self {
         Self::File(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::manifest::services::Document;
-    use serde_json::{Value, json};
-
-    fn row(name: &str) -> Arc<Row> {
-        let row = json!({"name": name, "port": 4000, "paths": [], "health": "/h", "version": "1"});
-        let document = Document::parse(json!({"services": [row]}).to_string().as_bytes()).expect("a document");
-        document.entries().first().and_then(|entry| entry.row.clone().ok()).expect("a good row")
-    }
-
-    fn manifest(start_cmd: Value) -> Manifest {
-        let mut manifest = json!({"name": "m", "manifestName": "m", "port": 4000, "paths": [], "health": "/h"});
-        if let (Some(manifest), false) = (manifest.as_object_mut(), start_cmd.is_null()) {
-            manifest.insert("startCmd".to_owned(), start_cmd);
-        }
-        Manifest::parse(manifest.to_string().as_bytes()).expect("a good manifest")
-    }
-
-    #[test]
-    fn the_modules_own_command_wins_over_the_known_one() {
-        for (name, own, expected) in [
-            ("parachute-vault", Some(json!(["./run", "--fast"])), Some("./run --fast")),
-            ("parachute-vault", Some(Value::Null), Some("parachute-vault serve")),
-            ("parachute-vault", None, Some("parachute-vault serve")),
-            ("wiki", Some(json!(["./run"])), Some("./run")),
-            ("wiki", Some(Value::Null), None),
-            ("wiki", None, None),
-            ("parachute-notes", None, None),
-        ] {
-            let own = own.map(manifest);
-            assert_eq!(command(&row(name), own.as_ref()).map(|argv| argv.join(" ")).as_deref(), expected, "{name}");
-        }
     }
 }

@@ -2,8 +2,8 @@
 //! a removed one is stopped and forgotten.
 
 use super::{Hub, OpError, lock, plan_source};
-use crate::manifest::Short;
 use crate::manifest::services::{Document, Row};
+use crate::manifest::{Short, known};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
@@ -46,19 +46,27 @@ impl Hub {
             Ok(document) => document,
             Err(error) => return (self.parts.log)(&format!("no module is started: {error}")),
         };
-        let runnable = self.runnable(&document);
-        let known: BTreeSet<&Short> = runnable.iter().collect();
-        for row in processes(&document).filter(|row| !known.contains(&row.short)) {
-            (self.parts.log)(&format!("{}: skipped, nothing says how to start it", row.short));
-        }
         let stopped = self.parts.intent.stopped();
-        let (skipped, wanted): (Vec<_>, Vec<_>) = runnable.into_iter().partition(|short| stopped.contains(short));
-        for short in skipped {
-            (self.parts.log)(&format!(
-                "{short}: stays stopped, as it was told; start it with: parachute start {short}"
-            ));
+        let mut wanted = Vec::new();
+        for row in processes(&document) {
+            let short = &row.short;
+            if !self.has_command(row) {
+                (self.parts.log)(&format!("{short}: skipped, nothing says how to start it"));
+            } else if stopped.contains(short) {
+                (self.parts.log)(&format!(
+                    "{short}: stays stopped, as it was told; start it with: parachute start {short}"
+                ));
+            } else {
+                wanted.push((short.clone(), self.dependencies(row)));
+            }
         }
-        self.parts.supervisor.boot(&wanted);
+        self.parts.supervisor.boot(wanted);
+    }
+
+    /// What a module waits for at boot. Settings that cannot be read are the business of its own start.
+    fn dependencies(&self, row: &Row) -> Vec<Short> {
+        let manifest = self.parts.manifests.of(row).ok().flatten();
+        plan_source::run(row, manifest.as_deref()).map(|run| run.depends_on).unwrap_or_default()
     }
 
     /// Looks at `services.json` because somebody says that it changed.
@@ -91,14 +99,17 @@ impl Hub {
         Ok(document)
     }
 
-    /// The modules that can be started, in file order. One whose manifest cannot be read counts: its start says why.
+    /// The modules that can be started, in file order.
     fn runnable(&self, document: &Document) -> Vec<Short> {
-        let has_command = |row: &&Row| match row.install_dir.as_deref().map(|dir| self.parts.manifests.get(dir)) {
-            None => plan_source::command(row, None).is_some(),
-            Some(Ok(manifest)) => plan_source::command(row, manifest.as_deref()).is_some(),
-            Some(Err(_)) => true,
-        };
-        processes(document).filter(has_command).map(|row| row.short.clone()).collect()
+        processes(document).filter(|row| self.has_command(row)).map(|row| row.short.clone()).collect()
+    }
+
+    /// Whether something says how to start it. One whose manifest cannot be read counts: its start says why.
+    fn has_command(&self, row: &Row) -> bool {
+        match self.parts.manifests.of(row) {
+            Ok(manifest) => known::start_command(&row.short, manifest.as_deref()).is_some(),
+            Err(_) => true,
+        }
     }
 
     fn forget(&self, removed: Vec<Short>) {

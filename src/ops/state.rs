@@ -1,7 +1,8 @@
 //! Pure: the supervisor's words in the words of the API.
 
 use crate::stamp::iso;
-use crate::supervisor::{Exit, Snapshot, StartError, StartErrorKind, Status};
+use crate::supervisor::{Snapshot, StartError, StartErrorKind, Status};
+use crate::sys::process::Exit;
 use crate::wire;
 use std::time::SystemTime;
 
@@ -80,21 +81,9 @@ pub(super) mod tests {
     use crate::manifest::Short;
     use std::time::{Duration, UNIX_EPOCH};
 
-    /// A module that nothing has happened to.
+    /// A module of which only this is known.
     pub(in crate::ops) fn snapshot(short: &str, status: Status) -> Snapshot {
-        Snapshot {
-            short: Short::parse(short).expect("a short"),
-            status,
-            ready: false,
-            pid: None,
-            started_at: None,
-            restarts_in_window: 0,
-            restarts_total: 0,
-            last_crash_at: None,
-            last_exit: None,
-            next_retry_at: None,
-            start_error: None,
-        }
+        Snapshot { status, ..Snapshot::stopped(Short::parse(short).expect("a short")) }
     }
 
     #[test]

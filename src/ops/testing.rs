@@ -31,10 +31,10 @@ impl Fixture {
         let home = Home::open(dir.path(), Create::Yes).expect("a temp dir can be a home");
         let said: Log = Arc::new(|_line| {});
         let origins = origin::resolve(1939, None).expect("loopback is an origin");
-        let authority = Authority::open(home.path(), origins.issuers.clone(), origins.canonical.clone())
+        let authority = Authority::open(&home, origins.issuers.clone(), origins.canonical.clone())
             .expect("a new home can have a database");
         authority.bootstrap().expect("a new home can have a token");
-        let token = operator_token::read(home.path()).expect("the token was just written").text;
+        let token = operator_token::read(&home).expect("the token was just written").text;
         let (services, manifests) = (Arc::new(Services::new(home.clone())), Arc::new(Manifests::default()));
         let files = Files {
             home: home.clone(),

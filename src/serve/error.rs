@@ -65,6 +65,7 @@ impl ServeError {
                 | StoreError::NotRegular { .. }
                 | StoreError::Symlink { .. }
                 | StoreError::ForeignOwner { .. }
+                | StoreError::HardLinked { .. }
                 | StoreError::LooseMode { .. }
                 | StoreError::NotUtf8 { .. }
                 | StoreError::Syntax { .. },

@@ -1,15 +1,15 @@
 //! The private Unix socket between the edge and the hub.
 
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use crate::store::identity::HubLock;
+use crate::sys::fs::{self, Kind};
 
 /// Below the home's run directory.
 const NAME: &str = "hub.sock";
@@ -66,8 +66,8 @@ impl PrivateSocket {
     fn bind_in(run: &Path) -> Result<Self, SocketError> {
         let full = run.join(NAME);
         let failed = |source| SocketError::Bind { path: full.clone(), source };
-        match fs::symlink_metadata(&full) {
-            Ok(found) if found.file_type().is_socket() => fs::remove_file(&full).map_err(failed)?,
+        match fs::stat(&full) {
+            Ok(found) if found.kind == Kind::Socket => fs::unlink(&full).map_err(failed)?,
             Ok(_) => return Err(SocketError::NotASocket { path: full }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
@@ -79,8 +79,8 @@ impl PrivateSocket {
             let directory = File::open(run).map_err(failed)?;
             (PathBuf::from(format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd())), Some(directory))
         };
-        let listener = UnixListener::bind(&path).map_err(failed)?;
-        fs::set_permissions(&full, Permissions::from_mode(0o600)).map_err(failed)?;
+        let listener = fs::listen(&path).map_err(failed)?;
+        fs::set_mode_at(&full, 0o600).map_err(failed)?;
         Ok(Self { listener, path, directory })
     }
 
@@ -99,6 +99,8 @@ impl PrivateSocket {
 mod tests {
     use super::*;
     use crate::sys;
+    use std::fs;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
     use std::os::unix::net::UnixStream;
 
     /// A directory of its own for a test, removed with it.

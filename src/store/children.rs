@@ -90,6 +90,11 @@ pub(crate) fn read_previous(home: &Home) -> Result<Option<(Header, Vec<Child>)>,
     Ok(parse(&String::from_utf8_lossy(&bytes)))
 }
 
+/// Takes the record away: every child has ended, and there is nobody for the next hub to look for.
+pub(crate) fn remove(home: &Home) -> Result<(), StoreError> {
+    atomic::remove(home, Path::new(CHILDREN))
+}
+
 fn path(home: &Home) -> PathBuf {
     home.path().join(CHILDREN)
 }
@@ -165,6 +170,8 @@ mod tests {
         assert_eq!(read_previous(&home).expect("a journal"), Some((header(), expected)));
         Journal::begin(&home, &header()).expect("a new journal");
         assert_eq!(read_previous(&home).expect("a journal"), Some((header(), Vec::new())));
+        remove(&home).expect("removed");
+        assert_eq!(read_previous(&home).expect("nothing"), None);
     }
 
     #[test]

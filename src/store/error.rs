@@ -43,6 +43,11 @@ pub(crate) enum StoreError {
         path: PathBuf,
         owner_uid: u32,
     },
+    /// It is to be ours alone, and others may reach it under another name.
+    HardLinked {
+        path: PathBuf,
+        names: u64,
+    },
     /// Others may write it.
     LooseMode {
         path: PathBuf,
@@ -80,6 +85,7 @@ impl StoreError {
             | Self::NotRegular { path }
             | Self::Symlink { path }
             | Self::ForeignOwner { path, .. }
+            | Self::HardLinked { path, .. }
             | Self::LooseMode { path, .. }
             | Self::NotUtf8 { path }
             | Self::Syntax { path, .. }
@@ -109,6 +115,9 @@ impl fmt::Display for StoreError {
             Self::ForeignOwner { owner_uid, .. } => {
                 write!(f, "{path} belongs to user {owner_uid}; run as that user, or change its owner")
             }
+            Self::HardLinked { names, .. } => {
+                write!(f, "{path} has {names} names, so others may read or change it under another; move it away")
+            }
             Self::LooseMode { mode, .. } => {
                 write!(f, "{path} can be written by others (mode {mode:04o}); run: chmod go-w {path}")
             }
@@ -137,6 +146,7 @@ impl std::error::Error for StoreError {
             | Self::NotRegular { .. }
             | Self::Symlink { .. }
             | Self::ForeignOwner { .. }
+            | Self::HardLinked { .. }
             | Self::LooseMode { .. }
             | Self::NotUtf8 { .. }
             | Self::Syntax { .. }

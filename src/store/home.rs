@@ -4,9 +4,7 @@ use super::StoreError;
 use crate::manifest::Short;
 use crate::sys::fs::{self, Dir, Kind, Stat};
 use std::ffi::OsStr;
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,11 +37,7 @@ impl Home {
             return Err(StoreError::Relative { path: path.to_owned() });
         }
         if create == Create::Yes {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(DIR_MODE)
-                .create(path)
-                .map_err(|source| StoreError::Write { path: path.to_owned(), source })?;
+            fs::make_dirs(path, DIR_MODE).map_err(|source| StoreError::Write { path: path.to_owned(), source })?;
         }
         let read_error = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => StoreError::NoHome { path: path.to_owned() },

@@ -36,7 +36,7 @@ impl HubLock {
         match FileLock::acquire(file, Instant::now()) {
             Ok(lock) => {
                 // Who holds it, for the message of the one who comes second.
-                fs::truncate(lock.file())
+                fs::set_size(lock.file(), 0)
                     .and_then(|()| fs::write_all(lock.file(), format!("{}\n", std::process::id()).as_bytes()))
                     .map_err(write_error)?;
                 Ok(Self { _lock: lock })

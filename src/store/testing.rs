@@ -47,6 +47,12 @@ impl Deref for TestHome {
     }
 }
 
+/// Puts a FIFO there.
+pub(super) fn fifo(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo runs");
+    assert!(made.success());
+}
+
 pub(super) fn short(name: &str) -> Short {
     Short::parse(name).expect("a short name")
 }

@@ -26,7 +26,7 @@ pub(crate) use main_loop::{Ended, main_loop};
 
 use crate::logs::{Console, RING_BYTES, Ring};
 use crate::manifest::Short;
-use crate::sys::process::Family;
+use crate::sys::process::{Exit, Family};
 use inbox::{ForMain, ForWorker, Inbox, Reply};
 use order::Order;
 use published::Published;
@@ -50,13 +50,6 @@ pub(crate) enum Status {
     Stopped,
     Crashed,
     Restarting,
-}
-
-/// How a child ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Code(i32),
-    Signal(i32),
 }
 
 /// Why a module is not well (supervisor §8).
@@ -106,7 +99,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    fn stopped(short: Short) -> Self {
+    /// A module that nothing has happened to.
+    pub(crate) fn stopped(short: Short) -> Self {
         Self {
             short,
             status: Status::Stopped,
@@ -299,24 +293,19 @@ impl Supervisor {
         self.modules().get(short).map(|handle| Arc::clone(&handle.ring))
     }
 
-    /// Starts all of these in parallel, a module after those it depends on came up or failed, and returns at once.
-    pub(crate) fn boot(&self, shorts: &[Short]) {
-        let order = Order::new(shorts.iter().map(|short| (short.clone(), self.dependencies(short))));
-        for short in shorts {
+    /// Starts all of these in parallel, a module after those beside it in the list came up or failed, and returns at
+    /// once. What a module is started with is read when its turn comes.
+    pub(crate) fn boot(&self, modules: Vec<(Short, Vec<Short>)>) {
+        for (short, _) in &modules {
             // Said on the console; the others boot.
             let _ = self.register(short);
         }
         let free = {
             let mut current = self.order();
-            *current = order;
+            *current = Order::new(modules);
             current.take_free()
         };
         self.send_to(&free, || ForWorker::Start(None));
-    }
-
-    /// What it waits for at boot. Settings that cannot be read are the business of its own start.
-    fn dependencies(&self, short: &Short) -> Vec<Short> {
-        (self.context.source)(short).map(|inputs| inputs.run.depends_on).unwrap_or_default()
     }
 
     fn order(&self) -> MutexGuard<'_, Order> {

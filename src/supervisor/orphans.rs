@@ -29,7 +29,7 @@ pub(crate) struct Report {
     pub(crate) left: Vec<Pid>,
 }
 
-/// Ends the recorded leaders with their groups, whatever carries the earlier hub's `instance` in its environment, and
+/// Ends the recorded leaders, which may be none, with their groups, whatever carries the earlier hub's `instance` in its environment, and
 /// all descendants of these. The record must be of this boot. Blocks for ten seconds at most.
 pub(crate) fn end_previous(instance: &str, leaders: &[Leader]) -> Report {
     let mut report = Report::default();

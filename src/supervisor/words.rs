@@ -2,8 +2,9 @@
 
 use super::budget::{MAX_FAILURES, WINDOW};
 use super::lifecycle::Notice;
-use super::{Exit, StartError, StartErrorKind};
+use super::{StartError, StartErrorKind};
 use crate::manifest::Short;
+use crate::sys::process::Exit;
 use crate::sys::spawn::{SpawnFailure, Step};
 use std::time::{Duration, SystemTime};
 

@@ -11,11 +11,11 @@ use super::settings::{self, Prepared, Settings};
 use super::waiters::{Waiters, Wants};
 use super::watch::Watch;
 use super::words;
-use super::{Context, Exit, OpFailure, Snapshot, StartError, StartErrorKind, plan};
+use super::{Context, OpFailure, Snapshot, StartError, StartErrorKind, plan};
 use crate::logs::{Ring, Tap};
 use crate::manifest::Short;
 use crate::sys::poll::{PollSet, Slot};
-use crate::sys::process::{self, Child, Signal};
+use crate::sys::process::{Child, Exit, Signal};
 use crate::sys::spawn::{Outcome, SpawnFailure, Spawned};
 use crate::sys::{memory, proc, random};
 use std::collections::VecDeque;
@@ -367,13 +367,9 @@ impl Worker {
             Ok(None) => return,
             Ok(Some(exit)) => exit,
             // Somebody else collected it, which only a bug can do; it is gone either way.
-            Err(_) => process::Exit::Code(-1),
+            Err(_) => Exit::Code(-1),
         };
         living.ended = true;
-        let exit = match exit {
-            process::Exit::Code(code) => Exit::Code(code),
-            process::Exit::Signal(signal) => Exit::Signal(signal),
-        };
         self.last_exit = Some((exit, SystemTime::now()));
         self.probe = None;
         // What it printed last is often why.

@@ -1,17 +1,20 @@
-//! The one door for files below the home: everything that opens, writes, syncs, renames, removes or locks one.
+//! The one door for files: everything that makes, opens, writes, cuts, syncs, renames, removes or locks one.
 //!
-//! Names are taken relative to an open directory ([`Dir`]), so nobody can swap a path between check and use. No call
-//! follows a symbolic link in the last component, and every descriptor is born close-on-exec. Files come back as
-//! [`std::fs::File`]; what may fail in a way worth a test still goes through a function here.
+//! Names below the home are taken relative to an open directory ([`Dir`]), so nobody can swap a path between check and
+//! use. The functions that take a path are for what is not replaced as a whole and must not cost a descriptor more:
+//! logs, the database, the socket. Nothing opened is a symbolic link in the last component, and every descriptor is
+//! born close-on-exec. Files come back as [`std::fs::File`]; what may fail in a way worth a test still goes through a
+//! function here.
 
 use super::{cvt, cvt_r};
 use std::ffi::{CString, OsStr};
-use std::fs::{File, Permissions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -28,7 +31,8 @@ pub(crate) enum Kind {
     Regular,
     Directory,
     Symlink,
-    /// FIFO, socket or device: opening or reading it may block or act.
+    Socket,
+    /// FIFO or device: opening or reading it may block or act.
     Other,
 }
 
@@ -42,6 +46,8 @@ pub(crate) struct Stat {
     /// Permission bits only.
     pub(crate) mode: u32,
     pub(crate) uid: u32,
+    /// How many names it has.
+    pub(crate) links: u64,
     /// Nanoseconds since 1970.
     pub(crate) mtime_ns: i128,
     pub(crate) ctime_ns: i128,
@@ -88,8 +94,7 @@ impl Dir {
 
     /// Opens `name` for appending, and creates it when it is missing.
     pub(crate) fn open_append(&self, name: &OsStr, mode: u32) -> io::Result<File> {
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOCTTY;
-        open_at(self.0.as_raw_fd(), name, flags, mode).map(File::from)
+        open_append_at(self.0.as_raw_fd(), name, mode)
     }
 
     /// Opens `name` to hold a lock on it, and creates it when it is missing.
@@ -100,33 +105,27 @@ impl Dir {
 
     /// What stands under `name`; a symbolic link is not followed.
     pub(crate) fn stat(&self, name: &OsStr) -> io::Result<Stat> {
-        let name = c_string(name)?;
-        let mut stat = MaybeUninit::<libc::stat>::zeroed();
-        // SAFETY: the descriptor is open, the name is terminated, and the buffer has the size of a stat.
-        cvt(unsafe { libc::fstatat(self.0.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), libc::AT_SYMLINK_NOFOLLOW) })?;
-        // SAFETY: all-zero bytes are a valid stat, and the kernel has filled it.
-        Ok(Stat::from_kernel(&unsafe { stat.assume_init() }))
+        stat_at(self.0.as_raw_fd(), name)
     }
 
     /// What this directory itself is.
     pub(crate) fn own_stat(&self) -> io::Result<Stat> {
-        stat_of(&File::from(self.0.try_clone()?))
+        stat_of(&self.0)
     }
 
     /// Sets this directory's own permission bits.
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
-        set_mode(&File::from(self.0.try_clone()?), mode)
+        set_mode(&self.0, mode)
     }
 
     /// Renames `from` to `to`, both in this directory. `NoReplace` and `Exchange` fail with `Unsupported` or
     /// `InvalidInput` where the kernel or the file system cannot.
     pub(crate) fn rename(&self, from: &OsStr, to: &OsStr, how: Rename) -> io::Result<()> {
-        let (from, to) = (c_string(from)?, c_string(to)?);
         let dir = self.0.as_raw_fd();
         let Some(flags) = how.flags()? else {
-            // SAFETY: the descriptor is open and both names are terminated strings that outlive the call.
-            return cvt(unsafe { libc::renameat(dir, from.as_ptr(), dir, to.as_ptr()) }).map(drop);
+            return rename_at(dir, from, to);
         };
+        let (from, to) = (c_string(from)?, c_string(to)?);
         #[cfg(target_os = "linux")]
         {
             // SAFETY: the descriptor is open and both names are terminated strings that outlive the call.
@@ -141,15 +140,17 @@ impl Dir {
 
     /// Removes the file `name`.
     pub(crate) fn unlink(&self, name: &OsStr) -> io::Result<()> {
-        let name = c_string(name)?;
-        // SAFETY: the descriptor is open and the name is a terminated string that outlives the call.
-        cvt(unsafe { libc::unlinkat(self.0.as_raw_fd(), name.as_ptr(), 0) }).map(drop)
+        unlink_at(self.0.as_raw_fd(), name)
     }
 
-    /// Waits until the directory's entries are on the disk.
+    /// Waits until the directory's entries are on the disk. On a file system that cannot sync a directory there is
+    /// nothing to wait for.
     pub(crate) fn sync(&self) -> io::Result<()> {
         // SAFETY: fsync touches no memory of ours and the descriptor is open.
-        cvt_r(|| unsafe { libc::fsync(self.0.as_raw_fd()) }).map(drop)
+        match cvt_r(|| unsafe { libc::fsync(self.0.as_raw_fd()) }) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            other => other.map(drop),
+        }
     }
 }
 
@@ -176,6 +177,7 @@ impl Stat {
                 libc::S_IFREG => Kind::Regular,
                 libc::S_IFDIR => Kind::Directory,
                 libc::S_IFLNK => Kind::Symlink,
+                libc::S_IFSOCK => Kind::Socket,
                 _ => Kind::Other,
             },
             dev: stat.st_dev,
@@ -183,40 +185,75 @@ impl Stat {
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
+            #[allow(clippy::unnecessary_cast, reason = "it has 32 bits on other machines")]
+            links: stat.st_nlink as u64,
             mtime_ns: nanos(stat.st_mtime, stat.st_mtime_nsec),
             ctime_ns: nanos(stat.st_ctime, stat.st_ctime_nsec),
         }
     }
 }
 
-/// What an open file is.
-pub(crate) fn stat_of(file: &File) -> io::Result<Stat> {
-    let meta = file.metadata()?;
-    let kind = meta.file_type();
-    let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    Ok(Stat {
-        kind: if kind.is_file() {
-            Kind::Regular
-        } else if kind.is_dir() {
-            Kind::Directory
-        } else {
-            Kind::Other
-        },
-        dev: meta.dev(),
-        ino: meta.ino(),
-        size_bytes: meta.size(),
-        mode: meta.mode() & 0o7777,
-        uid: meta.uid(),
-        mtime_ns: nanos(meta.mtime(), meta.mtime_nsec()),
-        ctime_ns: nanos(meta.ctime(), meta.ctime_nsec()),
+/// Makes the directory at `path` and those above it that are missing, with `mode` less the umask.
+pub(crate) fn make_dirs(path: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(mode).create(path)
+}
+
+/// Opens the file at `path` for appending and for reading back, and creates it when it is missing.
+pub(crate) fn open_append(path: &Path, mode: u32) -> io::Result<File> {
+    open_append_at(libc::AT_FDCWD, path.as_os_str(), mode)
+}
+
+/// What stands at `path`; a symbolic link in the last component is not followed.
+pub(crate) fn stat(path: &Path) -> io::Result<Stat> {
+    stat_at(libc::AT_FDCWD, path.as_os_str())
+}
+
+/// Renames `from` to `to`; whatever stood there is gone.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    rename_at(libc::AT_FDCWD, from.as_os_str(), to.as_os_str())
+}
+
+/// Removes the file at `path`.
+pub(crate) fn unlink(path: &Path) -> io::Result<()> {
+    unlink_at(libc::AT_FDCWD, path.as_os_str())
+}
+
+/// Sets the permission bits of what stands at `path`, without opening it. Follows a symbolic link: look first.
+pub(crate) fn set_mode_at(path: &Path, mode: u32) -> io::Result<()> {
+    let path = c_string(path.as_os_str())?;
+    // SAFETY: the path is a terminated string that outlives the call.
+    cvt(unsafe { libc::chmod(path.as_ptr(), mode) }).map(drop)
+}
+
+/// Makes a socket at `path` and listens on it.
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
+    UnixListener::bind(path)
+}
+
+/// What an open file or directory is.
+pub(crate) fn stat_of(file: &impl AsFd) -> io::Result<Stat> {
+    filled(|stat| {
+        // SAFETY: the descriptor is open and the buffer has the size of a stat.
+        unsafe { libc::fstat(file.as_fd().as_raw_fd(), stat) }
     })
 }
 
 /// Reads from where the file stands to its end; `None` when there are more than `limit_bytes`.
 pub(crate) fn read_to_limit(file: &File, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(u64::try_from(bytes.len()).is_ok_and(|length| length <= limit_bytes).then_some(bytes))
+    Ok(read_into(file, limit_bytes, &mut bytes)?.then_some(bytes))
+}
+
+/// Like [`read_to_limit`], behind what is in `bytes`; `false` when there is more. With room for one byte more than the
+/// limit it is not moved, so that no copy is left behind of what was read.
+pub(crate) fn read_into(file: &File, limit_bytes: u64, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let read = file.take(limit_bytes.saturating_add(1)).read_to_end(bytes)?;
+    Ok(u64::try_from(read).is_ok_and(|read| read <= limit_bytes))
+}
+
+/// Writes what the kernel takes of `bytes` in one call and returns how much that was.
+pub(crate) fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
+    file.write(bytes)
 }
 
 /// Writes all of `bytes`. On a file opened for appending, a line in one call stays in one piece.
@@ -229,14 +266,15 @@ pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Sets the permission bits of an open file, whatever the umask says.
-pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
-    file.set_permissions(Permissions::from_mode(mode))
+/// Sets the permission bits of an open file or directory, whatever the umask says.
+pub(crate) fn set_mode(file: &impl AsFd, mode: u32) -> io::Result<()> {
+    // SAFETY: fchmod touches no memory of ours and the descriptor is open.
+    cvt(unsafe { libc::fchmod(file.as_fd().as_raw_fd(), mode) }).map(drop)
 }
 
-/// Cuts an open file to nothing. Only for files that hold no data of their own, such as a lock's holder.
-pub(crate) fn truncate(file: &File) -> io::Result<()> {
-    file.set_len(0)
+/// Cuts an open file to `size_bytes`. Only for files that are not to be old or new as a whole: logs, a lock's holder.
+pub(crate) fn set_size(file: &File, size_bytes: u64) -> io::Result<()> {
+    file.set_len(size_bytes)
 }
 
 /// An exclusive `flock`, released when this is dropped or the process ends, however it ends.
@@ -285,6 +323,39 @@ fn open_at(dir: RawFd, name: &OsStr, flags: libc::c_int, mode: u32) -> io::Resul
     let fd = cvt_r(|| unsafe { libc::openat(dir, name.as_ptr(), flags, mode) })?;
     // SAFETY: openat has just returned this descriptor and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn open_append_at(dir: RawFd, name: &OsStr, mode: u32) -> io::Result<File> {
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOCTTY;
+    open_at(dir, name, flags, mode).map(File::from)
+}
+
+fn stat_at(dir: RawFd, name: &OsStr) -> io::Result<Stat> {
+    let name = c_string(name)?;
+    filled(|stat| {
+        // SAFETY: the name is a terminated string that outlives the call, and the buffer has the size of a stat.
+        unsafe { libc::fstatat(dir, name.as_ptr(), stat, libc::AT_SYMLINK_NOFOLLOW) }
+    })
+}
+
+/// What `call` puts into the buffer that it is given.
+fn filled(call: impl FnOnce(*mut libc::stat) -> libc::c_int) -> io::Result<Stat> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    cvt(call(stat.as_mut_ptr()))?;
+    // SAFETY: all-zero bytes are a valid stat, and the kernel has filled it.
+    Ok(Stat::from_kernel(&unsafe { stat.assume_init() }))
+}
+
+fn rename_at(dir: RawFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    let (from, to) = (c_string(from)?, c_string(to)?);
+    // SAFETY: both names are terminated strings that outlive the call.
+    cvt(unsafe { libc::renameat(dir, from.as_ptr(), dir, to.as_ptr()) }).map(drop)
+}
+
+fn unlink_at(dir: RawFd, name: &OsStr) -> io::Result<()> {
+    let name = c_string(name)?;
+    // SAFETY: the name is a terminated string that outlives the call.
+    cvt(unsafe { libc::unlinkat(dir, name.as_ptr(), 0) }).map(drop)
 }
 
 fn c_string(name: &OsStr) -> io::Result<CString> {

@@ -1,7 +1,5 @@
 //! Memory that was needed once and is not needed now, back to the kernel.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 /// Stays with the thread below its current frame: room for the next calls, so that they do not fault it in again.
 const KEPT_STACK_BYTES: usize = 4096;
 
@@ -39,16 +37,9 @@ fn stack_begin() -> Option<usize> {
 }
 
 fn page_bytes() -> usize {
-    static PAGE_BYTES: AtomicU64 = AtomicU64::new(0);
-    let known = PAGE_BYTES.load(Ordering::Relaxed);
-    if known != 0 {
-        return known as usize;
-    }
-    // SAFETY: sysconf takes no pointer.
-    let asked = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    let bytes = u64::try_from(asked).ok().filter(|bytes| *bytes > 0).unwrap_or(4096);
-    PAGE_BYTES.store(bytes, Ordering::Relaxed);
-    bytes as usize
+    // SAFETY: sysconf takes no pointer; the C library knows this one without asking the kernel.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(4096)
 }
 
 /// Returns what the allocator holds and nobody uses.

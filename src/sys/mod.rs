@@ -12,7 +12,6 @@ pub(crate) mod poll;
 pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod random;
-pub(crate) mod secret_file;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod spawn;

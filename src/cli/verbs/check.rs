@@ -3,7 +3,6 @@
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report, printable};
 use crate::config::Config;
-use crate::manifest::module::Manifest;
 use crate::manifest::run::Run;
 use crate::manifest::services::{Document, Row};
 use crate::manifest::{Short, known};
@@ -144,10 +143,7 @@ fn module(home: &Home, file: &Path, row: &Row, findings: &mut Findings) {
         Ok(manifest) => manifest.flatten(),
         Err(error) => return findings.store(&error),
     };
-    let known = known::by_short(row.short.as_str());
-    let has_command = manifest.as_ref().is_some_and(|manifest: &Manifest| manifest.start_cmd.is_some())
-        || known.is_some_and(|known| !known.start_cmd.is_empty());
-    if !has_command {
+    if known::start_command(&row.short, manifest.as_ref()).is_none() {
         let text = match &row.install_dir {
             None => "field \"installDir\" is missing, so nothing says how to start it",
             Some(_) => "its .parachute/module.json has no startCmd, so nothing says how to start it",
@@ -178,9 +174,9 @@ fn environment(home: &Home, short: &Short, findings: &mut Findings) {
 
 /// Reading a token makes its file private; here it is only looked at.
 fn token(home: &Home, findings: &mut Findings) {
-    let file = operator_token::path(home.path());
+    let file = operator_token::path(home);
     if private(&file, findings) {
-        match operator_token::read(home.path()) {
+        match operator_token::read(home) {
             Ok(_) => {}
             Err(OperatorTokenError::Missing { .. }) => {
                 findings.note(&file, "is not there; parachute serve writes one when it starts");

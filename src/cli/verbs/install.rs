@@ -102,19 +102,16 @@ fn short(manifest: &Manifest) -> Result<Short, Failure> {
 }
 
 fn start_command(manifest: &Manifest, short: &Short, directory: &Path) -> Result<Vec<String>, Failure> {
-    let known = || known::by_short(short.as_str()).map(|known| known.start_cmd).filter(|argv| !argv.is_empty());
-    match (&manifest.start_cmd, known()) {
-        (Some(argv), _) => Ok(argv.clone()),
-        (None, Some(argv)) => Ok(argv.iter().map(|word| (*word).to_owned()).collect()),
-        (None, None) => Err(Failure::new(
+    known::start_command(short, Some(manifest)).ok_or_else(|| {
+        Failure::new(
             Code::NoStartCmd,
             format!(
                 "{} has no startCmd, so nothing says how to start it",
                 directory.join(".parachute/module.json").display()
             ),
             "give it one: \"startCmd\": [\"program\", \"argument\"]",
-        )),
-    }
+        )
+    })
 }
 
 /// The version in `package.json`, where there is one.

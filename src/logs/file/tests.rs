@@ -1,5 +1,7 @@
 use super::*;
 use crate::sys::random;
+use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// A directory of its own below the temporary one, removed afterwards.

@@ -1,6 +1,7 @@
 //! Why a bearer is refused, and why there is no authority at all.
 
 use crate::db::DbError;
+use crate::store::StoreError;
 use crate::store::operator_token::OperatorTokenError;
 use crate::token::mint::MintError;
 use crate::token::verify::TokenError;
@@ -55,6 +56,12 @@ impl From<DbError> for AuthError {
 impl From<OperatorTokenError> for AuthError {
     fn from(error: OperatorTokenError) -> Self {
         Self::OperatorToken(error)
+    }
+}
+
+impl From<StoreError> for AuthError {
+    fn from(error: StoreError) -> Self {
+        Self::OperatorToken(error.into())
     }
 }
 

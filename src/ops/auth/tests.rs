@@ -1,16 +1,19 @@
 //! The authority with a real database and a real token file.
 
 use super::*;
+use crate::store::{Create, StoreError};
 use crate::sys::testdir::TestDir;
 use crate::token::scope::{HOST_ADMIN, HOST_AUTH};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 const NOW: i64 = 1_800_000_000;
 const ISSUER: &str = "http://127.0.0.1:1939";
 
 fn open_at(home: &Path, issuer: &str, now_unix: i64) -> Authority {
-    Authority::open_at(home, vec![issuer.to_owned()], issuer.to_owned(), now_unix).unwrap_or_else(|e| panic!("{e}"))
+    let home = Home::open(home, Create::No).unwrap_or_else(|e| panic!("{e}"));
+    Authority::open_at(&home, vec![issuer.to_owned()], issuer.to_owned(), now_unix).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn open(home: &Path) -> Authority {
@@ -23,7 +26,8 @@ fn bootstrap(authority: &Authority) -> Outcome {
 }
 
 fn token_in(home: &Path) -> String {
-    operator_token::read(home).unwrap_or_else(|e| panic!("{e}")).text
+    let home = Home::open(home, Create::No).unwrap_or_else(|e| panic!("{e}"));
+    operator_token::read(&home).unwrap_or_else(|e| panic!("{e}")).text
 }
 
 fn code(authority: &Authority, token: &str, now_unix: i64) -> &'static str {
@@ -77,7 +81,7 @@ fn the_first_start_makes_a_token_that_opens_everything_and_later_starts_keep_it(
     let authority = open(home.path());
     let made = authority.bootstrap_at(NOW).expect("made");
     assert_eq!(made.outcome, Outcome::Created);
-    let path = operator_token::path(home.path());
+    let path = home.join("operator.token");
     assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o600);
     let token = token_in(home.path());
     assert_eq!(fs::read_to_string(&path).expect("there"), format!("{token}\n"));
@@ -163,7 +167,7 @@ fn a_revoked_token_is_refused_at_the_very_next_call() {
 
     let other = open(home.path());
     assert_eq!(code(&other, &token, NOW), "ok");
-    fs::remove_file(operator_token::path(home.path())).expect("removed");
+    fs::remove_file(home.join("operator.token")).expect("removed");
     assert_eq!(bootstrap(&other), Outcome::Replaced { revoked: 1 });
     assert_eq!(code(&authority, &token, NOW), "revoked");
     assert_eq!(code(&other, &token, NOW), "revoked");
@@ -214,7 +218,7 @@ fn a_file_that_cannot_help_is_replaced_only_while_nobody_holds_a_token() {
         [("another hub's", foreign.as_str()), ("no token at all", "hello"), ("empty", ""), ("blank", " \n")]
     {
         let home = TestDir::new("auth-useless");
-        fs::write(operator_token::path(home.path()), text).expect("written");
+        fs::write(home.join("operator.token"), text).expect("written");
         let authority = open(home.path());
         assert_eq!(bootstrap(&authority), Outcome::Created, "{name}");
         assert_eq!(code(&authority, &token_in(home.path()), NOW), "ok", "{name}");
@@ -222,7 +226,7 @@ fn a_file_that_cannot_help_is_replaced_only_while_nobody_holds_a_token() {
 
     let authority = open(home.path());
     bootstrap(&authority);
-    fs::write(operator_token::path(home.path()), &foreign).expect("written");
+    fs::write(home.join("operator.token"), &foreign).expect("written");
     let kept = authority.bootstrap_at(NOW).expect("looked at");
     assert_eq!(kept.outcome, Outcome::KeptUseless(TokenError::Key));
     assert!(kept.notices.iter().any(|notice| notice.contains("remove the file")), "{:?}", kept.notices);
@@ -240,7 +244,7 @@ fn an_expired_token_is_never_brought_back() {
     let kept = authority.bootstrap_at(late).expect("looked at");
     assert_eq!(kept.outcome, Outcome::KeptUseless(TokenError::Expired { at_unix: late.unsigned_abs() }));
     assert_eq!(token_in(home.path()), before);
-    fs::remove_file(operator_token::path(home.path())).expect("removed");
+    fs::remove_file(home.join("operator.token")).expect("removed");
     assert_eq!(authority.bootstrap_at(late).expect("made").outcome, Outcome::Created);
     assert_eq!(code(&authority, &token_in(home.path()), late), "ok");
 }
@@ -251,9 +255,12 @@ fn a_token_file_that_is_not_ours_alone_stops_the_bootstrap() {
     let authority = open(home.path());
     let target = home.join("target");
     fs::write(&target, "x").expect("written");
-    symlink(&target, operator_token::path(home.path())).expect("linked");
+    symlink(&target, home.join("operator.token")).expect("linked");
     let refused = authority.bootstrap_at(NOW).err();
-    assert!(matches!(refused, Some(AuthError::OperatorToken(OperatorTokenError::Symlink { .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Some(AuthError::OperatorToken(OperatorTokenError::Store(StoreError::Symlink { .. })))),
+        "{refused:?}"
+    );
     assert_eq!(fs::read(&target).expect("there"), b"x");
 }
 
@@ -262,7 +269,7 @@ fn a_loose_token_file_is_tightened_and_said() {
     let home = TestDir::new("auth-loose");
     let authority = open(home.path());
     bootstrap(&authority);
-    let path = operator_token::path(home.path());
+    let path = home.join("operator.token");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
     let kept = authority.bootstrap_at(NOW).expect("looked at");
     assert_eq!(kept.outcome, Outcome::Kept);
@@ -292,7 +299,7 @@ fn nothing_is_minted_while_the_clock_cannot_be_right() {
         let authority = open_at(home.path(), ISSUER, now);
         let refused = authority.bootstrap_at(now).err();
         assert!(matches!(refused, Some(AuthError::Clock { now_unix }) if now_unix == now), "{now}: {refused:?}");
-        assert!(!operator_token::path(home.path()).exists(), "{now}");
+        assert!(!home.join("operator.token").exists(), "{now}");
         assert_eq!(bootstrap(&authority), Outcome::Created, "recovers");
     }
 }

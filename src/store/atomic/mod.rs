@@ -1,7 +1,10 @@
 //! One file, read within limits and written so that it is always the old or the new one (files §14.2).
 
+mod secret;
 #[cfg(test)]
 mod tests;
+
+pub(super) use secret::Trust;
 
 use super::home::is_trusted;
 use super::{Home, StoreError};
@@ -153,6 +156,19 @@ impl Target {
         }
     }
 
+    /// Finds a file that whoever started us named, through whatever links; `None` when it is missing.
+    pub(super) fn given(path: &Path) -> Result<Option<Self>, StoreError> {
+        let read_error = |source| StoreError::Read { path: path.to_owned(), source };
+        match path.canonicalize() {
+            Ok(real) => {
+                let dir = Dir::open(real.parent().unwrap_or(Path::new("/"))).map_err(read_error)?;
+                Self::at(dir, real).map(Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(read_error(source)),
+        }
+    }
+
     fn at(dir: Dir, path: PathBuf) -> Result<Self, StoreError> {
         match path.file_name().map(OsStr::to_owned) {
             Some(name) => Ok(Self { dir, name, path }),
@@ -200,6 +216,18 @@ impl Target {
     }
 
     fn read_name(&self, name: &OsStr, limit_bytes: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
+        let Some((file, stat)) = self.open(name)? else { return Ok(None) };
+        if !is_trusted(&stat) {
+            return Err(StoreError::ForeignOwner { path: self.path.clone(), owner_uid: stat.uid });
+        }
+        match fs::read_to_limit(&file, limit_bytes).map_err(|source| self.read_error(source))? {
+            Some(bytes) => Ok(Some((bytes, stat))),
+            None => Err(StoreError::TooLarge { path: self.path.clone(), limit_bytes }),
+        }
+    }
+
+    /// Opens the regular file `name` for reading; `None` when it is missing. Never blocks on what is none.
+    fn open(&self, name: &OsStr) -> Result<Option<(File, Stat)>, StoreError> {
         let path = || self.path.clone();
         match self.dir.stat(name) {
             Ok(stat) if stat.kind == Kind::Symlink => return Err(StoreError::Symlink { path: path() }),
@@ -218,13 +246,7 @@ impl Target {
         if stat.kind != Kind::Regular {
             return Err(StoreError::NotRegular { path: path() });
         }
-        if !is_trusted(&stat) {
-            return Err(StoreError::ForeignOwner { path: path(), owner_uid: stat.uid });
-        }
-        match fs::read_to_limit(&file, limit_bytes).map_err(|source| self.read_error(source))? {
-            Some(bytes) => Ok(Some((bytes, stat))),
-            None => Err(StoreError::TooLarge { path: path(), limit_bytes }),
-        }
+        Ok(Some((file, stat)))
     }
 
     /// Writes a temporary file beside the target, complete and on the disk. It is gone again when it is dropped.

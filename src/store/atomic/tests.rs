@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::testing::TestHome;
+use crate::store::testing::{TestHome, fifo};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
@@ -80,9 +80,7 @@ fn links_are_not_followed_where_secrets_are() {
 #[test]
 fn what_is_no_file_is_refused_without_blocking() {
     let home = TestHome::new();
-    let fifo = home.path().join("fifo");
-    let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs");
-    assert!(made.success());
+    fifo(&home.path().join("fifo"));
     let _socket = UnixListener::bind(home.path().join("socket")).expect("a socket");
     std::fs::create_dir(home.path().join("directory")).expect("a directory");
     for relative in ["fifo", "socket", "directory"] {
