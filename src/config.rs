@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The hub's port when `PORT` is not set (the contract with every other program).
 pub(crate) const DEFAULT_PORT: u16 = 1939;
@@ -30,8 +31,36 @@ pub(crate) struct Config {
     pub(crate) operator_token: Option<String>,
     /// `PARACHUTE_OPERATOR_TOKEN_FILE`: read instead of `<home>/operator.token`.
     pub(crate) operator_token_file: Option<PathBuf>,
+    pub(crate) limits: Limits,
     /// The whole environment, for the children.
     pub(crate) environment: Vec<(OsString, OsString)>,
+}
+
+/// What the edge takes at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// `PARACHUTE_MAX_CONNECTIONS`, of clients altogether.
+    pub(crate) connections: usize,
+    /// `PARACHUTE_MAX_CONNECTIONS_PER_IP`, of one client elsewhere.
+    pub(crate) connections_per_ip: usize,
+    /// `PARACHUTE_WS_MAX_TOTAL` WebSockets.
+    pub(crate) websockets: usize,
+    /// `PARACHUTE_WS_MAX_PER_IP` WebSockets of one client.
+    pub(crate) websockets_per_ip: usize,
+    /// `PARACHUTE_MODULE_SILENCE_S`: between two parts of a module's answer; `None` is for ever.
+    pub(crate) module_silence: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            connections_per_ip: 256,
+            websockets: 512,
+            websockets_per_ip: 32,
+            module_silence: None,
+        }
+    }
 }
 
 /// Why the surroundings do not do.
@@ -136,6 +165,23 @@ impl Config {
             .map(|value| std::env::split_paths(value).map(PathBuf::into_os_string).filter(|p| !p.is_empty()).collect())
             .unwrap_or_default();
 
+        let count = |variable, default: usize| -> Result<usize, ConfigError> {
+            let Some(value) = text(variable, COUNT_EXPECTED)? else { return Ok(default) };
+            let count = value.parse().ok().filter(|count| (1..=MAX_COUNT).contains(count));
+            count.ok_or(ConfigError::Invalid { variable, value, expected: COUNT_EXPECTED })
+        };
+        let defaults = Limits::default();
+        let limits = Limits {
+            connections: count("PARACHUTE_MAX_CONNECTIONS", defaults.connections)?,
+            connections_per_ip: count("PARACHUTE_MAX_CONNECTIONS_PER_IP", defaults.connections_per_ip)?,
+            websockets: count("PARACHUTE_WS_MAX_TOTAL", defaults.websockets)?,
+            websockets_per_ip: count("PARACHUTE_WS_MAX_PER_IP", defaults.websockets_per_ip)?,
+            module_silence: match count("PARACHUTE_MODULE_SILENCE_S", 0)? {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds as u64)),
+            },
+        };
+
         Ok(Self {
             home,
             port,
@@ -145,10 +191,15 @@ impl Config {
             extra_path,
             operator_token: text("PARACHUTE_OPERATOR_TOKEN", "a token")?,
             operator_token_file: get("PARACHUTE_OPERATOR_TOKEN_FILE").map(PathBuf::from),
+            limits,
             environment,
         })
     }
 }
+
+/// Of anything that the edge takes; each costs a descriptor.
+const MAX_COUNT: usize = 100_000;
+const COUNT_EXPECTED: &str = "an integer 1..100000";
 
 const PORT_EXPECTED: &str = "an integer 1..65535";
 const BIND_EXPECTED: &str = "an IP address such as 127.0.0.1 or 0.0.0.0";
@@ -196,6 +247,21 @@ mod tests {
             ("99999999999", None),
         ] {
             assert_eq!(config(&[("HOME", "/h"), ("PORT", value)]).ok().map(|c| c.port), expected, "PORT={value:?}");
+        }
+    }
+
+    #[test]
+    fn limits_are_counts_and_nothing_else() {
+        let all = |variable, value| config(&[("HOME", "/h"), (variable, value)]).map(|config| config.limits);
+        let some = Limits { connections: 7, ..Limits::default() };
+        assert_eq!(all("PARACHUTE_MAX_CONNECTIONS", "7"), Ok(some));
+        let some = Limits { module_silence: Some(Duration::from_secs(60)), ..Limits::default() };
+        assert_eq!(all("PARACHUTE_MODULE_SILENCE_S", "60"), Ok(some));
+        assert_eq!(all("PARACHUTE_WS_MAX_TOTAL", ""), Ok(Limits::default()));
+        for value in ["0", "-1", "1.5", "x", "100001", "99999999999999999999"] {
+            for variable in ["PARACHUTE_MAX_CONNECTIONS_PER_IP", "PARACHUTE_WS_MAX_PER_IP"] {
+                assert!(all(variable, value).is_err(), "{variable}={value}");
+            }
         }
     }
 

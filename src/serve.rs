@@ -15,6 +15,7 @@ use crate::hub::server::{self, Server};
 use crate::logs::Console;
 use crate::ops::auth::Authority;
 use crate::ops::manifests::Manifests;
+use crate::ops::metrics::Traffic;
 use crate::ops::plan_source::Files;
 use crate::ops::{Hub, Log, Parts};
 use crate::origin::{self, Origins};
@@ -215,6 +216,7 @@ impl Boot {
 
         let bell = edge::Bell::new().map_err(ServeError::starting("the edge"))?;
         let ring = Arc::clone(&bell);
+        let counters: Arc<edge::Counters> = Arc::default();
         let files = Files {
             home: home.clone(),
             services: Arc::clone(&services),
@@ -241,6 +243,7 @@ impl Boot {
             identity: identity.clone(),
             origins,
             build_time: self.variable("PARACHUTE_BUILD_TIME").and_then(|value| value.into_string().ok()),
+            traffic: traffic(&counters, &bell),
             log: self.log(),
         }));
 
@@ -251,21 +254,33 @@ impl Boot {
         let app: server::App = Arc::new(move |req| routes::answer(&answering, req));
         let server = server::start(listener, app, self.log()).map_err(ServeError::starting("the control server"))?;
         let server = Arc::new(server);
-        let hooks = self.edge_hooks(&hub, &supervisor, &server);
+        let hooks = self.edge_hooks(&hub, &supervisor, &server, counters);
         let edge = edge::start(self.edge_settings(home), listeners.sockets, socket_path, hooks, bell)
             .map_err(ServeError::starting("the edge"))?;
         Ok(Running { supervisor, hub, server, edge, _socket_directory: socket_directory })
     }
 
     fn edge_settings(&self, home: &Home) -> edge::Settings {
+        let limits = &self.config.limits;
         edge::Settings {
+            max_connections: limits.connections,
+            max_connections_per_ip: limits.connections_per_ip,
+            max_websockets: limits.websockets,
+            max_websockets_per_ip: limits.websockets_per_ip,
+            module_silence_timeout: limits.module_silence,
             is_hub_bearer: token::is_hub_bearer,
             watched: Some(home.services_json()),
             ..edge::Settings::new(self.config.hub_origin.iter().cloned().collect(), self.config.allowed_hosts.clone())
         }
     }
 
-    fn edge_hooks(&self, hub: &Arc<Hub>, supervisor: &Arc<Supervisor>, server: &Arc<Server>) -> edge::Hooks {
+    fn edge_hooks(
+        &self,
+        hub: &Arc<Hub>,
+        supervisor: &Arc<Supervisor>,
+        server: &Arc<Server>,
+        counters: Arc<edge::Counters>,
+    ) -> edge::Hooks {
         let (hub, supervisor, server) = (Arc::clone(hub), Arc::clone(supervisor), Arc::clone(server));
         let console = self.console.clone();
         edge::Hooks {
@@ -273,6 +288,7 @@ impl Boot {
                 Some(edge::Table::new(hub.mounts()?, |short| supervisor.board(short), before))
             }),
             on_client_gone: Arc::new(move |exchange| server.client_gone(exchange)),
+            counters,
             log: Arc::new(move |line| console.line("", line)),
         }
     }
@@ -317,6 +333,19 @@ impl Running {
         self.edge.stop(Instant::now() + EDGE_GRACE);
         self.server.stop();
     }
+}
+
+/// What the edge counts, in the words of the metrics.
+fn traffic(counters: &Arc<edge::Counters>, bell: &Arc<edge::Bell>) -> Arc<dyn Fn() -> Traffic + Send + Sync> {
+    let (counters, bell) = (Arc::clone(counters), Arc::clone(bell));
+    let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    Arc::new(move || Traffic {
+        connections: many(counters.connections()),
+        requests: counters.requests(),
+        refused: counters.refused(),
+        waiting: many(bell.waiting()),
+        websockets: many(counters.websockets()),
+    })
 }
 
 /// Notes each new leader for the hub that comes after a killed one.

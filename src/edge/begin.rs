@@ -114,6 +114,7 @@ pub(crate) fn begin(
         websocket,
         waiting: None,
         upstream: Upstream::Wanted { fresh: false },
+        tried: None,
         repeats: 0,
         interim: 0,
         from_upstream: Incoming::default(),

@@ -3,7 +3,7 @@
 
 use super::accept::{self, Acceptor, Complaints};
 use super::exchange::{Asks, Connection, Destination, Open, Release, Rules};
-use super::places::{Places, PlacesOf};
+use super::places::PlacesOf;
 use super::pool::Pool;
 use super::relay::Unavailable;
 use super::route::{Hosts, Table};
@@ -106,7 +106,7 @@ impl EventLoop {
                 settings,
                 hosts,
                 table: Arc::new(table),
-                websockets: Places::default(),
+                websockets: shared.counters.websockets.clone(),
                 websockets_of: PlacesOf::default(),
                 last_exchange: 0,
                 requests: 0,
@@ -153,7 +153,7 @@ impl EventLoop {
             if mem::take(&mut self.accept_again) || self.acceptor.deadline().is_some_and(|at| at <= now) {
                 self.accept(now);
             }
-            self.shared.requests.store(self.rules.requests, Ordering::Relaxed);
+            self.shared.counters.requests.store(self.rules.requests, Ordering::Relaxed);
             if self.is_over(now) {
                 return;
             }
@@ -268,6 +268,7 @@ impl EventLoop {
         let too_many_of_one = !layer::is_loopback(address) && of_address >= settings.max_connections_per_ip;
         let full = self.clients.len() >= settings.max_connections;
         if too_many_of_one || (full && !self.shed_one()) {
+            self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             accept::refuse(&fd);
             return;
         }
@@ -280,7 +281,7 @@ impl EventLoop {
         match inserted {
             Ok(key) => {
                 *self.clients_of.entry(address).or_default() += 1;
-                self.shared.connections.store(self.clients.len(), Ordering::Relaxed);
+                self.shared.counters.connections.store(self.clients.len(), Ordering::Relaxed);
                 self.schedule(key);
             }
             Err(error) => self.complaints.say("cannot watch a connection", &error),
@@ -490,7 +491,7 @@ impl EventLoop {
                 self.clients_of.remove(&client.address);
             }
         }
-        self.shared.connections.store(self.clients.len(), Ordering::Relaxed);
+        self.shared.counters.connections.store(self.clients.len(), Ordering::Relaxed);
     }
 }
 

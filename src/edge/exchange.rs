@@ -374,6 +374,7 @@ impl Connection {
                 asks.release = (relay.repeats > 0).then_some(Release::Close);
                 if !relay.is_waiting() {
                     asks.open = Some(Open { to: relay.destination(), history: relay.history(fresh) });
+                    relay.tried = relay.standing();
                     relay.upstream = Upstream::Opening { since: now };
                 }
                 false

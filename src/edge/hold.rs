@@ -49,13 +49,14 @@ pub(crate) fn after_failure(standing: Option<Standing>, settled: bool, now: Inst
     }
 }
 
-/// While a request waits. `settling`: only for what the supervisor makes of a failure, after which it stood as `then`.
-pub(crate) fn while_waiting(standing: Option<Standing>, settling: bool, over: bool, now: Instant) -> Next {
+/// While a request waits. `failed`: it stood like this when it could not be reached, and all that is waited for is what
+/// the supervisor makes of that. A child that took the place of that one meanwhile is younger.
+pub(crate) fn while_waiting(standing: Option<Standing>, failed: Option<Standing>, over: bool, now: Instant) -> Next {
     match standing {
-        Some(Standing::Up { .. }) if settling && !over => Next::Settle,
-        Some(Standing::Up { .. }) if settling => after_failure(standing, true, now),
+        Some(Standing::Up { .. }) if standing == failed && !over => Next::Settle,
+        Some(Standing::Up { .. }) if standing == failed => after_failure(standing, true, now),
         Some(Standing::Up { .. } | Standing::Unbound { .. }) => Next::Connect,
-        Some(Standing::Restarting) if over && !settling => Next::Starting,
+        Some(Standing::Restarting) if over && failed.is_none() => Next::Starting,
         Some(Standing::Restarting) => Next::Hold,
         Some(Standing::Starting | Standing::Crashed | Standing::Stopped) | None => after_failure(standing, true, now),
     }
@@ -92,19 +93,23 @@ mod tests {
     fn waiting_ends_with_the_module_or_with_the_time() {
         let now = Instant::now() + Duration::from_secs(100);
         let up = Some(Standing::Up { since: now });
-        for (standing, settling, over, expected) in [
-            (up, false, false, Next::Connect),
-            (up, true, false, Next::Settle),
-            (up, true, true, Next::Starting),
-            (Some(Standing::Unbound { since: now }), false, false, Next::Connect),
-            (Some(Standing::Restarting), false, false, Next::Hold),
-            (Some(Standing::Restarting), true, true, Next::Hold),
-            (Some(Standing::Restarting), false, true, Next::Starting),
-            (Some(Standing::Crashed), false, false, Next::Unreachable),
-            (Some(Standing::Stopped), true, false, Next::Unreachable),
-            (None, false, false, Next::Unreachable),
+        let before = Some(Standing::Up { since: now - Duration::from_secs(50) });
+        for (standing, failed, over, expected) in [
+            (up, None, false, Next::Connect),
+            (up, up, false, Next::Settle),
+            (up, up, true, Next::Starting),
+            (up, before, false, Next::Connect),
+            (up, before, true, Next::Connect),
+            (before, before, true, Next::Unreachable),
+            (Some(Standing::Unbound { since: now }), None, false, Next::Connect),
+            (Some(Standing::Restarting), None, false, Next::Hold),
+            (Some(Standing::Restarting), up, true, Next::Hold),
+            (Some(Standing::Restarting), None, true, Next::Starting),
+            (Some(Standing::Crashed), None, false, Next::Unreachable),
+            (Some(Standing::Stopped), up, false, Next::Unreachable),
+            (None, None, false, Next::Unreachable),
         ] {
-            assert_eq!(while_waiting(standing, settling, over, now), expected, "{standing:?} {settling} {over}");
+            assert_eq!(while_waiting(standing, failed, over, now), expected, "{standing:?} {failed:?} {over}");
         }
     }
 }

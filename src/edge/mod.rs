@@ -34,7 +34,7 @@ use places::Places;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -55,6 +55,7 @@ pub(crate) type Routes = Arc<dyn Fn(&Table) -> Option<Table> + Send + Sync>;
 pub(crate) struct Hooks {
     pub(crate) routes: Routes,
     pub(crate) on_client_gone: OnClientGone,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
 }
 
@@ -70,9 +71,14 @@ impl Bell {
         Ok(Arc::new(Self { waker: Waker::new()?, waiting: Places::default() }))
     }
 
+    /// Requests that wait for a module.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.taken()
+    }
+
     /// Never blocks, and wakes nobody for whom it makes no difference.
     pub(crate) fn ring(&self) {
-        if self.waiting.taken() > 0 {
+        if self.waiting() > 0 {
             self.waker.wake();
         }
     }
@@ -137,22 +143,42 @@ impl Settings {
     }
 }
 
-/// Counts since the start, but for `connections`.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stats {
-    /// Open now.
-    pub(crate) connections: usize,
-    /// Refused ones included.
-    pub(crate) requests: u64,
+/// What the edge is doing and has done; read by whoever shows it.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    connections: AtomicUsize,
+    requests: AtomicU64,
+    refused: AtomicU64,
+    websockets: Places,
+}
+
+impl Counters {
+    /// Connections of clients that are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Requests since the start, refused ones included.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Clients since the start for whom there was no place.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// WebSockets that are open.
+    pub(crate) fn websockets(&self) -> usize {
+        self.websockets.taken()
+    }
 }
 
 /// What the loop shares with its handle.
 struct Shared {
     bell: Arc<Bell>,
     stop_by: Mutex<Option<Instant>>,
-    connections: AtomicUsize,
-    requests: AtomicU64,
+    counters: Arc<Counters>,
 }
 
 /// A running edge. Dropping it leaves the edge running; [`EdgeHandle::stop`] ends it.
@@ -171,12 +197,8 @@ impl EdgeHandle {
     }
 
     #[cfg(test)]
-    pub(crate) fn stats(&self) -> Stats {
-        use std::sync::atomic::Ordering;
-        Stats {
-            connections: self.shared.connections.load(Ordering::Relaxed),
-            requests: self.shared.requests.load(Ordering::Relaxed),
-        }
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 }
 
@@ -189,12 +211,8 @@ pub(crate) fn start(
     hooks: Hooks,
     bell: Arc<Bell>,
 ) -> io::Result<EdgeHandle> {
-    let shared = Arc::new(Shared {
-        bell,
-        stop_by: Mutex::new(None),
-        connections: AtomicUsize::new(0),
-        requests: AtomicU64::new(0),
-    });
+    let counters = Arc::clone(&hooks.counters);
+    let shared = Arc::new(Shared { bell, stop_by: Mutex::new(None), counters });
     let event_loop = event_loop::EventLoop::new(settings, listeners, hub_socket, hooks, Arc::clone(&shared))?;
     let thread =
         std::thread::Builder::new().name("edge".to_owned()).stack_size(STACK_BYTES).spawn(move || event_loop.run())?;

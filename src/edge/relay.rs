@@ -38,6 +38,8 @@ pub(crate) struct Relay {
     /// Its place among those who wait for the module.
     pub(crate) waiting: Option<(Place, Place)>,
     pub(crate) upstream: Upstream,
+    /// How the module stood when a socket was last asked for.
+    pub(crate) tried: Option<Standing>,
     pub(crate) repeats: u32,
     /// Interim answers so far.
     pub(crate) interim: u32,
@@ -70,10 +72,11 @@ pub(crate) enum Upstream {
     Wanted {
         fresh: bool,
     },
-    /// The module is on its way back, or, `settling`, it has just failed and nobody has said what becomes of it.
+    /// The module is on its way back, or it has just `failed`, standing like this, and nobody has said what becomes of
+    /// it.
     Waiting {
         until: Instant,
-        settling: bool,
+        failed: Option<Standing>,
     },
     /// Asked for, and on its way since then.
     Opening {
@@ -196,9 +199,9 @@ impl Relay {
         if let Err(failure) = self.pass_request(from_client) {
             return self.failed(failure);
         }
-        if let Upstream::Waiting { until, settling } = self.upstream {
+        if let Upstream::Waiting { until, failed } = self.upstream {
             let standing = self.standing();
-            let next = hold::while_waiting(standing, settling, now >= until, now);
+            let next = hold::while_waiting(standing, failed, now >= until, now);
             if let Some(failure) = self.follow(next, now) {
                 // It is up, took the request and hung up on it: that is no module on its way.
                 let hung_up = self.repeats > 0 && matches!(standing, Some(Standing::Up { .. }));
@@ -243,7 +246,7 @@ impl Relay {
         }
     }
 
-    fn standing(&self) -> Option<Standing> {
+    pub(crate) fn standing(&self) -> Option<Standing> {
         self.module.as_ref().and_then(|module| module.standing())
     }
 
@@ -257,41 +260,37 @@ impl Relay {
 
     /// Does what was decided about a module that does not answer; an answer is what its caller is told.
     fn follow(&mut self, next: Next, now: Instant) -> Option<Answer<'static>> {
-        let settling = match next {
+        let failed = match next {
             Next::Connect => {
                 self.waiting = None;
                 self.upstream = Upstream::Wanted { fresh: false };
                 return None;
             }
-            Next::Hold => false,
-            Next::Settle => true,
+            Next::Hold => None,
+            Next::Settle => self.tried,
             Next::Starting => return Some(Answer::ModuleStarting),
             Next::Unreachable => return Some(Answer::ModuleUnreachable),
         };
-        if self.upstream_waits(settling) {
+        if matches!(self.upstream, Upstream::Waiting { failed: before, .. } if before == failed) {
             return None;
         }
         let module = self.module.as_ref()?;
         if module.mount.hold.is_zero() {
             return Some(self.told_at_once(now));
         }
-        let until = now + if settling { hold::SETTLE } else { module.mount.hold };
+        let until = now + if failed.is_some() { hold::SETTLE } else { module.mount.hold };
         if self.waiting.is_none() {
             self.waiting = module.wait();
             if self.waiting.is_none() {
                 return Some(Answer::ModuleStarting);
             }
         }
-        self.upstream = Upstream::Waiting { until, settling };
+        self.upstream = Upstream::Waiting { until, failed };
         // What changed before there was a place was told to nobody.
-        match hold::while_waiting(self.standing(), settling, false, now) {
+        match hold::while_waiting(self.standing(), failed, false, now) {
             same if same == next => None,
             other => self.follow(other, now),
         }
-    }
-
-    fn upstream_waits(&self, for_settling: bool) -> bool {
-        matches!(self.upstream, Upstream::Waiting { settling, .. } if settling == for_settling)
     }
 
     /// What a caller is told whose module is not waited for.
@@ -302,9 +301,17 @@ impl Relay {
         }
     }
 
+    /// What to do after a failure. A child that took the place of the one that was tried has not failed yet.
+    fn after_failure(&self, now: Instant) -> Next {
+        match self.standing() {
+            standing @ Some(Standing::Up { .. }) if standing != self.tried => Next::Connect,
+            standing => hold::after_failure(standing, false, now),
+        }
+    }
+
     /// The module could not be reached.
     fn unreached(&mut self, now: Instant) -> Progress {
-        let next = hold::after_failure(self.standing(), false, now);
+        let next = self.after_failure(now);
         self.follow(next, now).map_or(Progress::Waiting, Progress::Failed)
     }
 
@@ -441,8 +448,8 @@ impl Relay {
                 } else {
                     // It hung up on a request that had just reached it: it is ending, or it does so every time.
                     let waits = self.module.as_ref().is_some_and(|module| !module.mount.hold.is_zero());
-                    match hold::after_failure(self.standing(), false, now) {
-                        next @ (Next::Hold | Next::Settle) if waits => {
+                    match self.after_failure(now) {
+                        next @ (Next::Hold | Next::Settle | Next::Connect) if waits => {
                             self.follow(next, now).map_or(Progress::Waiting, Progress::Failed)
                         }
                         _ => Progress::Failed(Answer::UpstreamUnreachable),

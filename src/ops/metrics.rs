@@ -39,12 +39,23 @@ pub(crate) enum Number {
     Seconds(Duration),
 }
 
+/// What goes through the edge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) connections: u64,
+    pub(crate) requests: u64,
+    pub(crate) refused: u64,
+    pub(crate) waiting: u64,
+    pub(crate) websockets: u64,
+}
+
 impl Hub {
     /// All numbers, as they are now. Blocks for some reads of /proc.
     pub(crate) fn metrics(&self) -> Vec<Family> {
         // A services.json that cannot be read changes nothing about what runs.
         let _unchanged = self.reconcile();
         let mut families = of_hub(self.started.elapsed(), &proc::own_use());
+        families.extend(of_traffic(&(self.parts.traffic)()));
         families.extend(of_modules(&self.parts.supervisor.snapshots()));
         families
     }
@@ -70,6 +81,22 @@ fn of_hub(uptime: Duration, used: &OwnUse) -> Vec<Family> {
         gauge("parachute_process_open_fds", "Descriptors that the hub has open.", plain(used.descriptors)),
         gauge("parachute_process_resident_memory_bytes", "Memory of the hub in RAM.", plain(used.resident_bytes)),
         gauge("parachute_process_threads", "Threads of the hub.", plain(used.threads)),
+    ]
+}
+
+fn of_traffic(traffic: &Traffic) -> Vec<Family> {
+    let family = |name, help, kind, value| Family {
+        name,
+        help,
+        kind,
+        samples: vec![Sample { labels: Vec::new(), value: Number::Whole(value) }],
+    };
+    vec![
+        family("parachute_edge_connections", "Connections that are open.", Kind::Gauge, traffic.connections),
+        family("parachute_edge_requests_total", "Requests, refused ones included.", Kind::Counter, traffic.requests),
+        family("parachute_edge_refused_total", "Clients without a place.", Kind::Counter, traffic.refused),
+        family("parachute_edge_waiting", "Requests that wait for a module.", Kind::Gauge, traffic.waiting),
+        family("parachute_edge_websockets", "WebSockets that are open.", Kind::Gauge, traffic.websockets),
     ]
 }
 

@@ -17,6 +17,7 @@ pub(crate) use error::OpError;
 
 use self::auth::{Authority, Caller, Failures, Reason, Refusal};
 use self::manifests::Manifests;
+use self::metrics::Traffic;
 use crate::logs::Ring;
 use crate::manifest::Short;
 use crate::manifest::services::Document;
@@ -49,6 +50,8 @@ pub(crate) struct Parts {
     pub(crate) origins: Origins,
     /// `PARACHUTE_BUILD_TIME` of a container image.
     pub(crate) build_time: Option<String>,
+    /// Asks the edge what goes through it.
+    pub(crate) traffic: Arc<dyn Fn() -> Traffic + Send + Sync>,
     pub(crate) log: Log,
 }
 

@@ -76,6 +76,7 @@ impl Fixture {
                 identity,
                 origins,
                 build_time: None,
+                traffic: Arc::new(crate::ops::metrics::Traffic::default),
                 log: said,
             })),
             token,

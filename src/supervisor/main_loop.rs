@@ -45,6 +45,9 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
     let adopted: BTreeSet<Pid> = context.family.strangers().unwrap_or_default().into_iter().collect();
     let mut booting: BTreeSet<Short> = supervisor.modules().keys().cloned().collect();
+    if booting.is_empty() {
+        memory::give_back_program();
+    }
     let mut polls = PollSet::default();
     let mut phase = Phase::Running;
     loop {
@@ -73,6 +76,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
                         if booting.remove(&short) && booting.is_empty() {
                             // A thousand children were prepared at once; nothing needs that much again.
                             memory::give_back_heap();
+                            memory::give_back_program();
                         }
                         if let Phase::Stopping { resting, .. } | Phase::Hurrying { resting, .. } = &mut phase
                             && at_rest

@@ -68,7 +68,7 @@ pub(super) struct Worker {
     next_retry: Option<(Instant, SystemTime)>,
     /// What the main thread was last told.
     told: Option<bool>,
-    /// Preparing a child needs a deep stack, and nothing after it does.
+    /// Preparing a child, or bringing it up, needs a deep stack, and waiting for it does not.
     went_deep: bool,
 }
 
@@ -577,6 +577,8 @@ impl Worker {
             return;
         }
         self.told = told;
+        // It may stay like this for weeks.
+        self.went_deep = true;
         let at_rest = self.module.is_at_rest();
         if at_rest && self.settings.essential && self.module.status() == super::Status::Crashed {
             self.context.main.send(ForMain::EssentialDown(self.short.clone()));

@@ -51,6 +51,45 @@ pub(crate) fn give_back_heap() {
     };
 }
 
+/// Returns the pages of the program's own code and constants: most are needed for a start only, and what is needed
+/// again comes back from the page cache.
+pub(crate) fn give_back_program() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the callback has the expected type, does not unwind, and needs no data.
+    unsafe {
+        libc::dl_iterate_phdr(Some(give_back_segments), std::ptr::null_mut())
+    };
+}
+
+/// Of one object in memory; not 0 ends the walk, and the first object is the program.
+#[cfg(target_os = "linux")]
+unsafe extern "C" fn give_back_segments(
+    object: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    _data: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: the C library hands over a description that lives for this call.
+    let object = unsafe { &*object };
+    // SAFETY: it names as many program headers as there are, which live as long as the program.
+    let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
+    let page = page_bytes();
+    for header in headers {
+        // A writable segment holds what the program has changed, which would be lost.
+        if header.p_type != libc::PT_LOAD || header.p_flags & libc::PF_W != 0 {
+            continue;
+        }
+        let begin = (object.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
+        let end = begin.wrapping_add(header.p_memsz as usize) / page * page;
+        let begin = begin.div_ceil(page) * page;
+        if begin < end {
+            // SAFETY: the range is a mapping of the program's file that nobody can have written to: a page that is
+            // used again is read from the file, with the same content.
+            unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(begin), end - begin, libc::MADV_DONTNEED) };
+        }
+    }
+    1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +110,12 @@ mod tests {
             assert_eq!((before, go_deep(), kept), (1, 1, [7u8; 512]));
         });
         thread.expect("a thread").join().expect("its frames are whole");
+    }
+
+    #[test]
+    fn a_program_that_was_given_back_still_runs() {
+        const WORDS: &[&str] = &["one", "two"];
+        give_back_program();
+        assert_eq!((go_deep(), WORDS.concat()), (1, "onetwo".to_owned()));
     }
 }

@@ -100,6 +100,7 @@ impl World {
             edge::Hooks {
                 routes,
                 on_client_gone,
+                counters: Arc::default(),
                 log: Arc::new(move |line: &str| lines.lock().expect("log").push(line.to_owned())),
             },
             Arc::clone(&bell),
@@ -244,12 +245,18 @@ impl Client {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Reads whatever comes and forgets it; returns how much it was.
-    pub(crate) fn some(&mut self) -> usize {
-        if self.buffer.is_empty() {
-            assert!(self.fill(), "the stream has ended");
+    /// Reads so many bytes, whatever they are.
+    pub(crate) fn exactly(&mut self, count: usize) {
+        let mut left = count;
+        loop {
+            let taken = left.min(self.buffer.len());
+            self.buffer.drain(..taken);
+            left -= taken;
+            if left == 0 {
+                return;
+            }
+            assert!(self.fill(), "the stream has ended {left} bytes too early");
         }
-        std::mem::take(&mut self.buffer).len()
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
