@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 /// More would hold a thread each in the hub for nothing.
 const MAX_IDLE_TO_HUB: usize = 4;
-/// As many as callers that ask again and again at the same time.
-const MAX_IDLE_TO_PORT: usize = 64;
+/// As many as callers that ask again and again at the same time: with fewer, each of the others would connect anew.
+const MAX_IDLE_TO_PORT: usize = 256;
 /// Servers close idle connections after five seconds at the earliest (Node's default); who asks later gets a new one.
 pub(crate) const MAX_IDLE: Duration = Duration::from_secs(4);
 /// A socket used so lately is not being closed by its other side.

@@ -1,0 +1,165 @@
+# Sourced by bench: the edge beside nginx and haproxy, all three in front of the same nginx. Every round measures all of
+# them one after the other, so that they meet the same machine. Needs nginx, haproxy, wrk and curl.
+
+PROXY_BIG_BYTES=104857600
+
+# Starts nginx with a configuration in the sandbox: $1 names it, standard input is what goes into `http`.
+nginx_start() {
+    mkdir -p "$sandbox/$1"
+    {
+        # As root, nginx would give its worker to somebody who may not look into the sandbox.
+        [ "$(id -u)" -ne 0 ] || echo 'user root;'
+        echo "worker_processes 1; daemon off; error_log $sandbox/$1/error.log; pid $sandbox/$1/pid;"
+        echo 'events { worker_connections 4096; }'
+        echo "http { access_log off; keepalive_requests 100000000; client_max_body_size 0;"
+        for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $sandbox/$1/$kind;"; done
+        cat
+        echo '}'
+    } >"$sandbox/$1/nginx.conf"
+    nginx -e "$sandbox/$1/error.log" -p "$sandbox/$1" -c "$sandbox/$1/nginx.conf" &
+    servers="$servers $!"
+    until [ -s "$sandbox/$1/pid" ]; do sleep 0.05; done
+}
+
+# The worker does the work.
+nginx_pids() {
+    cat "$sandbox/$1/pid"
+    pgrep -P "$(cat "$sandbox/$1/pid")"
+}
+
+proxy_open() {
+    for program in nginx haproxy wrk curl; do
+        PATH="$PATH:/usr/sbin" need "$program" "install it, on Debian: apt-get install nginx-light haproxy wrk curl"
+    done
+    PATH="$PATH:/usr/sbin"
+    sandbox_open
+    servers=
+    # Our own servers, by number.
+    trap 'for server in $servers; do kill "$server" 2>/dev/null || :; done; sandbox_close' EXIT
+    backend_port=21000 nginx_port=21901 haproxy_port=21902
+    mkdir -p "$sandbox/files/m"
+    head -c "$PROXY_BIG_BYTES" /dev/zero >"$sandbox/files/m/big"
+    printf ok. >"$sandbox/files/m/small"
+    nginx_start backend <<CONF
+server {
+    listen 127.0.0.1:$backend_port backlog=4096;
+    location = /m { return 200 'ok.'; }
+    location = /m/up { client_body_buffer_size 256k; proxy_pass http://127.0.0.1:$backend_port/m/sink; proxy_request_buffering off; }
+    location = /m/sink { return 204; }
+    location /m/ { root $sandbox/files; }
+}
+CONF
+    nginx_start front <<CONF
+upstream backend { server 127.0.0.1:$backend_port; keepalive 256; keepalive_requests 100000000; }
+server {
+    listen 127.0.0.1:$nginx_port backlog=4096;
+    location / {
+        proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection '';
+        proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for; proxy_set_header Host \$host;
+        proxy_buffering off; proxy_request_buffering off;
+    }
+}
+CONF
+    cat >"$sandbox/haproxy.cfg" <<CONF
+global
+    nbthread 1
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    option forwardfor
+    http-reuse always
+frontend f
+    bind 127.0.0.1:$haproxy_port
+    default_backend b
+backend b
+    server s 127.0.0.1:$backend_port pool-max-conn 256
+CONF
+    haproxy -f "$sandbox/haproxy.cfg" -db >"$sandbox/haproxy.log" 2>&1 &
+    haproxy_pid=$!
+    servers="$servers $haproxy_pid"
+    # A row for the backend, which the hub does not run.
+    mkdir -p "$sandbox/modules/m"
+    row m "$backend_port" "$sandbox/modules/m"
+    hub_start
+    for port in "$nginx_port" "$haproxy_port" "$hub_port"; do
+        until [ "$(curl -s "http://127.0.0.1:$port/m" || :)" = ok. ]; do sleep 0.1; done
+    done
+}
+
+# front NAME: sets `port` and `pids`.
+front() {
+    case $1 in
+        direct) port=$backend_port pids=$(nginx_pids backend) ;;
+        nginx) port=$nginx_port pids=$(nginx_pids front) ;;
+        haproxy) port=$haproxy_port pids=$haproxy_pid ;;
+        edge) port=$hub_port pids=$hub ;;
+    esac
+}
+
+all_ticks() {
+    for pid in $pids; do ticks "$pid"; done | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# Requests with so many connections at a time; $2: `keep` or `close`.
+requests() {
+    connections=$1 header='X-Test: 1'
+    [ "$2" = keep ] || header='Connection: close'
+    for round in $(seq "$PROXY_ROUNDS"); do
+        for name in direct nginx haproxy edge; do
+            front "$name"
+            before=$(all_ticks)
+            wrk -t1 -c"$connections" -d"$PROXY_SECONDS" --latency -H "$header" "http://127.0.0.1:$port/m" >"$sandbox/wrk"
+            used=$(($(all_ticks) - before))
+            awk -v ticks="$used" -v per_s="$TICKS_PER_S" '
+                function us(text) { v = text + 0; return text ~ /us$/ ? v : text ~ /ms$/ ? v * 1000 : v * 1000000 }
+                $1 == "50%" { p50 = us($2) } $1 == "99%" { p99 = us($2) }
+                / requests in / { requests = $1 } $1 == "Requests/sec:" { rate = $2 }
+                /Non-2xx|Socket errors/ { bad = 1 }
+                END { printf "%d %d %d %.2f %d\n", rate, p50, p99, ticks / per_s * 1e6 / requests, bad }
+            ' "$sandbox/wrk" >>"$sandbox/requests.$connections.$2.$name"
+        done
+    done
+    for name in direct nginx haproxy edge; do
+        file=$sandbox/requests.$connections.$2.$name
+        column() { awk -v n="$1" '{ print $n }' "$file" | median; }
+        bad=$(awk '{ bad += $5 } END { print bad + 0 }' "$file")
+        printf '%-38s %8s req/s  p50 %6s us  p99 %7s us  %7s us CPU a request%s\n' "$connections $2, $name" \
+            "$(column 1)" "$(column 2)" "$(column 3)" "$(column 4)" "$([ "$bad" = 0 ] || echo ", errors in $bad rounds")"
+    done
+}
+
+# A large body, down or up.
+large() {
+    for round in $(seq "$PROXY_ROUNDS"); do
+        for name in direct nginx haproxy edge; do
+            front "$name"
+            before=$(all_ticks)
+            case $1 in
+                down) speed=$(curl -s -o /dev/null -w '%{speed_download}' "http://127.0.0.1:$port/m/big") ;;
+                up) speed=$(curl -s -o /dev/null -T "$sandbox/files/m/big" -H 'Expect:' -w '%{speed_upload}' "http://127.0.0.1:$port/m/up") ;;
+            esac
+            used=$(($(all_ticks) - before))
+            awk -v speed="$speed" -v ticks="$used" -v per_s="$TICKS_PER_S" -v bytes="$PROXY_BIG_BYTES" \
+                'BEGIN { printf "%d %.2f\n", speed / 1e6, ticks / per_s * 1e9 / bytes }' >>"$sandbox/large.$1.$name"
+        done
+    done
+    for name in direct nginx haproxy edge; do
+        file=$sandbox/large.$1.$name
+        column() { awk -v n="$1" '{ print $n }' "$file" | median; }
+        printf '%-38s %8s MB/s  %s CPU s/GB\n' "100 MiB $1, $name" "$(column 1)" "$(column 2)"
+    done
+}
+
+proxy() {
+    proxy_open
+    for connections in 1 16 64 256; do requests "$connections" keep; done
+    for connections in 1 64; do requests "$connections" close; done
+    large down
+    large up
+    for server in $servers; do kill "$server" 2>/dev/null || :; done
+    servers=
+    hub_stop
+}
