@@ -41,6 +41,9 @@ const FORWARDING: [&str; 5] =
 /// The beginning of the hub's cookies' names.
 const HUB_COOKIE: &[u8] = b"parachute_hub_";
 
+/// Room for most heads at once; a longer one grows it.
+const HEAD_BYTES: usize = 1024;
+
 /// Whether the value of an `Authorization` field is a token that the hub issued for itself.
 pub(crate) type IsHubBearer = fn(&[u8]) -> bool;
 
@@ -80,6 +83,7 @@ pub(crate) fn write_request(
         Recipient::Module { mount, spelling, .. } if mount.strip => Some(spelling),
         Recipient::Hub | Recipient::Module { .. } => None,
     };
+    out.reserve(HEAD_BYTES);
     let rest = prefix.and_then(|prefix| path.path.strip_prefix(prefix)).unwrap_or(&path.path);
     out.extend_from_slice(request.method.as_bytes());
     out.push(b' ');
@@ -193,6 +197,7 @@ pub(crate) enum Author {
 /// Appends the head of an answer as the client gets it. With an empty body the length that the upstream gave stays,
 /// because it is that of the body a GET would have had.
 pub(crate) fn write_response(response: &Response<'_>, framed: Framed, by: Author, out: &mut Vec<u8>) {
+    out.reserve(HEAD_BYTES);
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", response.status, response.reason);
     let fields = &response.fields;
     let names_some = fields.has("connection");
