@@ -7,6 +7,7 @@ mod environment;
 mod hub_life;
 mod logs;
 mod metrics;
+mod origin;
 mod pages;
 mod programs;
 mod ready;
