@@ -9,10 +9,12 @@ mod logs;
 mod metrics;
 mod origin;
 mod pages;
+mod pattern;
 mod programs;
 mod ready;
 mod restart;
 mod stop;
+mod streams;
 mod support;
 
 mod access;
