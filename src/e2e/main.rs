@@ -2,6 +2,7 @@
 //!
 //! Run with plain `cargo test`: that builds the test child too.
 
+mod attacks;
 mod discovery;
 mod environment;
 mod hub_life;
