@@ -3,6 +3,7 @@
 //! Run with plain `cargo test`: that builds the test child too.
 
 mod attacks;
+mod differential;
 mod discovery;
 mod environment;
 mod hub_life;
