@@ -2,16 +2,21 @@
 //!
 //! Run with plain `cargo test`: that builds the test child too.
 
+mod attacks;
+mod differential;
 mod discovery;
 mod environment;
 mod hub_life;
 mod logs;
 mod metrics;
+mod origin;
 mod pages;
+mod pattern;
 mod programs;
 mod ready;
 mod restart;
 mod stop;
+mod streams;
 mod support;
 
 mod access;

@@ -6,7 +6,7 @@
 //!
 //! | Subcommand | Does |
 //! |---|---|
-//! | `http` | binds 127.0.0.1:$PORT, says `ready PID`, answers every GET; a path that ends in `/health` says `ok` |
+//! | `http` | binds 127.0.0.1:$PORT, says `ready PID`, answers every request: see `web.rs` |
 //! | `bind-late MS` | says `waiting PID`, is `http` after so long |
 //! | `never-bind`, `sleep [FILE]` | says `ready PID`, waits for ever; `sleep` stamps its start into FILE first |
 //! | `tick [MS]` | says `ready PID`, then `tick 1`, `tick 2`, … every so often [1000] |
@@ -30,13 +30,15 @@
 #![no_main] // std's own `main` would ignore SIGPIPE, and `args` is to show what the supervisor handed down
 #![allow(unsafe_code)]
 
+mod pattern;
 mod stopwatch;
+mod web;
 
 use std::ffi::{OsString, c_char, c_int};
 use std::fmt::Display;
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -44,6 +46,7 @@ use std::process::{exit, id};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use web::serve;
 
 /// The same numbers on every platform that we build for.
 const SIGSEGV: c_int = 11;
@@ -59,8 +62,6 @@ const FLOOD_WRITE_BYTES: usize = 64 * 1024;
 /// Twelve digits, a space and the line end.
 const SHORTEST_LINE_BYTES: usize = 14;
 const LINE_BYTES: usize = 100;
-/// A request's head; what is longer is not read.
-const HEAD_LIMIT_BYTES: u64 = 64 * 1024;
 /// How long `stdin` waits before it calls a silent stdin open.
 const STDIN_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -333,46 +334,6 @@ fn announced() -> TcpListener {
     let listener = bind();
     say("ready", id());
     listener
-}
-
-fn serve(listener: TcpListener) {
-    for stream in listener.incoming().flatten() {
-        // One thread a connection: a proxy keeps several open. A peer that breaks off is its own affair.
-        thread::spawn(move || {
-            let mut reader = BufReader::new(&stream);
-            while answer(&mut reader).unwrap_or(false) {}
-        });
-    }
-}
-
-/// Answers one request; says whether the connection can carry another.
-fn answer(reader: &mut BufReader<&TcpStream>) -> io::Result<bool> {
-    let mut head = reader.by_ref().take(HEAD_LIMIT_BYTES);
-    let mut request = String::new();
-    if head.read_line(&mut request)? == 0 {
-        return Ok(false);
-    }
-    let (mut body_bytes, mut last) = (0_u64, false);
-    let mut line = String::new();
-    while head.read_line(&mut line)? != 0 && !line.trim_end().is_empty() {
-        line.make_ascii_lowercase();
-        match line.split_once(':').map(|(name, value)| (name, value.trim())) {
-            Some(("content-length", value)) => body_bytes = value.parse().unwrap_or(0),
-            Some(("connection", "close") | ("transfer-encoding", _)) => last = true,
-            _ => {}
-        }
-        line.clear();
-    }
-    io::copy(&mut reader.by_ref().take(body_bytes), &mut io::sink())?;
-
-    let mut words = request.split_whitespace();
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let text =
-        if path.ends_with("/health") { "ok\n".to_owned() } else { format!("testchild {} {method} {path}\n", id()) };
-    let body = if method == "HEAD" { "" } else { &text };
-    let reply = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}", text.len());
-    reader.get_mut().write_all(reply.as_bytes())?;
-    Ok(!last)
 }
 
 /// Numbered lines, as fast as they are taken; a write carries `write_bytes`, wherever in a line that ends.

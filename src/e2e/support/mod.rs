@@ -1,6 +1,7 @@
 //! What black-box tests stand on: a hub in a home of its own, the test child, HTTP by hand, and the one place that
 //! waits. Must not know anything of the program but its binary, its files and its answers.
 
+mod connection;
 mod home;
 pub(crate) mod http;
 mod hub;
@@ -10,6 +11,7 @@ mod run;
 mod state;
 mod wait;
 
+pub(crate) use connection::Connection;
 pub(crate) use home::Home;
 pub(crate) use hub::{Hub, Refused};
 pub(crate) use module::{Module, free_port, module};
