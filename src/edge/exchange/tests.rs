@@ -115,7 +115,7 @@ impl Play {
     }
 
     fn upstream_ends(&mut self) {
-        self.connection.upstream_ended();
+        self.connection.upstream_ended(true);
         self.settle();
     }
 
@@ -264,7 +264,7 @@ fn a_post_that_was_not_sent_is_sent_to_another_socket() {
     play.connection.upstream_opened(true);
     assert!(!play.connection.to_upstream().is_empty());
     play.connection.upstream_deaf();
-    play.connection.upstream_ended();
+    play.connection.upstream_ended(true);
     play.settle();
     play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
     assert_eq!(play.said().matches("HTTP/1.1 200 OK").count(), 2, "{}", play.said());
