@@ -113,6 +113,7 @@ pub(crate) fn begin(
         module,
         websocket,
         waiting: None,
+        hold_until: None,
         upstream: Upstream::Wanted { fresh: false },
         tried: None,
         repeats: 0,

@@ -140,6 +140,8 @@ impl EventLoop {
             if self.watch.is_blind() {
                 self.reload();
             }
+            // What an idle upstream says is heard before another request is given to it: it would be taken for the answer.
+            events.sort_by_key(|event: &Event| event.token >> KIND_SHIFT != UPSTREAM);
             for event in events.drain(..) {
                 self.dispatch(event, now);
             }
@@ -527,7 +529,8 @@ impl Client {
         match upstream.socket.read(tail, room) {
             Read::Some => self.connection.upstream_read(now),
             Read::Nothing => return false,
-            Read::Ended | Read::Broken => self.connection.upstream_ended(),
+            Read::Ended => self.connection.upstream_ended(true),
+            Read::Broken => self.connection.upstream_ended(false),
         }
         true
     }

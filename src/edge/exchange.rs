@@ -175,6 +175,13 @@ impl Connection {
     /// An attempt to write them took `count`.
     pub(crate) fn client_sent(&mut self, count: usize, now: Instant) {
         self.to_client.sent(count);
+        // Who is not read because its answer waits for the client is not silent.
+        if count > 0
+            && let Some(relay) = self.relay_mut()
+            && matches!(relay.reply, Reply::Body { .. })
+        {
+            relay.moved_at = now;
+        }
         self.blocked_since = match self.blocked_since {
             _ if self.to_client.is_empty() => None,
             Some(since) if count == 0 => Some(since),
@@ -238,10 +245,10 @@ impl Connection {
         }
     }
 
-    /// The upstream sends no more.
-    pub(crate) fn upstream_ended(&mut self) {
+    /// The upstream sends no more. Not `cleanly`: its connection broke, and more may have been on its way.
+    pub(crate) fn upstream_ended(&mut self, cleanly: bool) {
         if let Some(relay) = self.relay_mut() {
-            relay.upstream_ended();
+            relay.upstream_ended(cleanly);
         }
     }
 
@@ -302,6 +309,8 @@ impl Connection {
             (_, Reply::Head { .. }) => Some(relay.moved_at + answer_timeout),
             // It takes nothing of what waits for it.
             (_, Reply::Tunnel) if !relay.to_upstream.is_empty() => Some(relay.moved_at + settings.stall_timeout),
+            // While nothing of it is read, its silence means nothing.
+            (_, Reply::Body { .. }) if relay.upstream_room(self.to_client.len()) == 0 => None,
             (_, Reply::Body { .. }) => silence.map(|silence| relay.moved_at + silence),
             (_, Reply::Tunnel) => None,
         };

@@ -12,8 +12,8 @@ const MAX_SIZE_DIGITS: u32 = 15;
 const MAX_EXTENSION_BYTES: u32 = 256;
 /// Trailers are dropped, too.
 const MAX_TRAILER_BYTES: u32 = 8 * 1024;
-/// The largest length that every common reader takes for the same number.
-const MAX_LENGTH: u64 = 1 << 63;
+/// The largest length that every common reader takes for the same number: many count in signed 64 bits.
+const MAX_LENGTH: u64 = (1 << 63) - 1;
 
 /// How a message's body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl fmt::Display for BadFraming {
         match self {
             Self::LengthAndEncoding => f.write_str("there are both a content length and a transfer encoding"),
             Self::SeveralLengths => f.write_str("there is more than one content length"),
-            Self::Length => f.write_str("the content length is not a plain decimal number up to 2^63"),
+            Self::Length => f.write_str("the content length is not a plain decimal number below 2^63"),
             Self::Encoding => f.write_str("the transfer encoding is not exactly \"chunked\""),
             Self::ChunkSize => write!(f, "a chunk's size is not a hex number of at most {MAX_SIZE_DIGITS} digits"),
             Self::ChunkEnd => f.write_str("a chunk does not end with CR LF"),
@@ -144,6 +144,10 @@ pub(crate) enum Chunk {
     Trailer {
         bytes: u32,
     },
+    TrailerName {
+        bytes: u32,
+    },
+    /// Behind the colon.
     TrailerLine {
         bytes: u32,
     },
@@ -239,15 +243,24 @@ impl Chunk {
             (Self::DataReturn | Self::DataLineFeed | Self::Data { .. }, _) => return Err(BadFraming::ChunkEnd),
             (Self::Trailer { .. }, b'\r') => Self::LastLineFeed,
             (Self::TrailerLine { bytes }, b'\r') => Self::TrailerLineFeed { bytes },
-            (Self::Trailer { bytes } | Self::TrailerLine { bytes }, byte)
-                if bytes < MAX_TRAILER_BYTES && is_text(byte) =>
+            // A line without a name and a colon is no field: it may be the next request, for another reader.
+            (Self::Trailer { bytes } | Self::TrailerName { bytes }, byte)
+                if bytes < MAX_TRAILER_BYTES && is_token(byte) =>
             {
+                Self::TrailerName { bytes: bytes + 1 }
+            }
+            (Self::TrailerName { bytes }, b':') => Self::TrailerLine { bytes: bytes + 1 },
+            (Self::TrailerLine { bytes }, byte) if bytes < MAX_TRAILER_BYTES && is_text(byte) => {
                 Self::TrailerLine { bytes: bytes + 1 }
             }
             (Self::TrailerLineFeed { bytes }, b'\n') => Self::Trailer { bytes },
             (Self::LastLineFeed, b'\n') => return Ok(None),
             (
-                Self::Trailer { .. } | Self::TrailerLine { .. } | Self::TrailerLineFeed { .. } | Self::LastLineFeed,
+                Self::Trailer { .. }
+                | Self::TrailerName { .. }
+                | Self::TrailerLine { .. }
+                | Self::TrailerLineFeed { .. }
+                | Self::LastLineFeed,
                 _,
             ) => return Err(BadFraming::Trailer),
         };
@@ -257,6 +270,11 @@ impl Chunk {
 
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// What a field's name is made of (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// How a body is sent on.

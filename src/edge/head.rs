@@ -150,6 +150,8 @@ impl fmt::Display for BadHead {
 /// Where the head ends, the empty line included; `None` while it is not complete. `scanned` keeps the place between
 /// calls with more of the same bytes. A line that ends with LF alone is refused at once.
 pub(crate) fn end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, BadHead> {
+    // Nothing behind the limit makes a difference, so that it does not matter how much is there already.
+    let bytes = bytes.get(..MAX_HEAD_BYTES).unwrap_or(bytes);
     let mut rest = bytes.get(*scanned..).unwrap_or_default();
     while let Some(offset) = rest.iter().position(|byte| *byte == b'\n') {
         let at = *scanned + offset;
@@ -158,9 +160,6 @@ pub(crate) fn end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, Ba
             return Err(BadHead::BareLineEnd);
         }
         *scanned = at + 1;
-        if *scanned > MAX_HEAD_BYTES {
-            return Err(BadHead::TooLarge);
-        }
         if line.ends_with(b"\r\n\r") || line == b"\r" {
             return Ok(Some(*scanned));
         }
@@ -177,6 +176,7 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Request<'_>, BadHead> {
     match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(BadHead::RequestLine),
+        Err(httparse::Error::Version) if !names_a_version(bytes) => return Err(BadHead::RequestLine),
         Err(error) => return Err(refused(error, BadHead::RequestLine)),
     }
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
@@ -213,6 +213,16 @@ pub(crate) fn response(bytes: &[u8]) -> Result<Response<'_>, BadHead> {
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let fields = checked(parsed.headers)?;
     Ok(Response { status, reason: parsed.reason.unwrap_or_default(), version, fields })
+}
+
+/// Whether the first line is a request line of any version: what it asks for could be said in another one.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut parts = line.split(|byte| *byte == b' ').skip(2);
+    let (Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None) = (parts.next(), parts.next()) else {
+        return false;
+    };
+    major.is_ascii_digit() && minor.is_ascii_digit()
 }
 
 fn refused(error: httparse::Error, first_line: BadHead) -> BadHead {

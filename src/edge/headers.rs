@@ -9,10 +9,12 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 /// Mean something between two neighbours only (RFC 9110 §7.6.1), or are written anew from what we know.
-const NOT_PASSED_ON: [&str; 11] = [
+const NOT_PASSED_ON: [&str; 12] = [
     "connection",
     "content-length",
     "expect",
+    // Belongs to an upgrade to HTTP/2, which is never passed on.
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -99,7 +101,7 @@ pub(crate) fn write_request(
     let names_some = fields.has("connection");
     let trusted = layer::is_loopback(from.peer.ip());
     for field in fields.iter() {
-        let ours = field.is("host") || is_one_of(field, &FORWARDING) || starts_with(field.name, "x-parachute-");
+        let ours = field.is("host") || is_one_of(field, &FORWARDING) || is_our_own(field);
         if ours || is_hop_by_hop(field, fields, names_some) || (!trusted && is_one_of(field, &SAID_BY_PROXIES)) {
             continue;
         }
@@ -202,9 +204,8 @@ pub(crate) fn write_response(response: &Response<'_>, framed: Framed, by: Author
     let fields = &response.fields;
     let names_some = fields.has("connection");
     for field in fields.iter() {
-        // A module that sets the hub's cookies would log its visitors in or out of the hub.
-        let forged = by == Author::Module && field.is("set-cookie") && field.value.starts_with(HUB_COOKIE);
-        if !forged && !is_hop_by_hop(field, fields, names_some) && !starts_with(field.name, "x-parachute-") {
+        let forged = by == Author::Module && sets_hub_cookie(field);
+        if !forged && !is_hop_by_hop(field, fields, names_some) && !is_our_own(field) {
             write_field(field.name, field.value, out);
         }
     }
@@ -234,7 +235,7 @@ pub(crate) fn write_switch(response: &Response<'_>, out: &mut Vec<u8>) {
     let fields = &response.fields;
     let names_some = fields.has("connection");
     for field in fields.iter() {
-        if !is_hop_by_hop(field, fields, names_some) && !starts_with(field.name, "x-parachute-") {
+        if !sets_hub_cookie(field) && !is_hop_by_hop(field, fields, names_some) && !is_our_own(field) {
             write_field(field.name, field.value, out);
         }
     }
@@ -260,12 +261,28 @@ fn is_hop_by_hop(field: Field<'_>, fields: &Fields<'_>, names_some: bool) -> boo
     is_one_of(field, &NOT_PASSED_ON) || (names_some && fields.lists("connection", field.name))
 }
 
-fn is_one_of(field: Field<'_>, names: &[&str]) -> bool {
-    names.iter().any(|name| field.is(name))
+/// A module that sets the hub's cookies would log its visitors in or out of the hub. Browsers send a cookie without a
+/// name as its bare value, which can look like any other.
+fn sets_hub_cookie(field: Field<'_>) -> bool {
+    let is_padding = |byte: &u8| matches!(byte, b'=' | b' ' | b'\t');
+    let start = field.value.iter().position(|byte| !is_padding(byte)).unwrap_or_default();
+    field.is("set-cookie") && field.value.get(start..).is_some_and(|cookie| cookie.starts_with(HUB_COOKIE))
 }
 
-fn starts_with(name: &str, prefix: &str) -> bool {
-    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+fn is_our_own(field: Field<'_>) -> bool {
+    const PREFIX: &str = "x-parachute-";
+    field.name.get(..PREFIX.len()).is_some_and(|start| is_alike(start, PREFIX))
+}
+
+fn is_one_of(field: Field<'_>, names: &[&str]) -> bool {
+    names.iter().any(|name| is_alike(field.name, name))
+}
+
+/// Whether `name` could be taken for `ours`. Servers that hand fields on as variables (CGI, WSGI, PHP) make the same of
+/// a hyphen and of an underscore, so that `X_Forwarded_For` would be heard where we have taken `X-Forwarded-For` away.
+fn is_alike(name: &str, ours: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == ours.len() && name.bytes().zip(ours.bytes()).all(|(a, b)| plain(a) == b)
 }
 
 fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
@@ -370,7 +387,8 @@ mod tests {
         let plain = for_module("/wi%20ki", fields, &mount(false, false), false);
         assert!(!plain.contains("Upgrade"), "{plain}");
         let response = head::response(
-            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nSec-WebSocket-Accept: a\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+              Set-Cookie: parachute_hub_session=x\r\nSec-WebSocket-Accept: a\r\n\r\n",
         );
         let mut out = Vec::new();
         write_switch(&response.expect("a good head"), &mut out);
@@ -406,15 +424,17 @@ mod tests {
                 0,
             ),
         ] {
-            let head =
-                format!("HTTP/1.1 200 OK\r\n{fields}Set-Cookie: parachute_hub_session=x\r\nSet-Cookie: a=b\r\n\r\n");
+            let head = format!(
+                "HTTP/1.1 200 OK\r\n{fields}Set-Cookie: parachute_hub_session=x\r\nSet-Cookie: a=b\r\n\
+                    set-cookie: =parachute_hub_session=y\r\nSet-Cookie: = = parachute_hub_csrf\r\n\r\n"
+            );
             let response = head::response(head.as_bytes()).expect("a good head");
             let mut out = Vec::new();
             write_response(&response, Framed { body: Body::UntilClose, close: false }, by, &mut out);
             let text = String::from_utf8(out).expect("text");
             let added = text.lines().filter(|line| !head.contains(line)).count();
             assert_eq!(added, expected, "{fields:?}: {text}");
-            assert_eq!(text.contains("parachute_hub_session"), by == Author::Hub, "{text}");
+            assert_eq!(text.contains("parachute_hub_"), by == Author::Hub, "{text}");
             assert!(text.contains("Set-Cookie: a=b\r\n"), "{text}");
         }
     }
@@ -436,6 +456,9 @@ mod tests {
             ("Keep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers\r\nTrailer: X\r\nUpgrade: websocket\r\n", ""),
             ("Proxy-Authorization: x\r\nProxy-Authenticate: y\r\nExpect: 100-continue\r\n", ""),
             ("X-Parachute-Layer: loopback\r\nx-parachute-peer: 1\r\nX-PARACHUTE-Exchange: 1\r\n", ""),
+            ("X_Forwarded_For: 1.2.3.4\r\nx_parachute_layer: loopback\r\nX-Parachute_Peer: 1\r\n", ""),
+            ("Transfer_Encoding: chunked\r\nContent_Length: 5\r\nX_Own: 1\r\n", "X_Own: 1\n"),
+            ("Upgrade: h2c\r\nConnection: Upgrade\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", ""),
             ("X-Text: caf\u{e9}\r\nX-Stay: 2\r\n", "X-Stay: 2\n"),
         ] {
             assert_eq!(passed("127.0.0.1:9", fields), format!("{expected}{LOCAL_END}"), "{fields:?}");

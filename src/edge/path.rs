@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::mem;
 
 /// A target in its one spelling.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(crate) enum BadPath {
     Encoding,
     EncodedSlash,
     Nul,
+    Overlong,
     AboveRoot,
 }
 
@@ -29,6 +31,7 @@ impl fmt::Display for BadPath {
             Self::Encoding => f.write_str("a percent sign in the path is not followed by two hex digits"),
             Self::EncodedSlash => f.write_str("the path contains an encoded slash or backslash"),
             Self::Nul => f.write_str("the path contains an encoded NUL"),
+            Self::Overlong => f.write_str("the path contains a character in more bytes than UTF-8 needs for it"),
             Self::AboveRoot => f.write_str("the path leads above the root"),
         }
     }
@@ -74,13 +77,24 @@ pub(crate) fn of_mount(mount: &str) -> Option<Box<str>> {
 fn decode(path: &str) -> Result<String, BadPath> {
     let mut decoded = String::with_capacity(path.len());
     let mut bytes = path.bytes();
+    let mut before = 0;
     while let Some(byte) = bytes.next() {
         if byte != b'%' {
+            before = 0;
             decoded.push(char::from(byte));
             continue;
         }
         let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16)).ok_or(BadPath::Encoding);
         let value = u8::try_from(digit()? * 16 + digit()?).map_err(|_| BadPath::Encoding)?;
+        match (mem::replace(&mut before, value), value) {
+            // Readers that decode without checking take these for a slash, a dot or anything else.
+            (0xc0 | 0xc1, 0x80..=0xbf)
+            | (0xe0, 0x80..=0x9f)
+            | (0xf0, 0x80..=0x8f)
+            | (0xf8, 0x80..=0x87)
+            | (0xfc, 0x80..=0x83) => return Err(BadPath::Overlong),
+            _ => {}
+        }
         match value {
             0 => return Err(BadPath::Nul),
             b'/' | b'\\' => return Err(BadPath::EncodedSlash),
@@ -162,6 +176,15 @@ mod tests {
             ("/a b", Err(BadPath::Byte(b' '))),
             ("/a\u{e9}", Err(BadPath::Byte(0xc3))),
             ("/a%00", Err(BadPath::Nul)),
+            ("/%c0%ae%c0%ae/b", Err(BadPath::Overlong)),
+            ("/a%C0%AFb", Err(BadPath::Overlong)),
+            ("/a%c1%9cb", Err(BadPath::Overlong)),
+            ("/a%e0%80%afb", Err(BadPath::Overlong)),
+            ("/a%f0%80%80%afb", Err(BadPath::Overlong)),
+            ("/a%f8%80%80%80%afb", Err(BadPath::Overlong)),
+            ("/a%fc%80%80%80%80%af", Err(BadPath::Overlong)),
+            ("/%e0%a4%85%f0%9f%98%80", Ok("/%E0%A4%85%F0%9F%98%80")),
+            ("/%c0a%80", Ok("/%C0a%80")),
             ("/a%", Err(BadPath::Encoding)),
             ("/a%4", Err(BadPath::Encoding)),
             ("/a%zz", Err(BadPath::Encoding)),

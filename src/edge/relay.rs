@@ -37,6 +37,8 @@ pub(crate) struct Relay {
     pub(crate) websocket: Option<Vec<Place>>,
     /// Its place among those who wait for the module.
     pub(crate) waiting: Option<(Place, Place)>,
+    /// Until when it waits for the module to come back, however often that goes away again meanwhile.
+    pub(crate) hold_until: Option<Instant>,
     pub(crate) upstream: Upstream,
     /// How the module stood when a socket was last asked for.
     pub(crate) tried: Option<Standing>,
@@ -89,9 +91,10 @@ pub(crate) enum Upstream {
     Deaf {
         reused: bool,
     },
-    /// It has closed the connection.
+    /// It has closed the connection; `cleanly`: after all that it had to say.
     Ended {
         reused: bool,
+        cleanly: bool,
     },
     /// There is none to be had.
     Refused(Unavailable),
@@ -177,10 +180,10 @@ impl Relay {
         }
     }
 
-    /// The upstream has closed the connection, or it broke.
-    pub(crate) fn upstream_ended(&mut self) {
+    /// The upstream has closed the connection, or, not `cleanly`, it broke.
+    pub(crate) fn upstream_ended(&mut self, cleanly: bool) {
         if let Upstream::Open { reused } | Upstream::Deaf { reused } = self.upstream {
-            self.upstream = Upstream::Ended { reused };
+            self.upstream = Upstream::Ended { reused, cleanly };
         }
     }
 
@@ -278,7 +281,8 @@ impl Relay {
         if module.mount.hold.is_zero() {
             return Some(self.told_at_once(now));
         }
-        let until = now + if failed.is_some() { hold::SETTLE } else { module.mount.hold };
+        let hold = module.mount.hold;
+        let until = if failed.is_some() { now + hold::SETTLE } else { *self.hold_until.get_or_insert(now + hold) };
         if self.waiting.is_none() {
             self.waiting = module.wait();
             if self.waiting.is_none() {
@@ -287,7 +291,7 @@ impl Relay {
         }
         self.upstream = Upstream::Waiting { until, failed };
         // What changed before there was a place was told to nobody.
-        match hold::while_waiting(self.standing(), failed, false, now) {
+        match hold::while_waiting(self.standing(), failed, now >= until, now) {
             same if same == next => None,
             other => self.follow(other, now),
         }
@@ -382,7 +386,8 @@ impl Relay {
         let response = head::response(bytes).map_err(drop)?;
         if response.status == 101 {
             // To another protocol than the one that was asked for, or without being asked at all.
-            if self.websocket.is_none() || !response.fields.lists("upgrade", "websocket") {
+            let agreed = response.version == Version::Http11 && response.fields.lists("upgrade", "websocket");
+            if self.websocket.is_none() || !agreed {
                 return Err(());
             }
             headers::write_switch(&response, to_client.tail());
@@ -396,8 +401,13 @@ impl Relay {
             let Request { version, is_head, .. } = self.request;
             let body = framing::response_body(&response.fields, response.version, response.status, is_head);
             let body = body.map_err(drop)?;
+            // What announces a body that it must not have may send it all the same, later.
+            let may_go_on = response.status == 204
+                && (response.fields.has("transfer-encoding")
+                    || response.fields.first("content-length").is_some_and(|length| length != b"0"));
             let reusable = response.version == Version::Http11
                 && body != Body::UntilClose
+                && !may_go_on
                 && !response.fields.lists("connection", "close");
             let (sent_as, coding) = match (body, version) {
                 (Body::Chunked | Body::UntilClose, Version::Http11) => (Body::Chunked, Coding::Chunked),
@@ -434,7 +444,7 @@ impl Relay {
             Upstream::Refused(Unavailable::Busy) => Progress::Failed(Answer::Busy),
             Upstream::Refused(Unavailable::Down) if self.module.is_some() => self.unreached(now),
             Upstream::Refused(Unavailable::Down) => Progress::Failed(Answer::HubDown),
-            Upstream::Ended { reused } => {
+            Upstream::Ended { reused, .. } => {
                 let unheard = self.from_upstream.is_empty() && self.interim == 0;
                 let repeatable = self.request.idempotent || !self.to_upstream.has_sent();
                 if !unheard || !repeatable || !self.to_upstream.was_kept() {
@@ -466,7 +476,8 @@ impl Relay {
             return Progress::Broken;
         }
         let ended = matches!(self.upstream, Upstream::Ended { .. });
-        if *reader == Reader::UntilClose && ended && self.from_upstream.is_empty() {
+        let complete = matches!(self.upstream, Upstream::Ended { cleanly: true, .. });
+        if *reader == Reader::UntilClose && complete && self.from_upstream.is_empty() {
             *reader = Reader::Done;
             coding.finish(to_client.tail());
         }

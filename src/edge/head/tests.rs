@@ -49,17 +49,17 @@ fn a_head_that_two_readers_could_take_for_two_things_is_refused() {
         // The first line.
         (" GET / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
-        ("GET /  HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET /  HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Bad::BareLineEnd),
         ("GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("GET /\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("GET\r\n\r\n", Bad::RequestLine),
-        ("GET / \r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET / \r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("GET HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("/ HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("G\0T / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
-        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("G\u{e9}T / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("AMETHODTHATISFARTOOLONGTOBETRUE / HTTP/1.1\r\nHost: a\r\n\r\n", Bad::Method),
@@ -70,11 +70,11 @@ fn a_head_that_two_readers_could_take_for_two_things_is_refused() {
         ("PRI * HTTP/2.0\r\n\r\n", Bad::Version),
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", Bad::Version),
         ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", Bad::Version),
-        ("GET / HTTP/1\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET / HTTP/1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("GET / HTTP/1.10\r\nHost: a\r\n\r\n", Bad::BareLineEnd),
-        ("GET / HTTP/01.1\r\nHost: a\r\n\r\n", Bad::Version),
-        ("GET / http/1.1\r\nHost: a\r\n\r\n", Bad::Version),
-        ("GET / HTTPS/1.1\r\nHost: a\r\n\r\n", Bad::Version),
+        ("GET / HTTP/01.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET / http/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET / HTTPS/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         // Fields.
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Bad::FieldName),
         ("GET / HTTP/1.1\r\nHost\t: a\r\n\r\n", Bad::FieldName),
@@ -144,6 +144,8 @@ fn a_head_has_limits() {
     assert_eq!(read(filled(MAX_HEAD_BYTES + 1).as_bytes()), Err(BadHead::TooLarge));
     let mut scanned = 0;
     assert_eq!(end(&vec![b'x'; MAX_HEAD_BYTES], &mut scanned), Err(BadHead::TooLarge));
+    let bad_line_behind = [vec![b'x'; MAX_HEAD_BYTES], b"\n\r\n".to_vec()].concat();
+    assert_eq!(end(&bad_line_behind, &mut 0), Err(BadHead::TooLarge));
 }
 
 #[test]

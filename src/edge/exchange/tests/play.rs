@@ -1,0 +1,200 @@
+//! A small loop that plays client, upstream and clock. It checks what holds at all times.
+
+use super::super::*;
+use crate::manifest::mounts::Mount;
+use crate::manifest::{Port, Short};
+use crate::supervisor::standing::Board;
+
+/// Plays one connection. Whatever the machine says to the client and to its upstreams is kept.
+pub(super) struct Play {
+    pub(super) connection: Connection,
+    pub(super) rules: Rules,
+    pub(super) now: Instant,
+    pub(super) to_client: Vec<u8>,
+    /// For every upstream that was opened, what it got.
+    pub(super) upstreams: Vec<Vec<u8>>,
+    /// The last of them is still there.
+    pub(super) open: bool,
+    /// Somebody takes connections to upstreams.
+    pub(super) listening: bool,
+    /// How often an upstream was asked for.
+    pub(super) opens: usize,
+    pub(super) released: Vec<Release>,
+    pub(super) gone: Vec<u64>,
+    pub(super) shut_down: bool,
+    pub(super) closed: bool,
+}
+
+impl Play {
+    /// The hub is the upstream of everything.
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            connection: Connection::new("127.0.0.1:5000".parse().expect("address"), now),
+            rules: Rules {
+                settings: Settings::new(Vec::new(), Vec::new()),
+                hosts: Hosts::new(&[], &[], Vec::new()),
+                table: Arc::default(),
+                websockets: Places::default(),
+                websockets_of: PlacesOf::default(),
+                last_exchange: 0,
+                requests: 0,
+            },
+            now,
+            to_client: Vec::new(),
+            upstreams: Vec::new(),
+            open: false,
+            listening: true,
+            opens: 0,
+            released: Vec::new(),
+            gone: Vec::new(),
+            shut_down: false,
+            closed: false,
+        }
+    }
+
+    /// A module has the paths below `/m`. It takes WebSockets and stands as the board says.
+    pub(super) fn with_module(hold: Duration) -> (Self, Arc<Board>) {
+        let mut play = Self::new();
+        let board = Arc::new(Board::new());
+        let mount = Mount {
+            path: "/m".to_owned(),
+            short: Short::parse("wiki").expect("a short"),
+            process: Short::parse("wiki").expect("a short"),
+            port: Port::new(2000).expect("a port"),
+            strip: false,
+            local_only: false,
+            websocket: true,
+            hold,
+            hub_credentials: false,
+        };
+        play.rules.table = Arc::new(Table::new(vec![mount], |_| Some(Arc::clone(&board)), &Table::default()));
+        (play, board)
+    }
+
+    /// Lets the machine do all it can; every socket takes everything.
+    pub(super) fn settle(&mut self) {
+        while !self.closed {
+            let asks = self.connection.advance(self.now, &mut self.rules);
+            self.check_bounds();
+            let mut moved = asks != Asks::default();
+            if let Some(release) = asks.release {
+                self.released.push(release);
+                self.open = false;
+            }
+            self.gone.extend(asks.gone);
+            self.shut_down |= asks.shut_down;
+            self.closed = asks.close;
+            if let Some(open) = asks.open {
+                self.opens += 1;
+                if self.listening {
+                    let reused = open.history == History::Any && self.released.last() == Some(&Release::Reuse);
+                    self.upstreams.push(Vec::new());
+                    self.open = true;
+                    self.connection.upstream_opened(reused);
+                } else {
+                    self.connection.upstream_refused(Unavailable::Down);
+                }
+            }
+            let pending = self.connection.to_upstream().to_vec();
+            if !pending.is_empty() {
+                self.upstreams.last_mut().expect("opened").extend_from_slice(&pending);
+                self.connection.upstream_sent(pending.len(), self.now);
+                moved = true;
+            }
+            let pending = self.connection.to_client().to_vec();
+            if !pending.is_empty() {
+                self.to_client.extend_from_slice(&pending);
+                self.connection.client_sent(pending.len(), self.now);
+                moved = true;
+            }
+            if !moved {
+                let deadline = self.connection.deadline(&self.rules.settings);
+                assert!(
+                    deadline.is_none_or(|at| at > self.now),
+                    "a deadline that has passed would come again for ever"
+                );
+                return;
+            }
+        }
+    }
+
+    fn check_bounds(&self) {
+        const MOST: usize = MAX_BUFFER_BYTES + MAX_HEAD_BYTES;
+        assert!(self.connection.from_client.len() <= MOST && self.connection.to_client.len() <= MOST);
+        if let Some(relay) = self.connection.relay() {
+            assert!(relay.from_upstream.len() <= MOST && relay.to_upstream.len() <= MOST);
+            assert!(relay.to_upstream.held() <= MOST + MAX_BUFFER_BYTES);
+        }
+    }
+
+    /// The client sends, in steps of at most `step` bytes, as far as it is read; gives back the rest.
+    pub(super) fn client<'a>(&mut self, bytes: &'a [u8], step: usize) -> &'a [u8] {
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.closed {
+            let count = self.connection.client_room().min(step).min(rest.len());
+            if count == 0 {
+                break;
+            }
+            let (part, later) = rest.split_at(count);
+            self.connection.client_tail().extend_from_slice(part);
+            self.connection.client_read(self.now);
+            self.settle();
+            rest = later;
+        }
+        rest
+    }
+
+    /// The same for the upstream.
+    pub(super) fn upstream<'a>(&mut self, bytes: &'a [u8], step: usize) -> &'a [u8] {
+        let mut rest = bytes;
+        while !rest.is_empty() && !self.closed {
+            let count = self.connection.upstream_room().min(step).min(rest.len());
+            if count == 0 {
+                break;
+            }
+            let (part, later) = rest.split_at(count);
+            self.connection.upstream_tail().expect("room").extend_from_slice(part);
+            self.connection.upstream_read(self.now);
+            self.settle();
+            rest = later;
+        }
+        rest
+    }
+
+    pub(super) fn upstream_ends(&mut self) {
+        self.connection.upstream_ended(true);
+        self.settle();
+    }
+
+    pub(super) fn upstream_breaks(&mut self) {
+        self.connection.upstream_ended(false);
+        self.settle();
+    }
+
+    /// Lets the time pass up to the next deadline, if there is one.
+    pub(super) fn wait(&mut self) {
+        if let Some(deadline) = self.connection.deadline(&self.rules.settings) {
+            self.now = self.now.max(deadline);
+            self.settle();
+        }
+    }
+
+    pub(super) fn said(&self) -> String {
+        String::from_utf8_lossy(&self.to_client).into_owned()
+    }
+
+    /// No further request will be taken.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.connection.state, State::Closing { .. } | State::Lingering { .. } | State::Closed)
+    }
+
+    /// A part of a request is there, and the rest is not.
+    pub(super) fn waits_for_client(&self) -> bool {
+        match &self.connection.state {
+            State::Head { .. } => true,
+            State::Relaying(relay) => !relay.request.body.is_done(),
+            State::Idle { .. } | State::Closing { .. } | State::Lingering { .. } | State::Closed => false,
+        }
+    }
+}
