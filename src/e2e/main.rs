@@ -18,6 +18,7 @@ mod restart;
 mod stop;
 mod streams;
 mod support;
+mod upstreams;
 
 mod access;
 mod bad_arguments;

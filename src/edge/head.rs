@@ -147,6 +147,11 @@ impl fmt::Display for BadHead {
     }
 }
 
+/// Whether an answer may begin with these bytes. Who speaks another protocol may never come to the end of a head.
+pub(crate) fn may_begin_answer(bytes: &[u8]) -> bool {
+    bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected)
+}
+
 /// Where the head ends, the empty line included; `None` while it is not complete. `scanned` keeps the place between
 /// calls with more of the same bytes. A line that ends with LF alone is refused at once.
 pub(crate) fn end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, BadHead> {

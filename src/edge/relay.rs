@@ -378,6 +378,9 @@ impl Relay {
         if self.from_upstream.is_empty() {
             return Ok(false);
         }
+        if !head::may_begin_answer(self.from_upstream.bytes()) {
+            return Err(());
+        }
         let Some(end) = head::end(self.from_upstream.bytes(), &mut scanned).map_err(drop)? else {
             self.reply = Reply::Head { scanned };
             return Ok(false);

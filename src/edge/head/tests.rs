@@ -187,6 +187,22 @@ fn an_answers_head_is_read_as_strictly() {
 }
 
 #[test]
+fn another_protocol_is_known_by_its_first_bytes() {
+    for (bytes, expected) in [
+        ("", true),
+        ("H", true),
+        ("HTTP/1.", true),
+        ("HTTP/1.1 200 OK", true),
+        ("HTTP/2 200", false),
+        ("http/1.1 200", false),
+        ("SSH-2.0-OpenSSH", false),
+        ("\r\nHTTP/1.1 200", false),
+    ] {
+        assert_eq!(may_begin_answer(bytes.as_bytes()), expected, "{bytes:?}");
+    }
+}
+
+#[test]
 fn mutated_heads_are_refused_or_harmless() {
     let mut random = Random::new();
     let seed = random.seed;
