@@ -225,8 +225,12 @@ fn random_events_never_break_the_machine() {
         for _ in 0..random.below(30) {
             let step = 1 + random.below(40);
             match random.below(12) {
-                0..=4 => drop(play.client(random.pick(&client), step)),
-                5..=9 if play.open => drop(play.upstream(random.pick(&upstream), step)),
+                0..=4 => {
+                    play.client(random.pick(&client), step);
+                }
+                5..=9 if play.open => {
+                    play.upstream(random.pick(&upstream), step);
+                }
                 10 if play.open => play.upstream_ends(),
                 11 => play.wait(),
                 _ => {}
