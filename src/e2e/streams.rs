@@ -2,7 +2,7 @@
 
 use crate::pattern::{BLOCK_BYTES, Pattern};
 use crate::support::http::{self, Response};
-use crate::support::{Connection, Finished, Hub, Module, kill, module, testchild};
+use crate::support::{Connection, Finished, Home, Hub, Module, kill, module, testchild};
 use serde_json::json;
 use std::fs;
 use std::io::Write;
@@ -258,4 +258,53 @@ fn curl_with_the_old_protocol_gets_and_sends_whole_bodies() {
     let echo = curl(&["--http1.0", &url("/web/echo")]).stdout;
     assert!(echo.starts_with("GET /web/echo HTTP/1.1\r\n"), "{echo}");
     assert_eq!(http::get(hub.port, "/health").expect("the hub lives").status, 200);
+}
+
+#[test]
+fn git_pushes_and_clones_over_http() {
+    const BYTES: usize = 3 * MIB + 17;
+    let home = Home::new();
+    let (user, repositories) = (home.path().join("git-user"), home.path().join("repositories"));
+    for dir in [&user, &repositories] {
+        fs::create_dir(dir).expect("the home is ours");
+    }
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        command
+            .env("HOME", &user)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env_remove("GIT_DIR");
+        command.args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "http.proxy="]).args(args);
+        Finished::run(command).succeeds()
+    };
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let bare = text(&repositories.join("notes.git"));
+    git(&["init", "--quiet", "--bare", "--initial-branch=main", &bare]);
+
+    let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/children/git-server.py");
+    let argv = ["/usr/bin/python3".to_owned(), text(&server), text(&repositories)].to_vec();
+    home.install(&module("code", argv).row("stripPrefix", json!(true)));
+    let hub = Hub::start_in(home, &[]);
+    hub.until_ready("code");
+
+    let url = format!("http://127.0.0.1:{}/code/notes.git", hub.port);
+    let (first, second) = (user.join("first"), user.join("second"));
+    git(&["init", "--quiet", "--initial-branch=main", &text(&first)]);
+    // No two blocks are alike, so that it stays large when it is compressed.
+    let mut state = 1_u32;
+    let content: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    })
+    .take(BYTES)
+    .collect();
+    fs::write(first.join("large"), &content).expect("the home is ours");
+    let in_first = |args: &[&str]| git(&[&["-C", &text(&first)], args].concat());
+    in_first(&["add", "large"]);
+    in_first(&["commit", "--quiet", "--message=one"]);
+    // More than git sends in one piece of known length: it goes in chunks.
+    in_first(&["push", "--quiet", &url, "main"]);
+    git(&["clone", "--quiet", &url, &text(&second)]);
+    assert!(fs::read(second.join("large")).expect("it was cloned") == content, "the clone has another content");
 }
