@@ -63,10 +63,16 @@ impl Fixture {
         Client(BufReader::new(stream))
     }
 
-    fn ask(&self, request: &str) -> (u16, String) {
+    /// A connection that says at once what it wants. A silent one can keep another waiting for a thread, see
+    /// [`Shared::nudge`]; no client of the hub connects before it has a request.
+    fn open(&self, request: &str) -> Client {
         let mut client = self.connect();
         client.send(request);
-        client.answer()
+        client
+    }
+
+    fn ask(&self, request: &str) -> (u16, String) {
+        self.open(request).answer()
     }
 
     fn push(&self, piece: &'static str) {
@@ -164,10 +170,7 @@ fn a_panic_is_a_500_with_a_number_and_the_workers_live_on() {
 #[test]
 fn long_polls_do_not_keep_quick_routes_waiting() {
     let fixture = Fixture::start();
-    let mut polls: Vec<_> = (0..WORKERS * 2).map(|_| fixture.connect()).collect();
-    for poll in &mut polls {
-        poll.send(&get("/poll"));
-    }
+    let mut polls: Vec<_> = (0..WORKERS * 2).map(|_| fixture.open(&get("/poll"))).collect();
     assert_eq!(fixture.ask(&get("/quick")).0, 200);
     for _ in &polls {
         fixture.push("x");
@@ -180,11 +183,11 @@ fn long_polls_do_not_keep_quick_routes_waiting() {
 #[test]
 fn one_slow_request_too_many_is_told_to_come_back() {
     let fixture = Fixture::start();
-    let mut polls: Vec<_> = (0..SLOW_LIMIT).map(|_| fixture.connect()).collect();
-    for (number, poll) in polls.iter_mut().enumerate() {
-        poll.send(&get("/poll"));
+    let mut polls = Vec::new();
+    while polls.len() < SLOW_LIMIT {
+        polls.push(fixture.open(&get("/poll")));
         // A quick answer on the same connection cannot overtake, so one on another tells that the queue went on.
-        while fixture.server.shared.slow.load(Ordering::SeqCst) <= number {
+        while fixture.server.shared.slow.load(Ordering::SeqCst) < polls.len() {
             assert_eq!(fixture.ask(&get("/quick")).0, 200);
         }
     }
@@ -255,10 +258,8 @@ fn a_body_is_read_over_up_to_its_limit() {
 #[test]
 fn a_body_that_never_comes_keeps_nobody_waiting() {
     let fixture = Fixture::start();
-    let mut slow: Vec<_> = (0..WORKERS * 2).map(|_| fixture.connect()).collect();
-    for client in &mut slow {
-        client.send("POST /quick HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\nx");
-    }
+    let begun = "POST /quick HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\nx";
+    let _slow: Vec<_> = (0..WORKERS * 2).map(|_| fixture.open(begun)).collect();
     assert_eq!(fixture.ask(&get("/quick")).0, 200);
 }
 
