@@ -1,6 +1,8 @@
 //! The one thread of a module: waits for everything that can happen to it, lets the state machine decide, acts,
 //! publishes.
 
+mod report;
+
 use super::inbox::{ForMain, ForWorker, Inbox, Reply};
 use super::lifecycle::{self, Action, Ended, Event, Module};
 use super::output::Output;
@@ -11,7 +13,7 @@ use super::settings::{self, Prepared, Settings};
 use super::waiters::{Waiters, Wants};
 use super::watch::Watch;
 use super::words;
-use super::{Context, OpFailure, Snapshot, StartError, StartErrorKind, plan};
+use super::{Context, OpFailure, StartError, StartErrorKind, plan};
 use crate::logs::{Ring, Tap};
 use crate::manifest::Short;
 use crate::sys::poll::{PollSet, Slot};
@@ -527,63 +529,6 @@ impl Worker {
         self.remains.clear();
         self.output.finish(&mut self.tap);
         self.events.push_back(Event::Gone { child: self.child });
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let living = self.living.as_ref().filter(|living| !living.ended);
-        Snapshot {
-            short: self.short.clone(),
-            status: self.module.status(),
-            ready: self.module.is_ready(),
-            pid: living.map(|living| living.child.pid()),
-            started_at: living.map(|living| living.started_at),
-            restarts_in_window: self.module.failures_in_window(),
-            restarts_total: self.module.restarts_total(),
-            last_crash_at: self.last_crash_at,
-            last_exit: self.last_exit,
-            next_retry_at: self.next_retry.map(|(_, at)| at),
-            start_error: self.start_error.as_deref().cloned(),
-        }
-    }
-
-    /// When the child that is there now was started.
-    fn child_since(&self) -> Instant {
-        self.living.as_ref().map_or_else(Instant::now, |living| living.started)
-    }
-
-    /// Shows the new state and answers whoever waited for it.
-    fn publish(&mut self) {
-        if self.module.is_ready() {
-            self.start_error = None;
-        }
-        match self.module.retry_at() {
-            None => self.next_retry = None,
-            Some(at) if self.next_retry.is_some_and(|(known, _)| known == at) => {}
-            Some(at) => {
-                let wall = SystemTime::now() + at.saturating_duration_since(Instant::now());
-                self.next_retry = Some((at, wall));
-            }
-        }
-        let snapshot = self.snapshot();
-        self.waiters.answer(&self.module, &snapshot);
-        self.published.set(snapshot, self.child_since());
-        self.tell_main();
-    }
-
-    fn tell_main(&mut self) {
-        let told = self.module.is_settled().then(|| self.module.is_at_rest());
-        if told.is_none() || told == self.told {
-            self.told = told;
-            return;
-        }
-        self.told = told;
-        // It may stay like this for weeks.
-        self.went_deep = true;
-        let at_rest = self.module.is_at_rest();
-        if at_rest && self.settings.essential && self.module.status() == super::Status::Crashed {
-            self.context.main.send(ForMain::EssentialDown(self.short.clone()));
-        }
-        self.context.main.send(ForMain::Settled { short: self.short.clone(), at_rest });
     }
 }
 
