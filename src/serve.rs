@@ -261,13 +261,8 @@ impl Boot {
     }
 
     fn edge_settings(&self, home: &Home) -> edge::Settings {
-        let limits = &self.config.limits;
         edge::Settings {
-            max_connections: limits.connections,
-            max_connections_per_ip: limits.connections_per_ip,
-            max_websockets: limits.websockets,
-            max_websockets_per_ip: limits.websockets_per_ip,
-            module_silence_timeout: limits.module_silence,
+            limits: self.config.limits.clone(),
             is_hub_bearer: token::is_hub_bearer,
             watched: Some(home.services_json()),
             ..edge::Settings::new(self.config.hub_origin.iter().cloned().collect(), self.config.allowed_hosts.clone())

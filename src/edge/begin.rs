@@ -138,7 +138,7 @@ fn asks_for_websocket(request: &Request<'_>, body: Body) -> bool {
 /// A place among all WebSockets and one among those of this client.
 fn websocket_place(rules: &mut Rules, request: &Request<'_>, peer: SocketAddr) -> Option<Vec<Place>> {
     let client = layer::client_ip(peer.ip(), &request.fields);
-    let overall = rules.websockets.take(rules.settings.max_websockets)?;
-    let of_client = rules.websockets_of.take(client, rules.settings.max_websockets_per_ip)?;
+    let overall = rules.websockets.take(rules.settings.limits.websockets)?;
+    let of_client = rules.websockets_of.take(client, rules.settings.limits.websockets_per_ip)?;
     Some(vec![overall, of_client])
 }

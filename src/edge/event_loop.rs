@@ -12,11 +12,11 @@ use super::socket::{Read, Socket};
 use super::watch::Watch;
 use super::{Hooks, Settings, Shared, layer};
 use crate::sys::epoll::{Epoll, Event, Interest};
-use crate::sys::socket::{self, Family};
+use crate::sys::{connect, socket};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::mem;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -70,8 +70,8 @@ struct Client {
 struct UpstreamSocket {
     socket: Socket,
     to: Destination,
-    /// Set until it is known whether it could be connected.
-    connecting: Option<Family>,
+    /// To which address, until it is known whether it could be connected.
+    connecting: Option<IpAddr>,
     /// `None` while it waits in the pool.
     owner: Option<Key>,
 }
@@ -267,8 +267,8 @@ impl EventLoop {
         let peer = SocketAddr::new(address, peer.port());
         let of_address = self.clients_of.get(&address).copied().unwrap_or_default();
         let settings = &self.rules.settings;
-        let too_many_of_one = !layer::is_loopback(address) && of_address >= settings.max_connections_per_ip;
-        let full = self.clients.len() >= settings.max_connections;
+        let too_many_of_one = !layer::is_loopback(address) && of_address >= settings.limits.connections_per_ip;
+        let full = self.clients.len() >= settings.limits.connections;
         if too_many_of_one || (full && !self.shed_one()) {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             accept::refuse(&fd);
@@ -395,7 +395,7 @@ impl EventLoop {
                 Ok(key) => self.opened(owner, Some(key), |connection| connection.upstream_opened(false)),
                 Err(why) => self.opened(owner, None, |connection| connection.upstream_refused(why)),
             },
-            Destination::Port(port) => self.connect(port, Family::V4, owner),
+            Destination::Port(port) => self.connect(port, Ipv4Addr::LOCALHOST.into(), owner),
         }
     }
 
@@ -424,13 +424,14 @@ impl EventLoop {
         })
     }
 
-    fn connect(&mut self, port: u16, family: Family, owner: Key) {
+    fn connect(&mut self, port: u16, address: IpAddr, owner: Key) {
         let epoll = &self.epoll;
-        let begun = socket::connect_loopback(port, family).and_then(|fd| {
+        let begun = connect::begin(SocketAddr::new(address, port)).and_then(|attempt| {
+            attempt.stream.set_nodelay(true)?;
             self.upstreams.try_insert_with(|key| {
-                let socket = Socket::connecting(fd, UPSTREAM << KIND_SHIFT | key.to_bits(), epoll)?;
+                let socket = Socket::connecting(attempt.stream.into(), UPSTREAM << KIND_SHIFT | key.to_bits(), epoll)?;
                 let to = Destination::Port(port);
-                Ok(UpstreamSocket { socket, to, connecting: Some(family), owner: Some(owner) })
+                Ok(UpstreamSocket { socket, to, connecting: Some(address), owner: Some(owner) })
             })
         });
         match begun {
@@ -453,14 +454,14 @@ impl EventLoop {
         if !upstream.socket.is_writable() {
             return;
         }
-        let (to, family) = (upstream.to, upstream.connecting.take());
+        let (to, address) = (upstream.to, upstream.connecting.take());
         if upstream.socket.connected().is_ok() {
             return self.opened(owner, Some(key), |connection| connection.upstream_opened(false));
         }
         self.upstreams.remove(key);
-        match (to, family) {
+        match (to, address) {
             // Some servers listen on the one address that `localhost` means to them.
-            (Destination::Port(port), Some(Family::V4)) => self.connect(port, Family::V6, owner),
+            (Destination::Port(port), Some(IpAddr::V4(_))) => self.connect(port, Ipv6Addr::LOCALHOST.into(), owner),
             _ => self.opened(owner, None, |connection| connection.upstream_refused(Unavailable::Down)),
         }
     }

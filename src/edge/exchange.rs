@@ -301,7 +301,7 @@ impl Connection {
     fn relay_deadline(&self, relay: &Relay, settings: &Settings) -> Option<Instant> {
         let (answer_timeout, silence) = match relay.module {
             None => (settings.hub_answer_timeout, None),
-            Some(_) => (settings.module_answer_timeout, settings.module_silence_timeout),
+            Some(_) => (settings.module_answer_timeout, settings.limits.module_silence),
         };
         let upstream = match (relay.upstream, relay.reply) {
             (Upstream::Waiting { until, .. }, _) => Some(until),

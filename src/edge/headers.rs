@@ -120,7 +120,7 @@ pub(crate) fn write_request(
         Body::Length(length) => write_length(length, out),
         Body::Chunked => write_field("Transfer-Encoding", b"chunked", out),
     }
-    write_forwarding(request, host, from, out);
+    write_forwarding(request, host, from, trusted, out);
     if let Some(prefix) = prefix {
         write_field("X-Forwarded-Prefix", prefix.as_bytes(), out);
     }
@@ -159,9 +159,8 @@ fn mentions_hub_cookie(value: &[u8]) -> bool {
     value.windows(HUB_COOKIE.len()).any(|part| part == HUB_COOKIE)
 }
 
-/// The way so far. Only a proxy on this machine is believed; what anybody else claims is left out.
-fn write_forwarding(request: &Request<'_>, host: &str, from: &Provenance, out: &mut Vec<u8>) {
-    let trusted = layer::is_loopback(from.peer.ip());
+/// The way so far. Only a proxy on this machine is believed, which is `trusted`; what anybody else claims is left out.
+fn write_forwarding(request: &Request<'_>, host: &str, from: &Provenance, trusted: bool, out: &mut Vec<u8>) {
     let said = |name: &str| {
         let value = if trusted { request.fields.first(name) } else { None };
         value.filter(|value| value.is_ascii() && !value.is_empty())
@@ -200,15 +199,8 @@ pub(crate) enum Author {
 /// because it is that of the body a GET would have had.
 pub(crate) fn write_response(response: &Response<'_>, framed: Framed, by: Author, out: &mut Vec<u8>) {
     out.reserve(HEAD_BYTES);
-    let _ = write!(out, "HTTP/1.1 {} {}\r\n", response.status, response.reason);
+    write_passed_on(response, by, out);
     let fields = &response.fields;
-    let names_some = fields.has("connection");
-    for field in fields.iter() {
-        let forged = by == Author::Module && sets_hub_cookie(field);
-        if !forged && !is_hop_by_hop(field, fields, names_some) && !is_our_own(field) {
-            write_field(field.name, field.value, out);
-        }
-    }
     if by == Author::Module && is_html(fields) {
         write_safety(fields, out);
     }
@@ -231,15 +223,21 @@ pub(crate) fn write_response(response: &Response<'_>, framed: Framed, by: Author
 
 /// Appends the head of the answer with which a connection becomes a WebSocket.
 pub(crate) fn write_switch(response: &Response<'_>, out: &mut Vec<u8>) {
-    let _ = write!(out, "HTTP/1.1 101 {}\r\n", response.reason);
+    write_passed_on(response, Author::Module, out);
+    out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+}
+
+/// The status and the fields that are the upstream's to say.
+fn write_passed_on(response: &Response<'_>, by: Author, out: &mut Vec<u8>) {
+    let _ = write!(out, "HTTP/1.1 {} {}\r\n", response.status, response.reason);
     let fields = &response.fields;
     let names_some = fields.has("connection");
     for field in fields.iter() {
-        if !sets_hub_cookie(field) && !is_hop_by_hop(field, fields, names_some) && !is_our_own(field) {
+        let forged = by == Author::Module && sets_hub_cookie(field);
+        if !forged && !is_hop_by_hop(field, fields, names_some) && !is_our_own(field) {
             write_field(field.name, field.value, out);
         }
     }
-    out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
 }
 
 fn is_html(fields: &Fields<'_>) -> bool {

@@ -29,6 +29,7 @@ mod watch;
 pub(crate) use headers::IsHubBearer;
 pub(crate) use route::Table;
 
+use crate::config::Limits;
 use crate::sys::epoll::Waker;
 use places::Places;
 use std::io;
@@ -91,10 +92,9 @@ pub(crate) struct Settings {
     pub(crate) origins: Vec<String>,
     /// Further hosts of that kind, with or without a port.
     pub(crate) allowed_hosts: Vec<String>,
-    /// When there are more, the one that has been idle for longest gives way.
-    pub(crate) max_connections: usize,
-    /// From one address other than loopback, where many clients sit behind one proxy.
-    pub(crate) max_connections_per_ip: usize,
+    /// With more connections than these, the one that has been idle for longest gives way. Those of one address count
+    /// for addresses other than loopback, where many clients sit behind one proxy.
+    pub(crate) limits: Limits,
     /// Sockets to the hub, each of which holds a thread there; further requests are refused.
     pub(crate) max_hub_connections: usize,
     /// For a whole head, from its first byte.
@@ -109,11 +109,6 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     /// For a module's answer to begin.
     pub(crate) module_answer_timeout: Duration,
-    /// For the next part of a module's answer; `None`: for ever, as event streams need it.
-    pub(crate) module_silence_timeout: Option<Duration>,
-    /// Open WebSockets, altogether and of one client.
-    pub(crate) max_websockets: usize,
-    pub(crate) max_websockets_per_ip: usize,
     /// What stays with the hub.
     pub(crate) is_hub_bearer: IsHubBearer,
     /// The file whose change means new routes.
@@ -125,8 +120,7 @@ impl Settings {
         Self {
             origins,
             allowed_hosts,
-            max_connections: 1024,
-            max_connections_per_ip: 256,
+            limits: Limits::default(),
             max_hub_connections: 256,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(255),
@@ -134,9 +128,6 @@ impl Settings {
             hub_answer_timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(2),
             module_answer_timeout: Duration::from_secs(60),
-            module_silence_timeout: None,
-            max_websockets: 512,
-            max_websockets_per_ip: 32,
             is_hub_bearer: |_| false,
             watched: None,
         }

@@ -196,9 +196,6 @@ impl Relay {
 
     /// Moves what can be moved.
     pub(crate) fn advance(&mut self, now: Instant, from_client: &mut Incoming, to_client: &mut Outgoing) -> Progress {
-        if self.reply == Reply::Tunnel {
-            return self.pass_tunnel(from_client, to_client);
-        }
         if let Err(failure) = self.pass_request(from_client) {
             return self.failed(failure);
         }

@@ -1,8 +1,9 @@
 //! Pure: which paths of the origin belong to which module, and under which rules (http-api §9.1 to §9.3).
 
+use super::discovery::{Audience, is_visible};
 use super::module::Manifest;
 use super::run::Run;
-use super::services::{Document, Entry, Exposure, Row, is_hub_mount};
+use super::services::{Document, Entry, Row};
 use super::{Port, Short, known};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -36,10 +37,10 @@ pub(crate) fn mounts(document: &Document, manifest_of: impl Fn(&Row) -> Option<A
     for entry in document.entries() {
         let Ok(row) = &entry.row else { continue };
         let manifest = manifest_of(row);
-        for (path, strip) in paths(row, manifest.as_deref()) {
-            if !is_hub_mount(&path) && taken.insert(path.clone()) {
-                mounts.push(mount(path, strip, entry, row, manifest.as_deref()));
-            }
+        let mut free = paths(row, manifest.as_deref());
+        free.retain(|(path, _)| taken.insert(path.clone()));
+        if !free.is_empty() {
+            mounts.extend(of_row(free, entry, row, manifest.as_deref()));
         }
     }
     mounts
@@ -59,21 +60,26 @@ fn paths(row: &Row, manifest: Option<&Manifest>) -> Vec<(String, bool)> {
     row.paths.iter().map(each).collect()
 }
 
-fn mount(path: String, strip: bool, entry: &Entry, row: &Row, manifest: Option<&Manifest>) -> Mount {
-    let websocket = row.websocket.or_else(|| manifest.and_then(|manifest| manifest.websocket));
+fn of_row(
+    paths: Vec<(String, bool)>,
+    entry: &Entry,
+    row: &Row,
+    manifest: Option<&Manifest>,
+) -> impl Iterator<Item = Mount> {
+    let websocket = row.websocket.or_else(|| manifest.and_then(|manifest| manifest.websocket)).unwrap_or(false);
     // Settings that cannot be used are said where the module is started, and shown in its row.
     let run = Run::resolve(manifest.and_then(|manifest| manifest.run.as_ref()), row.run.as_ref()).unwrap_or_default();
-    Mount {
+    paths.into_iter().map(move |(path, strip)| Mount {
         path,
         short: row.short.clone(),
         process: entry.served_by.as_ref().unwrap_or(&row.short).clone(),
         port: row.port,
         strip,
-        local_only: row.public_exposure == Some(Exposure::Loopback),
-        websocket: websocket.unwrap_or(false),
+        local_only: !is_visible(row, Audience::Remote),
+        websocket,
         hold: run.hold,
         hub_credentials: run.hub_credentials,
-    }
+    })
 }
 
 #[cfg(test)]

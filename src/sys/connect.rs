@@ -1,9 +1,9 @@
 //! Connecting to a port of this host without waiting for it.
 
-use super::cvt;
+use super::{cvt, socket};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// A connection attempt: the socket becomes writable when it is decided.
 #[derive(Debug)]
@@ -35,14 +35,7 @@ pub(crate) fn begin(address: SocketAddr) -> io::Result<Attempt> {
                 sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
                 sin_zero: [0; 8],
             };
-            // SAFETY: pointer and length are those of a live sockaddr_in.
-            unsafe {
-                libc::connect(
-                    socket.as_raw_fd(),
-                    (&raw const address).cast(),
-                    size_of::<libc::sockaddr_in>() as libc::socklen_t,
-                )
-            }
+            socket::connect(&socket, &address)
         }
         IpAddr::V6(ip) => {
             let address = libc::sockaddr_in6 {
@@ -52,18 +45,11 @@ pub(crate) fn begin(address: SocketAddr) -> io::Result<Attempt> {
                 sin6_addr: libc::in6_addr { s6_addr: ip.octets() },
                 sin6_scope_id: 0,
             };
-            // SAFETY: pointer and length are those of a live sockaddr_in6.
-            unsafe {
-                libc::connect(
-                    socket.as_raw_fd(),
-                    (&raw const address).cast(),
-                    size_of::<libc::sockaddr_in6>() as libc::socklen_t,
-                )
-            }
+            socket::connect(&socket, &address)
         }
     };
-    let connected = match cvt(result) {
-        Ok(_) => true,
+    let connected = match result {
+        Ok(()) => true,
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,
         Err(error) => return Err(error),
     };

@@ -50,65 +50,11 @@ pub(crate) fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Begins to connect to a port of this machine: over IPv4, or over IPv6. The socket is writable once it is known how
-/// it went, which [`connected`] then says.
-pub(crate) fn connect_loopback(port: u16, family: Family) -> io::Result<OwnedFd> {
-    let domain = match family {
-        Family::V4 => libc::AF_INET,
-        Family::V6 => libc::AF_INET6,
-    };
-    // SAFETY: socket touches no memory of ours.
-    let fd = cvt(unsafe { libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })?;
-    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    set_nodelay(fd.as_raw_fd())?;
-    let result = match family {
-        Family::V4 => {
-            let address = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: port.to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from(std::net::Ipv4Addr::LOCALHOST).to_be() },
-                sin_zero: [0; 8],
-            };
-            connect(&fd, &address)
-        }
-        Family::V6 => {
-            let address = libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                sin6_port: port.to_be(),
-                sin6_flowinfo: 0,
-                sin6_addr: libc::in6_addr { s6_addr: std::net::Ipv6Addr::LOCALHOST.octets() },
-                sin6_scope_id: 0,
-            };
-            connect(&fd, &address)
-        }
-    };
-    match result {
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(fd),
-        result => result.map(|()| fd),
-    }
-}
-
-/// Which kind of address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
-    V4,
-    V6,
-}
-
 /// `address` must be one of the kernel's socket addresses.
-fn connect<A>(fd: &OwnedFd, address: &A) -> io::Result<()> {
+pub(super) fn connect<A>(fd: &OwnedFd, address: &A) -> io::Result<()> {
     let length = libc::socklen_t::try_from(mem::size_of::<A>()).expect("a hundred bytes at most");
     // SAFETY: the address lives through the call, and `length` is its size.
     cvt_r(|| unsafe { libc::connect(fd.as_raw_fd(), std::ptr::from_ref(address).cast(), length) }).map(drop)
-}
-
-/// Small writes are sent at once.
-fn set_nodelay(fd: std::os::fd::RawFd) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    let length = libc::socklen_t::try_from(mem::size_of::<libc::c_int>()).expect("four bytes");
-    // SAFETY: the option's value lives through the call, and `length` is its size.
-    cvt(unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), length) }).map(drop)
 }
 
 /// How an attempt to connect has gone, once the socket is writable.
@@ -217,11 +163,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let port = listener.local_addr().expect("address").port();
         let tried = |port| {
-            let fd = connect_loopback(port, Family::V4)?;
+            let attempt = crate::sys::connect::begin((std::net::Ipv4Addr::LOCALHOST, port).into())?;
             let mut polls = crate::sys::poll::PollSet::default();
-            polls.writable(fd.as_fd());
+            polls.writable(attempt.stream.as_fd());
             polls.wait(None).expect("poll");
-            connected(fd.as_fd())
+            connected(attempt.stream.as_fd())
         };
         tried(port).expect("connected");
         drop(listener);

@@ -159,7 +159,7 @@ fn without_a_hub_the_edge_says_so_once_in_the_log() {
 
 #[test]
 fn a_full_edge_gives_up_the_oldest_idle_connection() {
-    let world = World::with(|settings| settings.max_connections = 3);
+    let world = World::with(|settings| settings.limits.connections = 3);
     let mut clients: Vec<_> = (0..3).map(|_| world.client()).collect();
     for client in clients.iter_mut().rev() {
         client.send(GET.as_bytes());

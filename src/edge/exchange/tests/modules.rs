@@ -231,7 +231,7 @@ fn a_websocket_needs_a_clear_answer() {
 #[test]
 fn silence_counts_only_while_somebody_listens() {
     let (mut play, board) = Play::with_module(HOLD);
-    play.rules.settings.module_silence_timeout = Some(Duration::from_secs(10));
+    play.rules.settings.limits.module_silence = Some(Duration::from_secs(10));
     board.set(up(&play));
     play.client(GET_M, usize::MAX);
     play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", usize::MAX);
