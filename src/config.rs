@@ -3,6 +3,9 @@
 //! Nothing else in the program asks for the environment. Values are checked here and refused with the
 //! variable's name; an empty variable counts as unset.
 
+#[cfg(feature = "fault-injection")]
+pub(crate) mod faults;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};

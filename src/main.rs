@@ -2,6 +2,7 @@
 //!
 //! This file holds the umask, argv in, the exit code out and the list of parts; nothing else.
 
+mod archive;
 mod cli;
 mod client;
 mod config;
@@ -22,5 +23,9 @@ mod wire;
 
 fn main() -> std::process::ExitCode {
     sys::process::restrict_umask();
+    #[cfg(feature = "fault-injection")]
+    if let Some(config::faults::Faults { at, errno, trace }) = config::faults::Faults::of_process() {
+        sys::fault::arm(at, errno.map_or(sys::fault::Fault::Kill, sys::fault::Fault::Errno), trace.as_deref());
+    }
     cli::run()
 }

@@ -100,7 +100,7 @@ impl Boot {
         let listeners = listen::bind(self.config.bind_host, port.unwrap_or(self.config.port))?;
         let origins = origin::resolve(listeners.port, self.config.hub_origin.as_deref())?;
         let authority = self.authority(&home, &origins)?;
-        if let Err(error) = atomic::sweep(&home, SystemTime::now()) {
+        if let Err(error) = atomic::sweep(&home, SystemTime::now(), atomic::Sweep::OwnFiles) {
             self.say(&error.to_string());
         }
         self.end_previous(&home)?;

@@ -28,7 +28,7 @@ fn spellings(flag: &Flag) -> Vec<String> {
 /// What may stand where a word of the verb is expected.
 fn words(verb: &Verb, modules: &str) -> String {
     match verb.words {
-        Words::None | Words::NewName | Words::Directory => String::new(),
+        Words::None | Words::NewName | Words::Directory | Words::File => String::new(),
         Words::Modules | Words::OneModule => modules.to_owned(),
         Words::MaybeVerb => verb_names().join(" "),
         Words::Shell => SHELLS.join(" "),
@@ -68,6 +68,8 @@ fn bash() -> String {
         ));
         if verb.words == Words::Directory {
             script.push_str("; COMPREPLY+=($(compgen -d -- \"$cur\"))");
+        } else if verb.words == Words::File {
+            script.push_str("; COMPREPLY+=($(compgen -f -- \"$cur\"))");
         }
         script.push_str(" ;;\n");
     }
@@ -111,6 +113,7 @@ fn zsh() -> String {
         match verb.words {
             Words::None | Words::NewName => {}
             Words::Directory => script.push_str("; _files -/"),
+            Words::File => script.push_str("; _files"),
             Words::Modules | Words::OneModule => {
                 script.push_str(&format!("; compadd -- ${{(f)\"$({MODULES})\"}}"));
             }
@@ -151,6 +154,7 @@ fn fish() -> String {
         }
         let words = match verb.words {
             Words::Directory => "(__fish_complete_directories)".to_owned(),
+            Words::File => "(__fish_complete_path)".to_owned(),
             _ => words(verb, &format!("({MODULES})")),
         };
         if !words.is_empty() {

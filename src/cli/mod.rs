@@ -131,6 +131,9 @@ fn verb_name(command: &Command) -> &'static str {
         Command::Install(_) => "install",
         Command::Remove { .. } => "remove",
         Command::Check => "check",
+        Command::Doctor { .. } => "doctor",
+        Command::Backup { .. } => "backup",
+        Command::Restore { .. } => "restore",
     }
 }
 

@@ -46,6 +46,11 @@ impl Out {
         Self { style, stdout, stderr, broken: None, warnings: Vec::new() }
     }
 
+    /// Says nothing to anybody.
+    pub(crate) fn silent() -> Self {
+        Self::new(Style { json: false, quiet: true }, Box::new(io::sink()), Box::new(io::sink()))
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         self.style.json
     }

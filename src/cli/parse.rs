@@ -48,6 +48,9 @@ pub(crate) enum Command {
     Install(Install),
     Remove { name: String },
     Check,
+    Doctor { fix: bool },
+    Backup { file: PathBuf },
+    Restore { file: PathBuf },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -357,13 +360,14 @@ impl Found {
                 },
             }),
             "add" => Ok(Command::Add(Box::new(self.add()?))),
-            "install" => Ok(Command::Install(Install {
-                directory: self.words.first().map(PathBuf::from).unwrap_or_default(),
-                port: self.port()?,
-                after: self.after(),
-            })),
+            "install" => {
+                Ok(Command::Install(Install { directory: self.path(), port: self.port()?, after: self.after() }))
+            }
             "remove" => Ok(Command::Remove { name: self.name()? }),
             "check" => Ok(Command::Check),
+            "doctor" => Ok(Command::Doctor { fix: self.has("fix") }),
+            "backup" => Ok(Command::Backup { file: self.path() }),
+            "restore" => Ok(Command::Restore { file: self.path() }),
             "version" => Ok(Command::Version),
             "completions" => Ok(Command::Completions { kind: self.completions()? }),
             // `help`, and nothing else: the table and this match are compared by a test.
@@ -381,6 +385,7 @@ impl Found {
                 Words::OneModule | Words::Modules => "the module's name",
                 Words::NewName => "the new module's name",
                 Words::Directory => "the directory",
+                Words::File => "the file",
                 Words::Shell => "the shell",
                 Words::MaybeVerb | Words::None => "an argument",
             };
@@ -401,6 +406,10 @@ impl Found {
 
     fn name(&self) -> Result<String, UsageError> {
         self.words.first().map_or(Ok(String::new()), |word| utf8(word))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.words.first().map(PathBuf::from).unwrap_or_default()
     }
 
     /// 0 asks the kernel for a free port.

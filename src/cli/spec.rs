@@ -23,6 +23,7 @@ pub(crate) enum Words {
     /// A name that does not exist yet, then `--` and a command.
     NewName,
     Directory,
+    File,
     MaybeVerb,
     Shell,
 }
@@ -33,7 +34,7 @@ impl Words {
         match self {
             Self::None => (0, 0),
             Self::Modules => (0, usize::MAX),
-            Self::OneModule | Self::NewName | Self::Directory | Self::Shell => (1, 1),
+            Self::OneModule | Self::NewName | Self::Directory | Self::File | Self::Shell => (1, 1),
             Self::MaybeVerb => (0, 1),
         }
     }
@@ -201,6 +202,44 @@ pub(crate) const VERBS: &[Verb] = &[
         notes: &["Changes nothing. Exit code 78 if something is invalid."],
         flags: &[],
         examples: &["parachute check"],
+    },
+    Verb {
+        name: "doctor",
+        words: Words::None,
+        args: "",
+        about: "Check the home and the running hub; with --fix, mend it",
+        notes: &[
+            "What it mends loses nothing: modes that let others in, an unusable list",
+            "with a backup, rows that newer ones superseded, what dead writers left.",
+            "Exit code 6 if something is wrong.",
+        ],
+        flags: &[switch("fix", "Mend what can be mended safely")],
+        examples: &["parachute doctor", "parachute doctor --fix"],
+    },
+    Verb {
+        name: "backup",
+        words: Words::File,
+        args: "FILE",
+        about: "Write the whole home, secrets included, into one tar archive",
+        notes: &[
+            "The hub may run. The database is of one moment; stop modules that write",
+            "meanwhile. Without: logs, links, what only a running hub needs.",
+            "By hand: tar xf FILE && sha256sum -c SHA256SUMS",
+        ],
+        flags: &[],
+        examples: &["parachute backup parachute.tar"],
+    },
+    Verb {
+        name: "restore",
+        words: Words::File,
+        args: "FILE",
+        about: "Make a new home of an archive that backup wrote",
+        notes: &[
+            "The home must be missing or empty. The archive is checked before",
+            "anything is made, and a home appears as a whole or not at all.",
+        ],
+        flags: &[],
+        examples: &["parachute restore parachute.tar", "parachute --home /new restore parachute.tar"],
     },
     Verb {
         name: "version",

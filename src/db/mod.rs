@@ -5,6 +5,7 @@
 //! tokens. Knows nothing of tokens' contents.
 #![forbid(unsafe_code)]
 
+mod copy;
 mod error;
 mod keys;
 mod open;
@@ -14,6 +15,7 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use copy::{copy, verify};
 pub(crate) use error::{DbError, DbHealth};
 pub(crate) use keys::{KeyState, Keys};
 pub(crate) use settings::Settings;

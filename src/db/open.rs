@@ -50,7 +50,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, DbError> {
 
 /// The same file with a directory that has no links in it: SQLite refuses a link anywhere in a path, and only the last
 /// part is ours to judge.
-fn resolve(path: &Path) -> Result<PathBuf, DbError> {
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, DbError> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(files(path, "open", io::Error::from(io::ErrorKind::InvalidInput)));
     };
@@ -85,7 +85,7 @@ fn attempt(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError
 
 /// What is at `path`, refusing what must not hold keys. Looks at names only: closing a descriptor of the database
 /// would drop the locks that SQLite has on it in this process.
-fn inspect(path: &Path) -> Result<Option<Stat>, DbError> {
+pub(super) fn inspect(path: &Path) -> Result<Option<Stat>, DbError> {
     let facts = match fs::stat(path) {
         Ok(facts) => facts,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -114,7 +114,7 @@ fn tighten(path: &Path, facts: &Stat) -> Result<Option<String>, DbError> {
     Ok(Some(format!("tightened {} from {mode:04o} to {FILE_MODE:04o}", path.display())))
 }
 
-fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
+pub(super) fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let error = |source: rusqlite::Error| DbError::sqlite(path, "open it", &source);
     let connection = Connection::open_with_flags(path, flags).map_err(error)?;
@@ -124,7 +124,7 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
 
 /// Whose database this is and whether it is sound, asked of a read-only connection: a foreign one does not change, and
 /// a damaged one keeps its log, which closing a writing connection would merge into it.
-fn look_inside(path: &Path) -> Result<(), DbError> {
+pub(super) fn look_inside(path: &Path) -> Result<(), DbError> {
     match identify(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
         // A rollback journal that a crash left behind can only be played back by one that writes.
         Err(DbError::Sqlite { class: Class::ReadOnly, .. }) => identify(path, OpenFlags::SQLITE_OPEN_READ_WRITE),
@@ -246,6 +246,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn files(path: &Path, doing: &'static str, source: io::Error) -> DbError {
+pub(super) fn files(path: &Path, doing: &'static str, source: io::Error) -> DbError {
     DbError::Files { path: path.to_owned(), doing, source }
 }

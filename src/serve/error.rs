@@ -51,6 +51,7 @@ impl ServeError {
             Self::Store(
                 StoreError::Read { .. }
                 | StoreError::Write { .. }
+                | StoreError::Unsettled { .. }
                 | StoreError::NoHome { .. }
                 | StoreError::Contended { .. },
             )

@@ -18,6 +18,11 @@ pub(crate) enum StoreError {
         path: PathBuf,
         source: io::Error,
     },
+    /// It is written, and a power failure may still take that back.
+    Unsettled {
+        path: PathBuf,
+        source: io::Error,
+    },
     /// The home is not there, and was not to be made.
     NoHome {
         path: PathBuf,
@@ -79,6 +84,7 @@ impl StoreError {
         match self {
             Self::Read { path, .. }
             | Self::Write { path, .. }
+            | Self::Unsettled { path, .. }
             | Self::NoHome { path }
             | Self::Relative { path }
             | Self::TooLarge { path, .. }
@@ -102,6 +108,9 @@ impl fmt::Display for StoreError {
             Self::Read { source, .. } => write!(f, "cannot read {path}: {source}; check the file and its permissions"),
             Self::Write { source, .. } => {
                 write!(f, "cannot write {path}: {source}; it is as it was before; check space and permissions")
+            }
+            Self::Unsettled { source, .. } => {
+                write!(f, "{path} is written, but the disk did not confirm it: {source}; check the disk")
             }
             Self::NoHome { .. } => write!(f, "{path} does not exist; start the hub once, or set PARACHUTE_HOME"),
             Self::Relative { .. } => write!(f, "{path} is not an absolute path; give one that begins with \"/\""),
@@ -139,7 +148,7 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::Read { source, .. } | Self::Write { source, .. } | Self::Unsettled { source, .. } => Some(source),
             Self::NoHome { .. }
             | Self::Relative { .. }
             | Self::TooLarge { .. }

@@ -79,6 +79,17 @@ impl Home {
         self.0.private
     }
 
+    /// Takes the right to write the home from others, if they have it; whether they had.
+    pub(crate) fn make_private(&self) -> Result<bool, StoreError> {
+        let error = |source| StoreError::Write { path: self.path().to_owned(), source };
+        let dir = Dir::open(self.path()).map_err(error)?;
+        let writable = dir.own_stat().map_err(error)?.mode & 0o022 != 0;
+        if writable {
+            dir.set_mode(DIR_MODE).map_err(error)?;
+        }
+        Ok(writable)
+    }
+
     pub(crate) fn services_json(&self) -> PathBuf {
         self.path().join("services.json")
     }

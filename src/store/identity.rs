@@ -99,7 +99,8 @@ pub(crate) fn clear(home: &Home, instance: &str) -> Result<(), StoreError> {
     if published.as_deref().and_then(|text| text.split_whitespace().nth(2)) != Some(instance) {
         return Ok(());
     }
-    for relative in [PORT, PID, INSTANCE] {
+    // The pid file last: it says whose the others are, so that a second attempt finds what a failed one left.
+    for relative in [PORT, INSTANCE, PID] {
         atomic::remove(home, Path::new(relative))?;
     }
     Ok(())

@@ -31,7 +31,6 @@ impl Intent {
     /// Reads `hub/intent.json`. A missing one means that nothing was stopped, and so does one that cannot be used:
     /// [`Intent::warning`] then says why.
     pub(crate) fn load(home: &Home) -> Self {
-        let empty = || json!({ "version": 1, STOPPED: [] });
         let (tree, unusable) = match read(home) {
             Ok(tree) => (tree.unwrap_or_else(empty), None),
             Err(error) => (empty(), Some(error)),
@@ -49,10 +48,18 @@ impl Intent {
         self.lock(|state| names(&state.tree).filter_map(|name| Short::parse(name).ok()).collect())
     }
 
-    /// Remembers, durably, whether the module is to stay stopped. Nothing is written when that is known already; after
-    /// a failure the old intent holds, in memory and on the disk.
+    /// Remembers, durably, whether the module is to stay stopped. Nothing is written when that is known already. After
+    /// a failure memory and disk hold the same: the old intent, or the new one with [`StoreError::Unsettled`].
     pub(crate) fn set_stopped(&self, short: &Short, stopped: bool) -> Result<(), StoreError> {
         self.lock(|state| {
+            if state.unusable.is_some() {
+                // It may have been only this process that could not read it then, for want of a descriptor.
+                match read(&self.home) {
+                    Ok(tree) => *state = State { tree: tree.unwrap_or_else(empty), unusable: None },
+                    Err(error @ StoreError::Read { .. }) => return Err(error),
+                    Err(_) => {}
+                }
+            }
             if names(&state.tree).any(|name| name == short.as_str()) == stopped {
                 return Ok(());
             }
@@ -65,12 +72,17 @@ impl Intent {
             }
             if state.unusable.is_some() {
                 let aside = format!("intent.json.corrupt-{}", random::hex(4));
-                atomic::move_aside(&self.home, Path::new(INTENT), &aside)?;
-                state.unusable = None;
+                let moved = atomic::move_aside(&self.home, Path::new(INTENT), &aside);
+                if matches!(moved, Ok(_) | Err(StoreError::Unsettled { .. })) {
+                    state.unusable = None;
+                }
+                moved?;
             }
-            atomic::write(&self.home, INTENT, &json::to_bytes(&tree), PRIVATE)?;
-            state.tree = tree;
-            Ok(())
+            let written = atomic::write(&self.home, INTENT, &json::to_bytes(&tree), PRIVATE);
+            if matches!(written, Ok(()) | Err(StoreError::Unsettled { .. })) {
+                state.tree = tree;
+            }
+            written
         })
     }
 
@@ -78,6 +90,10 @@ impl Intent {
         // The state is replaced as a whole, so a panic elsewhere leaves it sound.
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn empty() -> Value {
+    json!({ "version": 1, STOPPED: [] })
 }
 
 fn names(tree: &Value) -> impl Iterator<Item = &str> {

@@ -12,9 +12,12 @@ pub(crate) mod identity;
 pub(crate) mod intent;
 pub(crate) mod modules;
 pub(crate) mod operator_token;
+pub(crate) mod private;
 pub(crate) mod services;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use error::StoreError;
 pub(crate) use home::{Create, Home};

@@ -6,6 +6,7 @@
 //! born close-on-exec. Files come back as [`std::fs::File`]; what may fail in a way worth a test still goes through a
 //! function here.
 
+use super::fault::{self, point};
 use super::{cvt, cvt_r};
 use std::ffi::{CString, OsStr};
 use std::fs::{DirBuilder, File};
@@ -78,6 +79,7 @@ impl Dir {
     /// Makes the directory `name`, with `mode` less the umask.
     pub(crate) fn make_dir(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         let name = c_string(name)?;
+        point("mkdir")?;
         // SAFETY: the descriptor is open and the name is a terminated string that outlives the call.
         cvt(unsafe { libc::mkdirat(self.0.as_raw_fd(), name.as_ptr(), mode) }).map(drop)
     }
@@ -126,6 +128,7 @@ impl Dir {
             return rename_at(dir, from, to);
         };
         let (from, to) = (c_string(from)?, c_string(to)?);
+        point("rename")?;
         #[cfg(target_os = "linux")]
         {
             // SAFETY: the descriptor is open and both names are terminated strings that outlive the call.
@@ -146,6 +149,7 @@ impl Dir {
     /// Waits until the directory's entries are on the disk. On a file system that cannot sync a directory there is
     /// nothing to wait for.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        point("fsync of the directory")?;
         // SAFETY: fsync touches no memory of ours and the descriptor is open.
         match cvt_r(|| unsafe { libc::fsync(self.0.as_raw_fd()) }) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
@@ -195,6 +199,7 @@ impl Stat {
 
 /// Makes the directory at `path` and those above it that are missing, with `mode` less the umask.
 pub(crate) fn make_dirs(path: &Path, mode: u32) -> io::Result<()> {
+    point("mkdir")?;
     DirBuilder::new().recursive(true).mode(mode).create(path)
 }
 
@@ -218,20 +223,29 @@ pub(crate) fn unlink(path: &Path) -> io::Result<()> {
     unlink_at(libc::AT_FDCWD, path.as_os_str())
 }
 
+/// Removes the directory at `path` with all in it; symbolic links in it are removed, not followed.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    point("unlink")?;
+    std::fs::remove_dir_all(path)
+}
+
 /// Sets the permission bits of what stands at `path`, without opening it. Follows a symbolic link: look first.
 pub(crate) fn set_mode_at(path: &Path, mode: u32) -> io::Result<()> {
     let path = c_string(path.as_os_str())?;
+    point("chmod")?;
     // SAFETY: the path is a terminated string that outlives the call.
     cvt(unsafe { libc::chmod(path.as_ptr(), mode) }).map(drop)
 }
 
 /// Makes a socket at `path` and listens on it.
 pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
+    point("bind")?;
     UnixListener::bind(path)
 }
 
 /// What an open file or directory is.
 pub(crate) fn stat_of(file: &impl AsFd) -> io::Result<Stat> {
+    point("stat")?;
     filled(|stat| {
         // SAFETY: the descriptor is open and the buffer has the size of a stat.
         unsafe { libc::fstat(file.as_fd().as_raw_fd(), stat) }
@@ -247,33 +261,39 @@ pub(crate) fn read_to_limit(file: &File, limit_bytes: u64) -> io::Result<Option<
 /// Like [`read_to_limit`], behind what is in `bytes`; `false` when there is more. With room for one byte more than the
 /// limit it is not moved, so that no copy is left behind of what was read.
 pub(crate) fn read_into(file: &File, limit_bytes: u64, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    point("read")?;
     let read = file.take(limit_bytes.saturating_add(1)).read_to_end(bytes)?;
     Ok(u64::try_from(read).is_ok_and(|read| read <= limit_bytes))
 }
 
 /// Writes what the kernel takes of `bytes` in one call and returns how much that was.
 pub(crate) fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
+    fault::before_write(file, bytes)?;
     file.write(bytes)
 }
 
 /// Writes all of `bytes`. On a file opened for appending, a line in one call stays in one piece.
 pub(crate) fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    fault::before_write(file, bytes)?;
     file.write_all(bytes)
 }
 
 /// Waits until the file's bytes are on the disk.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
+    point("fsync")?;
     file.sync_all()
 }
 
 /// Sets the permission bits of an open file or directory, whatever the umask says.
 pub(crate) fn set_mode(file: &impl AsFd, mode: u32) -> io::Result<()> {
+    point("chmod")?;
     // SAFETY: fchmod touches no memory of ours and the descriptor is open.
     cvt(unsafe { libc::fchmod(file.as_fd().as_raw_fd(), mode) }).map(drop)
 }
 
 /// Cuts an open file to `size_bytes`. Only for files that are not to be old or new as a whole: logs, a lock's holder.
 pub(crate) fn set_size(file: &File, size_bytes: u64) -> io::Result<()> {
+    point("truncate")?;
     file.set_len(size_bytes)
 }
 
@@ -286,6 +306,7 @@ pub(crate) struct FileLock {
 impl FileLock {
     /// Takes the lock, waiting for another holder until `deadline`; then `WouldBlock`.
     pub(crate) fn acquire(file: File, deadline: Instant) -> io::Result<Self> {
+        point("flock")?;
         loop {
             // SAFETY: flock touches no memory of ours and the descriptor is open.
             match cvt_r(|| unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
@@ -319,6 +340,7 @@ pub(crate) fn effective_uid() -> u32 {
 fn open_at(dir: RawFd, name: &OsStr, flags: libc::c_int, mode: u32) -> io::Result<OwnedFd> {
     let name = c_string(name)?;
     let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    point("open")?;
     // SAFETY: the name is a terminated string that outlives the call; the mode is passed as the variadic int it is.
     let fd = cvt_r(|| unsafe { libc::openat(dir, name.as_ptr(), flags, mode) })?;
     // SAFETY: openat has just returned this descriptor and nobody else owns it.
@@ -332,6 +354,7 @@ fn open_append_at(dir: RawFd, name: &OsStr, mode: u32) -> io::Result<File> {
 
 fn stat_at(dir: RawFd, name: &OsStr) -> io::Result<Stat> {
     let name = c_string(name)?;
+    point("stat")?;
     filled(|stat| {
         // SAFETY: the name is a terminated string that outlives the call, and the buffer has the size of a stat.
         unsafe { libc::fstatat(dir, name.as_ptr(), stat, libc::AT_SYMLINK_NOFOLLOW) }
@@ -348,12 +371,14 @@ fn filled(call: impl FnOnce(*mut libc::stat) -> libc::c_int) -> io::Result<Stat>
 
 fn rename_at(dir: RawFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
     let (from, to) = (c_string(from)?, c_string(to)?);
+    point("rename")?;
     // SAFETY: both names are terminated strings that outlive the call.
     cvt(unsafe { libc::renameat(dir, from.as_ptr(), dir, to.as_ptr()) }).map(drop)
 }
 
 fn unlink_at(dir: RawFd, name: &OsStr) -> io::Result<()> {
     let name = c_string(name)?;
+    point("unlink")?;
     // SAFETY: the name is a terminated string that outlives the call.
     cvt(unsafe { libc::unlinkat(dir, name.as_ptr(), 0) }).map(drop)
 }

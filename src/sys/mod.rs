@@ -5,6 +5,7 @@
 pub(crate) mod account;
 pub(crate) mod connect;
 pub(crate) mod epoll;
+pub(crate) mod fault;
 pub(crate) mod fs;
 pub(crate) mod inotify;
 pub(crate) mod memory;

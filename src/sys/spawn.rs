@@ -8,6 +8,7 @@
 //! to nothing but its own stack, and says over a close-on-exec pipe which step failed, and with which errno; the
 //! pipe's end without a word is success.
 
+use super::fault::point;
 use super::process::{Child, Family, Pid, Signal};
 use super::signals::RESET_IN_CHILD;
 use super::{cvt, poll};
@@ -217,6 +218,7 @@ pub(crate) fn spawn(spec: &SpawnSpec, family: &Family, null: BorrowedFd<'_>) -> 
 /// A close-on-exec pipe whose read end does not block.
 fn pipe(flags: libc::c_int) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
+    point("pipe")?;
     // SAFETY: the pointer is that of a live array of two.
     cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | flags) })?;
     // SAFETY: both descriptors are new and owned by nobody else.
@@ -255,6 +257,7 @@ extern "C" fn child_main(prepared: *mut libc::c_void) -> libc::c_int {
 impl Prepared<'_> {
     /// Returns once the child has called exec or ended: until then this thread stands still.
     fn fork(&self) -> io::Result<Pid> {
+        point("fork")?;
         let mut stack: Vec<u8> = Vec::with_capacity(CHILD_STACK_BYTES);
         // SAFETY: the end of the allocation, which is one past its last byte; stacks grow down.
         let top = unsafe { stack.as_mut_ptr().add(CHILD_STACK_BYTES) };

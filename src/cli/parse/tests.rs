@@ -51,6 +51,9 @@ fn every_verb_of_the_table_becomes_its_command() {
         ),
         (&["remove", "wiki"], Command::Remove { name: "wiki".into() }),
         (&["check"], Command::Check),
+        (&["doctor", "--fix"], Command::Doctor { fix: true }),
+        (&["backup", "a b.tar"], Command::Backup { file: "a b.tar".into() }),
+        (&["restore", "--", "-x"], Command::Restore { file: "-x".into() }),
     ] {
         assert_eq!(command(args), expected, "{args:?}");
     }
@@ -63,7 +66,7 @@ fn every_flag_of_every_verb_is_parsed() {
             let mut args = vec![verb.name.to_owned()];
             match verb.words {
                 Words::None | Words::Modules | Words::MaybeVerb => {}
-                Words::OneModule | Words::NewName | Words::Directory => args.push("x".into()),
+                Words::OneModule | Words::NewName | Words::Directory | Words::File => args.push("x".into()),
                 Words::Shell => args.push("bash".into()),
             }
             args.push(format!("--{}", flag.long));

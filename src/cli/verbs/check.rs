@@ -11,7 +11,7 @@ use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError, dotenv, modules};
 use crate::wire::Code;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -30,32 +30,10 @@ struct Finding {
 }
 
 pub(super) fn run(config: &Config, out: &mut Out) -> Result<Report, Failure> {
-    let mut findings = Findings::default();
-    match Home::open(&config.home, Create::No) {
-        Ok(home) => look(&home, &mut findings),
-        Err(StoreError::NoHome { path }) => {
-            findings.note(&path, "does not exist yet; the first parachute serve makes it")
-        }
-        Err(error) => findings.bad(error.path(), &error.to_string()),
-    }
-    let Findings(findings) = findings;
-    let mut text = String::new();
-    for finding in &findings {
-        let mark = if finding.invalid { '✗' } else { '⚠' };
-        text.push_str(&format!("{mark} {}: {}\n", finding.file.display(), printable(&finding.text)));
-    }
-    let invalid = findings.iter().filter(|finding| finding.invalid).count();
-    if findings.is_empty() {
-        text.push_str(&format!("✓ {}: nothing is wrong\n", config.home.display()));
-    }
-    out.data(&text);
-    let data = json!({
-        "home": config.home.to_string_lossy(),
-        "invalid": invalid,
-        "findings": findings.iter().map(|finding| json!({
-            "invalid": finding.invalid, "file": finding.file.to_string_lossy(), "text": finding.text,
-        })).collect::<Vec<_>>(),
-    });
+    let (findings, _) = files(config);
+    let invalid = findings.invalid();
+    out.data(&findings.text(config));
+    let data = findings.data(config);
     let failure = (invalid > 0).then(|| {
         let plural = if invalid == 1 { "" } else { "s" };
         Failure::new(
@@ -67,15 +45,62 @@ pub(super) fn run(config: &Config, out: &mut Out) -> Result<Report, Failure> {
     Ok(Report { data, failure })
 }
 
+/// What the files say by themselves; and the home, where there is one that can be used.
+pub(super) fn files(config: &Config) -> (Findings, Option<Home>) {
+    let mut findings = Findings::default();
+    let home = match Home::open(&config.home, Create::No) {
+        Ok(home) => {
+            look(&home, &mut findings);
+            Some(home)
+        }
+        Err(StoreError::NoHome { path }) => {
+            findings.note(&path, "does not exist yet; the first parachute serve makes it");
+            None
+        }
+        Err(error) => {
+            findings.bad(error.path(), &error.to_string());
+            None
+        }
+    };
+    (findings, home)
+}
+
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn bad(&mut self, file: &Path, text: &str) {
+    /// How many of them keep something from working.
+    pub(super) fn invalid(&self) -> usize {
+        self.0.iter().filter(|finding| finding.invalid).count()
+    }
+
+    pub(super) fn text(&self, config: &Config) -> String {
+        let mut text = String::new();
+        for finding in &self.0 {
+            let mark = if finding.invalid { '✗' } else { '⚠' };
+            text.push_str(&format!("{mark} {}: {}\n", finding.file.display(), printable(&finding.text)));
+        }
+        if self.0.is_empty() {
+            text.push_str(&format!("✓ {}: nothing is wrong\n", config.home.display()));
+        }
+        text
+    }
+
+    pub(super) fn data(&self, config: &Config) -> Value {
+        json!({
+            "home": config.home.to_string_lossy(),
+            "invalid": self.invalid(),
+            "findings": self.0.iter().map(|finding| json!({
+                "invalid": finding.invalid, "file": finding.file.to_string_lossy(), "text": finding.text,
+            })).collect::<Vec<_>>(),
+        })
+    }
+
+    pub(super) fn bad(&mut self, file: &Path, text: &str) {
         self.0.push(Finding { invalid: true, file: file.to_owned(), text: text.to_owned() });
     }
 
-    fn note(&mut self, file: &Path, text: &str) {
+    pub(super) fn note(&mut self, file: &Path, text: &str) {
         self.0.push(Finding { invalid: false, file: file.to_owned(), text: text.to_owned() });
     }
 

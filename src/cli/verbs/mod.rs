@@ -1,8 +1,10 @@
 //! One file per verb. Each `run` reads, asks the hub, prints through `Out` and leaves a `Report` or a `Failure`.
 
 mod add;
+mod backup;
 mod check;
 mod discovery;
+mod doctor;
 mod install;
 mod lifecycle;
 mod logs;
@@ -35,6 +37,9 @@ pub(super) fn run(command: Command, globals: &Globals, config: &Config, out: &mu
         Command::Install(install) => install::run(&install, timeout, config, out),
         Command::Remove { name } => remove::run(&name, timeout, config, out),
         Command::Check => check::run(config, out),
+        Command::Doctor { fix } => doctor::run(fix, config, out),
+        Command::Backup { file } => backup::write(&file, config, out),
+        Command::Restore { file } => backup::restore(&file, config, out),
         Command::Help { .. } | Command::Version | Command::Completions { .. } | Command::Serve { .. } => {
             Ok(Report::of(Value::Null))
         }

@@ -30,7 +30,20 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
     if let Some(short) = &short {
         stop(&home, short, timeout, config, out)?;
     }
-    let row = register::edit(&services, out, |document| Ok(document.remove(&row_name)))?;
+    let mut kept_row = None;
+    let row = register::edit(&services, out, |document| {
+        let before = document.clone();
+        let row = document.remove(&row_name);
+        // Before it is gone, so that it is in one place at least; once, however often the edit is made.
+        if row.is_some() && row != kept_row {
+            if let Err(error) = keep(&home, row.as_slice()) {
+                *document = before;
+                return Ok(Err(reach::store_failure(&error)));
+            }
+            kept_row.clone_from(&row);
+        }
+        Ok(Ok(row))
+    })??;
     let Some(row) = row else {
         return Err(Failure::new(
             Code::NotInstalled,
@@ -39,7 +52,6 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
         ));
     };
     discovery::refresh(&home, config, out);
-    keep(&home, &row).map_err(|error| reach::store_failure(&error))?;
     let argv = short
         .as_ref()
         .and_then(|short| modules::read_manifest(&home.adopted_dir(short)).ok().flatten())
@@ -83,10 +95,15 @@ fn stop(home: &Home, short: &Short, timeout: Option<Duration>, config: &Config, 
     }
 }
 
-/// Adds the row to those that were removed before.
-fn keep(home: &Home, row: &Value) -> Result<(), StoreError> {
+/// Adds the rows to those that were removed before.
+pub(super) fn keep(home: &Home, rows: &[Value]) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let mut kept = atomic::read(home, REMOVED, REMOVED_LIMIT_BYTES as u64 * 2)?.unwrap_or_default();
-    kept.extend_from_slice(format!("{row}\n").as_bytes());
+    for row in rows {
+        kept.extend_from_slice(format!("{row}\n").as_bytes());
+    }
     let surplus = kept.len().saturating_sub(REMOVED_LIMIT_BYTES);
     if surplus > 0 {
         let cut = kept.iter().skip(surplus).position(|byte| *byte == b'\n').map_or(0, |at| surplus + at + 1);

@@ -129,6 +129,19 @@ impl Document {
         first
     }
 
+    /// Takes away the rows that can never be used again: of retired modules, and short names that a row
+    /// `parachute-…` on the same port has superseded (files §3.6). They come back.
+    pub(crate) fn take_obsolete(&mut self) -> Vec<Value> {
+        let legacy: HashSet<String> = legacy_names(self.rows()).into_iter().map(str::to_owned).collect();
+        let is_obsolete = |row: &Value| name_of(row).is_some_and(|name| legacy.contains(name)) || row::is_retired(row);
+        let taken: Vec<Value> = self.rows().iter().filter(|row| is_obsolete(row)).cloned().collect();
+        if !taken.is_empty() {
+            self.rows_mut().retain(|row| !is_obsolete(row));
+            self.reread();
+        }
+        taken
+    }
+
     /// Sets one field of the first row of that name, or takes it away. Refused like [`Document::upsert`], but a row
     /// that was bad before may stay bad.
     pub(crate) fn set_field(&mut self, name: &str, field: &str, value: Option<Value>) -> Result<(), Problem> {

@@ -201,6 +201,16 @@ fn is_start_error(error: &Value) -> bool {
     ["error_type", "error_description"].iter().all(|field| error.get(field).is_some_and(Value::is_string))
 }
 
+/// Whether a row is one of a module that is no more.
+pub(super) fn is_retired(row: &Value) -> bool {
+    let facts = || {
+        let map = object(row, "").ok()?;
+        let name = filled(map.get("name")?, "name").ok()?;
+        Some((name, port(map.get("port")?, "port").ok()?, strings(map.get("paths")?, "paths").ok()?))
+    };
+    facts().is_some_and(|(name, port, paths)| retired(name, port, &paths).is_some())
+}
+
 /// Why a row is one of a module that is no more (files §3.6). Name and shape both have to fit, because new modules
 /// have taken such names.
 fn retired(name: &str, port: Port, paths: &[String]) -> Option<Problem> {

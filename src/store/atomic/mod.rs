@@ -69,7 +69,8 @@ fn write_as(home: &Home, relative: &Path, bytes: &[u8], mode: u32, sync: Sync) -
         return Err(StoreError::Symlink { path: target.path });
     }
     let staged = target.stage_as(bytes, permitted(home, mode), sync)?;
-    staged.commit(Rename::Replace).map_err(|source| target.write_error(source))
+    staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
+    staged.settle()
 }
 
 /// Reads `<home>/<relative>` up to `limit_bytes`; `None` when it is missing. Never blocks on what is no file.
@@ -102,12 +103,29 @@ pub(super) fn permitted(home: &Home, mode: u32) -> u32 {
     if home.is_private() { mode } else { mode & PRIVATE }
 }
 
-/// Removes what writers that died left in the home and beside the hub's files, once it is an hour old.
-/// Returns how many. Called at boot.
-pub(crate) fn sweep(home: &Home, now: SystemTime) -> Result<usize, StoreError> {
+/// Where to look for what writers left that died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sweep {
+    /// In the home and beside the hub's files: what a boot has the time for.
+    OwnFiles,
+    /// Also in the directories of all modules.
+    Everywhere,
+}
+
+/// Removes what writers left that died, once it is an hour old. Returns how many.
+pub(crate) fn sweep(home: &Home, now: SystemTime, sweep: Sweep) -> Result<usize, StoreError> {
+    let mut places: Vec<PathBuf> = ["", "hub", "hub/run", "well-known"].map(PathBuf::from).into();
+    if sweep == Sweep::Everywhere {
+        let modules = below(home, Path::new("modules"))?.into_iter().map(|name| name.join(".parachute"));
+        places.extend(modules);
+        places.extend(below(home, Path::new(""))?);
+        places.sort();
+        places.dedup();
+    }
     let mut removed = 0;
-    for relative in ["", "hub", "hub/run", "well-known"] {
-        let Some(dir) = home.open_dir(Path::new(relative))? else { continue };
+    for relative in &places {
+        // What is no directory of ours has nothing of ours in it.
+        let Ok(Some(dir)) = home.open_dir(relative) else { continue };
         let path = home.path().join(relative);
         let read_error = |source| StoreError::Read { path: path.clone(), source };
         for entry in std::fs::read_dir(&path).map_err(read_error)? {
@@ -120,6 +138,19 @@ pub(crate) fn sweep(home: &Home, now: SystemTime) -> Result<usize, StoreError> {
         }
     }
     Ok(removed)
+}
+
+/// The directories in one of the home's.
+fn below(home: &Home, relative: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let path = home.path().join(relative);
+    let read_error = |source| StoreError::Read { path: path.clone(), source };
+    let entries = match std::fs::read_dir(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(read_error)?,
+    };
+    let entries = entries.collect::<io::Result<Vec<_>>>().map_err(read_error)?;
+    let directories = entries.into_iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    Ok(directories.map(|entry| relative.join(entry.file_name())).collect())
 }
 
 fn temp_name(name: &OsStr) -> OsString {
@@ -262,7 +293,13 @@ impl Target {
     /// Waits until what stands there now is on the disk.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let file = self.dir.open_read(&self.name).map_err(|source| self.write_error(source))?;
-        fs::sync(&file).and_then(|()| self.dir.sync()).map_err(|source| self.write_error(source))
+        fs::sync(&file).map_err(|source| self.unsettled(source))?;
+        self.sync_dir()
+    }
+
+    /// Waits until a rename in the directory is on the disk.
+    fn sync_dir(&self) -> Result<(), StoreError> {
+        self.dir.sync().map_err(|source| self.unsettled(source))
     }
 
     fn stage_as(&self, bytes: &[u8], mode: u32, sync: Sync) -> Result<Staged<'_>, StoreError> {
@@ -281,10 +318,8 @@ impl Target {
 
     /// Gives the file another name in its directory, for good.
     pub(super) fn move_aside(&self, name: &OsStr) -> Result<PathBuf, StoreError> {
-        self.dir
-            .rename(&self.name, name, Rename::Replace)
-            .and_then(|()| self.dir.sync())
-            .map_err(|source| self.write_error(source))?;
+        self.dir.rename(&self.name, name, Rename::Replace).map_err(|source| self.write_error(source))?;
+        self.sync_dir()?;
         Ok(self.path.with_file_name(name))
     }
 
@@ -294,6 +329,10 @@ impl Target {
 
     pub(super) fn write_error(&self, source: io::Error) -> StoreError {
         StoreError::Write { path: self.path.clone(), source }
+    }
+
+    fn unsettled(&self, source: io::Error) -> StoreError {
+        StoreError::Unsettled { path: self.path.clone(), source }
     }
 }
 
@@ -306,11 +345,15 @@ pub(super) struct Staged<'a> {
 }
 
 impl Staged<'_> {
-    /// Puts it in the target's place. After an exchange what stood there is under the temporary name, to be looked at
+    /// Puts it in the target's place; [`Staged::settle`] has to follow. After an exchange what stood there is under the temporary name, to be looked at
     /// with [`Staged::read_displaced`], until this is dropped.
     pub(super) fn commit(&self, how: Rename) -> io::Result<()> {
-        self.target.dir.rename(&self.temp, &self.target.name, how)?;
-        if self.sync == Sync::ToDisk { self.target.dir.sync() } else { Ok(()) }
+        self.target.dir.rename(&self.temp, &self.target.name, how)
+    }
+
+    /// Waits until no power failure takes the change back. The file is the new one, also when this fails.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        if self.sync == Sync::ToDisk { self.target.sync_dir() } else { Ok(()) }
     }
 
     /// What stood in the target's place before an exchange.

@@ -55,6 +55,14 @@ impl Target {
         }
     }
 
+    /// The same without reading; `None` also when it is missing.
+    pub(in crate::store) fn make_private(&self) -> Result<Option<u32>, StoreError> {
+        match self.open(&self.name)? {
+            Some((file, stat)) => self.tighten(&file, &stat),
+            None => Ok(None),
+        }
+    }
+
     /// Checks that the open file is ours alone and makes it private; the mode before, when others could get at it.
     fn tighten(&self, file: &File, stat: &Stat) -> Result<Option<u32>, StoreError> {
         let path = || self.path.clone();

@@ -132,8 +132,8 @@ fn only_old_files_of_our_pattern_are_swept() {
         (".env", false),
     ] {
         home.put(name, "x");
-        assert_eq!(sweep(&home, SystemTime::now()).expect("a sweep"), 0, "{name} is young");
-        assert_eq!(sweep(&home, now).expect("a sweep"), usize::from(swept), "{name}");
+        assert_eq!(sweep(&home, SystemTime::now(), Sweep::OwnFiles).expect("a sweep"), 0, "{name} is young");
+        assert_eq!(sweep(&home, now, Sweep::OwnFiles).expect("a sweep"), usize::from(swept), "{name}");
         assert_eq!(home.path().join(name).exists(), !swept, "{name}");
     }
     assert!(is_temp_name(&temp_name(OsStr::new("a"))));

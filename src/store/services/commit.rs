@@ -77,7 +77,7 @@ impl Services {
         let staged = target.stage(&bytes, mode)?;
         let Some(expected) = &base.bytes else {
             return match rename_new(&staged) {
-                Ok(()) => Ok(true),
+                Ok(()) => staged.settle().map(|()| true),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
                 Err(source) => Err(target.write_error(source)),
             };
@@ -93,7 +93,7 @@ impl Services {
                     return Ok(false);
                 }
                 staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
-                return Ok(true);
+                return staged.settle().map(|()| true);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(source) => return Err(target.write_error(source)),
@@ -102,7 +102,7 @@ impl Services {
         if displaced != *expected {
             self.merge_displaced(target, &base.document, edited, displaced)?;
         }
-        Ok(true)
+        staged.settle().map(|()| true)
     }
 
     /// Our document is in place, and `displaced` is what somebody wrote between our look and the exchange: brings both

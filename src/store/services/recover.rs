@@ -55,16 +55,18 @@ impl Services {
     /// missing file and one without rows do not replace a backup.
     pub(crate) fn save_backup(&self) -> Result<(), StoreError> {
         let document = self.read()?;
-        let unchanged = self.backup().is_some_and(|backup| backup.same_content(&document));
+        // One that cannot be read is written anew, or refused as what it is.
+        let unchanged = self.backup().ok().flatten().is_some_and(|backup| backup.same_content(&document));
         if unchanged || document.entries().is_empty() {
             return Ok(());
         }
         atomic::write(&self.home, BACKUP, &document.to_bytes(), PRIVATE)
     }
 
-    fn backup(&self) -> Option<Document> {
-        let bytes = atomic::read(&self.home, BACKUP, SERVICES_MAX_BYTES).ok().flatten()?;
-        Document::parse(&bytes).ok()
+    /// `None` when there is none, or none that can be parsed.
+    fn backup(&self) -> Result<Option<Document>, StoreError> {
+        let bytes = atomic::read(&self.home, BACKUP, SERVICES_MAX_BYTES)?;
+        Ok(bytes.and_then(|bytes| Document::parse(&bytes).ok()))
     }
 
     /// Keeps a copy of the unusable file, then puts the backup, or an empty list, in its place: at no time is there no
@@ -78,13 +80,15 @@ impl Services {
             }
         }
         let saved = self.keep(bytes)?;
-        let backup = self.backup();
+        // A disk that does not give it back now may do so later: then nothing must have taken its place.
+        let backup = self.backup()?;
         let instead = if backup.is_some() { Instead::Backup } else { Instead::EmptyList };
         let replacement = backup.unwrap_or_else(Document::empty).to_bytes();
         let staged = target.stage(&replacement, atomic::permitted(&self.home, PUBLIC))?;
         if unchanged()? {
             staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
             self.note(Recovery { saved, reason: error.to_string(), instead });
+            staged.settle()?;
         }
         Ok(())
     }

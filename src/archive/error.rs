@@ -1,0 +1,80 @@
+//! What can go wrong with an archive.
+
+use crate::db::DbError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+#[derive(Debug)]
+pub(crate) enum ArchiveError {
+    /// A file, or a directory, of the home or of the archive.
+    Read {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Write {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// Something stands where something new is to be.
+    Exists {
+        path: PathBuf,
+    },
+    /// The archive is to lie in the home that it is made of.
+    InsideHome {
+        path: PathBuf,
+    },
+    /// It became shorter while it was read.
+    Changed {
+        path: PathBuf,
+    },
+    /// The archive is damaged, or not one of ours.
+    Malformed {
+        path: PathBuf,
+        at_bytes: u64,
+        reason: String,
+    },
+    Database(DbError),
+}
+
+impl fmt::Display for ArchiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Write { path, source } => {
+                write!(f, "cannot write {}: {source}; nothing is left of it", path.display())
+            }
+            Self::Exists { path } => write!(f, "{} is there already and is not overwritten", path.display()),
+            Self::InsideHome { path } => {
+                write!(
+                    f,
+                    "{} lies in the home itself, and would be lost with it; name a file elsewhere",
+                    path.display()
+                )
+            }
+            Self::Changed { path } => {
+                write!(f, "{} became shorter while it was read; stop its module, then try again", path.display())
+            }
+            Self::Malformed { path, at_bytes, reason } => {
+                write!(f, "{} cannot be used: at byte {at_bytes}, {reason}; nothing was changed", path.display())
+            }
+            Self::Database(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ArchiveError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::Database(error) => Some(error),
+            Self::Exists { .. } | Self::InsideHome { .. } | Self::Changed { .. } | Self::Malformed { .. } => None,
+        }
+    }
+}
+
+impl From<DbError> for ArchiveError {
+    fn from(error: DbError) -> Self {
+        Self::Database(error)
+    }
+}

@@ -1,0 +1,382 @@
+//! From an archive to a home: everything is checked before anything is made, and again while it is made.
+
+use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Said};
+use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, PIECE_BYTES, ROOT, SUMS, sum_line};
+use crate::db;
+use crate::sys::fs::{self, Dir};
+use crate::sys::random;
+use crate::token::digest::Digest;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The file about the archive is a few lines.
+const ABOUT_MAX_BYTES: u64 = 64 << 10;
+/// More files than any home has; their names are held in memory.
+const ENTRIES_MAX: usize = 1_000_000;
+/// Zeros that other programs fill the last record with.
+const TRAILING_MAX_BYTES: u64 = 64 << 10;
+const DIR_MODE: u32 = 0o700;
+/// Nobody but the owner may write what was restored.
+const MODE_MASK: u32 = 0o755;
+
+/// Reads the whole archive and checks every name, length and hash.
+pub(crate) fn verify(archive: &Path) -> Result<Contents, ArchiveError> {
+    Reader::open(archive)?.go_through(None)
+}
+
+/// Makes a home at `home` of the archive, which is checked before. There must be nothing at `home`, or an empty
+/// directory. Where there is nothing it appears as a whole; an empty directory, which may be a mounted volume, gets one
+/// entry after the other, the list of modules last. After an error there is what was before.
+pub(crate) fn unpack(archive: &Path, home: &Path) -> Result<Contents, ArchiveError> {
+    verify(archive)?;
+    let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
+    match std::fs::read_dir(home) {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => Err(ArchiveError::Exists { path: home.to_owned() }),
+            None => into_empty(archive, &home.canonicalize().map_err(write_error)?),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => into_nothing(archive, home),
+        Err(source) => Err(ArchiveError::Read { path: home.to_owned(), source }),
+    }
+}
+
+/// A directory that is made beside its place, and is gone again unless it got there.
+struct Stage {
+    path: PathBuf,
+}
+
+impl Stage {
+    fn new(beside: &Path, name: &OsStr) -> Result<Self, ArchiveError> {
+        let mut temp = OsString::from(".");
+        temp.push(name);
+        temp.push(format!(".{}.tmp", random::hex(8)));
+        let path = beside.join(temp);
+        fs::make_dirs(&path, DIR_MODE).map_err(|source| ArchiveError::Write { path: path.clone(), source })?;
+        Ok(Self { path })
+    }
+
+    /// Unpacks and looks at what came out as a hub would.
+    fn fill(&self, archive: &Path) -> Result<Contents, ArchiveError> {
+        let contents = Reader::open(archive)?.go_through(Some(&self.path))?;
+        db::verify(&self.path.join(DATABASE))?;
+        Ok(contents)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = fs::remove_tree(&self.path);
+    }
+}
+
+fn into_nothing(archive: &Path, home: &Path) -> Result<Contents, ArchiveError> {
+    let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
+    let (Some(parent), Some(name)) = (home.parent(), home.file_name()) else {
+        return Err(write_error(io::ErrorKind::InvalidInput.into()));
+    };
+    fs::make_dirs(parent, DIR_MODE).map_err(write_error)?;
+    let stage = Stage::new(parent, name)?;
+    let contents = stage.fill(archive)?;
+    fs::rename(&stage.path, home).map_err(write_error)?;
+    Dir::open(parent).and_then(|dir| dir.sync()).map_err(write_error)?;
+    Ok(contents)
+}
+
+fn into_empty(archive: &Path, home: &Path) -> Result<Contents, ArchiveError> {
+    let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
+    let dir = Dir::open(home).map_err(write_error)?;
+    let stage = Stage::new(home, OsStr::new("restore"))?;
+    let contents = stage.fill(archive)?;
+    let entries = std::fs::read_dir(&stage.path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut names: Vec<_> = entries.map_err(write_error)?.into_iter().map(|entry| entry.file_name()).collect();
+    // A hub that finds a part of it must not take that for all: without its list it runs nothing.
+    names.sort_by_key(|name| name == "services.json");
+    let mut moved = Vec::new();
+    for name in &names {
+        if let Err(source) = move_into(&stage.path, home, name) {
+            for name in moved {
+                // Back to where it goes away from.
+                let _ = move_into(home, &stage.path, name);
+            }
+            return Err(write_error(source));
+        }
+        moved.push(name);
+    }
+    dir.set_mode(DIR_MODE).and_then(|()| dir.sync()).map_err(write_error)?;
+    Ok(contents)
+}
+
+/// Refuses to replace what somebody else has made meanwhile.
+fn move_into(from: &Path, to: &Path, name: &OsStr) -> io::Result<()> {
+    let to = to.join(name);
+    match fs::stat(&to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(&from.join(name), &to),
+        Err(error) => Err(error),
+    }
+}
+
+struct Reader {
+    file: File,
+    path: PathBuf,
+    at_bytes: u64,
+    /// Of the file.
+    size_bytes: u64,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self, ArchiveError> {
+        let read_error = |source| ArchiveError::Read { path: path.to_owned(), source };
+        // Links are the business of who names the file.
+        let real = path.canonicalize().map_err(read_error)?;
+        let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
+            return Err(read_error(io::ErrorKind::InvalidInput.into()));
+        };
+        let file = Dir::open(parent).and_then(|dir| dir.open_read(name)).map_err(read_error)?;
+        let stat = fs::stat_of(&file).map_err(read_error)?;
+        let reader = Self { file, path: path.to_owned(), at_bytes: 0, size_bytes: stat.size_bytes };
+        match stat.kind {
+            fs::Kind::Regular => Ok(reader),
+            _ => Err(reader.malformed("it is not a regular file")),
+        }
+    }
+
+    fn malformed(&self, reason: impl Into<String>) -> ArchiveError {
+        ArchiveError::Malformed { path: self.path.clone(), at_bytes: self.at_bytes, reason: reason.into() }
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), ArchiveError> {
+        let wanted = buffer.len() as u64;
+        if self.size_bytes.saturating_sub(self.at_bytes) < wanted {
+            return Err(self.malformed("it ends too early"));
+        }
+        (&self.file).read_exact(buffer).map_err(|source| ArchiveError::Read { path: self.path.clone(), source })?;
+        self.at_bytes += wanted;
+        Ok(())
+    }
+
+    fn block(&mut self) -> Result<Block, ArchiveError> {
+        let mut block = [0; BLOCK_BYTES];
+        self.fill(&mut block).map(|()| block)
+    }
+
+    /// The header of the next entry; `None` where the end begins.
+    fn next(&mut self) -> Result<Option<Header>, ArchiveError> {
+        let bad = |reader: &Self, Malformed(reason)| reader.malformed(reason);
+        let block = self.block()?;
+        let header = match tar::decode(&block).map_err(|error| bad(self, error))? {
+            Said::Zeros => return Ok(None),
+            Said::Entry(header) => header,
+            Said::Pax { size_bytes } => {
+                let mut records = Vec::new();
+                self.content(size_bytes, &mut |piece| {
+                    records.extend_from_slice(piece);
+                    Ok(())
+                })?;
+                let block = self.block()?;
+                match tar::decode(&block).map_err(|error| bad(self, error))? {
+                    Said::Entry(mut header) => {
+                        tar::apply(&records, &mut header).map_err(|error| bad(self, error))?;
+                        header
+                    }
+                    Said::Pax { .. } | Said::Zeros => return Err(self.malformed("records without an entry")),
+                }
+            }
+        };
+        let header = tar::settle(header).map_err(|error| bad(self, error))?;
+        if header.size_bytes > self.size_bytes.saturating_sub(self.at_bytes) {
+            return Err(self.malformed(format!("{} is longer than the archive", header.name)));
+        }
+        Ok(Some(header))
+    }
+
+    /// Hands the next `size_bytes` to `take`, in pieces, and passes over what fills the last block.
+    fn content(
+        &mut self,
+        size_bytes: u64,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
+        let mut left = size_bytes;
+        let mut piece = vec![0; PIECE_BYTES];
+        while left > 0 {
+            let room = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            let room = piece.get_mut(..room).unwrap_or_default();
+            self.fill(room)?;
+            take(room)?;
+            left -= room.len() as u64;
+        }
+        let padding = piece.get_mut(..tar::padding(size_bytes)).unwrap_or_default();
+        self.fill(padding)?;
+        match padding.iter().all(|byte| *byte == 0) {
+            true => Ok(()),
+            false => Err(self.malformed("something stands between two entries")),
+        }
+    }
+
+    /// A file of the archive's own, whole.
+    fn own(&mut self, size_bytes: u64, limit_bytes: u64) -> Result<Vec<u8>, ArchiveError> {
+        if size_bytes > limit_bytes {
+            return Err(self.malformed("what the archive says of itself is too long"));
+        }
+        let mut bytes = Vec::new();
+        self.content(size_bytes, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Reads everything once, and makes it below `into`.
+    fn go_through(mut self, into: Option<&Path>) -> Result<Contents, ArchiveError> {
+        let mut sums = String::new();
+        let mut contents = self.about(&mut sums)?;
+        let mut directories = BTreeSet::new();
+        let mut files = BTreeSet::new();
+        loop {
+            let Some(header) = self.next()? else { return Err(self.malformed(format!("it has no {SUMS}"))) };
+            if header.name == SUMS && header.kind == Kind::File {
+                let found = self.own(header.size_bytes, sums.len() as u64)?;
+                if found != sums.as_bytes() {
+                    return Err(self.malformed("a file is not what its hash says"));
+                }
+                break;
+            }
+            self.judge(&header, &directories, &files)?;
+            match header.kind {
+                Kind::Directory => {
+                    if let Some(into) = into {
+                        make_directory(into, &header)?;
+                    }
+                    directories.insert(header.name);
+                }
+                Kind::File => {
+                    let hash = self.file(&header, into)?;
+                    sums.push_str(&sum_line(&hash, &header.name));
+                    contents.files += 1;
+                    contents.bytes += header.size_bytes;
+                    files.insert(header.name);
+                }
+            }
+        }
+        self.end()?;
+        if let Some(into) = into {
+            // The entries of a directory, once there will be no more.
+            for name in directories.iter().rev() {
+                let path = place(into, name);
+                let synced = Dir::open(&path).and_then(|dir| dir.sync());
+                synced.map_err(|source| ArchiveError::Write { path, source })?;
+            }
+        }
+        Ok(contents)
+    }
+
+    /// The first entry: what the archive says of itself.
+    fn about(&mut self, sums: &mut String) -> Result<Contents, ArchiveError> {
+        const NOT_OURS: &str = "it is no backup of a home";
+        let header = self.next()?.filter(|header| header.name == ABOUT && header.kind == Kind::File);
+        let header = header.ok_or_else(|| self.malformed(NOT_OURS))?;
+        let bytes = self.own(header.size_bytes, ABOUT_MAX_BYTES)?;
+        let mut digest = Digest::default();
+        digest.update(&bytes);
+        sums.push_str(&sum_line(&digest.hex(), ABOUT));
+        let about: Value = serde_json::from_slice(&bytes).map_err(|_| self.malformed(NOT_OURS))?;
+        let text = |field: &str| about.get(field).and_then(Value::as_str).map(str::to_owned);
+        let (Some(version), Some(created_at)) = (text("version"), text("created_at")) else {
+            return Err(self.malformed(NOT_OURS));
+        };
+        match about.get("format").and_then(Value::as_u64) {
+            Some(FORMAT) => Ok(Contents { version, created_at, files: 0, bytes: 0 }),
+            _ => Err(self.malformed(format!("release {version} wrote it in a format that this one does not know"))),
+        }
+    }
+
+    /// Every entry has its directory before it, and its name for itself.
+    fn judge(
+        &self,
+        header: &Header,
+        directories: &BTreeSet<String>,
+        files: &BTreeSet<String>,
+    ) -> Result<(), ArchiveError> {
+        let name = &header.name;
+        let known = name == ROOT || name.rsplit_once('/').is_some_and(|(above, _)| directories.contains(above));
+        if !known || (name == ROOT && header.kind == Kind::File) {
+            return Err(self.malformed(format!("{name} lies outside of the home")));
+        }
+        if directories.contains(name) || files.contains(name) {
+            return Err(self.malformed(format!("{name} is there twice")));
+        }
+        if directories.len() + files.len() >= ENTRIES_MAX {
+            return Err(self.malformed(format!("it has more than {ENTRIES_MAX} entries")));
+        }
+        Ok(())
+    }
+
+    /// Reads a file, and makes it; its hash comes back.
+    fn file(&mut self, header: &Header, into: Option<&Path>) -> Result<String, ArchiveError> {
+        let made = match into.map(|into| place(into, &header.name)) {
+            None => None,
+            Some(path) => {
+                let error = |source| ArchiveError::Write { path: path.clone(), source };
+                let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                    return Err(error(io::ErrorKind::InvalidInput.into()));
+                };
+                let file = Dir::open(parent).and_then(|dir| dir.create_new(name, 0o600)).map_err(error)?;
+                Some((file, path))
+            }
+        };
+        let mut digest = Digest::default();
+        self.content(header.size_bytes, &mut |piece| {
+            digest.update(piece);
+            let Some((file, path)) = &made else { return Ok(()) };
+            fs::write_all(file, piece).map_err(|source| ArchiveError::Write { path: path.clone(), source })
+        })?;
+        if let Some((file, path)) = made {
+            fs::set_mode(&file, header.mode & MODE_MASK | 0o600)
+                .and_then(|()| fs::sync(&file))
+                .map_err(|source| ArchiveError::Write { path, source })?;
+        }
+        Ok(digest.hex())
+    }
+
+    /// The second block of zeros, and more of them at most.
+    fn end(&mut self) -> Result<(), ArchiveError> {
+        let is_zero = |block: Block| block.iter().all(|byte| *byte == 0);
+        if self.next()?.is_some() || self.size_bytes - self.at_bytes > TRAILING_MAX_BYTES {
+            return Err(self.malformed("something stands behind its end"));
+        }
+        let mut blocks = 0;
+        while self.at_bytes < self.size_bytes {
+            blocks += 1;
+            if !is_zero(self.block()?) {
+                return Err(self.malformed("something stands behind its end"));
+            }
+        }
+        if blocks == 0 { Err(self.malformed("it ends too early")) } else { Ok(()) }
+    }
+}
+
+/// Where an entry of the home goes; the name was judged.
+fn place(into: &Path, name: &str) -> PathBuf {
+    match name.strip_prefix(ROOT).map(|below| below.trim_start_matches('/')) {
+        Some("") | None => into.to_owned(),
+        Some(below) => into.join(below),
+    }
+}
+
+fn make_directory(into: &Path, header: &Header) -> Result<(), ArchiveError> {
+    let path = place(into, &header.name);
+    let error = |source| ArchiveError::Write { path: path.clone(), source };
+    if path != into {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(error(io::ErrorKind::InvalidInput.into()));
+        };
+        Dir::open(parent).and_then(|dir| dir.make_dir(name, DIR_MODE)).map_err(error)?;
+    }
+    // The home itself is nobody else's, whatever it was.
+    let mode = if path == into { DIR_MODE } else { header.mode & MODE_MASK | DIR_MODE };
+    Dir::open(&path).and_then(|dir| dir.set_mode(mode)).map_err(error)
+}

@@ -1,0 +1,373 @@
+//! Archives as files: what goes in comes out, standard tools read it, and a hostile one makes nothing.
+
+use super::tar::{BLOCK_BYTES, Header, Kind, encode, padding};
+use super::*;
+use crate::store::{Create, Home};
+use crate::sys::fault::{Fault, play};
+use crate::sys::random;
+use crate::sys::testdir::TestDir;
+use crate::token::digest::Digest;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+const NOW: Duration = Duration::from_secs(1_800_000_000);
+const EIO: i32 = 5;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + NOW
+}
+
+fn put(path: &Path, bytes: impl AsRef<[u8]>, mode: u32) {
+    fs::create_dir_all(path.parent().expect("below")).expect("made");
+    fs::write(path, bytes).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+}
+
+/// A home with a bit of everything, below `dir`.
+fn home(dir: &TestDir) -> Home {
+    let home = Home::open(&dir.join("home"), Create::Yes).expect("a home");
+    let path = |name: &str| home.path().join(name);
+    put(&path("services.json"), "{\"services\":[]}\n", 0o644);
+    put(&path("operator.token"), "secret\n", 0o600);
+    put(&path("wiki/.env"), "A=1\n", 0o600);
+    put(&path("wiki/data/big"), vec![b'x'; PIECE_BYTES + 513], 0o700);
+    put(&path("wiki/data/empty"), "", 0o640);
+    put(&path(&format!("wiki/data/{}", "n".repeat(150))), "long", 0o666);
+    fs::create_dir(path("wiki/data/none")).expect("made");
+    let db = crate::db::Db::open(&path("hub.db")).expect("a database");
+    db.settings().put("a", "kept", 1).expect("stored");
+    // What stays behind.
+    put(&path("hub/run/hub.pid"), "1 2 x\n", 0o600);
+    put(&path("wiki/logs/wiki.log"), "printed\n", 0o600);
+    put(&path("services.json.lock"), "", 0o600);
+    put(&path(".services.json.0123456789abcdef.tmp"), "half", 0o600);
+    home
+}
+
+/// Mode and content of all below `path`; of directories the mode only.
+fn tree(path: &Path) -> BTreeMap<PathBuf, (u32, Option<Vec<u8>>)> {
+    let mut tree = BTreeMap::new();
+    let mut pending = vec![path.to_owned()];
+    while let Some(next) = pending.pop() {
+        let facts = fs::symlink_metadata(&next).expect("there");
+        if facts.is_dir() {
+            pending.extend(fs::read_dir(&next).expect("listed").map(|entry| entry.expect("an entry").path()));
+        }
+        let content = facts.is_file().then(|| fs::read(&next).expect("read"));
+        let below = next.strip_prefix(path).expect("below").to_owned();
+        tree.insert(below, (facts.permissions().mode() & 0o7777, content));
+    }
+    tree
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).expect("listed");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("one").file_name().into_string().expect("UTF-8")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
+    let dir = TestDir::new("archive");
+    let home = home(&dir);
+    symlink("/etc/hostname", home.path().join("link")).expect("linked");
+    let archive = dir.join("a.tar");
+    let written = write(&home, &archive, now()).expect("written");
+    assert_eq!(fs::metadata(&archive).expect("there").permissions().mode() & 0o777, 0o600);
+    assert_eq!((written.contents.files, written.left_out.len()), (7, 1), "{written:?}");
+    assert!(written.left_out[0].contains("/link is not in the archive"), "{written:?}");
+
+    fs::create_dir(dir.join("empty")).expect("made");
+    for to in ["new/home", "empty"] {
+        let to = dir.join(to);
+        assert_eq!(unpack(&archive, &to).expect("restored"), written.contents);
+        let (mut before, mut after) = (tree(home.path()), tree(&to));
+        let behind =
+            ["hub.db-wal", "hub.db-shm", "hub/run/hub.pid", "hub/run", "wiki/logs/wiki.log", "wiki/logs", "link"];
+        for name in behind.iter().chain(&["services.json.lock", ".services.json.0123456789abcdef.tmp", "hub.db"]) {
+            before.remove(Path::new(name));
+        }
+        // The database is another file of the same content.
+        assert_eq!(after.remove(Path::new("hub.db")).map(|(mode, _)| mode), Some(0o600));
+        // Others may not write what was restored.
+        before.values_mut().for_each(|(mode, _)| *mode &= 0o755);
+        assert_eq!(after, before, "{}", to.display());
+        let db = crate::db::Db::open(&to.join("hub.db")).expect("a database");
+        assert_eq!(db.settings().get_or_insert("a", "lost", 1).expect("read"), "kept");
+        drop(db);
+        assert!(matches!(unpack(&archive, &to), Err(ArchiveError::Exists { .. })), "not twice");
+    }
+    assert_eq!(names(dir.path()), ["a.tar", "empty", "home", "new"], "nothing else is left");
+}
+
+#[test]
+fn standard_tools_read_it() {
+    let dir = TestDir::new("archive-tools");
+    write(&home(&dir), &dir.join("a.tar"), now()).expect("written");
+    let script = "tar xf a.tar && sha256sum --quiet -c SHA256SUMS && tar tvf a.tar | wc -l";
+    let done = Command::new("/bin/sh").args(["-c", script]).current_dir(dir.path()).output().expect("a shell");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "14");
+    assert_eq!(fs::read(dir.join("parachute-home/operator.token")).expect("unpacked"), b"secret\n");
+}
+
+#[test]
+fn nothing_is_overwritten_and_no_half_file_left() {
+    let dir = TestDir::new("archive-refused");
+    let home = home(&dir);
+    fs::write(dir.join("there"), "mine").expect("written");
+    assert!(matches!(write(&home, &dir.join("there"), now()), Err(ArchiveError::Exists { .. })));
+    assert!(matches!(write(&home, &home.path().join("a.tar"), now()), Err(ArchiveError::InsideHome { .. })));
+    assert!(matches!(write(&home, &home.path().join("wiki/a.tar"), now()), Err(ArchiveError::InsideHome { .. })));
+    assert!(matches!(write(&home, &dir.join("nowhere/a.tar"), now()), Err(ArchiveError::Write { .. })));
+    assert!(matches!(write(&home, Path::new("/"), now()), Err(ArchiveError::Write { .. })));
+    assert_eq!(fs::read(dir.join("there")).expect("read"), b"mine");
+    assert_eq!(names(dir.path()), ["home", "there"]);
+    for missing in ["nowhere", "home"] {
+        assert!(unpack(&dir.join(missing), &dir.join("new")).is_err());
+        assert!(!dir.join("new").exists());
+    }
+}
+
+/// An archive entry by entry, with the sums that belong to it unless `sums` says otherwise.
+struct Hand {
+    bytes: Vec<u8>,
+    sums: String,
+}
+
+impl Hand {
+    fn new() -> Self {
+        let mut hand = Self { bytes: Vec::new(), sums: String::new() };
+        hand.file(ABOUT, br#"{"format":1,"version":"0","created_at":"x"}"#);
+        hand
+    }
+
+    fn header(&mut self, name: &str, kind: Kind, size_bytes: u64) {
+        self.bytes.extend(encode(&Header { name: name.to_owned(), kind, mode: 0o755, size_bytes, mtime_s: 0 }));
+    }
+
+    fn directory(&mut self, name: &str) {
+        self.header(name, Kind::Directory, 0);
+    }
+
+    fn file(&mut self, name: &str, content: &[u8]) {
+        self.header(name, Kind::File, content.len() as u64);
+        self.bytes.extend(content);
+        self.bytes.resize(self.bytes.len() + padding(content.len() as u64), 0);
+        let mut digest = Digest::default();
+        digest.update(content);
+        self.sums.push_str(&sum_line(&digest.hex(), name));
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        let sums = std::mem::take(&mut self.sums);
+        self.file(SUMS, sums.as_bytes());
+        self.bytes.resize(self.bytes.len() + 2 * BLOCK_BYTES, 0);
+        self.bytes
+    }
+}
+
+fn made(make: impl FnOnce(&mut Hand)) -> Vec<u8> {
+    let mut hand = Hand::new();
+    make(&mut hand);
+    hand.end()
+}
+
+#[test]
+fn a_hostile_archive_makes_nothing() {
+    let good = made(|hand| {
+        hand.directory(ROOT);
+        hand.file("parachute-home/a", b"abc");
+    });
+    let inside = |make: fn(&mut Hand)| {
+        made(|hand| {
+            hand.directory(ROOT);
+            make(hand);
+        })
+    };
+    let changed = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|window| window == from).expect("there");
+        let mut bytes = good.clone();
+        bytes[at..at + to.len()].copy_from_slice(to);
+        bytes
+    };
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("empty", Vec::new(), "ends too early"),
+        ("garbage", vec![b'x'; 4096], "no tar archive"),
+        ("zeros", vec![0; 4096], "no backup"),
+        ("no root", made(|_| {}), ""),
+        ("cut off in the end", good[..good.len() - BLOCK_BYTES].to_vec(), "ends too early"),
+        ("cut off", good[..good.len() / 2].to_vec(), ""),
+        ("something behind the end", [&good[..], b"x"].concat(), "ends too early"),
+        ("a block behind the end", [&good[..], &[7; BLOCK_BYTES]].concat(), "behind its end"),
+        ("much behind the end", [&good[..], &[0; 80 << 10]].concat(), "behind its end"),
+        ("another content", changed(b"abc", b"abd"), "not what its hash says"),
+        ("something between", changed(b"abc\0", b"abcx"), "between two entries"),
+        ("a later format", changed(b"\"format\":1", b"\"format\":2"), "does not know"),
+        ("outside", made(|hand| hand.file("a", b"")), "outside of the home"),
+        ("absolute", inside(|hand| hand.file("/etc/passwd", b"")), "leads elsewhere"),
+        ("up", inside(|hand| hand.file("parachute-home/../a", b"")), "leads elsewhere"),
+        ("up by a directory", inside(|hand| hand.directory("parachute-home/..")), "leads elsewhere"),
+        ("without its directory", inside(|hand| hand.file("parachute-home/b/c", b"")), "outside of the home"),
+        (
+            "a file as directory",
+            inside(|hand| {
+                hand.file("parachute-home/b", b"");
+                hand.file("parachute-home/b/c", b"");
+            }),
+            "outside of the home",
+        ),
+        (
+            "twice",
+            inside(|hand| {
+                hand.file("parachute-home/b", b"1");
+                hand.file("parachute-home/b", b"2");
+            }),
+            "twice",
+        ),
+        ("the home as a file", made(|hand| hand.file(ROOT, b"")), "outside of the home"),
+        ("a lying length", inside(|hand| hand.header("parachute-home/b", Kind::File, 1 << 40)), "longer than"),
+        ("the largest length", inside(|hand| hand.header("parachute-home/b", Kind::File, u64::MAX)), "longer than"),
+        (
+            "no sums",
+            {
+                let mut hand = Hand::new();
+                hand.directory(ROOT);
+                hand.bytes.resize(hand.bytes.len() + 2 * BLOCK_BYTES, 0);
+                hand.bytes
+            },
+            "has no SHA256SUMS",
+        ),
+        (
+            "long words about itself",
+            {
+                let mut hand = Hand { bytes: Vec::new(), sums: String::new() };
+                hand.file(ABOUT, &[b' '; 100 << 10]);
+                hand.end()
+            },
+            "too long",
+        ),
+    ];
+    let dir = TestDir::new("archive-hostile");
+    let archive = dir.join("a.tar");
+    for (what, bytes, reason) in cases {
+        fs::write(&archive, bytes).expect("written");
+        match unpack(&archive, &dir.join("home")) {
+            // A home without anything in it is odd, and harmless.
+            Ok(contents) => assert_eq!((what, contents.files), ("no root", 0)),
+            Err(error) => assert!(error.to_string().contains(reason), "{what}: {error}"),
+        }
+        let _ = fs::remove_dir_all(dir.join("home"));
+        assert_eq!(names(dir.path()), ["a.tar"], "{what}");
+    }
+    // Another program's trailing zeros are fine.
+    fs::write(&archive, [&good[..], &[0; 8 * BLOCK_BYTES]].concat()).expect("written");
+    unpack(&archive, &dir.join("home")).expect("restored");
+    assert_eq!(fs::read(dir.join("home/a")).expect("read"), b"abc");
+
+    // A database that SQLite refuses is found out before the home is there.
+    let bad = made(|hand| {
+        hand.directory(ROOT);
+        hand.file("parachute-home/hub.db", &[b'x'; 8192]);
+    });
+    fs::write(&archive, bad).expect("written");
+    assert!(matches!(unpack(&archive, &dir.join("bad")), Err(ArchiveError::Database(_))));
+    assert_eq!(names(dir.path()), ["a.tar", "home"]);
+}
+
+/// Bounded; what broke it is in the message.
+#[test]
+fn a_mutated_archive_is_the_same_or_refused() {
+    let good = made(|hand| {
+        hand.directory(ROOT);
+        hand.directory("parachute-home/d");
+        hand.file(&format!("parachute-home/d/{}", "n".repeat(120)), b"abc");
+        hand.file("parachute-home/a", &[7; 700]);
+    });
+    let dir = TestDir::new("archive-fuzz");
+    let archive = dir.join("a.tar");
+    fs::write(&archive, &good).expect("written");
+    let whole = read::verify(&archive).expect("good");
+    for round in 0..600 {
+        let mut random = [0; 8];
+        random::fill(&mut random);
+        let at = usize::from(u16::from_le_bytes([random[0], random[1]])) % good.len();
+        let mut bytes = good.clone();
+        match random[2] % 4 {
+            0 => bytes.truncate(at),
+            1 => bytes[at] ^= 1 << (random[3] % 8),
+            2 => drop(bytes.splice(at..(at + 512).min(good.len()), [])),
+            _ => drop(bytes.splice(at..at, random)),
+        }
+        fs::write(&archive, &bytes).expect("written");
+        if let Ok(contents) = read::verify(&archive) {
+            // Only what no hash covers may differ: modes, times, and zeros behind the end.
+            assert_eq!(contents, whole, "round {round}, {random:?} at {at}");
+        }
+    }
+}
+
+/// A backup or a restore that fails at any call leaves nothing, and one that is killed leaves no file of the name.
+#[test]
+fn at_every_call_that_fails_there_is_the_whole_or_nothing() {
+    let dir = TestDir::new("archive-faults");
+    let home = home(&dir);
+    let good = dir.join("good.tar");
+    write(&home, &good, now()).expect("written");
+    for (what, at_home) in [("backup", false), ("restore", true), ("restore into an empty one", true)] {
+        let to = dir.join(if at_home { "to" } else { "to.tar" });
+        let run = || match at_home {
+            true => unpack(&good, &to).map(drop),
+            false => write(&home, &to, now()).map(drop),
+        };
+        let clean = || {
+            let _ = fs::remove_file(&to);
+            let _ = fs::remove_dir_all(&to);
+            for name in names(dir.path()).iter().filter(|name| name.starts_with('.')) {
+                let _ = fs::remove_dir_all(dir.join(name));
+                let _ = fs::remove_file(dir.join(name));
+            }
+            if what.ends_with("empty one") {
+                fs::create_dir(&to).expect("made");
+            }
+        };
+        clean();
+        let whole = play(0, Fault::Dead, run);
+        whole.outcome.expect("it works");
+        let expected = names(dir.path());
+        for (at, call) in (1..).zip(&whole.calls) {
+            for fault in [Fault::Errno(EIO), Fault::Dead] {
+                clean();
+                let before = names(dir.path());
+                let outcome = play(at, fault, run).outcome;
+                let what = format!("{what}: {fault:?} at call {at}, {call}");
+                let left: Vec<_> = names(dir.path()).into_iter().filter(|name| !name.starts_with('.')).collect();
+                let is_whole = match at_home {
+                    true => to.join("services.json").exists(),
+                    false => to.exists(),
+                };
+                if outcome.is_ok() {
+                    assert!(is_whole && left == expected, "{what}: {left:?}");
+                }
+                if is_whole && !at_home {
+                    read::verify(&to).unwrap_or_else(|error| panic!("{what}: half an archive: {error}"));
+                }
+                if is_whole && at_home {
+                    assert!(to.join("operator.token").exists() && to.join("hub.db").exists(), "{what}");
+                }
+                if fault != Fault::Dead && outcome.is_err() && !is_whole && *call != "unlink" {
+                    assert_eq!(names(dir.path()), before, "{what}: something is left");
+                    assert!(!at_home || !to.exists() || names(&to).is_empty(), "{what}: {:?}", names(&to));
+                }
+            }
+        }
+        clean();
+        let _ = fs::remove_dir(&to);
+    }
+}

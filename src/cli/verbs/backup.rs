@@ -1,0 +1,68 @@
+//! `backup` and `restore`: a home as one archive, and an archive as a home.
+
+use crate::archive::{self, ArchiveError, Contents};
+use crate::cli::exit::Failure;
+use crate::cli::out::{Out, Report, printable};
+use crate::cli::reach::{self, HEALTH_TIMEOUT};
+use crate::config::Config;
+use crate::store::{Create, Home};
+use crate::wire::Code;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::SystemTime;
+
+pub(super) fn write(file: &Path, config: &Config, out: &mut Out) -> Result<Report, Failure> {
+    let home = Home::open(&config.home, Create::No).map_err(|error| reach::store_failure(&error))?;
+    let written = archive::write(&home, file, SystemTime::now()).map_err(|error| failure(&error))?;
+    for reason in &written.left_out {
+        out.warn(&printable(reason));
+    }
+    if let Ok(Some(_)) = reach::hub(&home, HEALTH_TIMEOUT) {
+        out.warn(
+            "the hub runs: what its modules wrote during the backup may be half of it; stop them for an exact one",
+        );
+    }
+    let Contents { files, bytes, .. } = written.contents;
+    out.done(&format!("✓ {} holds {files} files, {bytes} bytes; it was read back and is whole", file.display()));
+    out.done("  everybody who can read it holds the keys of this hub");
+    Ok(Report::of(json!({ "left_out": written.left_out, "archive": about(file, &written.contents) })))
+}
+
+pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Report, Failure> {
+    let contents = archive::unpack(file, &config.home).map_err(|error| match &error {
+        ArchiveError::Exists { path } if *path == config.home => Failure::new(
+            Code::Conflict,
+            format!("{} holds something already, and restore overwrites nothing", path.display()),
+            "stop its hub and move it away, or restore elsewhere: parachute --home DIR restore FILE",
+        ),
+        other => failure(other),
+    })?;
+    let Contents { version, created_at, files, .. } = &contents;
+    out.done(&format!("✓ {} is as it was at {created_at} (release {version}, {files} files)", config.home.display()));
+    out.done("  start it with: parachute serve");
+    // The registry of tokens is an old one, and only a new key makes void what came between.
+    out.warn(&format!("tokens that were revoked after {created_at} are good again"));
+    Ok(Report::of(json!({ "home": config.home.to_string_lossy(), "archive": about(file, &contents) })))
+}
+
+fn about(file: &Path, contents: &Contents) -> Value {
+    let Contents { version, created_at, files, bytes } = contents;
+    json!({
+        "file": file.to_string_lossy(), "version": version, "created_at": created_at, "files": files, "bytes": bytes,
+    })
+}
+
+fn failure(error: &ArchiveError) -> Failure {
+    let (code, hint) = match error {
+        ArchiveError::Exists { .. } | ArchiveError::InsideHome { .. } => {
+            (Code::Conflict, "name a file that is not there yet")
+        }
+        ArchiveError::Malformed { .. } => (Code::InvalidConfig, "take another copy of the archive"),
+        ArchiveError::Changed { .. } => (Code::Busy, "try again in a moment"),
+        ArchiveError::Read { .. } | ArchiveError::Write { .. } => {
+            (Code::Failed, "check the path, its permissions and space")
+        }
+        ArchiveError::Database(_) => (Code::Failed, "see: parachute doctor"),
+    };
+    Failure::new(code, printable(&error.to_string()), hint)
+}

@@ -1,0 +1,35 @@
+//! The database of one moment as a file of its own, and a look at one without changing it.
+
+use super::DbError;
+use super::open;
+use crate::sys::fs::{self, Kind};
+use rusqlite::OpenFlags;
+use std::path::Path;
+
+/// It holds keys.
+const FILE_MODE: u32 = 0o600;
+
+/// Copies our database at `from`, which may be in use, to the new file `to` (0600). `false` when there is
+/// none. Writers wait for nothing; what they write meanwhile is not in the copy.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<bool, DbError> {
+    let from = open::resolve(from)?;
+    if open::inspect(&from)?.is_none_or(|facts| facts.size_bytes == 0) {
+        return Ok(false);
+    }
+    open::look_inside(&from)?;
+    let connection = open::connect(&from, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection
+        .execute("VACUUM INTO ?1", [to.to_string_lossy()])
+        .map_err(|source| DbError::sqlite(&from, "copy it", &source))?;
+    fs::set_mode_at(to, FILE_MODE).map_err(|source| open::files(to, "make private", source))?;
+    Ok(true)
+}
+
+/// Whether what stands at `path` is a sound database of ours; none is fine. Changes nothing.
+pub(crate) fn verify(path: &Path) -> Result<(), DbError> {
+    let path = open::resolve(path)?;
+    match open::inspect(&path)? {
+        Some(facts) if facts.kind == Kind::Regular && facts.size_bytes > 0 => open::look_inside(&path),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,18 @@
+//! SHA-256 of what does not fit into memory.
+
+use sha2::{Digest as _, Sha256};
+
+/// A hash in the making.
+#[derive(Clone, Default)]
+pub(crate) struct Digest(Sha256);
+
+impl Digest {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Lower-case hex, as `sha256sum` prints it.
+    pub(crate) fn hex(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
