@@ -20,6 +20,7 @@ mod console;
 mod file;
 pub(crate) mod follow;
 mod line;
+mod queue;
 mod ring;
 mod waiting;
 
