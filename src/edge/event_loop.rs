@@ -2,6 +2,7 @@
 //! for one connection ends that one only.
 
 use super::accept::{self, Acceptor, Complaints};
+use super::access::Journal;
 use super::exchange::{Asks, Connection, Destination, Open, Release, Rules};
 use super::places::PlacesOf;
 use super::pool::Pool;
@@ -22,10 +23,13 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Rounds of one connection before the others get their turn: about 2 MiB in one direction.
 const ROUNDS_PER_TURN: usize = 32;
+
+/// Lines of the access log wait for the end of a turn, but not more of them.
+const JOURNAL_BYTES: usize = 64 * 1024;
 
 /// The two upper bits of a token say whose it is.
 const KIND_SHIFT: u32 = 62;
@@ -98,6 +102,7 @@ impl EventLoop {
         let empty = Table::empty(shared.bell.waiting.clone());
         let table = (hooks.routes)(&empty).unwrap_or(empty);
         let hosts = Hosts::new(&settings.origins, &settings.allowed_hosts, Acceptor::addresses(&listeners));
+        let format = hooks.access_log.as_ref().map(|log| log.format);
         let acceptor = Acceptor::new(listeners, &epoll, |number| LISTENER << KIND_SHIFT | number as u64, log.clone())?;
         Ok(Self {
             epoll,
@@ -110,6 +115,7 @@ impl EventLoop {
                 websockets_of: PlacesOf::default(),
                 last_exchange: 0,
                 requests: 0,
+                journal: Journal::new(format, (Instant::now(), SystemTime::now())),
             },
             hub_socket,
             clients: Slab::default(),
@@ -127,8 +133,16 @@ impl EventLoop {
         })
     }
 
-    /// Serves until it is stopped.
+    /// Serves until it is stopped, and closes what is left then.
     pub(crate) fn run(mut self) {
+        self.serve();
+        let left: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
+        let now = Instant::now();
+        left.into_iter().for_each(|key| self.close(key, now));
+        self.write_journal();
+    }
+
+    fn serve(&mut self) {
         let mut events = Vec::new();
         let mut now = Instant::now();
         loop {
@@ -137,6 +151,9 @@ impl EventLoop {
                 return;
             }
             now = Instant::now();
+            if self.rules.journal.is_on() {
+                self.rules.journal.set_clocks((now, SystemTime::now()));
+            }
             if self.watch.is_blind() {
                 self.reload();
             }
@@ -156,9 +173,17 @@ impl EventLoop {
                 self.accept(now);
             }
             self.shared.counters.requests.store(self.rules.requests, Ordering::Relaxed);
+            self.write_journal();
             if self.is_over(now) {
                 return;
             }
+        }
+    }
+
+    /// Hands on the lines of the access log.
+    fn write_journal(&mut self) {
+        if let (Some(log), Some((text, lines))) = (&self.hooks.access_log, self.rules.journal.take()) {
+            (log.write)(text, lines);
         }
     }
 
@@ -269,7 +294,7 @@ impl EventLoop {
         let settings = &self.rules.settings;
         let too_many_of_one = !layer::is_loopback(address) && of_address >= settings.limits.connections_per_ip;
         let full = self.clients.len() >= settings.limits.connections;
-        if too_many_of_one || (full && !self.shed_one()) {
+        if too_many_of_one || (full && !self.shed_one(now)) {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             accept::refuse(&fd);
             return;
@@ -291,10 +316,10 @@ impl EventLoop {
     }
 
     /// Closes the connection that has been idle for longest; false when none is.
-    fn shed_one(&mut self) -> bool {
+    fn shed_one(&mut self, now: Instant) -> bool {
         let idle = self.clients.iter().filter_map(|(key, client)| Some((client.connection.idle_since()?, key)));
         let Some((_, key)) = idle.min() else { return false };
-        self.close(key);
+        self.close(key, now);
         true
     }
 
@@ -318,7 +343,7 @@ impl EventLoop {
                 match self.round(key, now) {
                     Round::Moved => {}
                     Round::Waits => return self.schedule(key),
-                    Round::Closed => return self.close(key),
+                    Round::Closed => return self.close(key, now),
                 }
             }
             if !self.unfinished.contains(&key) {
@@ -327,7 +352,10 @@ impl EventLoop {
         }));
         if driven.is_err() {
             (self.hooks.log)("[edge] a bug: serving a connection panicked; only that connection has been closed");
-            self.close(key);
+            self.close(key, now);
+        }
+        if self.rules.journal.waiting_bytes() >= JOURNAL_BYTES {
+            self.write_journal();
         }
     }
 
@@ -480,8 +508,9 @@ impl EventLoop {
         self.deadlines.insert((wanted, key));
     }
 
-    fn close(&mut self, key: Key) {
-        let Some(client) = self.clients.remove(key) else { return };
+    fn close(&mut self, key: Key, now: Instant) {
+        let Some(mut client) = self.clients.remove(key) else { return };
+        client.connection.give_up(now, &mut self.rules.journal);
         if let Some(at) = client.deadline {
             self.deadlines.remove(&(at, key));
         }

@@ -8,8 +8,9 @@
 mod tests;
 
 use super::Settings;
+use super::access::{Journal, Outcome};
 use super::answer::{Answer, Manner};
-use super::begin::{Begun, begin};
+use super::begin::{Begun, Head, begin};
 use super::buffer::{Incoming, Outgoing};
 use super::head::{self, MAX_HEAD_BYTES};
 use super::places::{Places, PlacesOf};
@@ -38,6 +39,7 @@ pub(crate) struct Rules {
     pub(crate) last_exchange: u64,
     /// Requests seen so far, refused ones included.
     pub(crate) requests: u64,
+    pub(crate) journal: Journal,
 }
 
 /// What [`Connection::advance`] asks for, to be done in this order.
@@ -191,6 +193,10 @@ impl Connection {
 
     /// The client's socket is broken: nothing that waits for it will ever arrive.
     pub(crate) fn client_broke(&mut self) {
+        let unsent = self.to_client.len();
+        if let Some(relay) = self.relay_mut() {
+            relay.tally.lose(unsent);
+        }
         self.to_client.clear();
         self.hung_up = true;
         if matches!(self.state, State::Closing { .. }) {
@@ -285,6 +291,14 @@ impl Connection {
         }
     }
 
+    /// The connection is closed whatever it is doing: what was under way is over.
+    pub(crate) fn give_up(&mut self, now: Instant, journal: &mut Journal) {
+        let unsent = self.to_client.len();
+        if let Some(relay) = self.relay_mut() {
+            relay.log(false, unsent, now, journal);
+        }
+    }
+
     /// When to call [`Self::advance`] at the latest; `None` means that only an event can change anything.
     pub(crate) fn deadline(&self, settings: &Settings) -> Option<Instant> {
         let blocked = self.blocked_since.map(|since| since + settings.stall_timeout);
@@ -329,7 +343,7 @@ impl Connection {
     /// Does all that can be done without a socket, and asks for the rest.
     pub(crate) fn advance(&mut self, now: Instant, rules: &mut Rules) -> Asks {
         let mut asks = Asks::default();
-        self.expire(now, &rules.settings, &mut asks);
+        self.expire(now, rules, &mut asks);
         // Every round ends a state; a pipelined client brings one head after the other.
         while self.step(now, rules, &mut asks) && asks == Asks::default() {}
         asks.close = matches!(self.state, State::Closed);
@@ -344,11 +358,14 @@ impl Connection {
                 if self.hung_up && !relay.owes_upstream(&self.from_client) {
                     asks.gone = relay.module.is_none().then_some(relay.id);
                     asks.release = Some(Release::Close);
+                    // A WebSocket has no other end than that one side leaves.
+                    let complete = relay.reply == Reply::Tunnel;
+                    relay.log(complete, self.to_client.len(), now, &mut rules.journal);
                     self.state = State::Closed;
                     return false;
                 }
                 let progress = relay.advance(now, &mut self.from_client, &mut self.to_client);
-                self.step_relay(progress, now, asks)
+                self.step_relay(progress, now, asks, &mut rules.journal)
             }
             State::Closing { linger } if self.to_client.is_empty() => {
                 if *linger && !self.hung_up {
@@ -370,14 +387,13 @@ impl Connection {
         }
     }
 
-    fn step_relay(&mut self, progress: Progress, now: Instant, asks: &mut Asks) -> bool {
+    fn step_relay(&mut self, progress: Progress, now: Instant, asks: &mut Asks, journal: &mut Journal) -> bool {
         let State::Relaying(relay) = &mut self.state else { return false };
-        let request = &relay.request;
         match progress {
             Progress::Waiting => {
                 let Upstream::Wanted { fresh } = relay.upstream else { return false };
                 if let Some(answer) = relay.hold_before(now) {
-                    return self.fail(answer, now, asks);
+                    return self.fail(answer, now, asks, journal);
                 }
                 // A socket that turned out to be closed is given back first.
                 asks.release = (relay.repeats > 0).then_some(Release::Close);
@@ -390,13 +406,16 @@ impl Connection {
             }
             Progress::Answered { reusable } => {
                 asks.release = Some(if reusable { Release::Reuse } else { Release::Close });
-                let (keep, linger) = (request.keep_alive && request.body.is_done(), !request.body.is_done());
+                let all_read = relay.request.body.is_done();
+                let (keep, linger) = (relay.request.keep_alive && all_read, !all_read);
+                relay.log(true, 0, now, journal);
                 self.next(keep, linger, now);
                 true
             }
-            Progress::Failed(answer) => self.fail(answer, now, asks),
+            Progress::Failed(answer) => self.fail(answer, now, asks, journal),
             Progress::Broken | Progress::Over => {
                 asks.release = Some(Release::Close);
+                relay.log(progress == Progress::Over, 0, now, journal);
                 self.state = State::Closing { linger: false };
                 true
             }
@@ -404,12 +423,13 @@ impl Connection {
     }
 
     /// Answers instead of the upstream.
-    fn fail(&mut self, answer: Answer<'static>, now: Instant, asks: &mut Asks) -> bool {
+    fn fail(&mut self, answer: Answer<'static>, now: Instant, asks: &mut Asks, journal: &mut Journal) -> bool {
         let State::Relaying(relay) = &mut self.state else { return false };
         asks.release = Some(Release::Close);
         let all_read = relay.request.body.is_done();
         let keep = relay.request.keep_alive && all_read;
-        answer.write(relay.manner(!keep), self.to_client.tail());
+        let bytes = answer.write(relay.manner(!keep), self.to_client.tail());
+        relay.log_answer(answer, bytes, now, journal);
         self.next(keep, !all_read, now);
         true
     }
@@ -453,8 +473,8 @@ impl Connection {
             Ok(Some(end)) => {
                 rules.requests += 1;
                 let bytes = self.from_client.bytes().get(..end).unwrap_or_default();
-                let has_more = self.from_client.len() > end;
-                let begun = begin(bytes, has_more, self.peer, now, rules, self.to_client.tail());
+                let head = Head { bytes, has_more: self.from_client.len() > end, peer: self.peer, since };
+                let begun = begin(head, now, rules, self.to_client.tail());
                 self.from_client.consume(end);
                 match begun {
                     Begun::Relaying(mut relay) => {
@@ -475,27 +495,36 @@ impl Connection {
             }
             Err(bad) => {
                 rules.requests += 1;
-                Answer::BadHead(bad).write(Manner::CLOSE, self.to_client.tail());
+                self.refuse(Answer::BadHead(bad), since, now, &mut rules.journal);
                 self.next(false, true, now);
                 true
             }
         }
     }
 
+    /// Answers a head that is none, or never came to its end.
+    fn refuse(&mut self, answer: Answer<'_>, since: Instant, now: Instant, journal: &mut Journal) {
+        let entry = journal.open_unread(self.from_client.bytes(), self.peer, since);
+        let bytes = answer.write(Manner::CLOSE, self.to_client.tail());
+        journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
+    }
+
     /// Ends what has taken too long.
-    fn expire(&mut self, now: Instant, settings: &Settings, asks: &mut Asks) {
+    fn expire(&mut self, now: Instant, rules: &mut Rules, asks: &mut Asks) {
+        let Rules { settings, journal, .. } = rules;
         if self.deadline(settings).is_none_or(|deadline| now < deadline) {
             return;
         }
         let blocked = self.blocked_since.is_some_and(|since| now >= since + settings.stall_timeout);
         match mem::replace(&mut self.state, State::Closed) {
-            State::Relaying(relay) if blocked => {
+            State::Relaying(mut relay) if blocked => {
                 asks.gone = relay.module.is_none().then_some(relay.id);
                 asks.release = Some(Release::Close);
+                relay.log(false, self.to_client.len(), now, journal);
             }
             _ if blocked => {}
-            State::Head { .. } => {
-                Answer::SlowRequest.write(Manner::CLOSE, self.to_client.tail());
+            State::Head { since, .. } => {
+                self.refuse(Answer::SlowRequest, since, now, journal);
                 self.state = State::Closing { linger: true };
             }
             // Whoever asked goes on to wait, or is told what holds now.
@@ -505,14 +534,17 @@ impl Connection {
                 relay.upstream = Upstream::Refused(Unavailable::Down);
                 self.state = State::Relaying(relay);
             }
-            State::Relaying(relay) => {
+            State::Relaying(mut relay) => {
                 asks.gone = relay.module.is_none().then_some(relay.id);
                 asks.release = Some(Release::Close);
                 let slow_client = self.awaits_body(&relay);
                 self.state = State::Closing { linger: !relay.request.body.is_done() };
                 if let Reply::Head { .. } = relay.reply {
                     let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
-                    answer.write(relay.manner(true), self.to_client.tail());
+                    let bytes = answer.write(relay.manner(true), self.to_client.tail());
+                    relay.log_answer(answer, bytes, now, journal);
+                } else {
+                    relay.log(false, 0, now, journal);
                 }
             }
             State::Idle { .. } | State::Closing { .. } | State::Lingering { .. } | State::Closed => {}

@@ -4,6 +4,7 @@
 //! uses); `event_loop` and `accept` move bytes between it and the sockets. Must not know what the upstream does.
 
 mod accept;
+mod access;
 mod answer;
 mod begin;
 mod buffer;
@@ -29,7 +30,7 @@ mod watch;
 pub(crate) use headers::IsHubBearer;
 pub(crate) use route::Table;
 
-use crate::config::Limits;
+use crate::config::{AccessFormat, Limits};
 use crate::sys::epoll::Waker;
 use places::Places;
 use std::io;
@@ -52,12 +53,21 @@ pub(crate) type OnClientGone = Arc<dyn Fn(u64) + Send + Sync>;
 /// edge's thread when their file has changed: it may block for reading small files.
 pub(crate) type Routes = Arc<dyn Fn(&Table) -> Option<Table> + Send + Sync>;
 
+/// Where the lines of the access log go.
+pub(crate) struct AccessLog {
+    pub(crate) format: AccessFormat,
+    /// Takes whole lines, so many of them. Called on the edge's thread: it must not block.
+    pub(crate) write: Box<dyn Fn(Vec<u8>, u64) + Send>,
+}
+
 /// What the edge needs from the rest of the hub.
 pub(crate) struct Hooks {
     pub(crate) routes: Routes,
     pub(crate) on_client_gone: OnClientGone,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
+    /// `None`: requests are not logged.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 /// Tells the edge, which need not run yet, that a module stands differently.

@@ -1,5 +1,6 @@
 //! Pure: one request on its way to an upstream, and its answer on the way back.
 
+use super::access::{self, Entry, Journal, Outcome};
 use super::answer::{Answer, Manner};
 use super::buffer::{self, Incoming, Outgoing};
 use super::exchange::{Destination, History};
@@ -50,6 +51,26 @@ pub(crate) struct Relay {
     pub(crate) reply: Reply,
     /// When the request last got on: a part of it came, or was taken by the upstream.
     pub(crate) moved_at: Instant,
+    /// Its line in the access log, as far as it is known.
+    pub(crate) entry: Option<Box<Entry>>,
+    pub(crate) tally: Tally,
+}
+
+/// What the access log says of an exchange.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    /// Of the upstream's answer; `None` while there is none.
+    status: Option<u16>,
+    /// Content on its way to the client, sent or not.
+    answer_bytes: u64,
+    request_bytes: u64,
+}
+
+impl Tally {
+    /// So much of what was on its way will never arrive.
+    pub(crate) fn lose(&mut self, bytes: usize) {
+        self.answer_bytes = self.answer_bytes.saturating_sub(count(bytes));
+    }
 }
 
 /// What stays of a request's head once it is on its way, and the state of its body.
@@ -63,8 +84,8 @@ pub(crate) struct Request {
     pub(crate) wants_html: bool,
     pub(crate) body: Reader,
     pub(crate) coding: Coding,
-    /// How much of the limit is left.
-    pub(crate) allowance: u64,
+    /// Of the body.
+    pub(crate) limit_bytes: u64,
 }
 
 /// The other side.
@@ -246,6 +267,27 @@ impl Relay {
         }
     }
 
+    /// The exchange is over: its answer came to its end, or was broken off with so many bytes unsent.
+    pub(crate) fn log(&mut self, complete: bool, unsent: usize, now: Instant, journal: &mut Journal) {
+        let entry = self.entry.take();
+        let Tally { status, answer_bytes, request_bytes } = self.tally;
+        let by = match (status, &self.module) {
+            (None, module) => access::Author::Edge(module.as_ref().map(|module| module.mount.short.as_str())),
+            (Some(_), Some(module)) => access::Author::Module(module.mount.short.as_str()),
+            (Some(_), None) => access::Author::Hub,
+        };
+        let bytes = answer_bytes.saturating_sub(count(unsent));
+        journal.close(entry, &Outcome { status, by, bytes, received_bytes: request_bytes, complete }, now);
+    }
+
+    /// The exchange is over: the edge has given this answer, with so much content.
+    pub(crate) fn log_answer(&mut self, answer: Answer<'_>, bytes: usize, now: Instant, journal: &mut Journal) {
+        let entry = self.entry.take();
+        let module = self.module.as_ref().map(|module| module.mount.short.as_str());
+        let outcome = Outcome { received_bytes: self.tally.request_bytes, ..Outcome::of_edge(answer, module, bytes) };
+        journal.close(entry, &outcome, now);
+    }
+
     pub(crate) fn standing(&self) -> Option<Standing> {
         self.module.as_ref().and_then(|module| module.standing())
     }
@@ -330,12 +372,12 @@ impl Relay {
 
     fn pass_tunnel(&mut self, from_client: &mut Incoming, to_client: &mut Outgoing) -> Progress {
         if matches!(self.upstream, Upstream::Open { .. }) {
-            splice(from_client, &mut self.to_upstream);
+            self.tally.request_bytes += count(splice(from_client, &mut self.to_upstream));
         } else {
             from_client.consume(from_client.len());
             self.to_upstream.clear();
         }
-        splice(&mut self.from_upstream, to_client);
+        self.tally.answer_bytes += count(splice(&mut self.from_upstream, to_client));
         let ended = matches!(self.upstream, Upstream::Ended { .. } | Upstream::Deaf { .. });
         if ended && self.from_upstream.is_empty() { Progress::Over } else { Progress::Waiting }
     }
@@ -348,12 +390,13 @@ impl Relay {
     }
 
     fn pass_request(&mut self, from_client: &mut Incoming) -> Result<(), Answer<'static>> {
-        let Request { body, coding, allowance, .. } = &mut self.request;
+        let Request { body, coding, limit_bytes, .. } = &mut self.request;
         if body.is_done() {
             return Ok(());
         }
         let before = from_client.len();
-        match pump(body, *coding, from_client, &mut self.to_upstream, allowance) {
+        let moved = &mut self.tally.request_bytes;
+        match pump(body, *coding, from_client, &mut self.to_upstream, moved, *limit_bytes) {
             Ok(()) => {}
             Err(Stopped::Framing(bad)) => return Err(Answer::BadFraming(bad)),
             Err(Stopped::TooLarge) => return Err(Answer::BodyTooLarge),
@@ -391,6 +434,7 @@ impl Relay {
                 return Err(());
             }
             headers::write_switch(&response, to_client.tail());
+            self.tally.status = Some(response.status);
             self.request.keep_alive = false;
             self.reply = Reply::Tunnel;
             self.to_upstream.forget_sent();
@@ -419,6 +463,7 @@ impl Relay {
             let framed = Framed { body: sent_as, close: !self.request.keep_alive };
             let by = if self.module.is_some() { Author::Module } else { Author::Hub };
             headers::write_response(&response, framed, by, to_client.tail());
+            self.tally.status = Some(response.status);
             self.websocket = None;
             self.to_upstream.forget_sent();
             self.reply = Reply::Body { reader: Reader::new(body), coding, reusable };
@@ -471,8 +516,8 @@ impl Relay {
 
     fn pass_reply(&mut self, to_client: &mut Outgoing) -> Progress {
         let Reply::Body { reader, coding, reusable } = &mut self.reply else { return Progress::Waiting };
-        let mut no_limit = u64::MAX;
-        if pump(reader, *coding, &mut self.from_upstream, to_client, &mut no_limit).is_err() {
+        let moved = &mut self.tally.answer_bytes;
+        if pump(reader, *coding, &mut self.from_upstream, to_client, moved, u64::MAX).is_err() {
             return Progress::Broken;
         }
         let ended = matches!(self.upstream, Upstream::Ended { .. });
@@ -491,14 +536,20 @@ impl Relay {
     }
 }
 
-/// Moves as many bytes as there is room for.
-fn splice(from: &mut Incoming, to: &mut Outgoing) {
-    if from.is_empty() || (from.len() >= SWAP_BYTES && buffer::swap(from, to)) {
-        return;
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Moves as many bytes as there is room for, and says how many.
+fn splice(from: &mut Incoming, to: &mut Outgoing) -> usize {
+    let waiting = from.len();
+    if waiting == 0 || (waiting >= SWAP_BYTES && buffer::swap(from, to)) {
+        return waiting;
     }
-    let count = from.len().min(MAX_BUFFER_BYTES.saturating_sub(to.len()));
+    let count = waiting.min(MAX_BUFFER_BYTES.saturating_sub(to.len()));
     to.tail().extend_from_slice(from.bytes().get(..count).unwrap_or_default());
     from.consume(count);
+    count
 }
 
 enum Stopped {
@@ -506,18 +557,21 @@ enum Stopped {
     TooLarge,
 }
 
-/// Moves as much of a body as is there and has room.
+/// Moves as much of a body as is there and has room. `moved` counts its content, of which there may be a `limit`.
 fn pump(
     reader: &mut Reader,
     coding: Coding,
     from: &mut Incoming,
     to: &mut Outgoing,
-    allowance: &mut u64,
+    moved: &mut u64,
+    limit: u64,
 ) -> Result<(), Stopped> {
     while !from.is_empty() && !reader.is_done() && to.len() < MAX_BUFFER_BYTES {
         let Piece { skip, take } = reader.next(from.bytes()).map_err(Stopped::Framing)?;
-        let body_bytes = u64::try_from(take).unwrap_or(u64::MAX);
-        *allowance = allowance.checked_sub(body_bytes).ok_or(Stopped::TooLarge)?;
+        if count(take) > limit - *moved {
+            return Err(Stopped::TooLarge);
+        }
+        *moved += count(take);
         let whole = skip == 0 && take == from.len();
         if !(whole && take >= SWAP_BYTES && coding == Coding::Plain && buffer::swap(from, to)) {
             from.consume(skip);

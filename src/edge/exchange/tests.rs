@@ -2,6 +2,7 @@
 
 mod corpus;
 mod fuzz;
+mod journal;
 mod modules;
 mod play;
 mod request_bodies;

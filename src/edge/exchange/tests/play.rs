@@ -4,6 +4,7 @@ use super::super::*;
 use crate::manifest::mounts::Mount;
 use crate::manifest::{Port, Short};
 use crate::supervisor::standing::Board;
+use std::time::SystemTime;
 
 /// Plays one connection. Whatever the machine says to the client and to its upstreams is kept.
 pub(super) struct Play {
@@ -39,6 +40,7 @@ impl Play {
                 websockets_of: PlacesOf::default(),
                 last_exchange: 0,
                 requests: 0,
+                journal: Journal::new(None, (now, SystemTime::UNIX_EPOCH)),
             },
             now,
             to_client: Vec::new(),
