@@ -2,6 +2,18 @@
 //!
 //! One thread, one edge-triggered epoll loop. Every decision about bytes is made by pure code (`exchange` and what it
 //! uses); `event_loop` and `accept` move bytes between it and the sockets. Must not know what the upstream does.
+//!
+//! Two things of HTTP/1.1 are left out by rule:
+//!
+//! - **Trailers**, in both directions. They are checked like fields, so that they hide nothing, and dropped, which is
+//!   left to whoever takes a chunked body apart (RFC 9112 §7.1.2). What comes behind a body would say something about
+//!   a message that was judged and acted upon by its head. Nobody misses them: browsers show them to no script,
+//!   gRPC-web has its own in the body, and gRPC needs HTTP/2. `TE` and `Trailer` are dropped with them, so that neither
+//!   side is promised any.
+//! - **Interim answers** of upstreams. `100` is the edge's own to say, because it takes `Expect` away. `102` and `103`
+//!   help no browser, which heeds hints over HTTP/2 and later only, and harm other clients: many take the first head
+//!   that is not `100` for the answer (Python's `http.client` does). That is why RFC 8297 §3 lets a server keep hints
+//!   from HTTP/1.1 clients of which it knows nothing. `101` is an answer, to a WebSocket alone.
 
 mod accept;
 mod access;

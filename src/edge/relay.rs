@@ -18,7 +18,7 @@ use std::time::Instant;
 pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
 /// What may wait in either direction of a connection: enough for one large write, small times 1,024 connections.
 pub(crate) const MAX_BUFFER_BYTES: usize = 64 * 1024;
-/// Interim answers, such as 103, before the real one; they are not passed on.
+/// Interim answers, such as 103, before the real one; they are not passed on (see the folder's rule).
 const MAX_INTERIM: u32 = 16;
 /// A request that got no answer is sent again at most so often.
 const MAX_REPEATS: u32 = 2;
