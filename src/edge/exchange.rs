@@ -4,8 +4,12 @@
 //! and does what it asks; [`Connection::deadline`] says when it wants to be called although nothing has happened.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod asks;
+mod deadlines;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use asks::{Asks, Destination, History, Open, Release};
 
 use super::Settings;
 use super::access::{Journal, Outcome};
@@ -16,7 +20,6 @@ use super::head::{self, MAX_HEAD_BYTES};
 use super::places::{Places, PlacesOf};
 use super::relay::{MAX_BUFFER_BYTES, Progress, Relay, Reply, Unavailable, Upstream};
 use super::route::{Hosts, Table};
-use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,53 +43,6 @@ pub(crate) struct Rules {
     /// Requests seen so far, refused ones included.
     pub(crate) requests: u64,
     pub(crate) journal: Journal,
-}
-
-/// What [`Connection::advance`] asks for, to be done in this order.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asks {
-    /// Give this exchange's upstream back.
-    pub(crate) release: Option<Release>,
-    /// Say that nobody waits for this exchange any more.
-    pub(crate) gone: Option<u64>,
-    /// Open an upstream and report it with [`Connection::upstream_opened`] or [`Connection::upstream_refused`].
-    pub(crate) open: Option<Open>,
-    /// Tell the client that no more will be sent; everything has been.
-    pub(crate) shut_down: bool,
-    /// Close the client's socket and forget the connection.
-    pub(crate) close: bool,
-}
-
-/// What becomes of an upstream's socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Release {
-    Reuse,
-    Close,
-}
-
-/// Which socket is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Open {
-    pub(crate) to: Destination,
-    pub(crate) history: History,
-}
-
-/// The other end of an upstream's socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Destination {
-    /// The private socket.
-    Hub,
-    /// Of this machine.
-    Port(u16),
-}
-
-/// What a socket may have been used for before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum History {
-    Any,
-    /// Used a moment ago, so that it is hardly being closed by the other side just now: for what must not be sent twice.
-    JustUsed,
-    Fresh,
 }
 
 /// A client's connection.
@@ -299,47 +255,6 @@ impl Connection {
         }
     }
 
-    /// When to call [`Self::advance`] at the latest; `None` means that only an event can change anything.
-    pub(crate) fn deadline(&self, settings: &Settings) -> Option<Instant> {
-        let blocked = self.blocked_since.map(|since| since + settings.stall_timeout);
-        let own = match &self.state {
-            State::Idle { since, .. } => Some(*since + settings.idle_timeout),
-            State::Head { since, .. } => Some(*since + settings.head_timeout),
-            State::Relaying(relay) => self.relay_deadline(relay, settings),
-            State::Closing { .. } | State::Closed => None,
-            State::Lingering { until } => Some(*until),
-        };
-        [blocked, own].into_iter().flatten().min()
-    }
-
-    fn relay_deadline(&self, relay: &Relay, settings: &Settings) -> Option<Instant> {
-        let (answer_timeout, silence) = match relay.module {
-            None => (settings.hub_answer_timeout, None),
-            Some(_) => (settings.module_answer_timeout, settings.limits.module_silence),
-        };
-        let upstream = match (relay.upstream, relay.reply) {
-            (Upstream::Waiting { until, .. }, _) => Some(until),
-            (Upstream::Opening { since }, _) => Some(since + settings.connect_timeout),
-            (_, Reply::Head { .. }) => Some(relay.moved_at + answer_timeout),
-            // It takes nothing of what waits for it.
-            (_, Reply::Tunnel) if !relay.to_upstream.is_empty() => Some(relay.moved_at + settings.stall_timeout),
-            // While nothing of it is read, its silence means nothing.
-            (_, Reply::Body { .. }) if relay.upstream_room(self.to_client.len()) == 0 => None,
-            (_, Reply::Body { .. }) => silence.map(|silence| relay.moved_at + silence),
-            (_, Reply::Tunnel) => None,
-        };
-        let body = self.awaits_body(relay).then(|| relay.moved_at + settings.stall_timeout);
-        [upstream, body].into_iter().flatten().min()
-    }
-
-    /// It is the client's turn to send a part of its request.
-    fn awaits_body(&self, relay: &Relay) -> bool {
-        relay.reply != Reply::Tunnel
-            && matches!(relay.upstream, Upstream::Open { .. })
-            && relay.client_room(self.from_client.len()) > 0
-            && relay.to_upstream.is_empty()
-    }
-
     /// Does all that can be done without a socket, and asks for the rest.
     pub(crate) fn advance(&mut self, now: Instant, rules: &mut Rules) -> Asks {
         let mut asks = Asks::default();
@@ -507,48 +422,6 @@ impl Connection {
         let entry = journal.open_unread(self.from_client.bytes(), self.peer, since);
         let bytes = answer.write(Manner::CLOSE, self.to_client.tail());
         journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
-    }
-
-    /// Ends what has taken too long.
-    fn expire(&mut self, now: Instant, rules: &mut Rules, asks: &mut Asks) {
-        let Rules { settings, journal, .. } = rules;
-        if self.deadline(settings).is_none_or(|deadline| now < deadline) {
-            return;
-        }
-        let blocked = self.blocked_since.is_some_and(|since| now >= since + settings.stall_timeout);
-        match mem::replace(&mut self.state, State::Closed) {
-            State::Relaying(mut relay) if blocked => {
-                asks.gone = relay.module.is_none().then_some(relay.id);
-                asks.release = Some(Release::Close);
-                relay.log(false, self.to_client.len(), now, journal);
-            }
-            _ if blocked => {}
-            State::Head { since, .. } => {
-                self.refuse(Answer::SlowRequest, since, now, journal);
-                self.state = State::Closing { linger: true };
-            }
-            // Whoever asked goes on to wait, or is told what holds now.
-            State::Relaying(relay) if relay.is_waiting() => self.state = State::Relaying(relay),
-            State::Relaying(mut relay) if matches!(relay.upstream, Upstream::Opening { .. }) => {
-                asks.release = Some(Release::Close);
-                relay.upstream = Upstream::Refused(Unavailable::Down);
-                self.state = State::Relaying(relay);
-            }
-            State::Relaying(mut relay) => {
-                asks.gone = relay.module.is_none().then_some(relay.id);
-                asks.release = Some(Release::Close);
-                let slow_client = self.awaits_body(&relay);
-                self.state = State::Closing { linger: !relay.request.body.is_done() };
-                if let Reply::Head { .. } = relay.reply {
-                    let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
-                    let bytes = answer.write(relay.manner(true), self.to_client.tail());
-                    relay.log_answer(answer, bytes, now, journal);
-                } else {
-                    relay.log(false, 0, now, journal);
-                }
-            }
-            State::Idle { .. } | State::Closing { .. } | State::Lingering { .. } | State::Closed => {}
-        }
     }
 
     fn relay(&self) -> Option<&Relay> {
