@@ -133,7 +133,7 @@ fn pages_of_modules_are_kept_out_of_foreign_frames() {
 }
 
 const LOCAL_END: &str = "X-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: Box\n\
-    X-Parachute-Layer: loopback\nX-Parachute-Exchange: 7\nX-Parachute-Peer: 127.0.0.1:9\nConnection: close";
+    X-Parachute-Layer: loopback\nX-Parachute-Client-IP: 127.0.0.1\nX-Parachute-Exchange: 7\nConnection: close";
 
 #[test]
 fn only_end_to_end_fields_reach_the_hub() {
@@ -145,8 +145,8 @@ fn only_end_to_end_fields_reach_the_hub() {
         ("Connection: a\r\nConnection: b\r\nA: 1\r\nB: 2\r\nC: 3\r\n", "C: 3\n"),
         ("Keep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers\r\nTrailer: X\r\nUpgrade: websocket\r\n", ""),
         ("Proxy-Authorization: x\r\nProxy-Authenticate: y\r\nExpect: 100-continue\r\n", ""),
-        ("X-Parachute-Layer: loopback\r\nx-parachute-peer: 1\r\nX-PARACHUTE-Exchange: 1\r\n", ""),
-        ("X_Forwarded_For: 1.2.3.4\r\nx_parachute_layer: loopback\r\nX-Parachute_Peer: 1\r\n", ""),
+        ("X-Parachute-Layer: loopback\r\nx-parachute-client-ip: 1\r\nX-PARACHUTE-Exchange: 1\r\n", ""),
+        ("X_Forwarded_For: 1.2.3.4\r\nx_parachute_layer: loopback\r\nX-Parachute_Client_IP: 1\r\n", ""),
         ("Transfer_Encoding: chunked\r\nContent_Length: 5\r\nX_Own: 1\r\n", "X_Own: 1\n"),
         ("Upgrade: h2c\r\nConnection: Upgrade\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", ""),
         ("X-Text: caf\u{e9}\r\nX-Stay: 2\r\n", "X-Stay: 2\n"),
@@ -164,12 +164,12 @@ fn forwarding_fields_are_believed_from_this_machine_only() {
             "127.0.0.1:9",
             "X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\nX-Forwarded-Proto: https\n\
              X-Forwarded-Host: public.example\nForwarded: for=1.2.3.4\n\
-             X-Parachute-Layer: public\nX-Parachute-Exchange: 7\nX-Parachute-Peer: 127.0.0.1:9\nConnection: close",
+             X-Parachute-Layer: public\nX-Parachute-Client-IP: 5.6.7.8\nX-Parachute-Exchange: 7\nConnection: close",
         ),
         (
             "10.0.0.1:9",
             "X-Forwarded-For: 10.0.0.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: Box\n\
-             X-Parachute-Layer: public\nX-Parachute-Exchange: 7\nX-Parachute-Peer: 10.0.0.1:9\nConnection: close",
+             X-Parachute-Layer: public\nX-Parachute-Client-IP: 10.0.0.1\nX-Parachute-Exchange: 7\nConnection: close",
         ),
     ] {
         assert_eq!(passed(peer, said), expected, "{peer}");

@@ -104,19 +104,18 @@ pub(crate) fn write_request(
         write_field("X-Forwarded-Prefix", prefix.as_bytes(), out);
     }
     // Writing to a Vec cannot fail.
-    let _ = write!(out, "X-Parachute-Layer: {}\r\n", from.layer.as_str());
-    let _ = match to {
+    let client = layer::client_ip(from.peer.ip(), fields);
+    let _ = write!(out, "X-Parachute-Layer: {}\r\nX-Parachute-Client-IP: {client}\r\n", from.layer.as_str());
+    match to {
         // The hub's server holds a thread for every connection that may bring another request.
-        Recipient::Hub => write!(
-            out,
-            "X-Parachute-Exchange: {}\r\nX-Parachute-Peer: {}\r\nConnection: close\r\n\r\n",
-            from.exchange, from.peer
-        ),
-        Recipient::Module { websocket, .. } => {
-            let upgrade = if websocket { "Connection: Upgrade\r\nUpgrade: websocket\r\n" } else { "" };
-            write!(out, "X-Parachute-Client-IP: {}\r\n{upgrade}\r\n", layer::client_ip(from.peer.ip(), fields))
+        Recipient::Hub => {
+            let _ = write!(out, "X-Parachute-Exchange: {}\r\nConnection: close\r\n\r\n", from.exchange);
         }
-    };
+        Recipient::Module { websocket: true, .. } => {
+            out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        }
+        Recipient::Module { websocket: false, .. } => out.extend_from_slice(b"\r\n"),
+    }
 }
 
 /// A field as a module gets it that has not asked for what authenticates its callers to the hub.
