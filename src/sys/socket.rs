@@ -57,17 +57,6 @@ pub(super) fn connect<A>(fd: &OwnedFd, address: &A) -> io::Result<()> {
     cvt_r(|| unsafe { libc::connect(fd.as_raw_fd(), std::ptr::from_ref(address).cast(), length) }).map(drop)
 }
 
-/// How an attempt to connect has gone, once the socket is writable.
-pub(crate) fn connected(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut error: libc::c_int = 0;
-    let mut length = libc::socklen_t::try_from(mem::size_of::<libc::c_int>()).expect("four bytes");
-    // SAFETY: both pointers are those of live, writable values, and `length` is the size of the first.
-    cvt(unsafe {
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length)
-    })?;
-    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
-}
-
 /// Appends what there is to read, at most `limit` bytes; 0 means that the peer sends no more. The room for it is
 /// reserved and not cleared first.
 pub(crate) fn receive(fd: BorrowedFd<'_>, into: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
@@ -167,7 +156,7 @@ mod tests {
             let mut polls = crate::sys::poll::PollSet::default();
             polls.writable(attempt.stream.as_fd());
             polls.wait(None).expect("poll");
-            connected(attempt.stream.as_fd())
+            crate::sys::connect::decided(attempt.stream.as_fd())
         };
         tried(port).expect("connected");
         drop(listener);
