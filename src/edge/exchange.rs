@@ -409,8 +409,7 @@ impl Connection {
                 false
             }
             Err(bad) => {
-                rules.requests += 1;
-                self.refuse(Answer::BadHead(bad), since, now, &mut rules.journal);
+                self.refuse(Answer::BadHead(bad), since, now, rules);
                 self.next(false, true, now);
                 true
             }
@@ -418,10 +417,11 @@ impl Connection {
     }
 
     /// Answers a head that is none, or never came to its end.
-    fn refuse(&mut self, answer: Answer<'_>, since: Instant, now: Instant, journal: &mut Journal) {
-        let entry = journal.open_unread(self.from_client.bytes(), self.peer, since);
+    fn refuse(&mut self, answer: Answer<'_>, since: Instant, now: Instant, rules: &mut Rules) {
+        rules.requests += 1;
+        let entry = rules.journal.open_unread(self.from_client.bytes(), self.peer, since);
         let bytes = answer.write(Manner::CLOSE, self.to_client.tail());
-        journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
+        rules.journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
     }
 
     fn relay(&self) -> Option<&Relay> {

@@ -52,20 +52,19 @@ impl Connection {
 
     /// Ends what has taken too long.
     pub(super) fn expire(&mut self, now: Instant, rules: &mut Rules, asks: &mut Asks) {
-        let Rules { settings, journal, .. } = rules;
-        if self.deadline(settings).is_none_or(|deadline| now < deadline) {
+        if self.deadline(&rules.settings).is_none_or(|deadline| now < deadline) {
             return;
         }
-        let blocked = self.blocked_since.is_some_and(|since| now >= since + settings.stall_timeout);
+        let blocked = self.blocked_since.is_some_and(|since| now >= since + rules.settings.stall_timeout);
         match mem::replace(&mut self.state, State::Closed) {
             State::Relaying(mut relay) if blocked => {
                 asks.gone = relay.module.is_none().then_some(relay.id);
                 asks.release = Some(Release::Close);
-                relay.log(false, self.to_client.len(), now, journal);
+                relay.log(false, self.to_client.len(), now, &mut rules.journal);
             }
             _ if blocked => {}
             State::Head { since, .. } => {
-                self.refuse(Answer::SlowRequest, since, now, journal);
+                self.refuse(Answer::SlowRequest, since, now, rules);
                 self.state = State::Closing { linger: true };
             }
             // Whoever asked goes on to wait, or is told what holds now.
@@ -83,9 +82,9 @@ impl Connection {
                 if let Reply::Head { .. } = relay.reply {
                     let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
                     let bytes = answer.write(relay.manner(true), self.to_client.tail());
-                    relay.log_answer(answer, bytes, now, journal);
+                    relay.log_answer(answer, bytes, now, &mut rules.journal);
                 } else {
-                    relay.log(false, 0, now, journal);
+                    relay.log(false, 0, now, &mut rules.journal);
                 }
             }
             State::Idle { .. } | State::Closing { .. } | State::Lingering { .. } | State::Closed => {}

@@ -1,14 +1,20 @@
 //! Every request that was answered, or could not be, has one line in the access log, at its end.
 
+use super::fuzz::mutated;
 use super::*;
-use crate::config::AccessFormat;
+use super::{request_bodies, request_fields, request_lines};
 use serde_json::{Value, json};
 use std::time::SystemTime;
+
+/// Has it keep a journal, which starts with 1970.
+pub(super) fn keep(play: &mut Play, format: AccessFormat) {
+    play.rules.journal = Journal::new(Some(format), (play.now, SystemTime::UNIX_EPOCH));
+}
 
 fn play() -> (Play, Arc<crate::supervisor::standing::Board>) {
     let (mut play, board) = Play::with_module(Duration::ZERO);
     board.set(crate::supervisor::standing::Standing::Up { since: play.now });
-    play.rules.journal = Journal::new(Some(AccessFormat::Json), (play.now, SystemTime::UNIX_EPOCH));
+    keep(&mut play, AccessFormat::Json);
     (play, board)
 }
 
@@ -173,4 +179,37 @@ fn nothing_asked_is_nothing_logged() {
     half.connection.client_hung_up();
     half.settle();
     assert_eq!(lines(&mut half), Vec::<Value>::new(), "a head that the client gave up");
+}
+
+#[test]
+fn every_mutated_request_has_one_printable_line() {
+    let seeds: Vec<_> = request_lines::seeds().chain(request_fields::seeds()).chain(request_bodies::seeds()).collect();
+    let mut random = Random::new();
+    let seed = random.seed;
+    for round in 0..1_500 {
+        let bytes = mutated(&seeds, &mut random);
+        let format = if random.below(2) == 0 { AccessFormat::Json } else { AccessFormat::Combined };
+        let mut play = Play::new();
+        keep(&mut play, format);
+        play.client(&bytes, 1 + random.below(200));
+        if random.below(2) == 0 {
+            play.wait();
+        }
+        play.connection.client_hung_up();
+        play.settle();
+        play.wait();
+        let (text, lines) = play.rules.journal.take().unwrap_or_default();
+        let shown =
+            format!("{:?}, round {round}, seed {seed}: {}", bytes.escape_ascii().to_string(), text.escape_ascii());
+        assert_eq!(lines, play.rules.requests, "{shown}");
+        assert!(text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')), "{shown}");
+        let text = String::from_utf8(text).expect("ASCII");
+        assert_eq!(u64::try_from(text.lines().count()), Ok(lines), "{shown}");
+        for line in text.lines() {
+            match format {
+                AccessFormat::Json => assert!(serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object())),
+                AccessFormat::Combined => assert!(line.starts_with("127.0.0.1 - - [01/Jan/1970:"), "{shown}"),
+            }
+        }
+    }
 }
