@@ -21,6 +21,7 @@ mod support;
 mod upstreams;
 
 mod access;
+mod access_log;
 mod bad_arguments;
 mod bad_home;
 mod bad_modules;

@@ -172,13 +172,13 @@ fn a_page_of_another_origin_can_change_nothing() {
 fn who_shows_too_many_bad_tokens_has_to_wait_unless_it_is_this_machine() {
     let fixture = Fixture::new(&rows());
     let good = format!("Bearer {}", fixture.token);
-    let stranger = |peer: &'static str| [("X-Parachute-Layer", "public"), ("X-Parachute-Peer", peer)];
+    let stranger = |client: &'static str| [("X-Parachute-Layer", "public"), ("X-Parachute-Client-IP", client)];
     let ask = |from: &[(&str, &str)], target: &str, token: Option<&str>| {
         let token = token.map(|token| ("Authorization", token));
         let headers: Vec<_> = from.iter().copied().chain(token).collect();
         ask_with(&fixture, "GET", target, &headers)
     };
-    let (first, second) = (stranger("203.0.113.7:9"), stranger("203.0.113.8:9"));
+    let (first, second) = (stranger("203.0.113.7"), stranger("203.0.113.8"));
     for number in 0..10 {
         assert_eq!(ask(&first, "/api/modules", None).0.status, 401, "no token is no attempt");
         // Readiness is open and yet tells a good token from a bad one.
