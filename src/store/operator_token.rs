@@ -2,10 +2,17 @@
 
 use super::atomic::{self, Links, PRIVATE, Target, Trust};
 use super::{Home, StoreError};
+use crate::sys::fs::FileLock;
+use std::ffi::OsStr;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const NAME: &str = "operator.token";
+const LOCK: &str = "operator.lock";
+/// Replacing the token is two writes that wait for the disk.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Largest file that is read; a token is at most as long.
 const FILE_LIMIT_BYTES: usize = 4096;
 
@@ -31,7 +38,7 @@ impl fmt::Display for OperatorTokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { path } => {
-                write!(f, "no operator token at {}; parachute serve creates one when it starts", path.display())
+                write!(f, "no operator token at {}", path.display())
             }
             Self::NotAToken { source_name } => {
                 write!(f, "{source_name} does not hold one line of printable ASCII, so it holds no token")
@@ -54,6 +61,19 @@ impl From<StoreError> for OperatorTokenError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// Held by whoever replaces the token: who gets it looks again whether that is still to be done. Waits at most
+/// [`LOCK_WAIT`] for another.
+pub(crate) fn lock(home: &Home) -> Result<FileLock, StoreError> {
+    let path = home.run_dir().join(LOCK);
+    let write_error = |source| StoreError::Write { path: path.clone(), source };
+    let dir = home.make_dir(Path::new("hub/run"))?;
+    let file = dir.open_lock(OsStr::new(LOCK), PRIVATE).map_err(write_error)?;
+    FileLock::acquire(file, Instant::now() + LOCK_WAIT).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => StoreError::Locked { path: path.clone(), holder: None },
+        _ => write_error(error),
+    })
 }
 
 /// Where the hub of this home keeps it.

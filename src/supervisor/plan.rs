@@ -30,8 +30,17 @@ pub(crate) struct Inputs {
     pub(crate) dotenv: Vec<(String, String)>,
     pub(crate) origin: Option<String>,
     pub(crate) origins: Vec<String>,
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) home: PathBuf,
     pub(crate) log_dir: PathBuf,
+}
+
+/// How a child shows the hub which module it is. The values are in files, because an environment can be looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials {
+    pub(crate) introspection_url: String,
+    pub(crate) key_file: PathBuf,
+    pub(crate) verify_keys_file: Option<PathBuf>,
 }
 
 /// What holds for every child of this hub.
@@ -72,6 +81,9 @@ fn is_denied(name: &OsStr) -> bool {
         "PARACHUTE_OPERATOR_TOKEN_FILE",
         "PARACHUTE_SIGNING_KEY",
         "PARACHUTE_SIGNING_KEY_FILE",
+        "PARACHUTE_HUB_INTROSPECTION_URL",
+        "PARACHUTE_MODULE_KEY_FILE",
+        "PARACHUTE_VERIFY_KEYS_FILE",
         "NOTIFY_SOCKET",
         "JOURNAL_STREAM",
         "INVOCATION_ID",
@@ -115,6 +127,13 @@ pub(crate) fn build(inputs: &Inputs, facts: &Facts, short: &Short) -> Result<Pla
     }
     if !inputs.origins.is_empty() {
         set("PARACHUTE_HUB_ORIGINS", inputs.origins.join(",").as_ref());
+    }
+    if let Some(credentials) = &inputs.credentials {
+        set("PARACHUTE_HUB_INTROSPECTION_URL", credentials.introspection_url.as_ref());
+        set("PARACHUTE_MODULE_KEY_FILE", credentials.key_file.as_os_str());
+        if let Some(file) = &credentials.verify_keys_file {
+            set("PARACHUTE_VERIFY_KEYS_FILE", file.as_os_str());
+        }
     }
     let outer = facts.environment.iter().find(|(name, _)| name == LINEAGE).map(|(_, value)| value);
     let mut lineage = outer.map_or_else(OsString::new, |outer| {
