@@ -27,6 +27,7 @@ mod bad_modules;
 mod full_disk;
 mod shortage;
 mod thousand;
+mod tokens;
 
 use support::{eventually, is_alive, kill, testchild};
 
