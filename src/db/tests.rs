@@ -1,5 +1,6 @@
 //! The database as files: whose it is, whether it is sound, and what two openers do to each other.
 
+use super::error::Class;
 use super::{CreatedVia, Db, DbError, DbHealth, Entry, KeyState, NewToken, Replacing, Via};
 use crate::sys::testdir::TestDir;
 use rusqlite::Connection;
@@ -7,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Barrier;
+use std::time::Duration;
 
 const NOW: i64 = 1_800_000_000;
 
@@ -342,4 +344,34 @@ fn settings_are_found_by_prefix_and_forgotten_by_age() {
     settings.forget_below("o:", NOW + 1).expect("deleted");
     assert_eq!(found(9).len(), 2);
     assert_eq!(settings.below("p:", 9).expect("read").len(), 1);
+}
+
+/// C39
+#[test]
+fn c39_what_is_wrong_with_the_database_is_an_error_and_never_a_key() {
+    let dir = TestDir::new("db-wrong");
+    let path = dir.join("hub.db");
+    let db = open(&path);
+    db.lock().busy_timeout(Duration::from_millis(20)).expect("set");
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let busy = db.keys().ensure_active("k1", &[1; 32], NOW).expect_err("somebody else writes");
+    assert!(matches!(busy, DbError::Sqlite { class: Class::Busy, .. }), "{busy}");
+    assert_eq!(db.tokens().find("a").expect("reading goes on"), None);
+    other.execute_batch("ROLLBACK").expect("free again");
+    db.keys().ensure_active("k1", &[1; 32], NOW).expect("and then it works");
+    other.execute_batch("DROP TABLE tokens").expect("dropped");
+    for refused in [
+        db.tokens().find("a").err(),
+        db.tokens().register(&token("a", &[1; 32]), Replacing::Nothing, &ENTRY, NOW).err(),
+        db.tokens().revoke("a", true, &ENTRY, NOW).err(),
+    ] {
+        let text = refused.expect("there is no table").to_string();
+        assert!(text.contains("hub.db") && text.contains("tokens"), "{text}");
+    }
+    drop(db);
+    // Only root can give a file away; without that the rule cannot be shown.
+    if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+        assert!(matches!(Db::open(&path), Err(DbError::ForeignOwner { uid: 65_534, .. })));
+    }
 }

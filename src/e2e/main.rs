@@ -7,6 +7,7 @@ mod differential;
 mod discovery;
 mod environment;
 mod hub_life;
+mod introspection;
 mod logs;
 mod metrics;
 mod origin;

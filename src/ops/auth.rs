@@ -451,6 +451,17 @@ fn random_name<const BYTES: usize>() -> String {
     b64::encode(&bytes)
 }
 
+/// A token's number: 16 random bytes in base64url, without a dash in front, because on a command line that would begin
+/// a flag.
+fn random_jti() -> String {
+    loop {
+        let jti = random_name::<16>();
+        if !jti.starts_with('-') {
+            return jti;
+        }
+    }
+}
+
 /// Claims stay below 2^53.
 fn as_unix(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)

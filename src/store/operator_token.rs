@@ -216,4 +216,30 @@ mod tests {
         }
         assert_eq!(fs::metadata(home.path().join("real")).expect("there").permissions().mode() & 0o777, 0o444);
     }
+
+    /// C38: the names under which others write their temporary files are not ours.
+    #[test]
+    fn c38_a_link_that_waits_beside_the_file_leads_nowhere() {
+        let home = TestHome::new();
+        let target = home.put("target", "untouched");
+        for name in ["operator.token.tmp", ".operator.token.tmp", "operator.token.new"] {
+            symlink(&target, home.path().join(name)).expect("linked");
+        }
+        write(&home, "a.b.c").expect("written");
+        assert_eq!((outcome(read(&home)), home.text("target")), (Ok("a.b.c".to_owned()), "untouched".to_owned()));
+        fs::remove_file(path(&home)).expect("removed");
+        symlink(&target, path(&home)).expect("linked");
+        assert!(matches!(write(&home, "a.b.c"), Err(StoreError::Symlink { .. })));
+        assert_eq!(home.text("target"), "untouched");
+    }
+
+    #[test]
+    fn the_lock_lets_one_at_a_time_replace_it() {
+        let home = TestHome::new();
+        let held = lock(&home).expect("free");
+        let mode = fs::metadata(home.run_dir().join(LOCK)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(held);
+        lock(&home).expect("free again");
+    }
 }

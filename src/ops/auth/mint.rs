@@ -1,6 +1,6 @@
 //! Tokens for others: minted, listed, shown and taken back. The command line and the control API end here alike.
 
-use super::{Authority, CLIENT_ID, Caller, TokenOpError, as_unix, random_name, stamp, unix_now};
+use super::{Authority, CLIENT_ID, Caller, TokenOpError, as_unix, random_jti, stamp, unix_now};
 use crate::db::{CreatedVia, Entry, Filter, Listed, Logged, NewToken, Quota, Registered, Revoked, Via};
 use crate::token::claims::{self, Claims, owner_of};
 use crate::token::grant::{self, Denied, Granted, Wanted};
@@ -78,7 +78,7 @@ impl Authority {
             iat,
             nbf: iat,
             exp: granted.exp,
-            jti: random_name::<16>(),
+            jti: random_jti(),
             client_id: CLIENT_ID.to_owned(),
             scope: granted.scope.clone(),
             vault_scope: granted.vault_scope.clone(),

@@ -5,7 +5,7 @@
 //! one that is not in force is never brought back.
 
 use super::error::Rejection;
-use super::{Asker, AuthError, Authority, CLIENT_ID, Caller, as_unix, in_force, random_name, stamp, unix_now};
+use super::{Asker, AuthError, Authority, CLIENT_ID, Caller, as_unix, in_force, random_jti, stamp, unix_now};
 use crate::db::{CreatedVia, Entry, NewToken, Replacing, Via};
 use crate::origin;
 use crate::store::operator_token::{self, OperatorTokenError};
@@ -318,7 +318,7 @@ impl Authority {
             iat,
             nbf: iat,
             exp: iat + TTL_S,
-            jti: random_name::<16>(),
+            jti: random_jti(),
             client_id: CLIENT_ID.to_owned(),
             scope: set.scopes().to_owned(),
             vault_scope: Vec::new(),

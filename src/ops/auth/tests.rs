@@ -1,4 +1,24 @@
 //! The authority with a real database and a real token file.
+//!
+//! Where the cases of operator-token Part C are tested, by their numbers:
+//!
+//! | Cases | Tests |
+//! |---|---|
+//! | 1–5, 7–11, 20, 51 | `token::tests` |
+//! | 8, 13 | also `token::tests::fuzz` |
+//! | 12, 50 | `token::tests`, `e2e::access`, `e2e::tokens` |
+//! | 13–18 | `token::tests::payload` |
+//! | 19, 37, 48, 49 | `e2e::tokens` |
+//! | 21–23, 32, 43, 46 | here; 32 also `cli::tests` |
+//! | 23–26, 52, 53 | `registry`; 25–30 also `token::grant::tests`, 24, 26, 27, 29, 52 also `e2e::tokens` |
+//! | 31, 33–36 | `life` |
+//! | 38 | `store::operator_token` |
+//! | 39 | `db::tests` |
+//! | 6, 40–42, 54 | `keys`; 40, 41 also `e2e::tokens` |
+//! | 44–46, 51 | `modules`; 44–46 also `e2e::introspection` |
+//!
+//! 47 is no test: a time measured on a busy machine says nothing. MACs are compared by `Mac::verify_slice`, hashes by
+//! `same_hash`, and module keys are looked up by their SHA-256, which whoever guesses cannot steer.
 
 use super::operator::{Outcome, TTL_S};
 use super::*;
@@ -351,6 +371,14 @@ fn junk_never_reaches_the_database() {
             assert_eq!(code(&authority, junk, now), expected, "{junk:.20}");
         }
     });
+}
+
+#[test]
+fn a_number_is_one_and_never_looks_like_a_flag() {
+    for _ in 0..2_000 {
+        let jti = random_jti();
+        assert!(claims::is_jti(&jti) && !jti.starts_with('-'), "{jti}");
+    }
 }
 
 #[test]

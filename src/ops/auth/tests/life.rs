@@ -61,11 +61,12 @@ fn it_is_renewed_inside_the_window_and_keeps_its_set() {
 #[test]
 fn c31_what_somebody_put_into_the_file_never_becomes_the_operators() {
     let exp = NOW.unsigned_abs() + 3_600;
-    let operator_claims = |set: Option<&str>| -> Box<dyn Fn(Claims) -> Claims> {
+    type Change = Box<dyn Fn(Claims) -> Claims>;
+    let operator_claims = |set: Option<&str>| -> Change {
         let set = set.map(str::to_owned);
         Box::new(move |claims| Claims { aud: "operator".into(), pa_scope_set: set.clone(), exp, ..claims })
     };
-    let cases: [(&str, Box<dyn Fn(Claims) -> Claims>); 3] = [
+    let cases: [(&str, Change); 3] = [
         ("another audience", Box::new(move |claims| Claims { exp, ..claims })),
         ("an unknown set", operator_claims(Some("root"))),
         ("an upper-case set", operator_claims(Some("Admin"))),
