@@ -169,11 +169,11 @@ impl Boot {
         }
     }
 
-    fn authority(&self, home: &Home, origins: &Origins) -> Result<Authority, ServeError> {
-        let authority = Authority::open(home, origins.issuers.clone(), origins.canonical.clone())?;
+    fn authority(&self, home: &Home, origins: &Origins) -> Result<Arc<Authority>, ServeError> {
+        let authority = Authority::open(home, origins, self.log())?;
         authority.notices().iter().for_each(|notice| self.say(notice));
         authority.bootstrap()?.notices.iter().for_each(|notice| self.say(notice));
-        Ok(authority)
+        Ok(Arc::new(authority))
     }
 
     /// Ends what a hub left behind that had no clean end, or its record would not be there. One that names no child is
@@ -209,7 +209,7 @@ impl Boot {
         lock: &HubLock,
         listeners: Listeners,
         origins: Origins,
-        authority: Authority,
+        authority: Arc<Authority>,
         identity: &Identity,
         journal: Arc<Journal>,
     ) -> Result<Running, ServeError> {
@@ -226,12 +226,14 @@ impl Boot {
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
             origins: origins.clone(),
+            authority: Arc::clone(&authority),
+            introspection_url: format!("http://127.0.0.1:{}/oauth/introspect", listeners.port),
             log: self.log(),
             said: Mutex::default(),
         };
         let hooks = Hooks {
             source: files.plan_source(),
-            record: record(journal, self.log()),
+            record: record(journal, Arc::clone(&authority), self.log()),
             console: self.console.clone(),
             facts: self.facts(&identity.instance),
             on_change: Arc::new(move || ring.ring()),
@@ -369,9 +371,10 @@ fn traffic(counters: &Arc<edge::Counters>, bell: &Arc<edge::Bell>) -> Arc<dyn Fn
     })
 }
 
-/// Notes each new leader for the hub that comes after a killed one.
-fn record(journal: Arc<Journal>, log: Log) -> Recorder {
+/// Notes each new leader for the hub that comes after a killed one; its key takes the place of its predecessor's.
+fn record(journal: Arc<Journal>, authority: Arc<Authority>, log: Log) -> Recorder {
     Arc::new(move |short, pid, start_ticks| {
+        authority.module_spawned(short);
         if let Err(error) = journal.append(&Child { short: short.clone(), pid, start_ticks }) {
             log(&format!("{short}: if this hub is killed, the next one will not know pid {pid}: {error}"));
         }

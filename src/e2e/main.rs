@@ -7,6 +7,7 @@ mod differential;
 mod discovery;
 mod environment;
 mod hub_life;
+mod introspection;
 mod logs;
 mod metrics;
 mod origin;
@@ -28,6 +29,7 @@ mod bad_modules;
 mod full_disk;
 mod shortage;
 mod thousand;
+mod tokens;
 
 use support::{eventually, is_alive, kill, testchild};
 

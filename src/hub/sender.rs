@@ -4,6 +4,9 @@ use crate::manifest::discovery::Audience;
 use crate::ops::discovery::Asked;
 use std::net::{IpAddr, Ipv4Addr};
 
+/// How the headers of relays begin that the edge says nothing about, in lower case.
+const RELAYS: [&str; 5] = ["forwarded", "x-forwarded-", "cf-", "tailscale-", "via"];
+
 /// What the headers say about the sender. Those named `X-Parachute-*` and `X-Forwarded-*` are the edge's own words:
 /// what others sent under these names never comes here, except through a proxy on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub(crate) struct Sender {
     is_foreign_fetch: bool,
     /// It is a browser that would show the answer.
     pub(crate) accepts_html: bool,
+    /// A header says that somebody stands between us and whoever asks.
+    is_relayed: bool,
 }
 
 /// The page that caused the request (`Origin`).
@@ -40,6 +45,7 @@ impl Default for Sender {
             page: Page::Unknown,
             is_foreign_fetch: false,
             accepts_html: false,
+            is_relayed: false,
         }
     }
 }
@@ -65,6 +71,10 @@ impl Sender {
             self.is_foreign_fetch = matches!(value, "cross-site" | "same-site");
         } else if is("accept") {
             self.accepts_html |= value.to_ascii_lowercase().contains("text/html");
+        } else if !is("x-forwarded-host") {
+            // That one the edge writes itself, and has looked at who sent it.
+            let name = name.to_ascii_lowercase();
+            self.is_relayed |= RELAYS.iter().any(|prefix| name.starts_with(prefix));
         }
     }
 
@@ -80,6 +90,20 @@ impl Sender {
             // Of whom nothing is said, those did not come through the edge; all such share one address.
             Audience::Remote => Some(self.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
         }
+    }
+
+    /// Whether a program on this machine asks, directly and by a name of this machine: no page, no proxy, no tunnel.
+    pub(crate) fn is_program_here(&self) -> bool {
+        self.audience == Audience::Local
+            && self.page == Page::Unknown
+            && !self.is_foreign_fetch
+            && !self.is_relayed
+            && self.asked().is_by_loopback_name()
+    }
+
+    /// Who asks, for a log.
+    pub(crate) fn shown(&self) -> String {
+        self.client().map_or_else(|| "this machine".to_owned(), |address| address.to_string())
     }
 
     /// Whether the request was caused by a page that is not one of ours; `is_own` knows ours.
@@ -138,6 +162,32 @@ mod tests {
             (&[("Sec-Fetch-Site", "none")], false),
         ] {
             assert_eq!(sender(headers).is_foreign_page(is_own), foreign, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_on_this_machine_comes_straight_and_by_its_name() {
+        let (here, host) = (("X-Parachute-Layer", "loopback"), ("Host", "127.0.0.1:1939"));
+        for (headers, expected) in [
+            (&[here, host][..], true),
+            (&[here, ("Host", "localhost:1939"), ("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Host", "x")], true),
+            (&[here, ("Host", "[::1]:1939")], true),
+            (&[here], false),
+            (&[host], false),
+            (&[("X-Parachute-Layer", "public"), host], false),
+            (&[("X-Parachute-Layer", "tailnet"), host], false),
+            (&[here, ("Host", "a.example")], false),
+            (&[here, ("Host", "127.0.0.1.a.example")], false),
+            (&[here, host, ("Origin", "http://127.0.0.1:1939")], false),
+            (&[here, host, ("Origin", "null")], false),
+            (&[here, host, ("Sec-Fetch-Site", "cross-site")], false),
+            (&[here, host, ("Forwarded", "for=1.2.3.4")], false),
+            (&[here, host, ("X-Forwarded-Port", "443")], false),
+            (&[here, host, ("CF-Visitor", "x")], false),
+            (&[here, host, ("Tailscale-User-Name", "x")], false),
+            (&[here, host, ("Via", "1.1 x")], false),
+        ] {
+            assert_eq!(sender(headers).is_program_here(), expected, "{headers:?}");
         }
     }
 

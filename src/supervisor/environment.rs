@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 pub(crate) const LINEAGE: &str = "PARACHUTE_LINEAGE";
 
 /// As many as the hub itself adds, so that adding them moves nothing.
-const OWN_VARIABLES: usize = 8;
+const OWN_VARIABLES: usize = 10;
 
 /// Variables in the order of their names, each name once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,13 @@ pub(super) fn build<'a>(inputs: &'a Inputs, facts: &'a Facts, short: &'a Short, 
     if !inputs.origins.is_empty() {
         environment.set(OsStr::new("PARACHUTE_HUB_ORIGINS"), OsString::from(inputs.origins.join(",")));
     }
+    if let Some(credentials) = &inputs.credentials {
+        environment.set(OsStr::new("PARACHUTE_HUB_INTROSPECTION_URL"), OsStr::new(&credentials.introspection_url));
+        environment.set(OsStr::new("PARACHUTE_MODULE_KEY_FILE"), credentials.key_file.as_os_str());
+        if let Some(file) = &credentials.verify_keys_file {
+            environment.set(OsStr::new("PARACHUTE_VERIFY_KEYS_FILE"), file.as_os_str());
+        }
+    }
     environment.set(OsStr::new(LINEAGE), lineage(facts, short));
     environment
 }
@@ -88,6 +95,9 @@ fn is_denied(name: &OsStr) -> bool {
         "PARACHUTE_OPERATOR_TOKEN_FILE",
         "PARACHUTE_SIGNING_KEY",
         "PARACHUTE_SIGNING_KEY_FILE",
+        "PARACHUTE_HUB_INTROSPECTION_URL",
+        "PARACHUTE_MODULE_KEY_FILE",
+        "PARACHUTE_VERIFY_KEYS_FILE",
         "NOTIFY_SOCKET",
         "JOURNAL_STREAM",
         "INVOCATION_ID",

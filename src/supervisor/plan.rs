@@ -24,8 +24,17 @@ pub(crate) struct Inputs {
     pub(crate) dotenv: Vec<(String, String)>,
     pub(crate) origin: Option<String>,
     pub(crate) origins: Vec<String>,
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) home: PathBuf,
     pub(crate) log_dir: PathBuf,
+}
+
+/// How a child shows the hub which module it is. The values are in files, because an environment can be looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials {
+    pub(crate) introspection_url: String,
+    pub(crate) key_file: PathBuf,
+    pub(crate) verify_keys_file: Option<PathBuf>,
 }
 
 /// What holds for every child of this hub.

@@ -1,6 +1,7 @@
 //! One file per verb. Each `run` reads, asks the hub, prints through `Out` and leaves a `Report` or a `Failure`.
 
 mod add;
+mod auth;
 mod check;
 mod discovery;
 mod install;
@@ -35,6 +36,7 @@ pub(super) fn run(command: Command, globals: &Globals, config: &Config, out: &mu
         Command::Install(install) => install::run(&install, timeout, config, out),
         Command::Remove { name } => remove::run(&name, timeout, config, out),
         Command::Check => check::run(config, out),
+        Command::Auth(auth) => auth::run(*auth, timeout, config, out),
         Command::Help { .. } | Command::Version | Command::Completions { .. } | Command::Serve { .. } => {
             Ok(Report::of(Value::Null))
         }

@@ -12,7 +12,7 @@ fn rows() -> Value {
 
 fn request(method: &str, target: &str, token: Option<&str>) -> Req {
     let header = token.map(|token| format!("Bearer {token}"));
-    let headers = header.iter().map(|value| ("Authorization", value.as_str())).chain([LOCAL]);
+    let headers = header.iter().map(|value| ("Authorization", value.as_str())).chain([LOCAL, HOST]);
     Req::from_head(method, target, headers).expect("a good target")
 }
 
@@ -73,6 +73,7 @@ fn header<'a>(reply: &'a Reply, wanted: &str) -> Option<&'a str> {
     reply.headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str())
 }
 
+const HOST: (&str, &str) = ("Host", "127.0.0.1:1939");
 const LOCAL: (&str, &str) = ("X-Parachute-Layer", "loopback");
 const HTML: (&str, &str) = ("Accept", "text/html");
 

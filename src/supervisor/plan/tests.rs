@@ -16,6 +16,7 @@ pub(in crate::supervisor) fn inputs() -> Inputs {
         dotenv: Vec::new(),
         origin: None,
         origins: Vec::new(),
+        credentials: None,
         home: "/home/op/.parachute".into(),
         log_dir: "/home/op/.parachute/wiki/logs".into(),
     }
