@@ -35,6 +35,8 @@ pub(crate) struct Config {
     /// `PARACHUTE_OPERATOR_TOKEN_FILE`: read instead of `<home>/operator.token`.
     pub(crate) operator_token_file: Option<PathBuf>,
     pub(crate) limits: Limits,
+    /// `None`: requests are not logged.
+    pub(crate) access_log: Option<AccessLog>,
     /// The whole environment, for the children.
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
@@ -64,6 +66,24 @@ impl Default for Limits {
             module_silence: None,
         }
     }
+}
+
+/// Where and how requests are logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AccessLog {
+    /// `PARACHUTE_ACCESS_LOG`.
+    pub(crate) format: AccessFormat,
+    /// `PARACHUTE_ACCESS_LOG_FILE`, absolute; `None`, which is `-`: the hub's standard output.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// How the access log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessFormat {
+    /// As Apache and nginx call it.
+    Combined,
+    /// One object a line.
+    Json,
 }
 
 /// Why the surroundings do not do.
@@ -185,6 +205,37 @@ impl Config {
             },
         };
 
+        let log_file = get("PARACHUTE_ACCESS_LOG_FILE");
+        let format = text("PARACHUTE_ACCESS_LOG", FORMAT_EXPECTED)?;
+        let access_log = match (format.as_deref(), log_file) {
+            (None, None) => None,
+            (Some("combined"), _) => Some(AccessFormat::Combined),
+            (Some("json"), _) => Some(AccessFormat::Json),
+            // Whoever names the file alone believes that it is written.
+            (None, Some(_)) | (Some(_), _) => {
+                let value = format.unwrap_or_default();
+                return Err(ConfigError::Invalid {
+                    variable: "PARACHUTE_ACCESS_LOG",
+                    value,
+                    expected: FORMAT_EXPECTED,
+                });
+            }
+        };
+        let log_file = match log_file.map(Path::new) {
+            None => Some(home.join(ACCESS_LOG)),
+            Some(path) if path == Path::new("-") => None,
+            Some(path) if path.is_absolute() && path.file_name().is_some() => Some(path.to_owned()),
+            Some(path) => {
+                let value = path.to_string_lossy().into_owned();
+                return Err(ConfigError::Invalid {
+                    variable: "PARACHUTE_ACCESS_LOG_FILE",
+                    value,
+                    expected: LOG_FILE_EXPECTED,
+                });
+            }
+        };
+        let access_log = access_log.map(|format| AccessLog { format, file: log_file });
+
         Ok(Self {
             home,
             port,
@@ -195,10 +246,16 @@ impl Config {
             operator_token: text("PARACHUTE_OPERATOR_TOKEN", "a token")?,
             operator_token_file: get("PARACHUTE_OPERATOR_TOKEN_FILE").map(PathBuf::from),
             limits,
+            access_log,
             environment,
         })
     }
 }
+
+/// The access log below the home.
+const ACCESS_LOG: &str = "hub/logs/access.log";
+const FORMAT_EXPECTED: &str = "combined or json; without PARACHUTE_ACCESS_LOG_FILE it may be unset as well";
+const LOG_FILE_EXPECTED: &str = "an absolute path of a file, or - for standard output";
 
 /// Of anything that the edge takes; each costs a descriptor.
 const MAX_COUNT: usize = 100_000;
@@ -264,6 +321,34 @@ mod tests {
         for value in ["0", "-1", "1.5", "x", "100001", "99999999999999999999"] {
             for variable in ["PARACHUTE_MAX_CONNECTIONS_PER_IP", "PARACHUTE_WS_MAX_PER_IP"] {
                 assert!(all(variable, value).is_err(), "{variable}={value}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_access_log_is_asked_for_by_its_format() {
+        let home = Some("/h/.parachute/hub/logs/access.log");
+        for (format, file, expected) in [
+            ("", "", Ok(None)),
+            ("combined", "", Ok(Some((AccessFormat::Combined, home)))),
+            ("json", "", Ok(Some((AccessFormat::Json, home)))),
+            ("json", "/var/log/a", Ok(Some((AccessFormat::Json, Some("/var/log/a"))))),
+            ("json", "-", Ok(Some((AccessFormat::Json, None)))),
+            ("", "/var/log/a", Err("PARACHUTE_ACCESS_LOG is \"\"; it must be combined or json")),
+            ("JSON", "", Err("PARACHUTE_ACCESS_LOG is \"JSON\"; it must be combined or json")),
+            ("common", "-", Err("PARACHUTE_ACCESS_LOG is \"common\"; it must be combined or json")),
+            ("json", "logs/a", Err("PARACHUTE_ACCESS_LOG_FILE is \"logs/a\"; it must be an absolute path")),
+            ("json", "/", Err("PARACHUTE_ACCESS_LOG_FILE is \"/\"; it must be an absolute path")),
+            ("json", "/var/..", Err("PARACHUTE_ACCESS_LOG_FILE is \"/var/..\"; it must be an absolute path")),
+        ] {
+            let variables = [("HOME", "/h"), ("PARACHUTE_ACCESS_LOG", format), ("PARACHUTE_ACCESS_LOG_FILE", file)];
+            match (config(&variables).map(|config| config.access_log), expected) {
+                (Ok(log), Ok(expected)) => {
+                    let expected = expected.map(|(format, file)| AccessLog { format, file: file.map(PathBuf::from) });
+                    assert_eq!(log, expected, "{format:?} {file:?}");
+                }
+                (Err(error), Err(beginning)) => assert!(error.to_string().starts_with(beginning), "{error}"),
+                (got, expected) => panic!("{format:?} {file:?}: {got:?} instead of {expected:?}"),
             }
         }
     }

@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod db;
 mod edge;
+mod html;
 mod hub;
 mod logs;
 mod manifest;

@@ -80,6 +80,14 @@ pub(crate) fn resolve(port: u16, configured: Option<&str>) -> Result<Origins, Or
     Ok(Origins { canonical: first, issuers, is_configured: configured.is_some() })
 }
 
+/// Whether an origin, as [`canonical`] spells it, is a name of this machine for itself.
+pub(crate) fn is_loopback(origin: &str) -> bool {
+    let authority = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    let host = split_port(authority).map_or(authority, |(host, _)| host);
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 /// The one spelling of an origin: scheme and host in lower case, no default port, no slash at the end.
 pub(crate) fn canonical(text: &str) -> Result<String, OriginError> {
     let error = |reason| OriginError { value: text.to_owned(), reason };
@@ -203,6 +211,24 @@ mod tests {
             assert_eq!(origins.issuers, issuers, "{port} {configured:?}");
         }
         assert!(resolve(1939, Some("a.example")).is_err());
+    }
+
+    #[test]
+    fn the_names_of_this_machine_are_loopback() {
+        for (origin, expected) in [
+            ("http://127.0.0.1:1939", true),
+            ("http://127.0.0.1", true),
+            ("http://127.8.8.8:1", true),
+            ("http://localhost:1939", true),
+            ("http://[::1]:1939", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("https://a.example", false),
+            ("http://localhost.example", false),
+            ("http://127.0.0.1.example", false),
+            ("http://10.0.0.1:1939", false),
+        ] {
+            assert_eq!(is_loopback(origin), expected, "{origin}");
+        }
     }
 
     #[test]

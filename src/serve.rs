@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::edge;
 use crate::hub::routes;
 use crate::hub::server::{self, Server};
-use crate::logs::Console;
+use crate::logs::{AccessLog, Console};
 use crate::ops::auth::Authority;
 use crate::ops::manifests::Manifests;
 use crate::ops::metrics::Traffic;
@@ -43,6 +43,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// What running answers get when everything else is down.
 const EDGE_GRACE: Duration = Duration::from_millis(500);
+/// What a slow disk gets to take the last lines of the access log.
+const ACCESS_LOG_GRACE: Duration = Duration::from_millis(500);
 /// What a slow reader of standard output gets to take the last lines.
 const CONSOLE_GRACE: Duration = Duration::from_secs(1);
 /// Directories below the user's home that are searched last for programs (supervisor §5.3).
@@ -86,6 +88,8 @@ struct Running {
     hub: Arc<Hub>,
     server: Arc<Server>,
     edge: edge::EdgeHandle,
+    /// The edge writes it, unless it goes to standard output.
+    access_log: Option<AccessLog>,
     /// The edge connects through it.
     _socket_directory: Option<File>,
 }
@@ -165,11 +169,11 @@ impl Boot {
         }
     }
 
-    fn authority(&self, home: &Home, origins: &Origins) -> Result<Authority, ServeError> {
-        let authority = Authority::open(home, origins.issuers.clone(), origins.canonical.clone())?;
+    fn authority(&self, home: &Home, origins: &Origins) -> Result<Arc<Authority>, ServeError> {
+        let authority = Authority::open(home, origins, self.log())?;
         authority.notices().iter().for_each(|notice| self.say(notice));
         authority.bootstrap()?.notices.iter().for_each(|notice| self.say(notice));
-        Ok(authority)
+        Ok(Arc::new(authority))
     }
 
     /// Ends what a hub left behind that had no clean end, or its record would not be there. One that names no child is
@@ -205,7 +209,7 @@ impl Boot {
         lock: &HubLock,
         listeners: Listeners,
         origins: Origins,
-        authority: Authority,
+        authority: Arc<Authority>,
         identity: &Identity,
         journal: Arc<Journal>,
     ) -> Result<Running, ServeError> {
@@ -222,12 +226,14 @@ impl Boot {
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
             origins: origins.clone(),
+            authority: Arc::clone(&authority),
+            introspection_url: format!("http://127.0.0.1:{}/oauth/introspect", listeners.port),
             log: self.log(),
             said: Mutex::default(),
         };
         let hooks = Hooks {
             source: files.plan_source(),
-            record: record(journal, self.log()),
+            record: record(journal, Arc::clone(&authority), self.log()),
             console: self.console.clone(),
             facts: self.facts(&identity.instance),
             on_change: Arc::new(move || ring.ring()),
@@ -254,10 +260,11 @@ impl Boot {
         let app: server::App = Arc::new(move |req| routes::answer(&answering, req));
         let server = server::start(listener, app, self.log()).map_err(ServeError::starting("the control server"))?;
         let server = Arc::new(server);
-        let hooks = self.edge_hooks(&hub, &supervisor, &server, counters);
+        let access_log = self.access_log().map_err(ServeError::starting("the access log"))?;
+        let hooks = self.edge_hooks(&hub, &supervisor, &server, counters, access_log.clone());
         let edge = edge::start(self.edge_settings(home), listeners.sockets, socket_path, hooks, bell)
             .map_err(ServeError::starting("the edge"))?;
-        Ok(Running { supervisor, hub, server, edge, _socket_directory: socket_directory })
+        Ok(Running { supervisor, hub, server, edge, access_log, _socket_directory: socket_directory })
     }
 
     fn edge_settings(&self, home: &Home) -> edge::Settings {
@@ -275,6 +282,7 @@ impl Boot {
         supervisor: &Arc<Supervisor>,
         server: &Arc<Server>,
         counters: Arc<edge::Counters>,
+        access_log: Option<AccessLog>,
     ) -> edge::Hooks {
         let (hub, supervisor, server) = (Arc::clone(hub), Arc::clone(supervisor), Arc::clone(server));
         let console = self.console.clone();
@@ -285,7 +293,24 @@ impl Boot {
             on_client_gone: Arc::new(move |exchange| server.client_gone(exchange)),
             counters,
             log: Arc::new(move |line| console.line("", line)),
+            access_log: self.edge_access_log(access_log),
         }
+    }
+
+    /// The thread that writes the access log to its file, if there is one.
+    fn access_log(&self) -> io::Result<Option<AccessLog>> {
+        let file = self.config.access_log.as_ref().and_then(|log| log.file.clone());
+        file.map(|file| AccessLog::start(file, self.console.clone())).transpose()
+    }
+
+    fn edge_access_log(&self, file: Option<AccessLog>) -> Option<edge::AccessLog> {
+        let format = self.config.access_log.as_ref()?.format;
+        let console = self.console.clone();
+        let write: Box<dyn Fn(Vec<u8>, u64) + Send> = match file {
+            Some(log) => Box::new(move |text, lines| log.write(text, lines)),
+            None => Box::new(move |text, lines| console.block("", &text, lines)),
+        };
+        Some(edge::AccessLog { format, write })
     }
 
     /// A good `services.json` is what a broken one is mended from.
@@ -326,6 +351,9 @@ impl Running {
     fn stop(self) {
         self.server.end_waits();
         self.edge.stop(Instant::now() + EDGE_GRACE);
+        if let Some(log) = self.access_log {
+            log.finish(Instant::now() + ACCESS_LOG_GRACE);
+        }
         self.server.stop();
     }
 }
@@ -343,9 +371,10 @@ fn traffic(counters: &Arc<edge::Counters>, bell: &Arc<edge::Bell>) -> Arc<dyn Fn
     })
 }
 
-/// Notes each new leader for the hub that comes after a killed one.
-fn record(journal: Arc<Journal>, log: Log) -> Recorder {
+/// Notes each new leader for the hub that comes after a killed one; its key takes the place of its predecessor's.
+fn record(journal: Arc<Journal>, authority: Arc<Authority>, log: Log) -> Recorder {
     Arc::new(move |short, pid, start_ticks| {
+        authority.module_spawned(short);
         if let Err(error) = journal.append(&Child { short: short.clone(), pid, start_ticks }) {
             log(&format!("{short}: if this hub is killed, the next one will not know pid {pid}: {error}"));
         }

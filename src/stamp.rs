@@ -59,9 +59,22 @@ pub(crate) fn http_date(at: SystemTime) -> String {
     let at_ms = unix_ms(at);
     let text = iso8601(at_ms);
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    let month = part(5, 7).parse::<usize>().ok().and_then(|month| MONTHS.get(month.checked_sub(1)?)).unwrap_or(&"");
+    let month = month_name(&text);
     let weekday = usize::try_from(at_ms / MS_PER_DAY % 7).ok().and_then(|day| WEEKDAYS.get(day)).unwrap_or(&"");
     format!("{weekday}, {} {month} {} {} GMT", part(8, 10), part(0, 4), part(11, 19))
+}
+
+/// As web servers log it: `02/Jan/2026:03:04:05 +0000`.
+pub(crate) fn log_date(at: SystemTime) -> String {
+    let text = iso(at);
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    format!("{}/{}/{}:{} +0000", part(8, 10), month_name(&text), part(0, 4), part(11, 19))
+}
+
+/// The name of the month in a text made by [`iso8601`].
+fn month_name(text: &str) -> &'static str {
+    let month = text.get(5..7).and_then(|digits| digits.parse::<usize>().ok());
+    month.and_then(|month| MONTHS.get(month.checked_sub(1)?)).unwrap_or(&"")
 }
 
 /// Short enough for a file's name: `20260520T031500Z`.
@@ -142,6 +155,12 @@ mod tests {
             let at = UNIX_EPOCH + Duration::from_millis(at_ms);
             assert_eq!((iso(at), http_date(at)), (as_iso.to_owned(), as_http.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_log_has_the_day_first() {
+        let at = UNIX_EPOCH + Duration::from_millis(1_767_323_045_006);
+        assert_eq!(log_date(at), "02/Jan/2026:03:04:05 +0000");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Field names are the contract of http-api §5 and §6: `/api/*` is snake_case, the module state inside an answer of
 //! `start`, `stop` and `restart` is camelCase.
 
+pub(crate) mod tokens;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,6 +41,12 @@ codes! {
     Unauthenticated = "unauthenticated",
     /// A good token without the scope that the route needs.
     InsufficientScope = "insufficient_scope",
+    /// A scope that cannot be asked for, or is none.
+    InvalidScope = "invalid_scope",
+    /// Too many tokens were minted with this one.
+    TooManyTokens = "too_many_tokens",
+    /// Only programs on this machine may ask this.
+    LocalOnly = "local_only",
     /// A page of somebody else caused the request.
     CsrfOriginMismatch = "csrf_origin_mismatch",
     /// Too many bad tokens came from this address.

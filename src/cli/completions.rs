@@ -1,7 +1,7 @@
 //! Pure: the table as completion scripts. Module names are asked for when they are needed.
 
 use super::parse::Completions;
-use super::spec::{Flag, SHELLS, VERBS, Verb, Words};
+use super::spec::{Flag, SHELLS, VERBS, Verb, Words, every_verb};
 
 /// Prints the installed modules, one a line; silent on a broken machine.
 const MODULES: &str = "parachute completions modules 2>/dev/null";
@@ -28,11 +28,30 @@ fn spellings(flag: &Flag) -> Vec<String> {
 /// What may stand where a word of the verb is expected.
 fn words(verb: &Verb, modules: &str) -> String {
     match verb.words {
-        Words::None | Words::NewName | Words::Directory | Words::File => String::new(),
+        Words::None | Words::NewName | Words::Directory | Words::File | Words::Jti | Words::MaybeJti => String::new(),
+        Words::Sub => sub_words(verb, modules),
         Words::Modules | Words::OneModule => modules.to_owned(),
         Words::MaybeVerb => verb_names().join(" "),
         Words::Shell => SHELLS.join(" "),
     }
+}
+
+/// What may stand behind a verb that has others behind it: those, and the words that they take.
+fn sub_words(verb: &Verb, modules: &str) -> String {
+    let names: Vec<&str> = verb.subs.iter().map(|sub| sub.name).collect();
+    let takes_module = verb.subs.iter().any(|sub| sub.words == Words::OneModule);
+    if takes_module { format!("{} {modules}", names.join(" ")) } else { names.join(" ") }
+}
+
+/// The flags of a verb and of those behind it, each once.
+fn flags_of(verb: &'static Verb) -> Vec<&'static Flag> {
+    let mut flags: Vec<&'static Flag> = Vec::new();
+    for flag in verb.subs.iter().flat_map(|sub| sub.flags).chain(verb.all_flags()) {
+        if !flags.iter().any(|other| other.long == flag.long) {
+            flags.push(flag);
+        }
+    }
+    flags
 }
 
 fn bash() -> String {
@@ -50,7 +69,7 @@ fn bash() -> String {
          \x20       --home) COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n",
         verb_names().join("|")
     );
-    for flag in VERBS.iter().flat_map(|verb| verb.flags).filter(|flag| !flag.choices.is_empty()) {
+    for flag in every_verb().flat_map(|verb| verb.flags).filter(|flag| !flag.choices.is_empty()) {
         script.push_str(&format!(
             "        --{}) COMPREPLY=($(compgen -W '{}' -- \"$cur\")); [ ${{#COMPREPLY[@]}} -gt 0 ] && return ;;\n",
             flag.long,
@@ -59,7 +78,7 @@ fn bash() -> String {
     }
     script.push_str("    esac\n    case $verb in\n");
     for verb in VERBS {
-        let flags: Vec<String> = verb.all_flags().flat_map(spellings).collect();
+        let flags: Vec<String> = flags_of(verb).into_iter().flat_map(spellings).collect();
         let words = words(verb, &format!("$({MODULES})"));
         script.push_str(&format!(
             "        {}) COMPREPLY=($(compgen -W \"{} {words}\" -- \"$cur\"))",
@@ -108,10 +127,13 @@ fn zsh() -> String {
         spellings(flag).iter().map(|name| format!(" '{name}:{}'", quoted(flag.about).replace(':', "\\:"))).collect()
     };
     for verb in VERBS {
-        let flags: String = verb.all_flags().map(describe).collect();
+        let flags: String = flags_of(verb).into_iter().map(describe).collect();
         script.push_str(&format!("        {}) items=({flags} ); _describe flag items", verb.name));
         match verb.words {
-            Words::None | Words::NewName => {}
+            Words::None | Words::NewName | Words::Jti | Words::MaybeJti => {}
+            Words::Sub => {
+                script.push_str(&format!("; compadd -- {}", sub_words(verb, &format!("${{(f)\"$({MODULES})\"}}"))))
+            }
             Words::Directory => script.push_str("; _files -/"),
             Words::File => script.push_str("; _files"),
             Words::Modules | Words::OneModule => {
@@ -149,7 +171,7 @@ fn fish() -> String {
         let about = verb.about.replace('\'', "\\'");
         script.push_str(&format!("complete -c parachute -n __fish_use_subcommand -a {} -d '{about}'\n", verb.name));
         let condition = format!(" -n '__fish_seen_subcommand_from {}'", verb.name);
-        for flag in verb.flags {
+        for flag in flags_of(verb).into_iter().filter(|flag| !super::spec::GLOBAL_FLAGS.contains(flag)) {
             script.push_str(&flag_line(&condition, flag));
         }
         let words = match verb.words {
@@ -174,7 +196,7 @@ mod tests {
     fn every_script_knows_every_verb_and_flag() {
         for kind in [Completions::Bash, Completions::Zsh, Completions::Fish] {
             let script = script(kind).expect("a script");
-            for verb in VERBS {
+            for verb in every_verb() {
                 assert!(script.contains(verb.name), "{kind:?} {}", verb.name);
                 for flag in verb.all_flags() {
                     let spelled = if kind == Completions::Fish {

@@ -47,6 +47,8 @@ impl Exit {
     pub(crate) fn of(code: Code) -> Self {
         match code {
             Code::InvalidRequest
+            | Code::InvalidScope
+            | Code::LocalOnly
             | Code::MethodNotAllowed
             | Code::TooLarge
             | Code::ModuleOpFailed
@@ -58,7 +60,7 @@ impl Exit {
             Code::HubDown | Code::HubNotReady | Code::WrongHub | Code::ServiceUnavailable => Self::HubUnreachable,
             Code::StartFailed | Code::StopTimeout | Code::NotSupervised => Self::Unhealthy,
             Code::Conflict | Code::PortInUse => Self::Conflict,
-            Code::Busy => Self::Busy,
+            Code::Busy | Code::TooManyTokens => Self::Busy,
             Code::UnknownService | Code::NotInstalled | Code::NotFound => Self::UnknownModule,
             Code::NoUnit => Self::NoUnit,
             Code::Unauthenticated
@@ -126,10 +128,12 @@ impl Failure {
             (Code::Unauthenticated, ClientError::Refused { body, .. }) => {
                 (format!("operator token rejected ({}): {}", body.error, body.error_description), NEW_TOKEN)
             }
-            (Code::InsufficientScope, ClientError::Refused { body, .. }) => {
-                (body.error_description.clone(), "use a token of the admin scope set")
-            }
-            (Code::Busy, _) => (error.to_string(), "try again in a moment"),
+            (Code::InsufficientScope, ClientError::Refused { body, .. }) => (
+                body.error_description.clone(),
+                "use a wider token, such as: parachute auth rotate-operator --scope-set admin",
+            ),
+            (Code::Busy | Code::TooManyTokens, _) => (error.to_string(), "try again in a moment"),
+            (Code::InvalidScope, _) => (error.to_string(), "see: parachute auth mint-token --help"),
             _ => (error.to_string(), "see: parachute status"),
         };
         Self::new(code, message, hint)
@@ -159,8 +163,8 @@ impl Failure {
     }
 }
 
-/// The way to a new operator token in this release: the hub makes one at start when the file is not there.
-pub(crate) const NEW_TOKEN: &str = "move operator.token away and restart the hub; it writes a new one";
+/// The way to a new operator token.
+pub(crate) const NEW_TOKEN: &str = "mint a new one with: parachute auth rotate-operator";
 
 #[cfg(test)]
 mod tests {

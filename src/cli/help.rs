@@ -6,6 +6,8 @@ use super::spec::{Flag, GLOBAL_FLAGS, VERBS, Verb, Words};
 /// Where the second column of flags begins.
 const FLAG_COLUMN: usize = 28;
 const VERB_COLUMN: usize = 15;
+/// The same for the verbs behind another one.
+const SUB_COLUMN: usize = 19;
 
 /// The page of one verb, or of the whole program.
 pub(crate) fn page(verb: Option<&Verb>) -> String {
@@ -40,6 +42,12 @@ fn verb_page(verb: &Verb) -> String {
         page.push_str(note);
         page.push('\n');
     }
+    if !verb.subs.is_empty() {
+        page.push_str("\nCommands:\n");
+        for sub in verb.subs {
+            page.push_str(&row(&format!("  {}", sub.name), sub.about, SUB_COLUMN));
+        }
+    }
     if !verb.flags.is_empty() {
         page.push_str("\nFlags:\n");
         flags(&mut page, verb.flags);
@@ -57,7 +65,7 @@ fn verb_page(verb: &Verb) -> String {
 
 /// `parachute logs [FLAGS] MODULE`, for help and for the last line of a usage failure.
 pub(crate) fn usage(verb: &Verb) -> String {
-    let mut line = format!("parachute {}", verb.name);
+    let mut line = format!("parachute {}", verb.path());
     if !verb.flags.is_empty() && verb.words != Words::NewName {
         line.push_str(" [FLAGS]");
     }
@@ -83,10 +91,11 @@ fn row(left: &str, right: &str, column: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::spec::every_verb;
 
     #[test]
     fn every_page_fits_eighty_columns() {
-        for verb in VERBS.iter().map(Some).chain([None]) {
+        for verb in every_verb().map(Some).chain([None]) {
             let name = verb.map_or("program", |verb| verb.name);
             for line in page(verb).lines() {
                 assert!(line.chars().count() <= 80, "{name}: {line}");
@@ -97,8 +106,9 @@ mod tests {
 
     #[test]
     fn columns_do_not_run_into_each_other() {
-        for verb in VERBS {
-            assert!(verb.name.len() + 2 < VERB_COLUMN, "{}", verb.name);
+        for verb in every_verb() {
+            let column = if verb.group.is_some() { SUB_COLUMN } else { VERB_COLUMN };
+            assert!(verb.name.len() + 2 < column, "{}", verb.name);
             for flag in verb.all_flags() {
                 let left = 8 + flag.long.len() + flag.value.map_or(0, |value| value.len() + 1);
                 assert!(left < FLAG_COLUMN, "{} --{}", verb.name, flag.long);

@@ -109,8 +109,8 @@ fn config_failure(error: &ConfigError) -> Failure {
 fn usage_failure(refused: &Refused) -> Failure {
     let (message, hint) = match refused.verb {
         Some(verb) => (
-            format!("{}: {}", verb.name, refused.error),
-            format!("usage: {}; see: parachute {} --help", help::usage(verb), verb.name),
+            format!("{}: {}", verb.path(), refused.error),
+            format!("usage: {}; see: parachute {} --help", help::usage(verb), verb.path()),
         ),
         None => (refused.error.to_string(), "see: parachute --help".to_owned()),
     };
@@ -131,6 +131,7 @@ fn verb_name(command: &Command) -> &'static str {
         Command::Install(_) => "install",
         Command::Remove { .. } => "remove",
         Command::Check => "check",
+        Command::Auth(auth) => auth.name(),
         Command::Doctor { .. } => "doctor",
         Command::Backup { .. } => "backup",
         Command::Restore { .. } => "restore",

@@ -1,5 +1,9 @@
 //! Pure: argv to a plain `Command`; the only place that names `lexopt`. Opens nothing, so help works on a broken machine.
 
+mod auth;
+
+pub(crate) use auth::{Auth, Mint, Overlapping};
+
 use super::spec::{Flag, GLOBAL_FLAGS, SHELLS, VERBS, Verb, Words, verb};
 use super::suggest::nearest;
 use crate::client::Op;
@@ -48,6 +52,7 @@ pub(crate) enum Command {
     Install(Install),
     Remove { name: String },
     Check,
+    Auth(Box<Auth>),
     Doctor { fix: bool },
     Backup { file: PathBuf },
     Restore { file: PathBuf },
@@ -108,19 +113,56 @@ pub(crate) struct AfterRegistering {
 /// What is wrong with the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UsageError {
-    UnknownVerb { word: String, near: Option<&'static str> },
-    UnknownFlag { flag: String, near: Option<&'static str> },
-    MissingValue { flag: String, value: &'static str },
-    UnexpectedValue { flag: String },
-    BadValue { flag: &'static str, value: String, expected: String },
-    Repeated { flag: &'static str },
-    Together { one: &'static str, other: &'static str },
-    MissingWord { what: &'static str },
-    ExtraWord { word: String },
-    BadShell { word: String },
-    NotUtf8 { word: String },
+    UnknownVerb {
+        word: String,
+        near: Option<&'static str>,
+    },
+    UnknownFlag {
+        flag: String,
+        near: Option<&'static str>,
+    },
+    MissingValue {
+        flag: String,
+        value: &'static str,
+    },
+    UnexpectedValue {
+        flag: String,
+    },
+    BadValue {
+        flag: &'static str,
+        value: String,
+        expected: String,
+    },
+    Repeated {
+        flag: &'static str,
+    },
+    Together {
+        one: &'static str,
+        other: &'static str,
+    },
+    MissingFlag {
+        flag: &'static str,
+    },
+    /// A secret belongs into a file of its own and not into an object that is passed around.
+    SecretInJson {
+        flag: &'static str,
+    },
+    MissingWord {
+        what: &'static str,
+    },
+    ExtraWord {
+        word: String,
+    },
+    BadShell {
+        word: String,
+    },
+    NotUtf8 {
+        word: String,
+    },
     NoCommand,
-    CommandWithoutDashes { word: String },
+    CommandWithoutDashes {
+        word: String,
+    },
 }
 
 impl fmt::Display for UsageError {
@@ -143,6 +185,8 @@ impl fmt::Display for UsageError {
             Self::BadValue { flag, value, expected } => write!(f, "--{flag} must be {expected}, not \"{value}\""),
             Self::Repeated { flag } => write!(f, "--{flag} is given more than once"),
             Self::Together { one, other } => write!(f, "--{one} and --{other} exclude each other"),
+            Self::MissingFlag { flag } => write!(f, "--{flag} is missing"),
+            Self::SecretInJson { flag } => write!(f, "--json needs --{flag}, so that the secret is in no JSON"),
             Self::MissingWord { what } => write!(f, "{what} is missing"),
             Self::ExtraWord { word } => write!(f, "unexpected argument \"{word}\""),
             Self::BadShell { word } => write!(f, "unknown shell \"{word}\"; known: {}", SHELLS.join(", ")),
@@ -214,6 +258,9 @@ fn collect(args: Vec<OsString>, found: &mut Found) -> Result<(), UsageError> {
         };
         match piece {
             Piece::Word(word) => match found.verb {
+                Some(group) if !group.subs.is_empty() && found.words.is_empty() && word != "help" => {
+                    found.verb = Some(find_sub(group, &word)?);
+                }
                 Some(_) => found.words.push(word),
                 None => found.verb = Some(find_verb(&word)?),
             },
@@ -253,6 +300,14 @@ fn find_verb(word: &OsStr) -> Result<&'static Verb, UsageError> {
     verb(&name).ok_or_else(|| UsageError::UnknownVerb {
         word: shown(word),
         near: nearest(&name, VERBS.iter().map(|verb| verb.name)),
+    })
+}
+
+fn find_sub(group: &'static Verb, word: &OsStr) -> Result<&'static Verb, UsageError> {
+    let name = word.to_string_lossy();
+    group.subs.iter().find(|sub| sub.name == name).ok_or_else(|| UsageError::UnknownVerb {
+        word: shown(word),
+        near: nearest(&name, group.subs.iter().map(|sub| sub.name)),
     })
 }
 
@@ -344,6 +399,9 @@ impl Found {
             return Ok(Command::Version);
         }
         self.check_words(verb)?;
+        if verb.group.is_some() {
+            return Ok(Command::Auth(Box::new(self.auth(verb.name)?)));
+        }
         let wait = self.has("wait");
         match verb.name {
             "serve" => Ok(Command::Serve { port: self.serve_port()? }),
@@ -371,9 +429,16 @@ impl Found {
             "version" => Ok(Command::Version),
             "completions" => Ok(Command::Completions { kind: self.completions()? }),
             // `help`, and nothing else: the table and this match are compared by a test.
-            _ => match self.words.first() {
-                None => Ok(Command::Help { verb: None }),
-                Some(word) => Ok(Command::Help { verb: Some(find_verb(word)?) }),
+            _ => match (self.words.first(), self.words.get(1)) {
+                (None, _) => Ok(Command::Help { verb: None }),
+                (Some(word), None) => Ok(Command::Help { verb: Some(find_verb(word)?) }),
+                (Some(group), Some(word)) => {
+                    let group = find_verb(group)?;
+                    if group.subs.is_empty() {
+                        return Err(UsageError::ExtraWord { word: shown(word) });
+                    }
+                    Ok(Command::Help { verb: Some(find_sub(group, word)?) })
+                }
             },
         }
     }
@@ -387,7 +452,9 @@ impl Found {
                 Words::Directory => "the directory",
                 Words::File => "the file",
                 Words::Shell => "the shell",
-                Words::MaybeVerb | Words::None => "an argument",
+                Words::Jti => "the token's jti",
+                Words::Sub => "the command",
+                Words::MaybeJti | Words::MaybeVerb | Words::None => "an argument",
             };
             return Err(UsageError::MissingWord { what });
         }

@@ -4,11 +4,17 @@ use super::exit::{Failure, NEW_TOKEN};
 use super::out::Out;
 use crate::client::{Client, ClientError};
 use crate::config::Config;
+use crate::stamp;
 use crate::store::identity::{self, Identity};
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::{Home, StoreError};
+use crate::token::claims;
+use crate::wire::tokens::RenewalReply;
 use crate::wire::{Code, Health};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// An operator token is renewed when no more than this is left of it (operator-token B7).
+const RENEWAL_WINDOW_S: u64 = 7 * 86_400;
 
 /// A loopback `/health` takes a millisecond; a hub under heavy load some hundred.
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -46,21 +52,67 @@ pub(crate) fn down(home: &Home, config: &Config) -> Failure {
 pub(crate) const START_HUB: &str = "start it with: parachute serve";
 
 impl Up {
-    /// Gives the client the operator's token.
+    /// Gives the client the operator's token. The home's own is renewed on the way when it is about to expire; one that
+    /// was given to us stays as it is.
     pub(crate) fn authorise(&mut self, home: &Home, config: &Config, out: &mut Out) -> Result<(), Failure> {
-        let token = operator_token::find(home, config.operator_token.as_deref(), config.operator_token_file.as_deref())
-            .map_err(|error| token_failure(&error))?;
-        for warning in &token.warnings {
-            out.warn(warning);
+        let (token, expires) = operator_token(home, config, out)?;
+        self.client.set_bearer(&token);
+        if expires == Expires::Soon && is_own_token(config) {
+            self.renew(home, out);
         }
-        self.client.set_bearer(&token.text);
         Ok(())
+    }
+
+    /// Whatever comes of it, the token at hand still does.
+    fn renew(&mut self, home: &Home, out: &mut Out) {
+        match self.client.renew_operator() {
+            Ok(RenewalReply { renewed: true, scope_set: Some(set), expires_at: Some(at), .. }) => {
+                out.warn(&format!("renewed the operator token: set {set}, valid until {at}"));
+            }
+            Ok(_) => {}
+            Err(error) => return out.warn(&format!("the operator token expires soon and was not renewed: {error}")),
+        }
+        if let Ok(token) = operator_token::read(home) {
+            self.client.set_bearer(&token.text);
+        }
+    }
+}
+
+/// Whether the token is the home's own, and not one that was given to us.
+pub(crate) fn is_own_token(config: &Config) -> bool {
+    config.operator_token.is_none() && config.operator_token_file.is_none()
+}
+
+/// How long a token has, going by its own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expires {
+    Later,
+    /// Inside the window in which it is renewed.
+    Soon,
+}
+
+/// The operator's token, from wherever it is kept. One that has expired is told at once.
+pub(crate) fn operator_token(home: &Home, config: &Config, out: &mut Out) -> Result<(String, Expires), Failure> {
+    let token = operator_token::find(home, config.operator_token.as_deref(), config.operator_token_file.as_deref())
+        .map_err(|error| token_failure(&error))?;
+    token.warnings.iter().for_each(|warning| out.warn(warning));
+    let left_s = claims::unverified(&token.text).map(|claims| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        (claims.exp, claims.exp.saturating_sub(now))
+    });
+    match left_s {
+        Some((exp, 0)) => {
+            let at = stamp::iso8601(exp.saturating_mul(1000));
+            Err(Failure::new(Code::TokenExpired, format!("operator token expired on {at}"), NEW_TOKEN))
+        }
+        Some((_, left_s)) if left_s <= RENEWAL_WINDOW_S => Ok((token.text, Expires::Soon)),
+        _ => Ok((token.text, Expires::Later)),
     }
 }
 
 pub(crate) fn token_failure(error: &OperatorTokenError) -> Failure {
     let hint = match error {
-        OperatorTokenError::Missing { .. } => "or set PARACHUTE_OPERATOR_TOKEN",
+        OperatorTokenError::Missing { .. } => "create one with: parachute auth rotate-operator",
         OperatorTokenError::NotAToken { .. } | OperatorTokenError::Store(_) => NEW_TOKEN,
     };
     Failure::new(Code::NoOperatorToken, error.to_string(), hint)

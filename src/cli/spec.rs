@@ -1,5 +1,7 @@
 //! Pure: the verbs and their flags, as one table. Help, completions, suggestions and the README come from it.
 
+mod auth;
+
 /// One flag. `--json` and `-q` style only; a flag with a `value` takes it as `--flag v` or `--flag=v`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Flag {
@@ -23,6 +25,11 @@ pub(crate) enum Words {
     /// A name that does not exist yet, then `--` and a command.
     NewName,
     Directory,
+    /// The number of a token.
+    Jti,
+    MaybeJti,
+    /// One of the verbs behind this one.
+    Sub,
     File,
     MaybeVerb,
     Shell,
@@ -34,6 +41,9 @@ impl Words {
         match self {
             Self::None => (0, 0),
             Self::Modules => (0, usize::MAX),
+            Self::OneModule | Self::NewName | Self::Directory | Self::Shell | Self::Jti | Self::Sub => (1, 1),
+            Self::MaybeJti => (0, 1),
+            Self::MaybeVerb => (0, 2),
             Self::OneModule | Self::NewName | Self::Directory | Self::File | Self::Shell => (1, 1),
             Self::MaybeVerb => (0, 1),
         }
@@ -44,6 +54,10 @@ impl Words {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Verb {
     pub(crate) name: &'static str,
+    /// The verb that stands in front of this one.
+    pub(crate) group: Option<&'static str>,
+    /// The verbs behind this one; then it does nothing by itself.
+    pub(crate) subs: &'static [Verb],
     pub(crate) words: Words,
     /// The words as the usage line shows them.
     pub(crate) args: &'static str,
@@ -80,6 +94,8 @@ const REPLACE: Flag = switch("replace", "Change a module that has this name alre
 pub(crate) const VERBS: &[Verb] = &[
     Verb {
         name: "serve",
+        group: None,
+        subs: &[],
         words: Words::None,
         args: "",
         about: "Run the hub in the foreground",
@@ -94,6 +110,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "start",
+        group: None,
+        subs: &[],
         words: Words::Modules,
         args: "[MODULE]...",
         about: "Start modules",
@@ -103,6 +121,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "stop",
+        group: None,
+        subs: &[],
         words: Words::Modules,
         args: "[MODULE]...",
         about: "Stop modules; they stay stopped until they are started",
@@ -112,6 +132,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "restart",
+        group: None,
+        subs: &[],
         words: Words::Modules,
         args: "[MODULE]...",
         about: "Restart modules, or start those that do not run",
@@ -121,6 +143,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "status",
+        group: None,
+        subs: &[],
         words: Words::None,
         args: "",
         about: "Show every module and the hub",
@@ -130,6 +154,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "logs",
+        group: None,
+        subs: &[],
         words: Words::OneModule,
         args: "MODULE",
         about: "Show what a module printed",
@@ -142,6 +168,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "add",
+        group: None,
+        subs: &[],
         words: Words::NewName,
         args: "NAME [FLAGS] -- COMMAND [ARG]...",
         about: "Register any command as a module and start it",
@@ -178,6 +206,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "install",
+        group: None,
+        subs: &[],
         words: Words::Directory,
         args: "DIRECTORY",
         about: "Register a directory that holds .parachute/module.json",
@@ -187,6 +217,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "remove",
+        group: None,
+        subs: &[],
         words: Words::OneModule,
         args: "MODULE",
         about: "Stop a module and forget it; its data and logs stay",
@@ -196,6 +228,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "check",
+        group: None,
+        subs: &[],
         words: Words::None,
         args: "",
         about: "Check every file of the home and say what is wrong",
@@ -204,7 +238,20 @@ pub(crate) const VERBS: &[Verb] = &[
         examples: &["parachute check"],
     },
     Verb {
+        name: "auth",
+        group: None,
+        subs: auth::AUTH_VERBS,
+        words: Words::Sub,
+        args: "COMMAND",
+        about: "Make, show and take back tokens and keys",
+        notes: &["All but show-token work on the hub's database when the hub is down."],
+        flags: &[],
+        examples: &["parachute auth list-tokens", "parachute auth rotate-operator"],
+    },
+    Verb {
         name: "doctor",
+        group: None,
+        subs: &[],
         words: Words::None,
         args: "",
         about: "Check the home and the running hub; with --fix, mend it",
@@ -218,6 +265,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "backup",
+        group: None,
+        subs: &[],
         words: Words::File,
         args: "FILE",
         about: "Write the whole home, secrets included, into one tar archive",
@@ -231,6 +280,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "restore",
+        group: None,
+        subs: &[],
         words: Words::File,
         args: "FILE",
         about: "Make a new home of an archive that backup wrote",
@@ -243,6 +294,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "version",
+        group: None,
+        subs: &[],
         words: Words::None,
         args: "",
         about: "Print the version",
@@ -252,6 +305,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "help",
+        group: None,
+        subs: &[],
         words: Words::MaybeVerb,
         args: "[VERB]",
         about: "Print help",
@@ -261,6 +316,8 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "completions",
+        group: None,
+        subs: &[],
         words: Words::Shell,
         args: "SHELL",
         about: "Print completions for bash, zsh or fish",
@@ -277,7 +334,17 @@ pub(crate) fn verb(name: &str) -> Option<&'static Verb> {
     VERBS.iter().find(|verb| verb.name == name)
 }
 
+/// Every verb, those behind another one right after it.
+pub(crate) fn every_verb() -> impl Iterator<Item = &'static Verb> {
+    VERBS.iter().flat_map(|verb| std::iter::once(verb).chain(verb.subs))
+}
+
 impl Verb {
+    /// As it is typed: `start`, `auth mint-token`.
+    pub(crate) fn path(&self) -> String {
+        self.group.map_or(self.name.to_owned(), |group| format!("{group} {}", self.name))
+    }
+
     /// Its own flags, then the global ones.
     pub(crate) fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
         self.flags.iter().chain(GLOBAL_FLAGS)
@@ -292,9 +359,11 @@ mod tests {
     #[test]
     fn names_are_unique_lower_case_and_described() {
         let mut verbs = BTreeSet::new();
-        for verb in VERBS {
-            assert!(verbs.insert(verb.name), "{}", verb.name);
-            assert!(verb.name.bytes().all(|b| b.is_ascii_lowercase()), "{}", verb.name);
+        for verb in every_verb() {
+            assert!(verbs.insert(verb.path()), "{}", verb.name);
+            assert!(verb.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", verb.name);
+            assert_eq!(verb.subs.is_empty(), verb.words != Words::Sub, "{}", verb.name);
+            assert!(verb.subs.iter().all(|sub| sub.group == Some(verb.name)), "{}", verb.name);
             assert!(!verb.about.is_empty() && !verb.about.ends_with('.'), "{}", verb.name);
             let (mut longs, mut shorts) = (BTreeSet::new(), BTreeSet::new());
             for flag in verb.all_flags() {

@@ -355,3 +355,74 @@ fn logs_come_from_the_hub_while_it_is_up() {
     assert_eq!(fixture.run(&["logs", "wiki"]).1, "one\ntwo\n");
     assert_eq!(fixture.run(&["logs", "wiki", "-n", "1"]).1, "two\n");
 }
+
+/// A token as a hub might have written it; nobody checks it here. It has `left_s` seconds to go.
+fn token_with(left_s: i64) -> String {
+    use crate::token::{b64, claims};
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let exp = now.checked_add_signed(left_s).expect("in range");
+    let claims = claims::Claims {
+        v: claims::VERSION,
+        iss: "http://127.0.0.1:1939".into(),
+        sub: "operator".into(),
+        aud: "operator".into(),
+        iat: exp - 1_000_000,
+        nbf: exp - 1_000_000,
+        exp,
+        jti: "abcdefghijklmnopqrstuv".into(),
+        client_id: "parachute-hub".into(),
+        scope: "parachute:host:admin".into(),
+        vault_scope: Vec::new(),
+        pa_scope_set: Some("admin".into()),
+        permissions: None,
+        hid: "00".into(),
+    };
+    format!("h.{}.s", b64::encode(&claims.to_json()))
+}
+
+/// C32
+#[test]
+fn c32_an_expired_token_is_told_as_such_by_every_verb_and_stays_as_it_is() {
+    let fixture = Fixture::with_hub(&[("post /api/modules/wiki/start", 200, RUNNING)]);
+    fixture.wiki();
+    let path = fixture.path.join("operator.token");
+    let token = token_with(-10);
+    std::fs::write(&path, &token).expect("written");
+    for args in [
+        &["start", "wiki"][..],
+        &["stop", "wiki"],
+        &["restart", "wiki"],
+        &["auth", "list-tokens"],
+        &["auth", "show-token"],
+    ] {
+        let (exit, _, stderr) = fixture.run(args);
+        assert_eq!(exit, 11, "{args:?}: {stderr}");
+        assert!(stderr.contains("operator token expired on 20") && stderr.contains("rotate-operator"), "{stderr}");
+    }
+    assert_eq!(std::fs::read_to_string(&path).expect("there"), token);
+    assert!(fixture.asked().iter().all(|asked| asked == "get /health"), "{:?}", fixture.asked());
+}
+
+#[test]
+fn a_token_in_its_last_week_is_renewed_on_the_way_and_only_the_homes_own() {
+    const RENEWED: &str = r#"{"renewed":true,"jti":"j","scope_set":"admin","expires_at":"2027-01-01T00:00:00.000Z"}"#;
+    for (left_s, answer, asks, says) in [
+        (8 * 86_400, (200, RENEWED), false, ""),
+        (6 * 86_400, (200, RENEWED), true, "renewed the operator token: set admin, valid until 2027-01-01"),
+        (6 * 86_400, (200, r#"{"renewed":false,"reason":"not_due"}"#), true, ""),
+        (6 * 86_400, (503, r#"{"error":"service_unavailable","error_description":"no"}"#), true, "was not renewed"),
+    ] {
+        let answers: Vec<_> = vec![
+            ("post /api/auth/operator/rotate", answer.0, answer.1),
+            ("post /api/modules/wiki/start", 200, RUNNING),
+        ];
+        let fixture = Fixture::with_hub(answers.leak());
+        fixture.wiki();
+        std::fs::write(fixture.path.join("operator.token"), token_with(left_s)).expect("written");
+        let (exit, stdout, stderr) = fixture.run(&["start", "wiki"]);
+        assert_eq!((exit, stdout.as_str()), (0, "✓ wiki started (pid 4711)\n"), "the token at hand does: {stderr}");
+        assert!(stderr.contains(says), "{stderr}");
+        let asked = fixture.asked().iter().any(|asked| asked.starts_with("post /api/auth/operator/rotate"));
+        assert_eq!(asked, asks, "{left_s} s left");
+    }
+}

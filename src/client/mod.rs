@@ -3,6 +3,8 @@
 //! A [`Client`] exists only after the hub on the port has shown the instance number that its home's identity file
 //! holds, so a bearer never goes to whatever else listens there. Must not know argv, files or exit codes.
 
+mod tokens;
+
 use crate::wire::{Code, ErrorBody, Health, LogsReply, ModuleList, OpReply};
 use std::fmt;
 use std::io;
@@ -249,11 +251,34 @@ impl Client {
     ) -> Result<T, ClientError> {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let fail = |error| self.translate(what, timeout, error);
-        let mut answer = match method {
+        let answer = match method {
             Method::Get => self.bound(self.agent.get(url), timeout).call(),
             Method::Post => self.bound(self.agent.post(url), timeout).send_empty(),
-        }
-        .map_err(fail)?;
+        };
+        self.read(what, timeout, answer.map_err(fail)?)
+    }
+
+    /// A call with a body.
+    fn send<T: serde::de::DeserializeOwned>(
+        &self,
+        what: &'static str,
+        path: &str,
+        request: &impl serde::Serialize,
+    ) -> Result<T, ClientError> {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let body = serde_json::to_vec(request).map_err(|source| ClientError::BadAnswer { what, source })?;
+        let request = self.bound(self.agent.post(url), self.timeout).content_type("application/json");
+        let answer = request.send(&body[..]).map_err(|error| self.translate(what, self.timeout, error))?;
+        self.read(what, self.timeout, answer)
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        what: &'static str,
+        timeout: Duration,
+        mut answer: ureq::http::Response<ureq::Body>,
+    ) -> Result<T, ClientError> {
+        let fail = |error| self.translate(what, timeout, error);
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(ANSWER_LIMIT_BYTES).read_to_vec().map_err(fail)?;
         if (200..300).contains(&status) {

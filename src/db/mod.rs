@@ -5,9 +5,12 @@
 //! tokens. Knows nothing of tokens' contents.
 #![forbid(unsafe_code)]
 
+mod auth_log;
+mod epoch;
 mod copy;
 mod error;
 mod keys;
+mod module_keys;
 mod open;
 mod settings;
 mod tokens;
@@ -15,11 +18,15 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use auth_log::{AuthLog, Entry, Logged, Via};
 pub(crate) use copy::{copy, verify};
 pub(crate) use error::{DbError, DbHealth};
-pub(crate) use keys::{KeyState, Keys};
+pub(crate) use keys::{KeyState, Keys, Retire};
+pub(crate) use module_keys::ModuleKeys;
 pub(crate) use settings::Settings;
-pub(crate) use tokens::{CreatedVia, NewToken, TokenRow, Tokens};
+pub(crate) use tokens::{
+    CreatedVia, Filter, Listed, NewToken, Quota, Registered, Replacing, Revoked, TokenRow, Tokens,
+};
 
 use crate::sys::fs;
 use error::Class;
@@ -77,6 +84,14 @@ impl Db {
         Settings(self)
     }
 
+    pub(crate) fn auth_log(&self) -> AuthLog<'_> {
+        AuthLog(self)
+    }
+
+    pub(crate) fn module_keys(&self) -> ModuleKeys<'_> {
+        ModuleKeys(self)
+    }
+
     /// Whether what was read earlier still holds: equal versions mean that nobody wrote in between.
     pub(crate) fn version(&self) -> Result<Version, DbError> {
         let connection = self.lock();
@@ -106,6 +121,18 @@ impl Db {
     pub(crate) fn while_held<T>(&self, run: impl FnOnce() -> T) -> T {
         let _held = self.lock();
         run()
+    }
+
+    /// What no caller of ours would do.
+    #[cfg(test)]
+    pub(crate) fn execute_for_test(&self, sql: &str) {
+        self.lock().execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn number_for_test(&self, sql: &str) -> i64 {
+        self.lock().query_row(sql, [], |row| row.get(0)).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// The connection. A panic of another holder leaves it usable: its transaction was rolled back.

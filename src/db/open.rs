@@ -14,7 +14,7 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(5000);
 /// "PARA", in the file's header: this is our database.
 pub(super) const APPLICATION_ID: i32 = 0x5041_5241;
 /// The schema, step by step; `user_version` counts the steps that a file has.
-const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql"), include_str!("schema/002.sql")];
 /// Switching to WAL fails at once, without waiting, while another opener does the same.
 const WAL_TRIES: usize = 8;
 /// Of the database and what SQLite puts beside it.

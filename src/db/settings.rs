@@ -23,6 +23,12 @@ impl Settings<'_> {
         })
     }
 
+    pub(crate) fn get(&self, key: &str) -> Result<Option<String>, DbError> {
+        self.0.read("read a setting", |connection| {
+            connection.query_row("SELECT value FROM settings WHERE key = ?1", params![key], |row| row.get(0)).optional()
+        })
+    }
+
     /// Stores `value` under `key`.
     pub(crate) fn put(&self, key: &str, value: &str, now_unix: i64) -> Result<(), DbError> {
         self.0.write("store a setting", |transaction| {

@@ -1,12 +1,14 @@
 //! The database as files: whose it is, whether it is sound, and what two openers do to each other.
 
-use super::{CreatedVia, Db, DbError, DbHealth, KeyState, NewToken};
+use super::error::Class;
+use super::{CreatedVia, Db, DbError, DbHealth, Entry, KeyState, NewToken, Replacing, Via};
 use crate::sys::testdir::TestDir;
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Barrier;
+use std::time::Duration;
 
 const NOW: i64 = 1_800_000_000;
 
@@ -42,10 +44,15 @@ fn token<'a>(jti: &'a str, sha256: &'a [u8; 32]) -> NewToken<'a> {
         scope: "a:b",
         client_id: "parachute-hub",
         created_via: CreatedVia::OperatorMint,
+        parent_jti: None,
         iat: NOW,
         exp: NOW + 100,
+        permissions: None,
     }
 }
+
+const ENTRY: Entry<'static> =
+    Entry { action: "test", jti: None, parent_jti: None, sub: None, via: Via::Hub, peer: None, result: "ok" };
 
 #[test]
 fn a_new_database_is_private_and_of_the_newest_schema() {
@@ -61,7 +68,7 @@ fn a_new_database_is_private_and_of_the_newest_schema() {
     let inside = |pragma: &str| -> i64 { db.lock().pragma_query_value(None, pragma, |row| row.get(0)).expect("asked") };
     for (pragma, value) in [
         ("application_id", i64::from(super::open::APPLICATION_ID)),
-        ("user_version", 1),
+        ("user_version", 2),
         ("busy_timeout", 5000),
         ("trusted_schema", 0),
         ("foreign_keys", 1),
@@ -115,8 +122,8 @@ fn a_database_that_is_not_ours_is_refused_and_not_touched() {
         ("marked and empty", "PRAGMA application_id = 7;", |e| matches!(e, DbError::NotOurs { application_id: 7, .. })),
         (
             "a later release's",
-            "PRAGMA application_id = 1346458177; PRAGMA user_version = 2; CREATE TABLE t (a);",
-            |e| matches!(e, DbError::Newer { found: 2, known: 1, .. }),
+            "PRAGMA application_id = 1346458177; PRAGMA user_version = 3; CREATE TABLE t (a);",
+            |e| matches!(e, DbError::Newer { found: 3, known: 2, .. }),
         ),
     ];
     for (name, sql, refused) in cases {
@@ -294,19 +301,20 @@ fn a_token_is_registered_once_and_replacing_revokes_the_live_ones() {
     let db = open(&dir.join("hub.db"));
     db.keys().ensure_active("k1", &[1; 32], NOW).expect("stored");
     let tokens = db.tokens();
-    assert_eq!(tokens.register(&token("a", &[1; 32]), None, NOW).expect("stored"), 0);
-    assert!(tokens.register(&token("a", &[2; 32]), None, NOW).is_err(), "the same jti");
-    assert!(tokens.register(&token("b", &[1; 32]), None, NOW).is_err(), "the same hash");
+    assert_eq!(tokens.register(&token("a", &[1; 32]), Replacing::Nothing, &ENTRY, NOW).expect("stored"), 0);
+    assert!(tokens.register(&token("a", &[2; 32]), Replacing::Nothing, &ENTRY, NOW).is_err(), "the same jti");
+    assert!(tokens.register(&token("b", &[1; 32]), Replacing::Nothing, &ENTRY, NOW).is_err(), "the same hash");
     let stranger = NewToken { kid: "k9", ..token("c", &[3; 32]) };
-    assert!(tokens.register(&stranger, None, NOW).is_err(), "a key that is not there");
+    assert!(tokens.register(&stranger, Replacing::Nothing, &ENTRY, NOW).is_err(), "a key that is not there");
     assert_eq!(tokens.count_live("operator", NOW + 99).expect("counted"), 1);
     assert_eq!(tokens.count_live("operator", NOW + 100).expect("counted"), 0);
     assert_eq!(tokens.count_live("hub", NOW).expect("counted"), 0);
 
+    let lost = Replacing::Now { aud: "operator", reason: "lost" };
     // A replacement that cannot be stored revokes nothing.
-    assert!(tokens.register(&token("b", &[1; 32]), Some("lost"), NOW + 1).is_err());
+    assert!(tokens.register(&token("b", &[1; 32]), lost, &ENTRY, NOW + 1).is_err());
     assert_eq!(tokens.count_live("operator", NOW + 1).expect("counted"), 1);
-    assert_eq!(tokens.register(&token("b", &[2; 32]), Some("lost"), NOW + 2).expect("stored"), 1);
+    assert_eq!(tokens.register(&token("b", &[2; 32]), lost, &ENTRY, NOW + 2).expect("stored"), 1);
     let old = tokens.find("a").expect("read").expect("kept on record");
     assert_eq!((old.revoked_at, old.exp, old.sha256), (Some(NOW + 2), NOW + 100, [1; 32]));
     assert_eq!(tokens.find("b").expect("read").expect("there").revoked_at, None);
@@ -336,4 +344,34 @@ fn settings_are_found_by_prefix_and_forgotten_by_age() {
     settings.forget_below("o:", NOW + 1).expect("deleted");
     assert_eq!(found(9).len(), 2);
     assert_eq!(settings.below("p:", 9).expect("read").len(), 1);
+}
+
+/// C39
+#[test]
+fn c39_what_is_wrong_with_the_database_is_an_error_and_never_a_key() {
+    let dir = TestDir::new("db-wrong");
+    let path = dir.join("hub.db");
+    let db = open(&path);
+    db.lock().busy_timeout(Duration::from_millis(20)).expect("set");
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let busy = db.keys().ensure_active("k1", &[1; 32], NOW).expect_err("somebody else writes");
+    assert!(matches!(busy, DbError::Sqlite { class: Class::Busy, .. }), "{busy}");
+    assert_eq!(db.tokens().find("a").expect("reading goes on"), None);
+    other.execute_batch("ROLLBACK").expect("free again");
+    db.keys().ensure_active("k1", &[1; 32], NOW).expect("and then it works");
+    other.execute_batch("DROP TABLE tokens").expect("dropped");
+    for refused in [
+        db.tokens().find("a").err(),
+        db.tokens().register(&token("a", &[1; 32]), Replacing::Nothing, &ENTRY, NOW).err(),
+        db.tokens().revoke("a", true, &ENTRY, NOW).err(),
+    ] {
+        let text = refused.expect("there is no table").to_string();
+        assert!(text.contains("hub.db") && text.contains("tokens"), "{text}");
+    }
+    drop(db);
+    // Only root can give a file away; without that the rule cannot be shown.
+    if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+        assert!(matches!(Db::open(&path), Err(DbError::ForeignOwner { uid: 65_534, .. })));
+    }
 }

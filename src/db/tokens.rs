@@ -1,28 +1,47 @@
 //! Table `tokens`: the registry. A token without a row here is not valid (operator-token B6).
 
-use super::{Db, DbError};
-use rusqlite::{OptionalExtension, params};
+use super::auth_log::{self, Entry};
+use super::{Db, DbError, epoch};
+use rusqlite::{Connection, OptionalExtension, params};
+
+mod list;
+
+pub(crate) use list::{Filter, Listed};
 
 /// Expired tokens stay on record for that long.
 const KEPT_AFTER_EXPIRY_S: i64 = 30 * 86_400;
 /// Rows that one transaction of [`Tokens::purge`] deletes, so that it never holds the lock for long.
 const PURGE_CHUNK: usize = 500;
+/// Generations that a revocation goes down; longer chains than any that minting makes.
+const CASCADE_DEPTH: u32 = 64;
+/// A use is noted when the last one was this long ago (B6).
+const USE_INTERVAL_S: i64 = 3_600;
 
 /// Why a token exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CreatedVia {
-    /// The first one of a hub.
+    /// The first one of a hub, or one made by hand.
     OperatorMint,
     /// In place of an earlier one.
     Rotate,
+    /// In place of one that an earlier origin had issued.
+    Heal,
+    /// Somebody asked for it.
+    CliMint,
 }
 
 impl CreatedVia {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::OperatorMint => "operator_mint",
             Self::Rotate => "rotate",
+            Self::Heal => "heal",
+            Self::CliMint => "cli_mint",
         }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::OperatorMint, Self::Rotate, Self::Heal, Self::CliMint].into_iter().find(|via| via.as_str() == text)
     }
 }
 
@@ -36,8 +55,11 @@ pub(crate) struct NewToken<'a> {
     pub(crate) scope: &'a str,
     pub(crate) client_id: &'a str,
     pub(crate) created_via: CreatedVia,
+    pub(crate) parent_jti: Option<&'a str>,
     pub(crate) iat: i64,
     pub(crate) exp: i64,
+    /// As JSON.
+    pub(crate) permissions: Option<&'a str>,
 }
 
 /// What verification needs of a registered token.
@@ -49,6 +71,51 @@ pub(crate) struct TokenRow {
     pub(crate) revoked_at: Option<i64>,
     /// From then on it is as good as revoked.
     pub(crate) revoke_after: Option<i64>,
+    pub(crate) last_used_at: Option<i64>,
+}
+
+/// Which tokens a new one takes the place of. Being replaced never reaches their children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replacing<'a> {
+    Nothing,
+    /// Every live one of this audience is revoked at once.
+    Now {
+        aud: &'a str,
+        reason: &'a str,
+    },
+    /// Every live one of this audience goes on until then at most.
+    Until {
+        aud: &'a str,
+        until: i64,
+        reason: &'a str,
+    },
+}
+
+/// What a parent may still have minted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) live_children: u64,
+    pub(crate) window_start: i64,
+    pub(crate) in_window: u64,
+}
+
+/// What became of a request to register a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Registered {
+    Done,
+    /// The parent has as many live children as it may have.
+    TooMany,
+    /// The parent has had many minted lately.
+    TooFast,
+}
+
+/// What a revocation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Revoked {
+    /// When the token was revoked for the first time.
+    pub(crate) at: i64,
+    /// Tokens that this call took back, the named one and its descendants.
+    pub(crate) count: u64,
 }
 
 pub(crate) struct Tokens<'a>(pub(super) &'a Db);
@@ -56,20 +123,20 @@ pub(crate) struct Tokens<'a>(pub(super) &'a Db);
 impl Tokens<'_> {
     pub(crate) fn find(&self, jti: &str) -> Result<Option<TokenRow>, DbError> {
         self.0.read("look up a token", |connection| {
-            connection
-                .query_row(
-                    "SELECT token_sha256, kid, exp, revoked_at, revoke_after FROM tokens WHERE jti = ?1",
-                    params![jti],
-                    |row| {
-                        Ok(TokenRow {
-                            sha256: row.get(0)?,
-                            kid: row.get(1)?,
-                            exp: row.get(2)?,
-                            revoked_at: row.get(3)?,
-                            revoke_after: row.get(4)?,
-                        })
-                    },
-                )
+            let mut query = connection.prepare(
+                "SELECT token_sha256, kid, exp, revoked_at, revoke_after, last_used_at FROM tokens WHERE jti = ?1",
+            )?;
+            query
+                .query_row(params![jti], |row| {
+                    Ok(TokenRow {
+                        sha256: row.get(0)?,
+                        kid: row.get(1)?,
+                        exp: row.get(2)?,
+                        revoked_at: row.get(3)?,
+                        revoke_after: row.get(4)?,
+                        last_used_at: row.get(5)?,
+                    })
+                })
                 .optional()
         })
     }
@@ -87,41 +154,120 @@ impl Tokens<'_> {
         })
     }
 
-    /// Registers `token`, durably, before anybody is given it. Together with that, revokes every live token of the
-    /// same audience for the reason in `replacing`, if there is one; returns how many.
+    /// Registers `token`, durably, before anybody is given it, and takes back what it replaces; how many those are.
     pub(crate) fn register(
         &self,
         token: &NewToken<'_>,
-        replacing: Option<&str>,
+        replacing: Replacing<'_>,
+        entry: &Entry<'_>,
         now_unix: i64,
     ) -> Result<usize, DbError> {
         self.0.write("register a token", |transaction| {
-            let revoked = match replacing {
-                None => 0,
-                Some(reason) => transaction.execute(
-                    "UPDATE tokens SET revoked_at = ?2, revoke_reason = ?3 \
-                     WHERE aud = ?1 AND exp > ?2 AND revoked_at IS NULL",
-                    params![token.aud, now_unix, reason],
-                )?,
-            };
-            transaction.execute(
-                "INSERT INTO tokens (jti, token_sha256, kid, sub, aud, scope, client_id, created_via, iat, exp) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                params![
-                    token.jti,
-                    token.sha256,
-                    token.kid,
-                    token.sub,
-                    token.aud,
-                    token.scope,
-                    token.client_id,
-                    token.created_via.as_str(),
-                    token.iat,
-                    token.exp,
-                ],
-            )?;
-            Ok(revoked)
+            let replaced = replace(transaction, replacing, now_unix)?;
+            if replaced > 0 {
+                epoch::raise(transaction, now_unix)?;
+            }
+            insert(transaction, token)?;
+            auth_log::note(transaction, entry, now_unix)?;
+            Ok(replaced)
         })
+    }
+
+    /// Registers `token` as a child of its parent, unless that has too many already.
+    pub(crate) fn register_child(
+        &self,
+        token: &NewToken<'_>,
+        quota: Quota,
+        entry: &Entry<'_>,
+        now_unix: i64,
+    ) -> Result<Registered, DbError> {
+        self.0.write("register a token", |transaction| {
+            let (live, lately): (i64, i64) = transaction.query_row(
+                "SELECT count(*) FILTER (WHERE exp > ?2 AND revoked_at IS NULL), count(*) FILTER (WHERE iat >= ?3) \
+                 FROM tokens WHERE parent_jti = ?1",
+                params![token.parent_jti, now_unix, quota.window_start],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            if live.unsigned_abs() >= quota.live_children {
+                return Ok(Registered::TooMany);
+            }
+            if lately.unsigned_abs() >= quota.in_window {
+                return Ok(Registered::TooFast);
+            }
+            insert(transaction, token)?;
+            auth_log::note(transaction, entry, now_unix)?;
+            Ok(Registered::Done)
+        })
+    }
+
+    /// Revokes a token and, with `cascade`, all that descend from it. `None` when there is no such token.
+    pub(crate) fn revoke(
+        &self,
+        jti: &str,
+        cascade: bool,
+        entry: &Entry<'_>,
+        now_unix: i64,
+    ) -> Result<Option<Revoked>, DbError> {
+        self.0.write("revoke a token", |transaction| {
+            let before: Option<Option<i64>> = transaction
+                .query_row("SELECT revoked_at FROM tokens WHERE jti = ?1", params![jti], |row| row.get(0))
+                .optional()?;
+            let Some(before) = before else { return Ok(None) };
+            let depth = if cascade { CASCADE_DEPTH } else { 0 };
+            let count = transaction.execute(
+                "WITH RECURSIVE line(jti, depth) AS (SELECT ?1, 0 UNION SELECT tokens.jti, line.depth + 1 FROM tokens \
+                 JOIN line ON tokens.parent_jti = line.jti WHERE line.depth < ?3) \
+                 UPDATE tokens SET revoked_at = ?2, revoke_reason = CASE jti WHEN ?1 THEN 'revoked' ELSE 'parent revoked' END \
+                 WHERE jti IN (SELECT jti FROM line) AND revoked_at IS NULL",
+                params![jti, now_unix, depth],
+            )?;
+            if count > 0 {
+                epoch::raise(transaction, now_unix)?;
+                auth_log::note(transaction, entry, now_unix)?;
+            }
+            Ok(Some(Revoked { at: before.unwrap_or(now_unix), count: count as u64 }))
+        })
+    }
+
+    /// Revokes every live token of a subject but `spared` and their descendants; how many.
+    pub(crate) fn revoke_subject(
+        &self,
+        sub: &str,
+        spared: Option<&str>,
+        entry: &Entry<'_>,
+        now_unix: i64,
+    ) -> Result<u64, DbError> {
+        self.0.write("revoke tokens", |transaction| {
+            let count = transaction.execute(
+                "WITH RECURSIVE line(jti, depth) AS (SELECT jti, 0 FROM tokens WHERE sub = ?1 AND exp > ?2 \
+                 AND (?3 IS NULL OR jti <> ?3) UNION SELECT tokens.jti, line.depth + 1 FROM tokens \
+                 JOIN line ON tokens.parent_jti = line.jti WHERE line.depth < ?4) \
+                 UPDATE tokens SET revoked_at = ?2, revoke_reason = 'revoked with its subject' \
+                 WHERE jti IN (SELECT jti FROM line) AND revoked_at IS NULL AND exp > ?2",
+                params![sub, now_unix, spared, CASCADE_DEPTH],
+            )?;
+            if count > 0 {
+                epoch::raise(transaction, now_unix)?;
+            }
+            auth_log::note(transaction, entry, now_unix)?;
+            Ok(count as u64)
+        })
+    }
+
+    /// Notes that a token was used, unless that was noted lately.
+    pub(crate) fn touch(&self, jti: &str, now_unix: i64) -> Result<(), DbError> {
+        self.0.write("note the use of a token", |transaction| {
+            transaction.execute(
+                "UPDATE tokens SET last_used_at = ?2 WHERE jti = ?1 AND coalesce(last_used_at, 0) <= ?3",
+                params![jti, now_unix, now_unix - USE_INTERVAL_S],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Whether a use at `now_unix` is worth a write.
+    pub(crate) fn is_use_worth_noting(row: &TokenRow, now_unix: i64) -> bool {
+        row.last_used_at.is_none_or(|at| at <= now_unix - USE_INTERVAL_S)
     }
 
     /// Deletes what expired long ago.
@@ -141,4 +287,42 @@ impl Tokens<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes back what a new token replaces, inside its transaction; how many.
+pub(super) fn replace(transaction: &Connection, replacing: Replacing<'_>, now_unix: i64) -> rusqlite::Result<usize> {
+    match replacing {
+        Replacing::Nothing => Ok(0),
+        Replacing::Now { aud, reason } => transaction.execute(
+            "UPDATE tokens SET revoked_at = ?2, revoke_reason = ?3 WHERE aud = ?1 AND exp > ?2 AND revoked_at IS NULL",
+            params![aud, now_unix, reason],
+        ),
+        Replacing::Until { aud, until, reason } => transaction.execute(
+            "UPDATE tokens SET revoke_after = ?3, revoke_reason = ?4 WHERE aud = ?1 AND exp > ?2 \
+             AND revoked_at IS NULL AND coalesce(revoke_after, exp) > ?3",
+            params![aud, now_unix, until, reason],
+        ),
+    }
+}
+
+pub(super) fn insert(transaction: &Connection, token: &NewToken<'_>) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT INTO tokens (jti, token_sha256, kid, sub, aud, scope, client_id, created_via, parent_jti, iat, exp, \
+         permissions) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            token.jti,
+            token.sha256,
+            token.kid,
+            token.sub,
+            token.aud,
+            token.scope,
+            token.client_id,
+            token.created_via.as_str(),
+            token.parent_jti,
+            token.iat,
+            token.exp,
+            token.permissions,
+        ],
+    )?;
+    Ok(())
 }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A file system of one MiB in the place of a home's directory; gone when dropped. Declare it before what uses it.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// Needs root and CAP_SYS_ADMIN, as in the container of a build machine that allows mounting.
-    fn mount(at: &Path) -> Self {
+    pub(crate) fn mount(at: &Path) -> Self {
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs"]).arg(at).output();
         let done = done.unwrap_or_else(|error| panic!("cannot run mount, which this test needs: {error}"));
         assert!(
@@ -25,7 +25,7 @@ impl SmallDisk {
     }
 
     /// Takes all the room that is left.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut filler = File::options().create(true).append(true).open(self.filler()).expect("a new file");
         for size in [64 * 1024, 4096, 1] {
             let piece = vec![b'x'; size];
@@ -33,7 +33,7 @@ impl SmallDisk {
         }
     }
 
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         fs::remove_file(self.filler()).expect("the filler is there");
     }
 

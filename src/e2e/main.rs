@@ -7,6 +7,7 @@ mod differential;
 mod discovery;
 mod environment;
 mod hub_life;
+mod introspection;
 mod logs;
 mod metrics;
 mod origin;
@@ -21,12 +22,14 @@ mod support;
 mod upstreams;
 
 mod access;
+mod access_log;
 mod bad_arguments;
 mod bad_home;
 mod bad_modules;
 mod full_disk;
 mod shortage;
 mod thousand;
+mod tokens;
 
 use support::{eventually, is_alive, kill, testchild};
 

@@ -47,6 +47,7 @@ impl Acceptor {
     ) -> io::Result<Self> {
         for (number, listener) in listeners.iter().enumerate() {
             listener.set_nonblocking(true)?;
+            socket::send_at_once(listener.as_fd())?;
             epoll.add(listener.as_fd(), token(number), Interest::Read)?;
         }
         let listeners = listeners.into_iter().map(|socket| Listener { socket, ready: true }).collect();

@@ -96,8 +96,8 @@ impl Answer<'_> {
         }
     }
 
-    /// Appends the whole answer.
-    pub(crate) fn write(self, manner: Manner<'_>, out: &mut Vec<u8>) {
+    /// Appends the whole answer; gives back how many bytes of content that is.
+    pub(crate) fn write(self, manner: Manner<'_>, out: &mut Vec<u8>) -> usize {
         let (content_type, body) = self.body(manner);
         let status = self.status();
         // Writing to a Vec cannot fail.
@@ -119,9 +119,11 @@ impl Answer<'_> {
             (_, false) => {}
         }
         out.extend_from_slice(b"\r\n");
-        if !manner.head_only {
-            out.extend_from_slice(body.as_bytes());
+        if manner.head_only {
+            return 0;
         }
+        out.extend_from_slice(body.as_bytes());
+        body.len()
     }
 
     fn retry_after(self) -> Option<u32> {

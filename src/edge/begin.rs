@@ -1,5 +1,6 @@
 //! Pure: what a whole head leads to: a request on its way, or an answer of our own.
 
+use super::access::Outcome;
 use super::answer::{self, Answer, Manner};
 use super::buffer::{Incoming, Outgoing};
 use super::exchange::Rules;
@@ -9,7 +10,7 @@ use super::headers::{self, Provenance, Recipient};
 use super::layer;
 use super::path;
 use super::places::Place;
-use super::relay::{self, MAX_BODY_BYTES, Relay, Reply, Upstream};
+use super::relay::{self, MAX_BODY_BYTES, Relay, Reply, Tally, Upstream};
 use super::route::{self, Target};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -23,54 +24,80 @@ pub(crate) enum Begun {
     },
 }
 
-/// What follows from a whole head. `has_more`: bytes behind it are there already.
-pub(crate) fn begin(
-    bytes: &[u8],
-    has_more: bool,
-    peer: SocketAddr,
+/// A whole head, and where it came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Bytes behind it are there already.
+    pub(crate) has_more: bool,
+    pub(crate) peer: SocketAddr,
+    /// When it began to come.
+    pub(crate) since: Instant,
+}
+
+/// Why a request goes nowhere.
+struct Refused<'a> {
+    answer: Answer<'a>,
+    head_only: bool,
+    /// Another request may follow.
+    keep: bool,
+}
+
+/// What follows from a whole head.
+pub(crate) fn begin(head: Head<'_>, now: Instant, rules: &mut Rules, to_client: &mut Vec<u8>) -> Begun {
+    let (entry, sent_on) = match head::request(head.bytes) {
+        Ok(request) => {
+            let entry = rules.journal.open(&request, head.peer, head.since);
+            (entry, send_on(&request, head, now, rules, to_client))
+        }
+        Err(bad) => {
+            let entry = rules.journal.open_unread(head.bytes, head.peer, head.since);
+            (entry, Err(Refused { answer: Answer::BadHead(bad), head_only: false, keep: false }))
+        }
+    };
+    match sent_on {
+        Ok(relay) => Begun::Relaying(Box::new(Relay { entry, ..relay })),
+        Err(Refused { answer, head_only, keep }) => {
+            let bytes = answer.write(Manner { head_only, close: !keep, ..Manner::default() }, to_client);
+            rules.journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
+            Begun::Answered { keep }
+        }
+    }
+}
+
+/// Finds out whom a request is for and writes it anew for them, if nothing is against it.
+fn send_on<'a>(
+    request: &Request<'a>,
+    head: Head<'_>,
     now: Instant,
     rules: &mut Rules,
     to_client: &mut Vec<u8>,
-) -> Begun {
-    let mut refuse = |answer: Answer<'_>, head_only: bool, keep: bool| {
-        answer.write(Manner { head_only, close: !keep, ..Manner::default() }, to_client);
-        Begun::Answered { keep }
-    };
-    let request = match head::request(bytes) {
-        Ok(request) => request,
-        Err(bad) => return refuse(Answer::BadHead(bad), false, false),
-    };
+) -> Result<Relay, Refused<'a>> {
     let is_head = request.method == "HEAD";
-    let body = match framing::request_body(&request.fields, request.version) {
-        Ok(body) => body,
-        Err(bad) => return refuse(Answer::BadFraming(bad), is_head, false),
-    };
+    let refuse = |answer: Answer<'a>, keep: bool| Refused { answer, head_only: is_head, keep };
+    let body = framing::request_body(&request.fields, request.version)
+        .map_err(|bad| refuse(Answer::BadFraming(bad), false))?;
     // A 1.0 client that knows more has to say so, and none that matters does.
     let keep_alive = request.version == Version::Http11 && !request.fields.lists("connection", "close");
     let keep = keep_alive && body == Body::Empty;
-    let path = match path::normalise(request.target) {
-        Ok(path) => path,
-        Err(bad) => return refuse(Answer::BadPath(bad), is_head, keep),
-    };
-    let layer = layer::of(peer.ip(), &request.fields);
+    let path = path::normalise(request.target).map_err(|bad| refuse(Answer::BadPath(bad), keep))?;
+    let layer = layer::of(head.peer.ip(), &request.fields);
     let module = match route::target(&rules.hosts, &rules.table, layer, request.host, &path.path) {
         Target::Hub => None,
         Target::Module(module) => Some(module),
-        Target::Refuse(route::Refusal::ForeignHost) => return refuse(Answer::ForeignHost(request.host), is_head, keep),
+        Target::Refuse(route::Refusal::ForeignHost) => return Err(refuse(Answer::ForeignHost(request.host), keep)),
     };
-    let allowance = if module.is_none() { MAX_BODY_BYTES } else { u64::MAX };
-    if matches!(body, Body::Length(length) if length > allowance) {
-        return refuse(Answer::BodyTooLarge, is_head, false);
+    let limit_bytes = if module.is_none() { MAX_BODY_BYTES } else { u64::MAX };
+    if matches!(body, Body::Length(length) if length > limit_bytes) {
+        return Err(refuse(Answer::BodyTooLarge, false));
     }
     let websocket = match &module {
-        Some(module) if asks_for_websocket(&request, body) => {
+        Some(module) if asks_for_websocket(request, body) => {
             if !module.mount.websocket {
-                return refuse(Answer::NoWebSocket, is_head, keep);
+                return Err(refuse(Answer::NoWebSocket, keep));
             }
-            match websocket_place(rules, &request, peer) {
-                Some(places) => Some(places),
-                None => return refuse(Answer::TooManyWebSockets, is_head, keep),
-            }
+            let places = websocket_place(rules, request, head.peer);
+            Some(places.ok_or_else(|| refuse(Answer::TooManyWebSockets, keep))?)
         }
         // The hub has none: the request is one like any other.
         Some(_) | None => None,
@@ -78,9 +105,9 @@ pub(crate) fn begin(
     let mut expectations = request.fields.all("expect");
     let expects = expectations.next();
     if expects.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) || expectations.next().is_some() {
-        return refuse(Answer::Expectation, is_head, keep);
+        return Err(refuse(Answer::Expectation, keep));
     }
-    if expects.is_some() && body != Body::Empty && !has_more && request.version == Version::Http11 {
+    if expects.is_some() && body != Body::Empty && !head.has_more && request.version == Version::Http11 {
         to_client.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
@@ -95,10 +122,10 @@ pub(crate) fn begin(
             is_hub_bearer: rules.settings.is_hub_bearer,
         },
     };
-    let from = Provenance { exchange: id, peer, layer };
+    let from = Provenance { exchange: id, peer: head.peer, layer };
     let mut to_upstream = Outgoing::default();
-    headers::write_request(&request, &path, body, &from, recipient, to_upstream.tail());
-    let relay = Relay {
+    headers::write_request(request, &path, body, &from, recipient, to_upstream.tail());
+    Ok(Relay {
         id,
         request: relay::Request {
             version: request.version,
@@ -108,7 +135,7 @@ pub(crate) fn begin(
             wants_html: module.is_some() && answer::wants_html(&request.fields),
             body: Reader::new(body),
             coding: if body == Body::Chunked { Coding::Chunked } else { Coding::Plain },
-            allowance,
+            limit_bytes,
         },
         module,
         websocket,
@@ -122,8 +149,9 @@ pub(crate) fn begin(
         to_upstream,
         reply: Reply::Head { scanned: 0 },
         moved_at: now,
-    };
-    Begun::Relaying(Box::new(relay))
+        entry: None,
+        tally: Tally::default(),
+    })
 }
 
 /// RFC 6455 §4.1, as far as it is the edge's business.

@@ -1,31 +1,38 @@
 //! Epoll: readiness and deadlines to connections, and what they ask for to sockets. Never fatal: whatever goes wrong
 //! for one connection ends that one only.
 
+mod client;
+mod upstreams;
+
 use super::accept::{self, Acceptor, Complaints};
-use super::exchange::{Asks, Connection, Destination, Open, Release, Rules};
+use super::access::Journal;
+use super::exchange::{Asks, Connection, Rules};
 use super::places::PlacesOf;
 use super::pool::Pool;
-use super::relay::Unavailable;
 use super::route::{Hosts, Table};
 use super::slab::{Key, Slab};
-use super::socket::{Read, Socket};
+use super::socket::Socket;
 use super::watch::Watch;
 use super::{Hooks, Settings, Shared, layer};
 use crate::sys::epoll::{Epoll, Event, Interest};
-use crate::sys::{connect, socket};
+use client::Client;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
+use upstreams::UpstreamSocket;
 
 /// Rounds of one connection before the others get their turn: about 2 MiB in one direction.
 const ROUNDS_PER_TURN: usize = 32;
+
+/// Lines of the access log wait for the end of a turn, but not more of them.
+const JOURNAL_BYTES: usize = 64 * 1024;
 
 /// The two upper bits of a token say whose it is.
 const KIND_SHIFT: u32 = 62;
@@ -58,24 +65,6 @@ pub(crate) struct EventLoop {
     shared: Arc<Shared>,
 }
 
-struct Client {
-    socket: Socket,
-    address: IpAddr,
-    connection: Connection,
-    upstream: Option<Key>,
-    /// Its entry in `deadlines`.
-    deadline: Option<Instant>,
-}
-
-struct UpstreamSocket {
-    socket: Socket,
-    to: Destination,
-    /// To which address, until it is known whether it could be connected.
-    connecting: Option<IpAddr>,
-    /// `None` while it waits in the pool.
-    owner: Option<Key>,
-}
-
 /// What a round came to.
 enum Round {
     Moved,
@@ -98,6 +87,7 @@ impl EventLoop {
         let empty = Table::empty(shared.bell.waiting.clone());
         let table = (hooks.routes)(&empty).unwrap_or(empty);
         let hosts = Hosts::new(&settings.origins, &settings.allowed_hosts, Acceptor::addresses(&listeners));
+        let format = hooks.access_log.as_ref().map(|log| log.format);
         let acceptor = Acceptor::new(listeners, &epoll, |number| LISTENER << KIND_SHIFT | number as u64, log.clone())?;
         Ok(Self {
             epoll,
@@ -110,6 +100,7 @@ impl EventLoop {
                 websockets_of: PlacesOf::default(),
                 last_exchange: 0,
                 requests: 0,
+                journal: Journal::new(format, (Instant::now(), SystemTime::now())),
             },
             hub_socket,
             clients: Slab::default(),
@@ -127,8 +118,16 @@ impl EventLoop {
         })
     }
 
-    /// Serves until it is stopped.
+    /// Serves until it is stopped, and closes what is left then.
     pub(crate) fn run(mut self) {
+        self.serve();
+        let left: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
+        let now = Instant::now();
+        left.into_iter().for_each(|key| self.close(key, now));
+        self.write_journal();
+    }
+
+    fn serve(&mut self) {
         let mut events = Vec::new();
         let mut now = Instant::now();
         loop {
@@ -137,6 +136,9 @@ impl EventLoop {
                 return;
             }
             now = Instant::now();
+            if self.rules.journal.is_on() {
+                self.rules.journal.set_clocks((now, SystemTime::now()));
+            }
             if self.watch.is_blind() {
                 self.reload();
             }
@@ -156,9 +158,17 @@ impl EventLoop {
                 self.accept(now);
             }
             self.shared.counters.requests.store(self.rules.requests, Ordering::Relaxed);
+            self.write_journal();
             if self.is_over(now) {
                 return;
             }
+        }
+    }
+
+    /// Hands on the lines of the access log.
+    fn write_journal(&mut self) {
+        if let (Some(log), Some((text, lines))) = (&self.hooks.access_log, self.rules.journal.take()) {
+            (log.write)(text, lines);
         }
     }
 
@@ -269,7 +279,7 @@ impl EventLoop {
         let settings = &self.rules.settings;
         let too_many_of_one = !layer::is_loopback(address) && of_address >= settings.limits.connections_per_ip;
         let full = self.clients.len() >= settings.limits.connections;
-        if too_many_of_one || (full && !self.shed_one()) {
+        if too_many_of_one || (full && !self.shed_one(now)) {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             accept::refuse(&fd);
             return;
@@ -291,10 +301,10 @@ impl EventLoop {
     }
 
     /// Closes the connection that has been idle for longest; false when none is.
-    fn shed_one(&mut self) -> bool {
+    fn shed_one(&mut self, now: Instant) -> bool {
         let idle = self.clients.iter().filter_map(|(key, client)| Some((client.connection.idle_since()?, key)));
         let Some((_, key)) = idle.min() else { return false };
-        self.close(key);
+        self.close(key, now);
         true
     }
 
@@ -318,7 +328,7 @@ impl EventLoop {
                 match self.round(key, now) {
                     Round::Moved => {}
                     Round::Waits => return self.schedule(key),
-                    Round::Closed => return self.close(key),
+                    Round::Closed => return self.close(key, now),
                 }
             }
             if !self.unfinished.contains(&key) {
@@ -327,7 +337,10 @@ impl EventLoop {
         }));
         if driven.is_err() {
             (self.hooks.log)("[edge] a bug: serving a connection panicked; only that connection has been closed");
-            self.close(key);
+            self.close(key, now);
+        }
+        if self.rules.journal.waiting_bytes() >= JOURNAL_BYTES {
+            self.write_journal();
         }
     }
 
@@ -370,102 +383,6 @@ impl EventLoop {
         }
     }
 
-    fn release(&mut self, key: Key, release: Option<Release>, now: Instant) {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        upstream.owner = None;
-        let closes = if release == Some(Release::Reuse) && !upstream.socket.is_readable() {
-            self.pool.put(upstream.to, key, now)
-        } else {
-            Some(key)
-        };
-        if let Some(key) = closes {
-            self.upstreams.remove(key);
-        }
-    }
-
-    /// Finds a socket for `owner`, or begins to connect one, and tells its connection.
-    fn open(&mut self, open: Open, owner: Key, now: Instant) {
-        let idle = self.pool.take(open.to, open.history, now);
-        if let Some((key, upstream)) = idle.and_then(|key| Some((key, self.upstreams.get_mut(key)?))) {
-            upstream.owner = Some(owner);
-            return self.opened(owner, Some(key), |connection| connection.upstream_opened(true));
-        }
-        match open.to {
-            Destination::Hub => match self.open_hub(owner) {
-                Ok(key) => self.opened(owner, Some(key), |connection| connection.upstream_opened(false)),
-                Err(why) => self.opened(owner, None, |connection| connection.upstream_refused(why)),
-            },
-            Destination::Port(port) => self.connect(port, Ipv4Addr::LOCALHOST.into(), owner),
-        }
-    }
-
-    fn opened(&mut self, owner: Key, upstream: Option<Key>, tell: impl FnOnce(&mut Connection)) {
-        let Some(client) = self.clients.get_mut(owner) else { return };
-        client.upstream = upstream;
-        tell(&mut client.connection);
-    }
-
-    fn open_hub(&mut self, owner: Key) -> Result<Key, Unavailable> {
-        let to_hub = self.upstreams.iter().filter(|(_, upstream)| upstream.to == Destination::Hub).count();
-        if to_hub >= self.rules.settings.max_hub_connections {
-            return Err(Unavailable::Busy);
-        }
-        let epoll = &self.epoll;
-        let opened = socket::connect_unix(&self.hub_socket).and_then(|fd| {
-            self.upstreams.try_insert_with(|key| {
-                let socket = Socket::new(fd, UPSTREAM << KIND_SHIFT | key.to_bits(), epoll)?;
-                Ok(UpstreamSocket { socket, to: Destination::Hub, connecting: None, owner: Some(owner) })
-            })
-        });
-        opened.map_err(|error| {
-            self.complaints.say("cannot reach the hub", &error);
-            // A full queue means that the hub lives and does not keep up.
-            if error.kind() == io::ErrorKind::WouldBlock { Unavailable::Busy } else { Unavailable::Down }
-        })
-    }
-
-    fn connect(&mut self, port: u16, address: IpAddr, owner: Key) {
-        let epoll = &self.epoll;
-        let begun = connect::begin(SocketAddr::new(address, port)).and_then(|attempt| {
-            attempt.stream.set_nodelay(true)?;
-            self.upstreams.try_insert_with(|key| {
-                let socket = Socket::connecting(attempt.stream.into(), UPSTREAM << KIND_SHIFT | key.to_bits(), epoll)?;
-                let to = Destination::Port(port);
-                Ok(UpstreamSocket { socket, to, connecting: Some(address), owner: Some(owner) })
-            })
-        });
-        match begun {
-            Ok(key) => {
-                if let Some(client) = self.clients.get_mut(owner) {
-                    client.upstream = Some(key);
-                }
-            }
-            Err(error) if socket::is_out_of_descriptors(&error) || socket::is_out_of_memory(&error) => {
-                self.complaints.say("cannot connect to a module", &error);
-                self.opened(owner, None, |connection| connection.upstream_refused(Unavailable::Busy));
-            }
-            Err(_) => self.opened(owner, None, |connection| connection.upstream_refused(Unavailable::Down)),
-        }
-    }
-
-    /// It may be known how connecting went.
-    fn connected(&mut self, key: Key, owner: Key) {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        if !upstream.socket.is_writable() {
-            return;
-        }
-        let (to, address) = (upstream.to, upstream.connecting.take());
-        if upstream.socket.connected().is_ok() {
-            return self.opened(owner, Some(key), |connection| connection.upstream_opened(false));
-        }
-        self.upstreams.remove(key);
-        match (to, address) {
-            // Some servers listen on the one address that `localhost` means to them.
-            (Destination::Port(port), Some(IpAddr::V4(_))) => self.connect(port, Ipv6Addr::LOCALHOST.into(), owner),
-            _ => self.opened(owner, None, |connection| connection.upstream_refused(Unavailable::Down)),
-        }
-    }
-
     /// Makes sure that the client gets its turn in time.
     fn schedule(&mut self, key: Key) {
         let Some(client) = self.clients.get_mut(key) else { return };
@@ -480,8 +397,9 @@ impl EventLoop {
         self.deadlines.insert((wanted, key));
     }
 
-    fn close(&mut self, key: Key) {
-        let Some(client) = self.clients.remove(key) else { return };
+    fn close(&mut self, key: Key, now: Instant) {
+        let Some(mut client) = self.clients.remove(key) else { return };
+        client.connection.give_up(now, &mut self.rules.journal);
         if let Some(at) = client.deadline {
             self.deadlines.remove(&(at, key));
         }
@@ -495,77 +413,5 @@ impl EventLoop {
             }
         }
         self.shared.counters.connections.store(self.clients.len(), Ordering::Relaxed);
-    }
-}
-
-impl Client {
-    /// Reads once, as much as the connection wants. True when something has changed.
-    fn read(&mut self, now: Instant) -> bool {
-        let room = self.connection.client_room();
-        if room == 0 {
-            // Nothing is wanted from it, so that its end is all there is to know.
-            if self.socket.is_hung_up() {
-                self.connection.client_hung_up();
-            }
-            return false;
-        }
-        if !self.socket.is_readable() {
-            return false;
-        }
-        match self.socket.read(self.connection.client_tail(), room) {
-            Read::Some => self.connection.client_read(now),
-            Read::Nothing => return false,
-            Read::Ended => self.connection.client_hung_up(),
-            Read::Broken => self.connection.client_broke(),
-        }
-        true
-    }
-
-    fn read_upstream(&mut self, upstream: &mut UpstreamSocket, now: Instant) -> bool {
-        let room = self.connection.upstream_room();
-        if room == 0 || upstream.connecting.is_some() || !upstream.socket.is_readable() {
-            return false;
-        }
-        let Some(tail) = self.connection.upstream_tail() else { return false };
-        match upstream.socket.read(tail, room) {
-            Read::Some => self.connection.upstream_read(now),
-            Read::Nothing => return false,
-            Read::Ended => self.connection.upstream_ended(true),
-            Read::Broken => self.connection.upstream_ended(false),
-        }
-        true
-    }
-
-    fn write_upstream(&mut self, upstream: &mut UpstreamSocket, epoll: &Epoll, now: Instant) -> bool {
-        if upstream.connecting.is_some() || self.connection.to_upstream().is_empty() {
-            return false;
-        }
-        match upstream.socket.write(self.connection.to_upstream(), epoll) {
-            Ok(0) => false,
-            Ok(count) => {
-                self.connection.upstream_sent(count, now);
-                true
-            }
-            Err(_) => {
-                self.connection.upstream_deaf();
-                true
-            }
-        }
-    }
-
-    fn write(&mut self, epoll: &Epoll, now: Instant) -> bool {
-        if self.connection.to_client().is_empty() {
-            return false;
-        }
-        match self.socket.write(self.connection.to_client(), epoll) {
-            Ok(count) => {
-                self.connection.client_sent(count, now);
-                count > 0
-            }
-            Err(_) => {
-                self.connection.client_broke();
-                true
-            }
-        }
     }
 }

@@ -4,18 +4,22 @@
 //! and does what it asks; [`Connection::deadline`] says when it wants to be called although nothing has happened.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod asks;
+mod deadlines;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use asks::{Asks, Destination, History, Open, Release};
+
 use super::Settings;
+use super::access::{Journal, Outcome};
 use super::answer::{Answer, Manner};
-use super::begin::{Begun, begin};
+use super::begin::{Begun, Head, begin};
 use super::buffer::{Incoming, Outgoing};
 use super::head::{self, MAX_HEAD_BYTES};
 use super::places::{Places, PlacesOf};
 use super::relay::{MAX_BUFFER_BYTES, Progress, Relay, Reply, Unavailable, Upstream};
 use super::route::{Hosts, Table};
-use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,53 +42,7 @@ pub(crate) struct Rules {
     pub(crate) last_exchange: u64,
     /// Requests seen so far, refused ones included.
     pub(crate) requests: u64,
-}
-
-/// What [`Connection::advance`] asks for, to be done in this order.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asks {
-    /// Give this exchange's upstream back.
-    pub(crate) release: Option<Release>,
-    /// Say that nobody waits for this exchange any more.
-    pub(crate) gone: Option<u64>,
-    /// Open an upstream and report it with [`Connection::upstream_opened`] or [`Connection::upstream_refused`].
-    pub(crate) open: Option<Open>,
-    /// Tell the client that no more will be sent; everything has been.
-    pub(crate) shut_down: bool,
-    /// Close the client's socket and forget the connection.
-    pub(crate) close: bool,
-}
-
-/// What becomes of an upstream's socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Release {
-    Reuse,
-    Close,
-}
-
-/// Which socket is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Open {
-    pub(crate) to: Destination,
-    pub(crate) history: History,
-}
-
-/// The other end of an upstream's socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Destination {
-    /// The private socket.
-    Hub,
-    /// Of this machine.
-    Port(u16),
-}
-
-/// What a socket may have been used for before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum History {
-    Any,
-    /// Used a moment ago, so that it is hardly being closed by the other side just now: for what must not be sent twice.
-    JustUsed,
-    Fresh,
+    pub(crate) journal: Journal,
 }
 
 /// A client's connection.
@@ -191,6 +149,10 @@ impl Connection {
 
     /// The client's socket is broken: nothing that waits for it will ever arrive.
     pub(crate) fn client_broke(&mut self) {
+        let unsent = self.to_client.len();
+        if let Some(relay) = self.relay_mut() {
+            relay.tally.lose(unsent);
+        }
         self.to_client.clear();
         self.hung_up = true;
         if matches!(self.state, State::Closing { .. }) {
@@ -285,51 +247,18 @@ impl Connection {
         }
     }
 
-    /// When to call [`Self::advance`] at the latest; `None` means that only an event can change anything.
-    pub(crate) fn deadline(&self, settings: &Settings) -> Option<Instant> {
-        let blocked = self.blocked_since.map(|since| since + settings.stall_timeout);
-        let own = match &self.state {
-            State::Idle { since, .. } => Some(*since + settings.idle_timeout),
-            State::Head { since, .. } => Some(*since + settings.head_timeout),
-            State::Relaying(relay) => self.relay_deadline(relay, settings),
-            State::Closing { .. } | State::Closed => None,
-            State::Lingering { until } => Some(*until),
-        };
-        [blocked, own].into_iter().flatten().min()
-    }
-
-    fn relay_deadline(&self, relay: &Relay, settings: &Settings) -> Option<Instant> {
-        let (answer_timeout, silence) = match relay.module {
-            None => (settings.hub_answer_timeout, None),
-            Some(_) => (settings.module_answer_timeout, settings.limits.module_silence),
-        };
-        let upstream = match (relay.upstream, relay.reply) {
-            (Upstream::Waiting { until, .. }, _) => Some(until),
-            (Upstream::Opening { since }, _) => Some(since + settings.connect_timeout),
-            (_, Reply::Head { .. }) => Some(relay.moved_at + answer_timeout),
-            // It takes nothing of what waits for it.
-            (_, Reply::Tunnel) if !relay.to_upstream.is_empty() => Some(relay.moved_at + settings.stall_timeout),
-            // While nothing of it is read, its silence means nothing.
-            (_, Reply::Body { .. }) if relay.upstream_room(self.to_client.len()) == 0 => None,
-            (_, Reply::Body { .. }) => silence.map(|silence| relay.moved_at + silence),
-            (_, Reply::Tunnel) => None,
-        };
-        let body = self.awaits_body(relay).then(|| relay.moved_at + settings.stall_timeout);
-        [upstream, body].into_iter().flatten().min()
-    }
-
-    /// It is the client's turn to send a part of its request.
-    fn awaits_body(&self, relay: &Relay) -> bool {
-        relay.reply != Reply::Tunnel
-            && matches!(relay.upstream, Upstream::Open { .. })
-            && relay.client_room(self.from_client.len()) > 0
-            && relay.to_upstream.is_empty()
+    /// The connection is closed whatever it is doing: what was under way is over.
+    pub(crate) fn give_up(&mut self, now: Instant, journal: &mut Journal) {
+        let unsent = self.to_client.len();
+        if let Some(relay) = self.relay_mut() {
+            relay.log(false, unsent, now, journal);
+        }
     }
 
     /// Does all that can be done without a socket, and asks for the rest.
     pub(crate) fn advance(&mut self, now: Instant, rules: &mut Rules) -> Asks {
         let mut asks = Asks::default();
-        self.expire(now, &rules.settings, &mut asks);
+        self.expire(now, rules, &mut asks);
         // Every round ends a state; a pipelined client brings one head after the other.
         while self.step(now, rules, &mut asks) && asks == Asks::default() {}
         asks.close = matches!(self.state, State::Closed);
@@ -344,11 +273,14 @@ impl Connection {
                 if self.hung_up && !relay.owes_upstream(&self.from_client) {
                     asks.gone = relay.module.is_none().then_some(relay.id);
                     asks.release = Some(Release::Close);
+                    // A WebSocket has no other end than that one side leaves.
+                    let complete = relay.reply == Reply::Tunnel;
+                    relay.log(complete, self.to_client.len(), now, &mut rules.journal);
                     self.state = State::Closed;
                     return false;
                 }
                 let progress = relay.advance(now, &mut self.from_client, &mut self.to_client);
-                self.step_relay(progress, now, asks)
+                self.step_relay(progress, now, asks, &mut rules.journal)
             }
             State::Closing { linger } if self.to_client.is_empty() => {
                 if *linger && !self.hung_up {
@@ -370,14 +302,13 @@ impl Connection {
         }
     }
 
-    fn step_relay(&mut self, progress: Progress, now: Instant, asks: &mut Asks) -> bool {
+    fn step_relay(&mut self, progress: Progress, now: Instant, asks: &mut Asks, journal: &mut Journal) -> bool {
         let State::Relaying(relay) = &mut self.state else { return false };
-        let request = &relay.request;
         match progress {
             Progress::Waiting => {
                 let Upstream::Wanted { fresh } = relay.upstream else { return false };
                 if let Some(answer) = relay.hold_before(now) {
-                    return self.fail(answer, now, asks);
+                    return self.fail(answer, now, asks, journal);
                 }
                 // A socket that turned out to be closed is given back first.
                 asks.release = (relay.repeats > 0).then_some(Release::Close);
@@ -390,13 +321,16 @@ impl Connection {
             }
             Progress::Answered { reusable } => {
                 asks.release = Some(if reusable { Release::Reuse } else { Release::Close });
-                let (keep, linger) = (request.keep_alive && request.body.is_done(), !request.body.is_done());
+                let all_read = relay.request.body.is_done();
+                let (keep, linger) = (relay.request.keep_alive && all_read, !all_read);
+                relay.log(true, 0, now, journal);
                 self.next(keep, linger, now);
                 true
             }
-            Progress::Failed(answer) => self.fail(answer, now, asks),
+            Progress::Failed(answer) => self.fail(answer, now, asks, journal),
             Progress::Broken | Progress::Over => {
                 asks.release = Some(Release::Close);
+                relay.log(progress == Progress::Over, 0, now, journal);
                 self.state = State::Closing { linger: false };
                 true
             }
@@ -404,12 +338,13 @@ impl Connection {
     }
 
     /// Answers instead of the upstream.
-    fn fail(&mut self, answer: Answer<'static>, now: Instant, asks: &mut Asks) -> bool {
+    fn fail(&mut self, answer: Answer<'static>, now: Instant, asks: &mut Asks, journal: &mut Journal) -> bool {
         let State::Relaying(relay) = &mut self.state else { return false };
         asks.release = Some(Release::Close);
         let all_read = relay.request.body.is_done();
         let keep = relay.request.keep_alive && all_read;
-        answer.write(relay.manner(!keep), self.to_client.tail());
+        let bytes = answer.write(relay.manner(!keep), self.to_client.tail());
+        relay.log_answer(answer, bytes, now, journal);
         self.next(keep, !all_read, now);
         true
     }
@@ -453,8 +388,8 @@ impl Connection {
             Ok(Some(end)) => {
                 rules.requests += 1;
                 let bytes = self.from_client.bytes().get(..end).unwrap_or_default();
-                let has_more = self.from_client.len() > end;
-                let begun = begin(bytes, has_more, self.peer, now, rules, self.to_client.tail());
+                let head = Head { bytes, has_more: self.from_client.len() > end, peer: self.peer, since };
+                let begun = begin(head, now, rules, self.to_client.tail());
                 self.from_client.consume(end);
                 match begun {
                     Begun::Relaying(mut relay) => {
@@ -474,49 +409,19 @@ impl Connection {
                 false
             }
             Err(bad) => {
-                rules.requests += 1;
-                Answer::BadHead(bad).write(Manner::CLOSE, self.to_client.tail());
+                self.refuse(Answer::BadHead(bad), since, now, rules);
                 self.next(false, true, now);
                 true
             }
         }
     }
 
-    /// Ends what has taken too long.
-    fn expire(&mut self, now: Instant, settings: &Settings, asks: &mut Asks) {
-        if self.deadline(settings).is_none_or(|deadline| now < deadline) {
-            return;
-        }
-        let blocked = self.blocked_since.is_some_and(|since| now >= since + settings.stall_timeout);
-        match mem::replace(&mut self.state, State::Closed) {
-            State::Relaying(relay) if blocked => {
-                asks.gone = relay.module.is_none().then_some(relay.id);
-                asks.release = Some(Release::Close);
-            }
-            _ if blocked => {}
-            State::Head { .. } => {
-                Answer::SlowRequest.write(Manner::CLOSE, self.to_client.tail());
-                self.state = State::Closing { linger: true };
-            }
-            // Whoever asked goes on to wait, or is told what holds now.
-            State::Relaying(relay) if relay.is_waiting() => self.state = State::Relaying(relay),
-            State::Relaying(mut relay) if matches!(relay.upstream, Upstream::Opening { .. }) => {
-                asks.release = Some(Release::Close);
-                relay.upstream = Upstream::Refused(Unavailable::Down);
-                self.state = State::Relaying(relay);
-            }
-            State::Relaying(relay) => {
-                asks.gone = relay.module.is_none().then_some(relay.id);
-                asks.release = Some(Release::Close);
-                let slow_client = self.awaits_body(&relay);
-                self.state = State::Closing { linger: !relay.request.body.is_done() };
-                if let Reply::Head { .. } = relay.reply {
-                    let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
-                    answer.write(relay.manner(true), self.to_client.tail());
-                }
-            }
-            State::Idle { .. } | State::Closing { .. } | State::Lingering { .. } | State::Closed => {}
-        }
+    /// Answers a head that is none, or never came to its end.
+    fn refuse(&mut self, answer: Answer<'_>, since: Instant, now: Instant, rules: &mut Rules) {
+        rules.requests += 1;
+        let entry = rules.journal.open_unread(self.from_client.bytes(), self.peer, since);
+        let bytes = answer.write(Manner::CLOSE, self.to_client.tail());
+        rules.journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
     }
 
     fn relay(&self) -> Option<&Relay> {

@@ -10,7 +10,7 @@ use std::fmt;
 const MAX_SIZE_DIGITS: u32 = 15;
 /// Extensions mean nothing to us or to any peer we know; they are dropped.
 const MAX_EXTENSION_BYTES: u32 = 256;
-/// Trailers are dropped, too.
+/// Trailers are dropped, too (see the folder's rule).
 const MAX_TRAILER_BYTES: u32 = 8 * 1024;
 /// The largest length that every common reader takes for the same number: many count in signed 64 bits.
 const MAX_LENGTH: u64 = (1 << 63) - 1;

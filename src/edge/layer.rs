@@ -1,7 +1,7 @@
 //! Pure: how far away a caller is (expose §8).
 
 use super::head::Fields;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The farther layer wins when the evidence is mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +55,26 @@ pub(crate) fn of(peer: IpAddr, fields: &Fields<'_>) -> Layer {
 }
 
 /// Who asks, as far as it is known: the peer, or whom a proxy on this machine names. The last address in
-/// `X-Forwarded-For` is what that proxy has seen itself; everything before it may be a claim.
+/// `X-Forwarded-For` is what that proxy has seen itself; everything before it may be a claim. So may `CF-Connecting-IP`
+/// be where another proxy than Cloudflare's is in front of us, which hands it on as it came: it counts only where
+/// nothing else is said. Cloudflare's says both.
 pub(crate) fn client_ip(peer: IpAddr, fields: &Fields<'_>) -> IpAddr {
     if !is_loopback(peer) {
         return peer;
     }
-    let address = |value: &[u8]| std::str::from_utf8(value).ok()?.trim().parse::<IpAddr>().ok();
-    let by_cloudflare = fields.first("cf-connecting-ip").and_then(address);
-    let last_hop =
-        || fields.all("x-forwarded-for").last().and_then(|value| address(value.rsplit(|b| *b == b',').next()?));
-    by_cloudflare.or_else(last_hop).map_or(peer, |address| address.to_canonical())
+    let named = match fields.all("x-forwarded-for").last() {
+        Some(value) => value.rsplit(|byte| *byte == b',').next().and_then(address),
+        None => fields.first("cf-connecting-ip").and_then(address),
+    };
+    named.unwrap_or(peer).to_canonical()
+}
+
+/// An address as proxies write it; some add a port.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    bare.parse::<IpAddr>().ok().or_else(with_port)
 }
 
 #[cfg(test)]
@@ -109,7 +119,17 @@ mod tests {
             ("127.0.0.1", "X-Forwarded-For: 6.6.6.6, 1.2.3.4\r\n", "1.2.3.4"),
             ("127.0.0.1", "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: ::ffff:1.2.3.4\r\n", "1.2.3.4"),
             ("127.0.0.1", "X-Forwarded-For: 1.2.3.4, nonsense\r\n", "127.0.0.1"),
-            ("::1", "CF-Connecting-IP: 2001:db8::1\r\nX-Forwarded-For: 6.6.6.6\r\n", "2001:db8::1"),
+            ("127.0.0.1", "X-Forwarded-For: 6.6.6.6, unknown\r\nCF-Connecting-IP: 6.6.6.6\r\n", "127.0.0.1"),
+            ("127.0.0.1", "X-Forwarded-For:\r\nCF-Connecting-IP: 6.6.6.6\r\n", "127.0.0.1"),
+            ("127.0.0.1", "X-Forwarded-For: 1.2.3.4:4711\r\n", "1.2.3.4"),
+            ("127.0.0.1", "X-Forwarded-For: [2001:db8::2]:443\r\n", "2001:db8::2"),
+            ("127.0.0.1", "X-Forwarded-For: [2001:db8::2]\r\n", "2001:db8::2"),
+            ("127.0.0.1", "X-Forwarded-For: 1.2.3.4:x\r\n", "127.0.0.1"),
+            ("127.0.0.1", "X-Forwarded-For: \u{ff}\r\n", "127.0.0.1"),
+            ("::1", "CF-Connecting-IP: 2001:db8::1\r\n", "2001:db8::1"),
+            // A visitor's own word, which a proxy that does not know it hands on.
+            ("::1", "CF-Connecting-IP: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\n", "1.2.3.4"),
+            ("::ffff:127.0.0.1", "", "127.0.0.1"),
             ("10.0.0.1", "X-Forwarded-For: 1.2.3.4\r\nCF-Connecting-IP: 1.2.3.4\r\n", "10.0.0.1"),
         ] {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");

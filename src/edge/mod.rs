@@ -2,8 +2,21 @@
 //!
 //! One thread, one edge-triggered epoll loop. Every decision about bytes is made by pure code (`exchange` and what it
 //! uses); `event_loop` and `accept` move bytes between it and the sockets. Must not know what the upstream does.
+//!
+//! Two things of HTTP/1.1 are left out by rule:
+//!
+//! - **Trailers**, in both directions. They are checked like fields, so that they hide nothing, and dropped, which is
+//!   left to whoever takes a chunked body apart (RFC 9112 §7.1.2). What comes behind a body would say something about
+//!   a message that was judged and acted upon by its head. Nobody misses them: browsers show them to no script,
+//!   gRPC-web has its own in the body, and gRPC needs HTTP/2. `TE` and `Trailer` are dropped with them, so that neither
+//!   side is promised any.
+//! - **Interim answers** of upstreams. `100` is the edge's own to say, because it takes `Expect` away. `102` and `103`
+//!   help no browser, which heeds hints over HTTP/2 and later only, and harm other clients: many take the first head
+//!   that is not `100` for the answer (Python's `http.client` does). That is why RFC 8297 §3 lets a server keep hints
+//!   from HTTP/1.1 clients of which it knows nothing. `101` is an answer, to a WebSocket alone.
 
 mod accept;
+mod access;
 mod answer;
 mod begin;
 mod buffer;
@@ -29,7 +42,7 @@ mod watch;
 pub(crate) use headers::IsHubBearer;
 pub(crate) use route::Table;
 
-use crate::config::Limits;
+use crate::config::{AccessFormat, Limits};
 use crate::sys::epoll::Waker;
 use places::Places;
 use std::io;
@@ -52,12 +65,21 @@ pub(crate) type OnClientGone = Arc<dyn Fn(u64) + Send + Sync>;
 /// edge's thread when their file has changed: it may block for reading small files.
 pub(crate) type Routes = Arc<dyn Fn(&Table) -> Option<Table> + Send + Sync>;
 
+/// Where the lines of the access log go.
+pub(crate) struct AccessLog {
+    pub(crate) format: AccessFormat,
+    /// Takes whole lines, so many of them. Called on the edge's thread: it must not block.
+    pub(crate) write: Box<dyn Fn(Vec<u8>, u64) + Send>,
+}
+
 /// What the edge needs from the rest of the hub.
 pub(crate) struct Hooks {
     pub(crate) routes: Routes,
     pub(crate) on_client_gone: OnClientGone,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
+    /// `None`: requests are not logged.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 /// Tells the edge, which need not run yet, that a module stands differently.

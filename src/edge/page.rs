@@ -1,5 +1,7 @@
 //! Pure: what a browser is shown while a module does not answer (http-api §10). Readable without JavaScript.
 
+use crate::html::escape;
+
 /// How often the waiting page asks before it leaves it to the reader.
 pub(crate) const MAX_ATTEMPTS: u32 = 5;
 /// Between two attempts.
@@ -7,7 +9,7 @@ pub(crate) const RETRY_AFTER_MS: u32 = 2000;
 
 /// The page for a module that is on its way up. It asks for itself again and again, and loads once it is another.
 pub(crate) fn starting(module: &str) -> String {
-    let name = escaped(module);
+    let name = escape(module);
     let every = RETRY_AFTER_MS;
     let seconds = every / 1000;
     page(
@@ -26,7 +28,7 @@ pub(crate) fn starting(module: &str) -> String {
 
 /// The page for a module that is down.
 pub(crate) fn unreachable(module: &str) -> String {
-    let name = escaped(module);
+    let name = escape(module);
     page(
         "Module unreachable",
         "",
@@ -47,21 +49,6 @@ fn page(title: &str, head: &str, body: &str) -> String {
          @media(prefers-color-scheme:dark){{body{{background:#111;color:#eee}}a{{color:#9cf}}}}</style></head>\
          <body><h1>{title}</h1>{body}</body></html>"
     )
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

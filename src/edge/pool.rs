@@ -18,6 +18,8 @@ const JUST_NOW: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     idle: HashMap<Destination, Vec<(Instant, Key)>>,
+    /// No socket has been idle for too long before then, so that nobody need look; one may have been taken since.
+    look_at: Option<Instant>,
 }
 
 impl Pool {
@@ -40,6 +42,7 @@ impl Pool {
         let most = if to == Destination::Hub { MAX_IDLE_TO_HUB } else { MAX_IDLE_TO_PORT };
         let idle = self.idle.entry(to).or_default();
         idle.push((now, key));
+        self.look_at.get_or_insert(now + MAX_IDLE);
         (idle.len() > most).then(|| idle.remove(0).1)
     }
 
@@ -50,19 +53,24 @@ impl Pool {
         }
     }
 
-    /// When the next socket has been idle for too long.
+    /// When to ask for the next that may have been idle for too long.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.idle.values().filter_map(|idle| idle.first()).map(|(since, _)| *since + MAX_IDLE).min()
+        self.look_at
     }
 
-    /// Those that have been idle for too long, to be closed.
+    /// Those that have been idle for too long, to be closed. Costs nothing before the deadline, however many
+    /// destinations there are.
     pub(crate) fn expired(&mut self, now: Instant) -> Vec<Key> {
         let mut expired = Vec::new();
+        if self.look_at.is_none_or(|at| now < at) {
+            return expired;
+        }
         self.idle.retain(|_, idle| {
             let fresh = idle.partition_point(|(since, _)| *since + MAX_IDLE <= now);
             expired.extend(idle.drain(..fresh).map(|(_, key)| key));
             !idle.is_empty()
         });
+        self.look_at = self.idle.values().filter_map(|idle| idle.first()).map(|(since, _)| *since + MAX_IDLE).min();
         expired
     }
 }
@@ -104,6 +112,15 @@ mod tests {
         assert_eq!(pool.take(PORT, History::Any, after(4001)), None);
         assert_eq!(pool.expired(after(3999)), []);
         assert_eq!(pool.expired(after(4000)), [keys[0]]);
+        assert_eq!(pool.deadline(), None);
+        // For one that was taken meanwhile there is one look too many, and no second.
+        pool.put(PORT, keys[0], after(5000));
+        assert_eq!(pool.take(PORT, History::Any, after(5000)), Some(keys[0]));
+        pool.put(PORT, keys[1], after(6000));
+        assert_eq!(pool.deadline(), Some(after(5000) + MAX_IDLE));
+        assert_eq!(pool.expired(after(9000)), []);
+        assert_eq!(pool.deadline(), Some(after(6000) + MAX_IDLE));
+        assert_eq!(pool.expired(after(10_000)), [keys[1]]);
         assert_eq!(pool.deadline(), None);
     }
 }

@@ -175,9 +175,8 @@ fn is_open_to_everyone(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Port;
+    use crate::edge::tests::mount;
     use Layer::{Loopback, Public, Tailnet};
-    use std::time::Duration;
 
     fn hosts() -> Hosts {
         Hosts::new(
@@ -230,17 +229,7 @@ mod tests {
     }
 
     fn table(mounts: &[(&str, bool)]) -> Table {
-        let mount = |(path, local_only): &(&str, bool)| Mount {
-            path: (*path).to_owned(),
-            short: Short::parse("a").expect("a short"),
-            process: Short::parse("a").expect("a short"),
-            port: Port::new(2000).expect("a port"),
-            strip: false,
-            local_only: *local_only,
-            websocket: false,
-            hold: Duration::ZERO,
-            hub_credentials: false,
-        };
+        let mount = |(path, local_only): &(&str, bool)| Mount { local_only: *local_only, ..mount(path) };
         Table::new(mounts.iter().map(mount).collect(), |_| None, &Table::default())
     }
 

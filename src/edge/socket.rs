@@ -1,7 +1,7 @@
 //! A socket together with what epoll has said about it.
 
 use crate::sys::epoll::{Epoll, Event, Interest};
-use crate::sys::socket;
+use crate::sys::{connect, socket};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -45,7 +45,7 @@ impl Socket {
 
     /// How connecting has gone, once it is writable.
     pub(crate) fn connected(&self) -> io::Result<()> {
-        socket::connected(self.fd.as_fd())
+        connect::decided(self.fd.as_fd())
     }
 
     /// Takes in what epoll has said.
@@ -106,5 +106,17 @@ impl Socket {
 
     pub(crate) fn shut_down_write(&self) {
         socket::shutdown_write(self.fd.as_fd());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reaches_itself_has_reached_no_module() {
+        let epoll = Epoll::new().expect("epoll");
+        let socket = Socket::connecting(connect::to_itself(), 1, &epoll).expect("a socket");
+        assert_eq!(socket.connected().expect_err("nobody").kind(), io::ErrorKind::ConnectionRefused);
     }
 }

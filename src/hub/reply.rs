@@ -133,6 +133,9 @@ impl Reply {
     /// Writes head and body in one piece. `without_body` is for HEAD, whose length is that of the GET.
     pub(crate) fn write(&self, to: &mut dyn Write, without_body: bool, now: SystemTime) -> io::Result<()> {
         let mut bytes = head(self.status, now);
+        if !self.headers.iter().any(|(name, _)| *name == "cache-control") {
+            bytes.extend_from_slice(b"cache-control: no-store\r\n");
+        }
         // A 204 has neither (RFC 9110 §8.6).
         if self.status != 204 {
             let (content_type, length) = (self.content_type, self.body.len());
@@ -153,18 +156,17 @@ impl Reply {
 /// The head of a stream of text in chunks.
 pub(crate) fn stream_head(now: SystemTime) -> Vec<u8> {
     let mut bytes = head(200, now);
-    bytes.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n");
+    bytes.extend_from_slice(
+        b"cache-control: no-store\r\ncontent-type: text/plain; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n",
+    );
     bytes
 }
 
 /// Status line and the headers that every answer has; the empty line is still to come.
 fn head(status: u16, now: SystemTime) -> Vec<u8> {
     let (date, reason) = (http_date(now), reason(status));
-    format!(
-        "HTTP/1.1 {status} {reason}\r\ndate: {date}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\
-         connection: close\r\n"
-    )
-    .into_bytes()
+    format!("HTTP/1.1 {status} {reason}\r\ndate: {date}\r\nx-content-type-options: nosniff\r\nconnection: close\r\n")
+        .into_bytes()
 }
 
 /// The status of a failed operation (http-api §6).
@@ -194,6 +196,7 @@ fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         409 => "Conflict",
         413 => "Content Too Large",
+        415 => "Unsupported Media Type",
         422 => "Unprocessable Content",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
@@ -217,8 +220,8 @@ mod tests {
             assert_eq!(
                 String::from_utf8_lossy(&bytes),
                 format!(
-                    "HTTP/1.1 404 Not Found\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\ncache-control: no-store\r\n\
-                     x-content-type-options: nosniff\r\nconnection: close\r\ncontent-type: text/x\r\n\
+                    "HTTP/1.1 404 Not Found\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\nx-content-type-options: nosniff\r\n\
+                     connection: close\r\ncache-control: no-store\r\ncontent-type: text/x\r\n\
                      content-length: 5\r\nallow: GET\r\n\r\n{body}"
                 )
             );

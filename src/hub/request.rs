@@ -1,6 +1,8 @@
 //! Pure: a request as plain data, from the text of its head.
 
 use super::sender::Sender;
+use crate::manifest::Short;
+use crate::ops::auth::Caller;
 use crate::token::from_authorization;
 use std::fmt;
 
@@ -32,7 +34,26 @@ impl Method {
     }
 }
 
-/// One request. The body is not part of it: no route of this release takes one.
+/// What came behind the head, as far as it was kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
+impl Body {
+    /// `is_cut`: there was more than these bytes.
+    pub(crate) fn new(bytes: Vec<u8>, is_cut: bool) -> Self {
+        Self { bytes, is_cut }
+    }
+
+    /// All of it; `None` when it was longer than what is kept of any.
+    pub(crate) fn whole(&self) -> Option<&[u8]> {
+        (!self.is_cut).then_some(&self.bytes)
+    }
+}
+
+/// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Req {
     pub(crate) method: Method,
@@ -49,6 +70,12 @@ pub(crate) struct Req {
     /// The edge's number of this exchange (`X-Parachute-Exchange`).
     pub(crate) exchange: Option<u64>,
     pub(crate) sender: Sender,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Body,
+    /// Who asks, on routes that need a token.
+    pub(crate) caller: Option<Caller>,
+    /// Which module asks, on routes that need a module's key.
+    pub(crate) module: Option<Short>,
 }
 
 /// Why a head makes no request; all of them are a 400.
@@ -94,6 +121,10 @@ impl Req {
             bearer: None,
             exchange: None,
             sender: Sender::default(),
+            content_type: None,
+            body: Body::default(),
+            caller: None,
+            module: None,
         };
         for (name, value) in headers {
             if name.eq_ignore_ascii_case("authorization") {
@@ -104,6 +135,8 @@ impl Req {
                 });
             } else if name.eq_ignore_ascii_case("x-parachute-exchange") {
                 req.exchange = value.parse().ok();
+            } else if name.eq_ignore_ascii_case("content-type") {
+                req.content_type = Some(value.to_owned());
             } else {
                 req.sender.read(name, value);
             }

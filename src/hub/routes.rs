@@ -4,10 +4,12 @@
 use super::reply::{Outcome, Reply};
 use super::request::{Method, Req, percent_decode};
 use super::{api, page, redirect};
+use crate::manifest::Short;
 use crate::manifest::discovery::Audience;
 use crate::ops::Hub;
-use crate::ops::auth::Refusal;
-use crate::token::scope::{HOST_ADMIN, HOST_AUTH};
+use crate::ops::auth::{Caller, Refusal};
+use crate::ops::tokens::NotAnswered;
+use crate::token::scope::{HOST_ADMIN, HOST_AUTH, HOST_START};
 use crate::wire::Code;
 use std::sync::Arc;
 
@@ -61,42 +63,82 @@ impl Accepts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     Open,
-    /// A token with this scope.
-    Scope(&'static str),
+    /// A token with one of these scopes; none: any good token, and the handler looks further.
+    Scopes(&'static [&'static str]),
     /// The same, and without a token for programs on this machine.
-    LocalOr(&'static str),
+    LocalOr(&'static [&'static str]),
+    /// The key of a module, from a program on this machine.
+    ModuleKey,
+}
+
+/// Who was let in.
+enum Visitor {
+    Anybody,
+    Caller(Caller),
+    Module(Short),
 }
 
 impl Access {
-    /// The scope that the token of this request must have; `None` when it needs no token.
-    fn scope_for(self, req: &Req) -> Option<&'static str> {
-        match self {
-            Open => None,
-            Scope(scope) => Some(scope),
-            LocalOr(scope) => (req.sender.audience == Audience::Remote).then_some(scope),
-        }
+    /// Who asks, as far as this route wants to know. The reason of a refusal is in the log; the answer does not tell it.
+    fn admit(self, hub: &Hub, req: &Req) -> Result<Visitor, Reply> {
+        let scopes = match self {
+            Open => return Ok(Visitor::Anybody),
+            ModuleKey => return admit_module(hub, req).map(Visitor::Module),
+            LocalOr(_) if req.sender.audience == Audience::Local => return Ok(Visitor::Anybody),
+            Scopes(scopes) | LocalOr(scopes) => scopes,
+        };
+        hub.authorize(req.bearer.as_deref(), scopes, req.sender.client()).map(Visitor::Caller).map_err(|refusal| {
+            hub.log_refusal(&req.path, &refusal);
+            refused(&refusal)
+        })
     }
 }
 
-use Accepts::{Any, Get, Post, Public};
-use Access::{LocalOr, Open, Scope};
+fn admit_module(hub: &Hub, req: &Req) -> Result<Short, Reply> {
+    if !req.sender.is_program_here() {
+        hub.log_stranger(&req.path);
+        return Err(Reply::error(403, Code::LocalOnly, "only programs on this machine may ask this, and directly"));
+    }
+    hub.module_of_key(&req.path, req.bearer.as_deref()).map_err(|refusal| match refusal {
+        NotAnswered::Unknown => unauthenticated(),
+        NotAnswered::Unavailable => unavailable(),
+    })
+}
 
-/// `{short}` stands for one segment; what it matched is decoded.
+use Accepts::{Any, Get, Post, Public};
+use Access::{LocalOr, ModuleKey, Open, Scopes};
+
+/// Starting, stopping, restarting and reading the output of a module (operator-token A3).
+const START: Access = Scopes(&[HOST_START, HOST_ADMIN]);
+const ADMIN: Access = Scopes(&[HOST_ADMIN]);
+const AUTH: Access = Scopes(&[HOST_AUTH]);
+const ANY_TOKEN: Access = Scopes(&[]);
+
+/// A name in braces stands for one segment; what it matched is decoded.
 const ROUTES: &[Route] = &[
     Route(Get, "/", Open, page::home),
     Route(Get, "/hub.html", Open, page::home),
     Route(Any, "/health", Open, api::health),
     Route(Get, "/api/ready", Open, api::ready),
-    Route(Get, "/api/hub", Scope(HOST_ADMIN), api::info),
-    Route(Get, "/api/modules", Scope(HOST_AUTH), api::modules::list),
-    Route(Get, "/api/modules/{short}", Scope(HOST_AUTH), api::modules::show),
-    Route(Post, "/api/modules/{short}/start", Scope(HOST_ADMIN), api::modules::start),
-    Route(Post, "/api/modules/{short}/stop", Scope(HOST_ADMIN), api::modules::stop),
-    Route(Post, "/api/modules/{short}/restart", Scope(HOST_ADMIN), api::modules::restart),
-    Route(Get, "/api/modules/{short}/logs", Scope(HOST_ADMIN), api::logs::logs),
-    Route(Get, "/metrics", LocalOr(HOST_AUTH), api::metrics::metrics),
+    Route(Get, "/api/hub", ADMIN, api::info),
+    Route(Get, "/api/modules", AUTH, api::modules::list),
+    Route(Get, "/api/modules/{short}", AUTH, api::modules::show),
+    Route(Post, "/api/modules/{short}/start", START, api::modules::start),
+    Route(Post, "/api/modules/{short}/stop", START, api::modules::stop),
+    Route(Post, "/api/modules/{short}/restart", START, api::modules::restart),
+    Route(Get, "/api/modules/{short}/logs", START, api::logs::logs),
+    Route(Post, "/api/auth/mint-token", ANY_TOKEN, api::tokens::mint),
+    Route(Post, "/api/auth/revoke-token", ANY_TOKEN, api::tokens::revoke),
+    Route(Post, "/api/auth/revoke-all", AUTH, api::tokens::revoke_all),
+    Route(Post, "/api/auth/operator/rotate", ANY_TOKEN, api::tokens::renew),
+    Route(Get, "/api/auth/tokens", AUTH, api::tokens::list),
+    Route(Get, "/api/auth/tokens/{jti}", AUTH, api::tokens::show),
+    Route(Get, "/api/auth/log", AUTH, api::tokens::log),
+    Route(Post, "/oauth/introspect", ModuleKey, api::introspect::introspect),
+    Route(Get, "/metrics", LocalOr(&[HOST_AUTH]), api::metrics::metrics),
     Route(Public, "/.well-known/parachute.json", Open, api::well_known::parachute),
     Route(Public, "/.well-known/jwks.json", Open, api::well_known::jwks),
+    Route(Public, "/.well-known/parachute-revocation.json", Open, api::well_known::revocations),
 ];
 
 /// What becomes of a request. The method is checked before the token, so that a wrong verb is told as such.
@@ -113,11 +155,11 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
         )
         .into();
     }
-    if let Some(scope) = route.2.scope_for(&req)
-        && let Err(refusal) = hub.authorize(req.bearer.as_deref(), scope, req.sender.client())
-    {
-        hub.log_refusal(&req.path, &refusal);
-        return refused(&refusal, scope).into();
+    match route.2.admit(hub, &req) {
+        Ok(Visitor::Anybody) => {}
+        Ok(Visitor::Caller(caller)) => req.caller = Some(caller),
+        Ok(Visitor::Module(module)) => req.module = Some(module),
+        Err(reply) => return reply.into(),
     }
     req.params = params;
     (route.3)(hub, &req)
@@ -194,18 +236,12 @@ fn matches<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
     }
 }
 
-/// Every 401 reads the same; the reason is in the hub's log (operator-token B4).
-fn refused(refusal: &Refusal, scope: &'static str) -> Reply {
+fn refused(refusal: &Refusal) -> Reply {
     match refusal {
-        Refusal::Unauthenticated { .. } => Reply::error(
-            401,
-            Code::Unauthenticated,
-            "this needs a valid token (Authorization: Bearer ...); the operator's is in operator.token in the hub's home",
-        )
-        .with_header("www-authenticate", "Bearer error=\"invalid_token\""),
-        Refusal::InsufficientScope { .. } => {
-            Reply::error(403, Code::InsufficientScope, format!("the token is good but lacks the scope {scope}"))
-                .with_header("www-authenticate", format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""))
+        Refusal::Unauthenticated { .. } => unauthenticated(),
+        Refusal::InsufficientScope { required, .. } => {
+            Reply::error(403, Code::InsufficientScope, format!("the token is good but lacks the scope {required}"))
+                .with_header("www-authenticate", format!("Bearer error=\"insufficient_scope\", scope=\"{required}\""))
         }
         Refusal::TooManyFailures { retry_after, .. } => {
             // Rounded up, so that whoever waits as long as told is let in.
@@ -213,12 +249,26 @@ fn refused(refusal: &Refusal, scope: &'static str) -> Reply {
             let description = format!("too many bad tokens came from this address; try again in {seconds} s");
             Reply::error(429, Code::TooManyFailures, description).with_header("retry-after", seconds.to_string())
         }
-        Refusal::Unavailable(_) => Reply::error(
-            503,
-            Code::ServiceUnavailable,
-            "the hub's database cannot be asked about the token; see /health and the hub's log",
-        ),
+        Refusal::Unavailable(_) | Refusal::RolledBack { .. } => unavailable(),
     }
+}
+
+/// Every 401 reads the same; the reason is in the hub's log (operator-token B4).
+fn unauthenticated() -> Reply {
+    Reply::error(
+        401,
+        Code::Unauthenticated,
+        "this needs a valid token (Authorization: Bearer ...); the operator's is in operator.token in the hub's home",
+    )
+    .with_header("www-authenticate", "Bearer error=\"invalid_token\"")
+}
+
+fn unavailable() -> Reply {
+    Reply::error(
+        503,
+        Code::ServiceUnavailable,
+        "the hub's database cannot be asked about the token; see /health and the hub's log",
+    )
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use crate::manifest::discovery::Audience;
 use crate::ops::discovery::Asked;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// How the headers of relays begin that the edge says nothing about, in lower case.
+const RELAYS: [&str; 5] = ["forwarded", "x-forwarded-", "cf-", "tailscale-", "via"];
 
 /// What the headers say about the sender. Those named `X-Parachute-*` and `X-Forwarded-*` are the edge's own words:
 /// what others sent under these names never comes here, except through a proxy on this machine.
@@ -10,8 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) struct Sender {
     /// Whoever the edge says nothing about is remote.
     pub(crate) audience: Audience,
-    peer: Option<IpAddr>,
-    forwarded_for: String,
+    /// Who asks, as the edge makes it out.
+    client: Option<IpAddr>,
     host: Option<String>,
     forwarded_proto: Option<String>,
     page: Page,
@@ -19,6 +22,8 @@ pub(crate) struct Sender {
     is_foreign_fetch: bool,
     /// It is a browser that would show the answer.
     pub(crate) accepts_html: bool,
+    /// A header says that somebody stands between us and whoever asks.
+    is_relayed: bool,
 }
 
 /// The page that caused the request (`Origin`).
@@ -34,13 +39,13 @@ impl Default for Sender {
     fn default() -> Self {
         Self {
             audience: Audience::Remote,
-            peer: None,
-            forwarded_for: String::new(),
+            client: None,
             host: None,
             forwarded_proto: None,
             page: Page::Unknown,
             is_foreign_fetch: false,
             accepts_html: false,
+            is_relayed: false,
         }
     }
 }
@@ -51,10 +56,8 @@ impl Sender {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         if is("x-parachute-layer") {
             self.audience = if value == "loopback" { Audience::Local } else { Audience::Remote };
-        } else if is("x-parachute-peer") {
-            self.peer = value.parse::<SocketAddr>().ok().map(|peer| peer.ip().to_canonical());
-        } else if is("x-forwarded-for") {
-            self.forwarded_for = value.to_owned();
+        } else if is("x-parachute-client-ip") {
+            self.client = value.parse().ok();
         } else if is("x-forwarded-proto") {
             self.forwarded_proto = Some(value.to_owned());
         } else if is("host") {
@@ -68,6 +71,10 @@ impl Sender {
             self.is_foreign_fetch = matches!(value, "cross-site" | "same-site");
         } else if is("accept") {
             self.accepts_html |= value.to_ascii_lowercase().contains("text/html");
+        } else if !is("x-forwarded-host") {
+            // That one the edge writes itself, and has looked at who sent it.
+            let name = name.to_ascii_lowercase();
+            self.is_relayed |= RELAYS.iter().any(|prefix| name.starts_with(prefix));
         }
     }
 
@@ -76,19 +83,27 @@ impl Sender {
     }
 
     /// Who is held to account for failed attempts; nobody for programs on this machine, which could read the token's
-    /// file as well. That is the peer, and behind a proxy on this machine whoever the proxy names.
+    /// file as well.
     pub(crate) fn client(&self) -> Option<IpAddr> {
-        if self.audience == Audience::Local {
-            return None;
+        match self.audience {
+            Audience::Local => None,
+            // Of whom nothing is said, those did not come through the edge; all such share one address.
+            Audience::Remote => Some(self.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
         }
-        // Without a peer it was not the edge that asked; all such share one address.
-        let peer = self.peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-        if !peer.is_loopback() {
-            return Some(peer);
-        }
-        // The last one is the peer itself, written by the edge; the one before it was written by the proxy.
-        let named = self.forwarded_for.rsplit(',').nth(1).and_then(address);
-        Some(named.unwrap_or(peer))
+    }
+
+    /// Whether a program on this machine asks, directly and by a name of this machine: no page, no proxy, no tunnel.
+    pub(crate) fn is_program_here(&self) -> bool {
+        self.audience == Audience::Local
+            && self.page == Page::Unknown
+            && !self.is_foreign_fetch
+            && !self.is_relayed
+            && self.asked().is_by_loopback_name()
+    }
+
+    /// Who asks, for a log.
+    pub(crate) fn shown(&self) -> String {
+        self.client().map_or_else(|| "this machine".to_owned(), |address| address.to_string())
     }
 
     /// Whether the request was caused by a page that is not one of ours; `is_own` knows ours.
@@ -99,14 +114,6 @@ impl Sender {
             Page::Unknown => self.is_foreign_fetch,
         }
     }
-}
-
-/// An element of `X-Forwarded-For`; some proxies add a port.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    bare.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -120,27 +127,19 @@ mod tests {
     }
 
     #[test]
-    fn who_is_held_to_account_is_the_peer_or_whom_a_local_proxy_names() {
-        for (layer, peer, forwarded, expected) in [
-            ("loopback", "127.0.0.1:9", "127.0.0.1", None),
-            ("public", "203.0.113.7:9", "203.0.113.7", Some("203.0.113.7")),
-            ("public", "203.0.113.7:9", "198.51.100.1, 203.0.113.7", Some("203.0.113.7")),
-            ("public", "[::ffff:203.0.113.7]:9", "", Some("203.0.113.7")),
-            ("public", "[2001:db8::1]:9", "", Some("2001:db8::1")),
-            ("public", "127.0.0.1:9", "198.51.100.1, 127.0.0.1", Some("198.51.100.1")),
-            ("public", "127.0.0.1:9", "10.0.0.1, 198.51.100.1, 127.0.0.1", Some("198.51.100.1")),
-            ("tailnet", "[::1]:9", "2001:db8::2, ::1", Some("2001:db8::2")),
-            ("public", "127.0.0.1:9", "[2001:db8::2]:443, 127.0.0.1", Some("2001:db8::2")),
-            ("public", "127.0.0.1:9", "198.51.100.1:4711, 127.0.0.1", Some("198.51.100.1")),
-            ("public", "127.0.0.1:9", "unknown, 127.0.0.1", Some("127.0.0.1")),
-            ("public", "127.0.0.1:9", "127.0.0.1", Some("127.0.0.1")),
-            ("public", "junk", "198.51.100.1, 127.0.0.1", Some("0.0.0.0")),
-            ("junk", "127.0.0.1:9", "127.0.0.1", Some("127.0.0.1")),
+    fn who_is_held_to_account_is_whom_the_edge_names_unless_on_this_machine() {
+        for (layer, client, expected) in [
+            ("loopback", "127.0.0.1", None),
+            ("public", "203.0.113.7", Some("203.0.113.7")),
+            ("tailnet", "2001:db8::2", Some("2001:db8::2")),
+            ("public", "127.0.0.1", Some("127.0.0.1")),
+            ("public", "junk", Some("0.0.0.0")),
+            ("junk", "127.0.0.1", Some("127.0.0.1")),
         ] {
-            let sender =
-                sender(&[("X-Parachute-Layer", layer), ("X-Parachute-Peer", peer), ("X-Forwarded-For", forwarded)]);
+            let named =
+                [("X-Parachute-Layer", layer), ("X-Parachute-Client-IP", client), ("X-Forwarded-For", "6.6.6.6")];
             let expected = expected.map(|address| address.parse().expect("an address"));
-            assert_eq!(sender.client(), expected, "{layer} {peer} {forwarded:?}");
+            assert_eq!(sender(&named).client(), expected, "{layer} {client}");
         }
         assert!(sender(&[]).client().is_some(), "whoever nothing is said about is a stranger");
         assert_eq!(sender(&[]).audience, Audience::Remote);
@@ -163,6 +162,32 @@ mod tests {
             (&[("Sec-Fetch-Site", "none")], false),
         ] {
             assert_eq!(sender(headers).is_foreign_page(is_own), foreign, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_on_this_machine_comes_straight_and_by_its_name() {
+        let (here, host) = (("X-Parachute-Layer", "loopback"), ("Host", "127.0.0.1:1939"));
+        for (headers, expected) in [
+            (&[here, host][..], true),
+            (&[here, ("Host", "localhost:1939"), ("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Host", "x")], true),
+            (&[here, ("Host", "[::1]:1939")], true),
+            (&[here], false),
+            (&[host], false),
+            (&[("X-Parachute-Layer", "public"), host], false),
+            (&[("X-Parachute-Layer", "tailnet"), host], false),
+            (&[here, ("Host", "a.example")], false),
+            (&[here, ("Host", "127.0.0.1.a.example")], false),
+            (&[here, host, ("Origin", "http://127.0.0.1:1939")], false),
+            (&[here, host, ("Origin", "null")], false),
+            (&[here, host, ("Sec-Fetch-Site", "cross-site")], false),
+            (&[here, host, ("Forwarded", "for=1.2.3.4")], false),
+            (&[here, host, ("X-Forwarded-Port", "443")], false),
+            (&[here, host, ("CF-Visitor", "x")], false),
+            (&[here, host, ("Tailscale-User-Name", "x")], false),
+            (&[here, host, ("Via", "1.1 x")], false),
+        ] {
+            assert_eq!(sender(headers).is_program_here(), expected, "{headers:?}");
         }
     }
 

@@ -9,7 +9,7 @@
 
 use super::reply::{Outcome, Reply, Streaming, stream_head};
 use super::request;
-use super::request::Req;
+use super::request::{Body, Req};
 use super::waiters::{Kind, Waiters};
 use crate::ops::Log;
 use crate::wire::Code;
@@ -30,6 +30,8 @@ const SLOW_LIMIT: usize = 64;
 const STACK_BYTES: usize = 256 * 1024;
 /// Longest body that is read over and thrown away. The edge holds the same limit.
 const BODY_LIMIT_BYTES: u64 = 1024 * 1024;
+/// What is kept of a body: more than any route takes, and little enough that a thousand slow ones are no burden.
+const BODY_KEPT_BYTES: u64 = 16 * 1024;
 /// tiny_http hands a request out once a body of this size is there; longer ones are read from the socket.
 const READ_AHEAD_BYTES: usize = 1024;
 /// How long `stop` waits for the workers to finish what they are at.
@@ -159,14 +161,16 @@ impl Shared {
     }
 
     /// One request, as tiny_http has it.
-    fn take(self: &Arc<Self>, request: tiny_http::Request) {
+    fn take(self: &Arc<Self>, mut request: tiny_http::Request) {
         if body_is_here(&request) {
-            return self.answer(request);
+            // Whoever announces less than they send, or breaks off, is a client that is gone.
+            let body = read_body(&mut request).unwrap_or_default();
+            return self.answer(request, body);
         }
         // Even the refusal has to take the body off the connection, which lasts as long as the client likes. There are
         // never more of these than connections, and those the edge counts.
-        self.detach(request, None, |shared, mut request| match discard_body(&mut request) {
-            Ok(()) => shared.answer(request),
+        self.detach(request, None, |shared, mut request| match read_body(&mut request) {
+            Ok(body) => shared.answer(request, body),
             Err(TooLarge) => {
                 let description = format!("the body is larger than {BODY_LIMIT_BYTES} bytes");
                 let manner = Manner::of(&request);
@@ -175,9 +179,13 @@ impl Shared {
         });
     }
 
-    fn answer(self: &Arc<Self>, request: tiny_http::Request) {
+    fn answer(self: &Arc<Self>, request: tiny_http::Request, body: Body) {
         let headers = request.headers().iter().map(|h| (h.field.as_str().as_str(), h.value.as_str()));
         let req = Req::from_head(request.method().as_str(), request.url(), headers);
+        let req = req.map(|mut req| {
+            req.body = body;
+            req
+        });
         let exchange = req.as_ref().ok().and_then(|req| req.exchange);
         let manner = Manner::of(&request);
         let outcome = match req {
@@ -413,16 +421,20 @@ fn body_is_here(request: &tiny_http::Request) -> bool {
 /// The body is larger than [`BODY_LIMIT_BYTES`].
 struct TooLarge;
 
-/// Takes the body off the connection, where the next request would otherwise begin.
-fn discard_body(request: &mut tiny_http::Request) -> Result<(), TooLarge> {
+/// Takes the body off the connection, where the next request would otherwise begin, and keeps the beginning of it.
+fn read_body(request: &mut tiny_http::Request) -> Result<Body, TooLarge> {
     let announced = request.body_length().and_then(|length| u64::try_from(length).ok());
     if announced.is_some_and(|length| length > BODY_LIMIT_BYTES) {
         return Err(TooLarge);
     }
-    match io::copy(&mut request.as_reader().take(BODY_LIMIT_BYTES + 1), &mut io::sink()) {
-        Ok(read) if read > BODY_LIMIT_BYTES => Err(TooLarge),
-        // A body that breaks off takes its connection along; the answer finds nobody.
-        Ok(_) | Err(_) => Ok(()),
+    let reader = request.as_reader();
+    let mut bytes = Vec::new();
+    // A body that breaks off takes its connection along; the answer finds nobody.
+    let _broken_off = reader.take(BODY_KEPT_BYTES).read_to_end(&mut bytes);
+    match io::copy(&mut reader.take(BODY_LIMIT_BYTES + 1 - BODY_KEPT_BYTES), &mut io::sink()) {
+        Ok(rest) if bytes.len() as u64 + rest > BODY_LIMIT_BYTES => Err(TooLarge),
+        Ok(rest) => Ok(Body::new(bytes, rest > 0)),
+        Err(_) => Ok(Body::new(bytes, true)),
     }
 }
 

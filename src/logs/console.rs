@@ -2,9 +2,9 @@
 //! holds up a module (supervisor §19.5 B33).
 
 use super::line::{self, clean};
-use std::collections::VecDeque;
+use super::queue::{Piece, Queue, Room};
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,40 +24,7 @@ const STACK_BYTES: usize = 64 * 1024;
 /// A handle on the console; cheap to clone. No call but [`Console::finish`] waits for the reader.
 #[derive(Clone, Debug)]
 pub(crate) struct Console {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    queue: Mutex<Queue>,
-    /// Told when the queue gets something while the writer sleeps, when it is to finish, and when the writer is done.
-    changed: Condvar,
-    limit_bytes: usize,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    pieces: VecDeque<Piece>,
-    bytes: usize,
-    /// Lines dropped from before the first piece, not yet told.
-    dropped: u64,
-    /// The writer waits for work: only then does a producer pay for waking it.
-    idle: bool,
-    /// Nothing is taken any more: finishing, or nobody reads.
-    closed: bool,
-    /// Nobody waits for the writer any more.
-    abandoned: bool,
-    /// The writer has ended.
-    done: bool,
-}
-
-/// Whole prefixed lines.
-#[derive(Debug)]
-struct Piece {
-    text: Vec<u8>,
-    lines: u64,
-    /// Lines that were never taken, between the piece before and this one.
-    skipped: u64,
+    queue: Arc<Queue>,
 }
 
 impl Console {
@@ -68,14 +35,13 @@ impl Console {
     }
 
     fn with_limit(out: impl Write + Send + 'static, limit_bytes: usize) -> io::Result<(Self, JoinHandle<()>)> {
-        let queue = Mutex::new(Queue::default());
-        let shared = Arc::new(Shared { queue, changed: Condvar::new(), limit_bytes });
-        let writer = Arc::clone(&shared);
+        let queue = Queue::new(limit_bytes);
+        let taken = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("console".to_owned())
             .stack_size(STACK_BYTES)
-            .spawn(move || writer.run(out))?;
-        Ok((Self { shared }, thread))
+            .spawn(move || run(&taken, out))?;
+        Ok((Self { queue }, thread))
     }
 
     /// Says one line, cleaned. `prefix` as it is, such as `[supervisor] `.
@@ -87,13 +53,10 @@ impl Console {
     /// Says whole lines (`lines` of them), each cleaned and with the prefix. When the reader is behind by the whole
     /// queue, the oldest lines are dropped and counted, and of this block only the end is taken.
     pub(crate) fn block(&self, prefix: &str, block: &[u8], lines: u64) {
-        let (full, closed) = {
-            let queue = self.shared.lock();
-            (queue.bytes + block.len() > self.shared.limit_bytes, queue.closed)
+        let full = match self.queue.room(block.len()) {
+            Room::Closed => return,
+            room => room == Room::Full,
         };
-        if closed {
-            return;
-        }
         let (skip, tail) = if full { block.split_at(line::newest_lines(block, TAIL_BYTES)) } else { (&[][..], block) };
         let mut skipped = if skip.is_empty() { 0 } else { line::count_newlines(skip) };
         let mut piece_lines = 0;
@@ -106,7 +69,7 @@ impl Console {
             rest = after;
             if !text.is_empty() && text.len() + prefix.len() + bytes.len() > PIECE_BYTES {
                 let full = std::mem::take(&mut text);
-                self.shared.put(Piece { text: full, lines: piece_lines, skipped });
+                self.queue.put(Piece { text: full, lines: piece_lines, skipped });
                 (piece_lines, skipped) = (0, 0);
             }
             text.extend_from_slice(prefix.as_bytes());
@@ -119,158 +82,71 @@ impl Console {
             piece_lines += 1;
         }
         if piece_lines > 0 {
-            self.shared.put(Piece { text, lines: piece_lines, skipped });
+            self.queue.put(Piece { text, lines: piece_lines, skipped });
         }
     }
 
     /// Takes nothing more, waits until all that was taken is written, at most until `deadline`, and lets the thread
     /// end. Returns false when the reader was too slow: then the rest is not written, or will never be.
     pub(crate) fn finish(&self, deadline: Instant) -> bool {
-        let mut queue = self.shared.lock();
-        queue.closed = true;
-        self.shared.changed.notify_all();
-        while !queue.done {
-            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
-                queue.abandoned = true;
-                queue.discard();
-                return false;
-            };
-            queue = self.shared.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        queue.dropped == 0
+        self.queue.finish(deadline)
     }
 }
 
-impl Queue {
-    /// Drops the oldest pieces until the limit holds, but never the newest.
-    fn trim(&mut self, limit_bytes: usize) {
-        while self.bytes > limit_bytes && self.pieces.len() > 1 {
-            if let Some(oldest) = self.pieces.pop_front() {
-                self.bytes -= oldest.text.len();
-                self.dropped += oldest.lines + oldest.skipped;
+/// The writer thread.
+fn run(queue: &Queue, mut out: impl Write) {
+    let mut torn = false;
+    while let Some((piece, missing)) = queue.next() {
+        let mut text = Vec::new();
+        if torn {
+            text.push(b'\n');
+        }
+        if missing > 0 {
+            text.extend(format!("[supervisor] console: {missing} lines dropped\n").into_bytes());
+        }
+        let head = text.len();
+        if head == 0 {
+            text = piece.text;
+        } else {
+            text.extend(piece.text);
+        }
+        match write(queue, &mut out, &text) {
+            Ok(()) => torn = false,
+            Err(Failed { error, .. }) if error.kind() == ErrorKind::BrokenPipe => {
+                stop_printing(queue, piece.lines + missing, &error);
+                break;
+            }
+            Err(Failed { written, .. }) => {
+                // A full disk or a terminal that hung up: later lines may go through again.
+                torn = if written == 0 { torn } else { text[written - 1] != b'\n' };
+                let printed = text.get(head..written).map_or(0, line::count_newlines);
+                queue.lose(piece.lines - printed + if written < head { missing } else { 0 });
             }
         }
     }
-
-    fn discard(&mut self) {
-        self.dropped += self.pieces.drain(..).map(|piece| piece.lines + piece.skipped).sum::<u64>();
-        self.bytes = 0;
-    }
-
-    /// The oldest piece and how many lines are missing before it.
-    fn take(&mut self) -> Option<(Piece, u64)> {
-        let piece = self.pieces.pop_front()?;
-        self.bytes -= piece.text.len();
-        let missing = std::mem::take(&mut self.dropped) + piece.skipped;
-        Some((piece, missing))
-    }
+    queue.end();
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, piece: Piece) {
-        let mut queue = self.lock();
-        if queue.closed {
-            return;
-        }
-        queue.bytes += piece.text.len();
-        queue.pieces.push_back(piece);
-        queue.trim(self.limit_bytes);
-        let wake = std::mem::take(&mut queue.idle);
-        drop(queue);
-        if wake {
-            self.changed.notify_all();
+/// Writes all of it, or says how much was written before it failed.
+fn write(queue: &Queue, out: &mut impl Write, text: &[u8]) -> Result<(), Failed> {
+    let mut written = 0;
+    while written < text.len() {
+        match out.write(&text[written..]) {
+            Ok(0) => return Err(Failed { error: ErrorKind::WriteZero.into(), written }),
+            Ok(n) => written += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock && queue.pause(RETRY_AFTER) => {}
+            Err(error) => return Err(Failed { error, written }),
         }
     }
+    out.flush().map_err(|error| Failed { error, written })
+}
 
-    /// The writer thread.
-    fn run(&self, mut out: impl Write) {
-        let mut torn = false;
-        while let Some((piece, missing)) = self.next() {
-            let mut text = Vec::new();
-            if torn {
-                text.push(b'\n');
-            }
-            if missing > 0 {
-                text.extend(format!("[supervisor] console: {missing} lines dropped\n").into_bytes());
-            }
-            let head = text.len();
-            if head == 0 {
-                text = piece.text;
-            } else {
-                text.extend(piece.text);
-            }
-            match self.write(&mut out, &text) {
-                Ok(()) => torn = false,
-                Err(Failed { error, .. }) if error.kind() == ErrorKind::BrokenPipe => {
-                    self.stop_printing(piece.lines + missing, &error);
-                    break;
-                }
-                Err(Failed { written, .. }) => {
-                    // A full disk or a terminal that hung up: later lines may go through again.
-                    torn = if written == 0 { torn } else { text[written - 1] != b'\n' };
-                    let printed = text.get(head..written).map_or(0, line::count_newlines);
-                    self.lock().dropped += piece.lines - printed + if written < head { missing } else { 0 };
-                }
-            }
-        }
-        self.lock().done = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits for a piece; `None` when finishing and everything is written.
-    fn next(&self) -> Option<(Piece, u64)> {
-        let mut queue = self.lock();
-        loop {
-            if let Some(taken) = queue.take() {
-                return Some(taken);
-            }
-            if queue.closed {
-                return None;
-            }
-            queue.idle = true;
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Writes all of it, or says how much was written before it failed.
-    fn write(&self, out: &mut impl Write, text: &[u8]) -> Result<(), Failed> {
-        let mut written = 0;
-        while written < text.len() {
-            match out.write(&text[written..]) {
-                Ok(0) => return Err(Failed { error: ErrorKind::WriteZero.into(), written }),
-                Ok(n) => written += n,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock && self.pause() => {}
-                Err(error) => return Err(Failed { error, written }),
-            }
-        }
-        out.flush().map_err(|error| Failed { error, written })
-    }
-
-    /// Waits before the next attempt. Returns whether there should be one.
-    fn pause(&self) -> bool {
-        let until = Instant::now() + RETRY_AFTER;
-        let mut queue = self.lock();
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        !queue.abandoned
-    }
-
-    /// Nobody reads standard output any more: says so once where it may still be read, and takes nothing from now on.
-    fn stop_printing(&self, lines: u64, error: &io::Error) {
-        let mut queue = self.lock();
-        queue.closed = true;
-        queue.discard();
-        queue.dropped += lines;
-        drop(queue);
-        // When standard error is closed as well there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "[supervisor] console: standard output is closed ({error}); printing no more");
-    }
+/// Nobody reads standard output any more: says so once where it may still be read, and takes nothing from now on.
+fn stop_printing(queue: &Queue, lines: u64, error: &io::Error) {
+    queue.close(lines);
+    // When standard error is closed as well there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "[supervisor] console: standard output is closed ({error}); printing no more");
 }
 
 struct Failed {

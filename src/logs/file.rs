@@ -1,4 +1,4 @@
-//! The rotated log file of one module: `<short>.log`, older ones `.1`, `.2` and so on.
+//! A rotated log file, such as that of one module: `<short>.log`, older ones `.1`, `.2` and so on.
 
 use super::Stream;
 use super::line;
@@ -27,7 +27,7 @@ const SPARE_BUFFERS: usize = 2;
 /// Build buffers of modules that print much, shared so that a module which once flooded holds no memory afterwards.
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// The log file of one module. Nothing is opened before the first line.
+/// A log file. Nothing is opened before the first line.
 #[derive(Debug)]
 pub(super) struct LogFile {
     dir: PathBuf,
@@ -78,8 +78,7 @@ impl fmt::Display for FileError {
             Self::NotRegular { path } => write!(f, "cannot write {}: it is not a regular file", path.display()),
             Self::Write { path, source } => write!(f, "cannot write {}: {source}", path.display()),
             Self::Rotate { path, source } => write!(f, "cannot write {}: rotating it failed: {source}", path.display()),
-        }?;
-        f.write_str("; until this is mended its lines are kept in memory only")
+        }
     }
 }
 
@@ -97,9 +96,13 @@ impl std::error::Error for FileError {
 
 impl LogFile {
     /// `<dir>/<short>.log`, rotated before it would exceed `max_bytes`, `files` of them with the current one.
-    pub(super) fn new(dir: &Path, short: &str, max_bytes: u64, files: u32) -> Self {
-        let path = dir.join(format!("{short}.log"));
-        let dir = dir.to_owned();
+    pub(super) fn of_module(dir: &Path, short: &str, max_bytes: u64, files: u32) -> Self {
+        Self::new(dir.join(format!("{short}.log")), max_bytes, files)
+    }
+
+    /// The same at this path.
+    pub(super) fn new(path: PathBuf, max_bytes: u64, files: u32) -> Self {
+        let dir = path.parent().map(Path::to_owned).unwrap_or_default();
         Self { dir, path, max_bytes, files, open: None, checked_at_ms: 0, lost: None, told: false, recovered_at_ms: 0 }
     }
 
@@ -111,7 +114,11 @@ impl LogFile {
     /// Appends whole lines, each as `stamp tag line`. `now_ms` decides only whether it is time to look at the path.
     /// Blocks as long as the disk does. Lines that cannot be written are counted and are not tried again.
     pub(super) fn append(&mut self, block: &[u8], stream: Stream, now_ms: u64, stamp: &str) -> Option<Report> {
-        let prefix = format!("{stamp} {} ", stream.tag());
+        self.append_with(&format!("{stamp} {} ", stream.tag()), block, now_ms)
+    }
+
+    /// The same with this in front of each line, which may be nothing.
+    pub(super) fn append_with(&mut self, prefix: &str, block: &[u8], now_ms: u64) -> Option<Report> {
         let outcome = match self.ready(now_ms) {
             Ok(()) => self.append_lines(block, prefix.as_bytes()),
             Err(error) => Err(Failure { error, lost_lines: line::count_newlines(block) }),

@@ -1,4 +1,5 @@
-//! What modules print: bytes to lines, the ring, the rotated file, the console, and readers that follow.
+//! What modules print: bytes to lines, the ring, the rotated file, the console, and readers that follow. Besides, the
+//! file of the access log, whose lines come ready made.
 //!
 //! Knows modules only by their name. Everything is handled in blocks as they were read, never line by line where
 //! that can be avoided:
@@ -16,13 +17,16 @@
 //! - What the hub itself says about a module is a line of the stream [`Stream::Supervisor`]; its text begins with
 //!   `[supervisor] short: ` in all three places.
 
+mod access;
 mod console;
 mod file;
 pub(crate) mod follow;
 mod line;
+mod queue;
 mod ring;
 mod waiting;
 
+pub(crate) use access::AccessLog;
 pub(crate) use console::Console;
 pub(crate) use ring::{Batch, Line};
 pub(crate) use waiting::Ring;
@@ -101,7 +105,7 @@ struct Sinks {
 impl Tap {
     /// A tap for the module `short`. Touches no file before the first line.
     pub(crate) fn new(short: &str, settings: TapSettings, ring: Arc<Ring>, console: Console) -> Self {
-        let file = LogFile::new(&settings.dir, short, settings.max_bytes, settings.files);
+        let file = LogFile::of_module(&settings.dir, short, settings.max_bytes, settings.files);
         let console_prefix = format!("[{short}] ");
         let short = short.to_owned();
         let sinks = Sinks { short, console_prefix, settings, generation: 0, ring, console, file };
@@ -153,7 +157,7 @@ impl Tap {
         if settings.dir == sinks.settings.dir && settings.file {
             sinks.file.set_limits(settings.max_bytes, settings.files);
         } else {
-            sinks.file = LogFile::new(&settings.dir, &sinks.short, settings.max_bytes, settings.files);
+            sinks.file = LogFile::of_module(&settings.dir, &sinks.short, settings.max_bytes, settings.files);
         }
         sinks.settings = settings;
     }
@@ -180,7 +184,8 @@ impl Sinks {
                 None => {}
                 Some(file::Report::Failing(error)) => {
                     // The file is what does not work, so only the other two hear of it.
-                    let line = self.supervisor_line(&error.to_string());
+                    let text = format!("{error}; until this is mended its lines are kept in memory only");
+                    let line = self.supervisor_line(&text);
                     let lines = self.ring.push(line.as_bytes(), now.ms, Stream::Supervisor, self.generation);
                     self.console.block("", line.as_bytes(), lines);
                 }

@@ -70,6 +70,14 @@ pub(crate) fn document<'a>(
     Value::Object(document)
 }
 
+/// What the vaults of a row are called; none for a row of another family.
+pub(crate) fn vault_names(row: &Row) -> Vec<String> {
+    if !row.is_vault() {
+        return Vec::new();
+    }
+    row.paths.iter().map(|path| vault_name(&row.name, mount(path)).to_owned()).collect()
+}
+
 /// Whether a row of this name would stand under a key of the document that means something else.
 pub(super) fn is_own_key(name: &str) -> bool {
     OWN_KEYS.contains(&key(name))

@@ -6,43 +6,60 @@
 
 mod error;
 mod failures;
+mod keys;
+mod mint;
+mod modules;
+mod operator;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use error::{AuthError, Reason, Refusal};
+pub(crate) use error::{AuthError, Reason, Refusal, TokenOpError};
 pub(super) use failures::Failures;
+pub(crate) use keys::{KeyChange, Overlap};
+pub(crate) use mint::{Asker, Handed};
+pub(crate) use modules::{Active, KeyOwner, Rejected};
+pub(crate) use operator::{Renewal, Renewed};
 
 use error::Rejection;
+use modules::SpawnKeys;
 
-use crate::db::{CreatedVia, Db, DbError, DbHealth, KeyState, NewToken, TokenRow, Version};
-use crate::store::Home;
-use crate::store::operator_token::{self, OperatorTokenError};
+use super::Log;
+pub(crate) use crate::db::Via;
+use crate::db::{Db, DbError, DbHealth, KeyState, TokenRow, Tokens, Version};
+use crate::origin::Origins;
+use crate::store::{Home, epoch};
 use crate::sys::random;
 use crate::token::claims::{self, Claims};
-use crate::token::keyring::{Keyring, Master, MasterState, Secret};
-use crate::token::scope::{ADMIN_SET, ADMIN_SET_NAME, Scopes};
-use crate::token::verify::{self, Expect, TokenError, Verified};
-use crate::token::{TOKEN_LIMIT_BYTES, b64, mint, same_hash, sha256};
+use crate::token::keyring::{self, Keyring, Master, MasterState, Secret};
+use crate::token::scope::Scopes;
+use crate::token::verify::{self, Accept, Expect, TokenError, Verified};
+use crate::token::{TOKEN_LIMIT_BYTES, b64, same_hash, sha256};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The database's name below the home.
 const DATABASE_NAME: &str = "hub.db";
-/// Life of an operator token (B7).
-const OPERATOR_TTL_S: u64 = 90 * 86_400;
-/// `client_id` of what the hub mints for itself.
+/// `client_id` of what the hub mints.
 const CLIENT_ID: &str = "parachute-hub";
-/// `sub` while there are no user accounts (B5).
-const SUBJECT: &str = "operator";
 /// What the management API accepts (B4, step 7).
 const AUDIENCES: [&str; 2] = [claims::AUDIENCE_OPERATOR, claims::AUDIENCE_HUB];
 /// Accepted tokens that are remembered; more than ever are in use at once.
 const REMEMBERED_LIMIT: usize = 64;
-/// An unknown key may have been made by another process a moment ago; that is looked up at most this often (B8).
-const KEY_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
+/// An unknown key may have been made by another process a moment ago (B8). That is looked up so many times in this
+/// span, so that a new key holds at once and junk in the shape of ours cannot keep the database busy.
+const LOOKUPS: u32 = 8;
+const LOOKUP_SPAN: Duration = Duration::from_secs(1);
+/// What a module's key has the length of: 32 bytes in base64url.
+const MODULE_KEY_CHARS: usize = 43;
+/// Stack of the thread that notes a use: SQLite writes on it.
+const STACK_BYTES: usize = 256 * 1024;
 /// Setting that holds the hub's id.
 const HID_KEY: &str = "hid";
+/// Setting that holds the origin that the last hub issued under, for commands that work while it is down.
+const ISSUER_KEY: &str = "issuer";
 /// Settings that hold the origins this hub has had, one each.
 const ORIGIN_PREFIX: &str = "origin:";
 /// An earlier origin's tokens are accepted for as long as an operator token lives (B5).
@@ -56,20 +73,37 @@ const PLAUSIBLE_UNIX: std::ops::Range<i64> = 1_704_067_200..4_102_444_800;
 
 /// Decides about bearers. Shared by all threads that answer requests.
 pub(crate) struct Authority {
-    db: Db,
+    db: Arc<Db>,
     home: Home,
     hid: String,
     issuers: Vec<String>,
     canonical_issuer: String,
     state: Mutex<State>,
+    /// The highest epoch that was ever seen, in the database or in the file beside it.
+    epoch: AtomicU64,
+    spawn_keys: SpawnKeys,
+    noting_use: Arc<AtomicBool>,
+    log: Log,
 }
 
 /// What was read from the database, and what of it.
 struct State {
     version: Version,
-    looked_at: Instant,
-    keyring: Arc<Keyring>,
+    /// When the present span of lookups began, and how many it has had.
+    lookups: (Instant, u32),
+    keys: Arc<Keys>,
+    /// The database's epoch, when it is below one that was seen before.
+    rolled_back: Option<u64>,
     remembered: HashMap<[u8; 32], Remembered>,
+}
+
+/// All that signs, verifies and tells modules apart.
+struct Keys {
+    masters: Vec<Master>,
+    /// The hub's own keys, at hand because every request needs them.
+    hub: Keyring,
+    /// Modules that another keeper runs, by the hash of their key.
+    external: HashMap<[u8; 32], String>,
 }
 
 #[derive(Clone)]
@@ -84,52 +118,78 @@ struct Remembered {
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
-    pub(crate) jti: String,
-    pub(crate) sub: String,
+    pub(crate) claims: Arc<Claims>,
     pub(crate) scopes: Scopes,
 }
 
-/// What [`Authority::bootstrap`] found or did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The file holds a token that is in force.
-    Kept,
-    /// The file holds one that is not, and it was left alone.
-    KeptUseless(TokenError),
-    /// There was none, and now there is.
-    Created,
-    /// There were tokens and the file with them was lost, or held another hub's: a new one was made.
-    Replaced { revoked: usize },
-}
-
-/// The outcome, and the lines that the log should have of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bootstrap {
-    pub(crate) outcome: Outcome,
-    pub(crate) notices: Vec<String>,
+impl Caller {
+    pub(crate) fn jti(&self) -> &str {
+        &self.claims.jti
+    }
 }
 
 impl Authority {
-    /// Opens the home's database, creating it, the hub's id and the signing key where they are missing. `issuers` are
-    /// the origins that hold now; those of the last 90 days are accepted as well.
-    pub(crate) fn open(home: &Home, issuers: Vec<String>, canonical_issuer: String) -> Result<Self, AuthError> {
-        Self::open_at(home, issuers, canonical_issuer, unix_now())
+    /// Opens the home's database for the hub, creating it, the hub's id and the signing key where they are missing.
+    /// The origins of the last 90 days are accepted beside those that hold now.
+    pub(crate) fn open(home: &Home, origins: &Origins, log: Log) -> Result<Self, AuthError> {
+        Self::open_at(home, origins, log, unix_now())
     }
 
-    fn open_at(home: &Home, issuers: Vec<String>, canonical_issuer: String, now_unix: i64) -> Result<Self, AuthError> {
+    /// The same for a command: what it mints is issued under the origin of the last hub, unless `origins` has a
+    /// configured one. Nothing but the command's own work is written.
+    pub(crate) fn open_beside(home: &Home, origins: &Origins, log: Log) -> Result<Self, AuthError> {
+        let now_unix = unix_now();
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
-        let hid = db.settings().get_or_insert(HID_KEY, &random::hex(16), now_unix)?;
-        let mut secret = [0; 32];
-        random::fill(&mut secret);
-        let secret = Secret::take(&mut secret);
-        db.keys().ensure_active(&random_name::<8>(), secret.expose(), now_unix)?;
-        db.tokens().purge(now_unix)?;
+        let stored = db.settings().get(ISSUER_KEY)?.filter(|_| !origins.is_configured);
+        let canonical = stored.unwrap_or_else(|| origins.canonical.clone());
+        let issuers = known_issuers(&db, &origins.issuers, &canonical, now_unix)?;
+        Self::with_db(home, db, issuers, canonical, log, now_unix)
+    }
 
-        let issuers = with_earlier_origins(&db, issuers, &canonical_issuer, now_unix)?;
+    fn open_at(home: &Home, origins: &Origins, log: Log, now_unix: i64) -> Result<Self, AuthError> {
+        let db = Db::open(&home.path().join(DATABASE_NAME))?;
+        let issuers = known_issuers(&db, &origins.issuers, &origins.canonical, now_unix)?;
+        remember_origin(&db, &origins.canonical, now_unix)?;
+        db.tokens().purge(now_unix)?;
+        Self::with_db(home, db, issuers, origins.canonical.clone(), log, now_unix)
+    }
+
+    fn with_db(
+        home: &Home,
+        db: Db,
+        issuers: Vec<String>,
+        canonical_issuer: String,
+        log: Log,
+        now_unix: i64,
+    ) -> Result<Self, AuthError> {
+        let hid = db.settings().get_or_insert(HID_KEY, &random::hex(16), now_unix)?;
+        let secret = random_secret();
+        db.keys().ensure_active(&random_name::<8>(), secret.expose(), now_unix)?;
+        let (found, noted) = (db.epoch()?, epoch::read(home)?);
+        if noted.is_none() {
+            epoch::note(home, found)?;
+        }
+        let highest = found.max(noted.unwrap_or(0));
         let version = db.version()?;
-        let keyring = Arc::new(load_keyring(&db, now_unix)?);
-        let state = State { version, looked_at: Instant::now(), keyring, remembered: HashMap::new() };
-        Ok(Self { db, home: home.clone(), hid, issuers, canonical_issuer, state: Mutex::new(state) })
+        let state = State {
+            version,
+            lookups: (Instant::now(), 0),
+            keys: Arc::new(Keys::load(&db, now_unix)?),
+            rolled_back: (found < highest).then_some(found),
+            remembered: HashMap::new(),
+        };
+        Ok(Self {
+            db: Arc::new(db),
+            home: home.clone(),
+            hid,
+            issuers,
+            canonical_issuer,
+            state: Mutex::new(state),
+            epoch: AtomicU64::new(highest),
+            spawn_keys: SpawnKeys::default(),
+            noting_use: Arc::default(),
+            log,
+        })
     }
 
     /// What opening had to put right, as sentences for the log.
@@ -142,101 +202,14 @@ impl Authority {
         self.db.check()
     }
 
-    /// Sees to it that whoever owns the home has an operator token: makes one at the first start, when its file was
-    /// lost, and when the file's token was never this hub's. A token that merely expired or was revoked is left alone.
-    /// Only the hub that holds the home's lock may call it.
-    pub(crate) fn bootstrap(&self) -> Result<Bootstrap, AuthError> {
-        self.bootstrap_at(unix_now())
+    /// Whether the bearer of this token has one of `scopes`; none of them means that any good token does. `bearer` is
+    /// the token itself; see [`crate::token::from_authorization`]. Waits for at most the database's busy timeout, and
+    /// junk not even that.
+    pub(crate) fn authorize(&self, bearer: Option<&str>, scopes: &[&'static str]) -> Result<Caller, Refusal> {
+        self.authorize_at(bearer, scopes, unix_now())
     }
 
-    fn bootstrap_at(&self, now_unix: i64) -> Result<Bootstrap, AuthError> {
-        let path = operator_token::path(&self.home);
-        let live = self.db.tokens().count_live(claims::AUDIENCE_OPERATOR, now_unix)?;
-        let mut notices = Vec::new();
-        let why = match operator_token::read(&self.home) {
-            Ok(found) => {
-                notices.extend(found.warnings);
-                match self.examine(&found.text, now_unix) {
-                    Ok(_) => return Ok(Bootstrap { outcome: Outcome::Kept, notices }),
-                    Err(Rejection::Db(error)) => return Err(error.into()),
-                    // Nobody holds a token of this hub, so this one can only have come from another.
-                    Err(Rejection::Token {
-                        error: error @ (TokenError::Key | TokenError::Signature | TokenError::Encoding),
-                        ..
-                    }) if live == 0 => format!("the one in {} was refused ({error})", path.display()),
-                    Err(Rejection::Token { error, .. }) => {
-                        notices.push(format!(
-                            "the operator token in {} is refused ({error}); remove the file and start parachute serve \
-                             again to get a new one",
-                            path.display()
-                        ));
-                        return Ok(Bootstrap { outcome: Outcome::KeptUseless(error), notices });
-                    }
-                }
-            }
-            Err(OperatorTokenError::Missing { .. }) if live == 0 => "there was none".to_owned(),
-            Err(OperatorTokenError::Missing { .. }) => format!("{} was lost", path.display()),
-            Err(error) => return Err(error.into()),
-        };
-        let replacing = (live > 0).then_some("operator token file lost");
-        let (jti, revoked) = self.mint_operator(replacing, now_unix)?;
-        notices.push(format!(
-            "wrote a new operator token to {} because {why}: jti {jti}, set {ADMIN_SET_NAME}, valid for {} days; revoked {revoked} \
-             earlier",
-            path.display(),
-            OPERATOR_TTL_S / 86_400,
-        ));
-        let outcome = if replacing.is_some() { Outcome::Replaced { revoked } } else { Outcome::Created };
-        Ok(Bootstrap { outcome, notices })
-    }
-
-    /// Registers and then writes an operator token of the admin set. Its jti, and how many it replaced.
-    fn mint_operator(&self, replacing: Option<&str>, now_unix: i64) -> Result<(String, usize), AuthError> {
-        let iat = match u64::try_from(now_unix) {
-            Ok(iat) if PLAUSIBLE_UNIX.contains(&now_unix) => iat,
-            _ => return Err(AuthError::Clock { now_unix }),
-        };
-        let claims = Claims {
-            v: claims::VERSION,
-            iss: self.canonical_issuer.clone(),
-            sub: SUBJECT.to_owned(),
-            aud: claims::AUDIENCE_OPERATOR.to_owned(),
-            iat,
-            nbf: iat,
-            exp: iat + OPERATOR_TTL_S,
-            jti: random_name::<16>(),
-            client_id: CLIENT_ID.to_owned(),
-            scope: ADMIN_SET.to_owned(),
-            vault_scope: Vec::new(),
-            pa_scope_set: Some(ADMIN_SET_NAME.to_owned()),
-            permissions: None,
-            hid: self.hid.clone(),
-        };
-        let minted = mint::sign(&claims, &self.keyring())?;
-        let row = NewToken {
-            jti: &claims.jti,
-            sha256: &minted.sha256,
-            kid: &minted.kid,
-            sub: &claims.sub,
-            aud: &claims.aud,
-            scope: &claims.scope,
-            client_id: &claims.client_id,
-            created_via: if replacing.is_some() { CreatedVia::Rotate } else { CreatedVia::OperatorMint },
-            iat: as_unix(claims.iat),
-            exp: as_unix(claims.exp),
-        };
-        let revoked = self.db.tokens().register(&row, replacing, now_unix)?;
-        operator_token::write(&self.home, &minted.text)?;
-        Ok((claims.jti, revoked))
-    }
-
-    /// Whether the bearer of this token may do what needs `required_scope`. `bearer` is the token itself; see
-    /// [`crate::token::from_authorization`]. Waits for at most the database's busy timeout, and junk not even that.
-    pub(crate) fn authorize(&self, bearer: Option<&str>, required_scope: &str) -> Result<Caller, Refusal> {
-        self.authorize_at(bearer, required_scope, unix_now())
-    }
-
-    fn authorize_at(&self, bearer: Option<&str>, required_scope: &str, now_unix: i64) -> Result<Caller, Refusal> {
+    fn authorize_at(&self, bearer: Option<&str>, scopes: &[&'static str], now_unix: i64) -> Result<Caller, Refusal> {
         let token = bearer.ok_or(Refusal::Unauthenticated { reason: Reason::Missing, jti: None })?;
         if token.len() > TOKEN_LIMIT_BYTES {
             return Err(Rejection::from(TokenError::Encoding).into());
@@ -245,10 +218,11 @@ impl Authority {
             Some(caller) => caller,
             None => self.examine(token, now_unix)?,
         };
-        if caller.scopes.contains(required_scope) {
-            Ok(caller)
-        } else {
-            Err(Refusal::InsufficientScope { required: required_scope.to_owned(), jti: caller.jti })
+        match scopes.first() {
+            Some(first) if !scopes.iter().any(|scope| caller.scopes.contains(scope)) => {
+                Err(Refusal::InsufficientScope { required: (*first).to_owned(), jti: caller.jti().to_owned() })
+            }
+            _ => Ok(caller),
         }
     }
 
@@ -259,34 +233,64 @@ impl Authority {
         Ok((unchanged && now_unix < known.until_unix).then_some(known.caller))
     }
 
-    /// Checks a token from the start: keys, claims, registry.
+    /// Checks a token for the management API from the start: keys, claims, registry.
     fn examine(&self, token: &str, now_unix: i64) -> Result<Caller, Rejection> {
-        let (mut version, keyring, looked_at) = {
+        let expect =
+            Expect { issuers: Some(&self.issuers), audience: Accept::Named(&AUDIENCES), hid: &self.hid, now_unix };
+        let (verified, row, version) = self.verify(token, claims::OWNER_HUB, &expect)?;
+        let jti = verified.claims.jti.clone();
+        let until_unix =
+            in_force(&verified, row.as_ref(), now_unix).map_err(|error| Rejection::Token { error, jti: Some(jti) })?;
+        let caller = Caller { claims: Arc::new(verified.claims), scopes: verified.scopes };
+        self.remember(verified.sha256, Remembered { caller: caller.clone(), version, until_unix });
+        if let Some(row) = row {
+            self.note_use(caller.jti(), &row, now_unix);
+        }
+        Ok(caller)
+    }
+
+    /// Everything about a token of `owner` that does not depend on its row, and the row. Junk is refused without a
+    /// look at the database, but for a look once a second whether there are new keys.
+    fn verify(
+        &self,
+        token: &str,
+        owner: &str,
+        expect: &Expect<'_>,
+    ) -> Result<(Verified, Option<TokenRow>, Version), Rejection> {
+        let (mut version, keys) = {
             let state = self.current_state();
-            (state.version, Arc::clone(&state.keyring), state.looked_at)
+            (state.version, Arc::clone(&state.keys))
         };
-        let expect = Expect { issuers: &self.issuers, audiences: &AUDIENCES, hid: &self.hid, now_unix };
-        let mut checked = verify::check(token, &keyring, &expect);
+        let mut checked = keys.check(token, owner, expect);
         let database_may_know = match &checked {
             Ok(_) => true,
-            Err(TokenError::Key) => looked_at.elapsed() >= KEY_LOOKUP_INTERVAL,
+            Err(TokenError::Key) => keyring::is_shaped_like_ours(token) && self.may_look_up(Instant::now()),
             Err(_) => false,
         };
         if database_may_know {
-            let newest = self.refresh(now_unix)?;
+            let newest = self.refresh(expect.now_unix)?;
             if newest != version {
                 version = newest;
-                checked = verify::check(token, &self.keyring(), &expect);
+                checked = self.keys().check(token, owner, expect);
             }
         }
         let verified = checked?;
-
+        if let Some(found) = self.current_state().rolled_back {
+            return Err(Rejection::RolledBack { found, seen: self.epoch.load(Ordering::Relaxed) });
+        }
         let row = self.db.tokens().find(&verified.claims.jti)?;
-        let until_unix = in_force(&verified, row.as_ref(), now_unix)
-            .map_err(|error| Rejection::Token { error, jti: Some(verified.claims.jti.clone()) })?;
-        let caller = Caller { jti: verified.claims.jti, sub: verified.claims.sub, scopes: verified.scopes };
-        self.remember(verified.sha256, Remembered { caller: caller.clone(), version, until_unix });
-        Ok(caller)
+        Ok((verified, row, version))
+    }
+
+    /// Whether the database may be asked about something unknown now.
+    fn may_look_up(&self, now: Instant) -> bool {
+        let mut state = self.current_state();
+        let (began, count) = &mut state.lookups;
+        if now.saturating_duration_since(*began) >= LOOKUP_SPAN {
+            (*began, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= LOOKUPS
     }
 
     fn remember(&self, hash: [u8; 32], what: Remembered) {
@@ -300,31 +304,89 @@ impl Authority {
         state.remembered.insert(hash, what);
     }
 
+    /// Notes on a thread of its own that a token was used, at most once an hour. Whether that works matters to nobody.
+    fn note_use(&self, jti: &str, row: &TokenRow, now_unix: i64) {
+        if !Tokens::is_use_worth_noting(row, now_unix) || self.noting_use.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (db, jti, noting) = (Arc::clone(&self.db), jti.to_owned(), Arc::clone(&self.noting_use));
+        let note = move || {
+            // It is for people to look at; a full disk must not fail what the token was used for.
+            let _noted = db.tokens().touch(&jti, now_unix);
+            noting.store(false, Ordering::Release);
+        };
+        let spawned = thread::Builder::new().name("hub/use".to_owned()).stack_size(STACK_BYTES).spawn(note);
+        if spawned.is_err() {
+            self.noting_use.store(false, Ordering::Release);
+        }
+    }
+
     /// Reads keys anew and forgets what was remembered when anybody has written to the database. The newest version.
     fn refresh(&self, now_unix: i64) -> Result<Version, DbError> {
         let version = self.db.version()?;
-        let unchanged = {
-            let mut state = self.current_state();
-            state.looked_at = Instant::now();
-            state.version == version
-        };
+        let unchanged = self.current_state().version == version;
         if !unchanged {
-            let keyring = Arc::new(load_keyring(&self.db, now_unix)?);
+            let keys = Arc::new(Keys::load(&self.db, now_unix)?);
+            let found = self.db.epoch()?;
+            let seen = self.epoch.fetch_max(found, Ordering::Relaxed).max(found);
             let mut state = self.current_state();
             state.version = version;
-            state.keyring = keyring;
+            state.keys = keys;
+            state.rolled_back = (found < seen).then_some(found);
             state.remembered.clear();
         }
         Ok(version)
     }
 
-    fn keyring(&self) -> Arc<Keyring> {
-        Arc::clone(&self.current_state().keyring)
+    /// Notes the epoch beside the database, after a commit that raised it.
+    fn note_epoch(&self) {
+        let noted = self.db.epoch().map_err(AuthError::from).and_then(|epoch| {
+            self.epoch.fetch_max(epoch, Ordering::Relaxed);
+            epoch::note(&self.home, epoch).map_err(AuthError::from)
+        });
+        if let Err(error) = noted {
+            (self.log)(&format!("a copy of the database that is put back later will not be known as such: {error}"));
+        }
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.current_state().keys)
     }
 
     /// The state; never held while the database is asked.
     fn current_state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keys {
+    fn load(db: &Db, now_unix: i64) -> Result<Self, DbError> {
+        let masters: Vec<Master> = db
+            .keys()
+            .usable(now_unix)?
+            .into_iter()
+            .map(|mut row| Master {
+                kid: row.kid,
+                secret: Secret::take(&mut row.secret),
+                state: match row.state {
+                    KeyState::Active => MasterState::Active,
+                    KeyState::VerifyUntil(until) => MasterState::VerifyUntil(until),
+                },
+            })
+            .collect();
+        let external = db.module_keys().all()?.into_iter().map(|(short, hash)| (hash, short)).collect();
+        Ok(Self { hub: Keyring::new(&masters, &[claims::OWNER_HUB]), masters, external })
+    }
+
+    fn check(&self, token: &str, owner: &str, expect: &Expect<'_>) -> Result<Verified, TokenError> {
+        match owner {
+            claims::OWNER_HUB => verify::check(token, &self.hub, expect),
+            module => verify::check(token, &Keyring::new(&self.masters, &[module]), expect),
+        }
+    }
+
+    fn active(&self) -> Option<&Master> {
+        self.masters.iter().find(|master| master.state == MasterState::Active)
     }
 }
 
@@ -341,44 +403,45 @@ fn in_force(verified: &Verified, row: Option<&TokenRow>, now_unix: i64) -> Resul
     Ok(exp.min(ends_early).min(verified.key_usable_until.unwrap_or(exp)))
 }
 
-fn load_keyring(db: &Db, now_unix: i64) -> Result<Keyring, DbError> {
-    let masters: Vec<Master> = db
-        .keys()
-        .usable(now_unix)?
-        .into_iter()
-        .map(|mut row| Master {
-            kid: row.kid,
-            secret: Secret::take(&mut row.secret),
-            state: match row.state {
-                KeyState::Active => MasterState::Active,
-                KeyState::VerifyUntil(until) => MasterState::VerifyUntil(until),
-            },
-        })
-        .collect();
-    Ok(Keyring::new(&masters, &[claims::OWNER_HUB]))
-}
-
-/// `issuers`, the canonical one, and those of the past that are kept; the canonical one is stored as of now.
-fn with_earlier_origins(
-    db: &Db,
-    mut issuers: Vec<String>,
-    canonical_issuer: &str,
-    now_unix: i64,
-) -> Result<Vec<String>, DbError> {
+/// `issuers`, the canonical one, and those of the past that are kept.
+fn known_issuers(db: &Db, issuers: &[String], canonical: &str, now_unix: i64) -> Result<Vec<String>, DbError> {
     let stored = db.settings().below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
-    let renewed =
-        stored.iter().any(|(origin, at)| origin == canonical_issuer && now_unix - at < ORIGIN_RENEWED_AFTER_S);
-    if !renewed {
-        db.settings().put(&format!("{ORIGIN_PREFIX}{canonical_issuer}"), "", now_unix)?;
-        db.settings().forget_below(ORIGIN_PREFIX, now_unix - ORIGIN_KEPT_S)?;
-    }
     let earlier = stored.into_iter().filter(|(_, at)| now_unix - at < ORIGIN_KEPT_S).map(|(origin, _)| origin);
-    for origin in std::iter::once(canonical_issuer.to_owned()).chain(earlier) {
-        if !issuers.contains(&origin) {
-            issuers.push(origin);
+    let mut known = issuers.to_vec();
+    for origin in std::iter::once(canonical.to_owned()).chain(earlier) {
+        if !known.contains(&origin) {
+            known.push(origin);
         }
     }
-    Ok(issuers)
+    Ok(known)
+}
+
+/// Stores the canonical origin as of now, and forgets those that no living token can name.
+fn remember_origin(db: &Db, canonical: &str, now_unix: i64) -> Result<(), DbError> {
+    let settings = db.settings();
+    if settings.get(ISSUER_KEY)?.as_deref() != Some(canonical) {
+        settings.put(ISSUER_KEY, canonical, now_unix)?;
+    }
+    let stored = settings.below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
+    if !stored.iter().any(|(origin, at)| origin == canonical && now_unix - at < ORIGIN_RENEWED_AFTER_S) {
+        settings.put(&format!("{ORIGIN_PREFIX}{canonical}"), "", now_unix)?;
+        settings.forget_below(ORIGIN_PREFIX, now_unix - ORIGIN_KEPT_S)?;
+    }
+    Ok(())
+}
+
+fn random_secret() -> Secret {
+    let mut secret = [0; 32];
+    random::fill(&mut secret);
+    Secret::take(&mut secret)
+}
+
+/// The time as a token's stamp, while the clock can be right.
+fn stamp(now_unix: i64) -> Result<u64, AuthError> {
+    match u64::try_from(now_unix) {
+        Ok(stamp) if PLAUSIBLE_UNIX.contains(&now_unix) => Ok(stamp),
+        _ => Err(AuthError::Clock { now_unix }),
+    }
 }
 
 /// `BYTES` random bytes in base64url.
@@ -386,6 +449,17 @@ fn random_name<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
     random::fill(&mut bytes);
     b64::encode(&bytes)
+}
+
+/// A token's number: 16 random bytes in base64url, without a dash in front, because on a command line that would begin
+/// a flag.
+fn random_jti() -> String {
+    loop {
+        let jti = random_name::<16>();
+        if !jti.starts_with('-') {
+            return jti;
+        }
+    }
 }
 
 /// Claims stay below 2^53.

@@ -23,6 +23,11 @@ impl Asked<'_> {
     fn origin(self) -> Option<String> {
         origin::of_request(self.host?, self.forwarded_proto)
     }
+
+    /// Whether it went to this machine's name for itself.
+    pub(crate) fn is_by_loopback_name(self) -> bool {
+        self.host.is_some_and(|host| origin::is_loopback(&format!("http://{host}")))
+    }
 }
 
 impl Hub {

@@ -12,6 +12,7 @@ mod mounts;
 pub(crate) mod plan_source;
 mod reconcile;
 mod state;
+pub(crate) mod tokens;
 
 pub(crate) use error::OpError;
 
@@ -45,7 +46,7 @@ pub(crate) struct Parts {
     pub(crate) manifests: Arc<Manifests>,
     pub(crate) intent: Intent,
     pub(crate) supervisor: Arc<Supervisor>,
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
     pub(crate) identity: Identity,
     pub(crate) origins: Origins,
     /// `PARACHUTE_BUILD_TIME` of a container image.
@@ -85,16 +86,22 @@ impl Hub {
         }
     }
 
-    /// Whether the bearer of this token may do what needs `scope`. `from` is who is held to account for bad tokens, if
-    /// anybody is; after too many none of theirs is looked at for a while. No token at all is no attempt.
-    pub(crate) fn authorize(&self, bearer: Option<&str>, scope: &str, from: Option<IpAddr>) -> Result<Caller, Refusal> {
+    /// Whether the bearer of this token has one of `scopes`, or with none of them is anybody at all. `from` is who is
+    /// held to account for bad tokens, if anybody is; after too many none of theirs is looked at for a while. No token
+    /// at all is no attempt.
+    pub(crate) fn authorize(
+        &self,
+        bearer: Option<&str>,
+        scopes: &[&'static str],
+        from: Option<IpAddr>,
+    ) -> Result<Caller, Refusal> {
         let Some(from) = from.filter(|_| bearer.is_some()) else {
-            return self.parts.authority.authorize(bearer, scope);
+            return self.parts.authority.authorize(bearer, scopes);
         };
         if let Some(retry_after) = lock(&self.failures).wait(from, Instant::now()) {
             return Err(Refusal::TooManyFailures { from, retry_after });
         }
-        let decided = self.parts.authority.authorize(bearer, scope);
+        let decided = self.parts.authority.authorize(bearer, scopes);
         if matches!(decided, Err(Refusal::Unauthenticated { .. })) {
             lock(&self.failures).record(from, Instant::now());
         }
@@ -103,9 +110,12 @@ impl Hub {
 
     /// Says why somebody was refused, and how often that was not said. A request without any token is no event.
     pub(crate) fn log_refusal(&self, path: &str, refusal: &Refusal) {
-        if matches!(refusal, Refusal::Unauthenticated { reason: Reason::Missing, .. }) {
-            return;
+        if !matches!(refusal, Refusal::Unauthenticated { reason: Reason::Missing, .. }) {
+            self.say_refused(path, &refusal);
         }
+    }
+
+    fn say_refused(&self, path: &str, why: &dyn std::fmt::Display) {
         let unsaid = {
             let mut refusals = lock(&self.refusals);
             if refusals.said.is_some_and(|at| at.elapsed() < REFUSAL_LOG_INTERVAL) {
@@ -116,7 +126,7 @@ impl Hub {
             std::mem::take(&mut refusals.unsaid)
         };
         let more = if unsaid == 0 { String::new() } else { format!(" ({unsaid} more since the last line)") };
-        (self.parts.log)(&format!("refused {path:?}: {refusal}{more}"));
+        (self.parts.log)(&format!("refused {path:?}: {why}{more}"));
     }
 
     /// What the module has printed; kept across restarts.

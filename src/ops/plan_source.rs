@@ -8,7 +8,7 @@ use crate::manifest::{Problem, Short};
 use crate::origin::Origins;
 use crate::store::services::Services;
 use crate::store::{Home, StoreError, dotenv};
-use crate::supervisor::plan::Inputs;
+use crate::supervisor::plan::{Credentials, Inputs};
 use crate::supervisor::{PlanSource, StartError, StartErrorKind};
 use std::collections::HashMap;
 use std::fmt;
@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::Log;
+use super::auth::Authority;
 use super::manifests::Manifests;
 
 /// The `run` settings of a row: the module's own, overridden by the row's.
@@ -31,6 +32,10 @@ pub(crate) struct Files {
     pub(crate) manifests: Arc<Manifests>,
     /// The hub's names, as children are told them (supervisor §5.1). There is always one, because tokens have one.
     pub(crate) origins: Origins,
+    /// Makes the key by which a child shows the hub which module it is.
+    pub(crate) authority: Arc<Authority>,
+    /// Where children ask about tokens.
+    pub(crate) introspection_url: String,
     pub(crate) log: Log,
     /// The warnings of each module's `.env` that the log has already; a module that crashes repeats none of them.
     pub(crate) said: Mutex<HashMap<Short, Vec<String>>>,
@@ -62,6 +67,7 @@ impl Files {
         let run = run(&row, manifest.as_deref()).map_err(Unusable::Run)?;
         let dotenv = dotenv::read(&self.home, short)?;
         self.say_once(short, &dotenv.warnings);
+        let credentials = self.credentials(short, &run);
         Ok(Inputs {
             cwd: directory(&row, &run),
             row,
@@ -70,9 +76,25 @@ impl Files {
             dotenv: dotenv.pairs,
             origin: Some(self.origins.canonical.clone()),
             origins: self.origins.issuers.clone(),
+            credentials,
             home: self.home.path().to_owned(),
             log_dir: self.home.log_dir(short),
         })
+    }
+
+    /// What the next child shows the hub, and where. A module without it runs all the same: not every one asks.
+    fn credentials(&self, short: &Short, run: &Run) -> Option<Credentials> {
+        match self.authority.issue_module_key(short, run.verify_keys) {
+            Ok(issued) => Some(Credentials {
+                introspection_url: self.introspection_url.clone(),
+                key_file: issued.key_file,
+                verify_keys_file: issued.verify_keys_file,
+            }),
+            Err(error) => {
+                (self.log)(&format!("{short}: it cannot ask the hub about tokens: {error}"));
+                None
+            }
+        }
     }
 
     fn say_once(&self, short: &Short, warnings: &[String]) {

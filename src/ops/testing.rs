@@ -31,8 +31,8 @@ impl Fixture {
         let home = Home::open(dir.path(), Create::Yes).expect("a temp dir can be a home");
         let said: Log = Arc::new(|_line| {});
         let origins = origin::resolve(1939, None).expect("loopback is an origin");
-        let authority = Authority::open(&home, origins.issuers.clone(), origins.canonical.clone())
-            .expect("a new home can have a database");
+        let authority = Authority::open(&home, &origins, Arc::clone(&said)).expect("a new home can have a database");
+        let authority = Arc::new(authority);
         authority.bootstrap().expect("a new home can have a token");
         let token = operator_token::read(&home).expect("the token was just written").text;
         let (services, manifests) = (Arc::new(Services::new(home.clone())), Arc::new(Manifests::default()));
@@ -41,6 +41,8 @@ impl Fixture {
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
             origins: origins.clone(),
+            authority: Arc::clone(&authority),
+            introspection_url: "http://127.0.0.1:1939/oauth/introspect".to_owned(),
             log: Arc::clone(&said),
             said: Mutex::default(),
         };

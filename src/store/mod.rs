@@ -6,10 +6,12 @@
 pub(crate) mod atomic;
 pub(crate) mod children;
 pub(crate) mod dotenv;
+pub(crate) mod epoch;
 mod error;
 mod home;
 pub(crate) mod identity;
 pub(crate) mod intent;
+pub(crate) mod module_secrets;
 pub(crate) mod modules;
 pub(crate) mod operator_token;
 pub(crate) mod private;

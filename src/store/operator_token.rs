@@ -2,10 +2,17 @@
 
 use super::atomic::{self, Links, PRIVATE, Target, Trust};
 use super::{Home, StoreError};
+use crate::sys::fs::FileLock;
+use std::ffi::OsStr;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const NAME: &str = "operator.token";
+const LOCK: &str = "operator.lock";
+/// Replacing the token is two writes that wait for the disk.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Largest file that is read; a token is at most as long.
 const FILE_LIMIT_BYTES: usize = 4096;
 
@@ -31,7 +38,7 @@ impl fmt::Display for OperatorTokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { path } => {
-                write!(f, "no operator token at {}; parachute serve creates one when it starts", path.display())
+                write!(f, "no operator token at {}", path.display())
             }
             Self::NotAToken { source_name } => {
                 write!(f, "{source_name} does not hold one line of printable ASCII, so it holds no token")
@@ -54,6 +61,19 @@ impl From<StoreError> for OperatorTokenError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// Held by whoever replaces the token: who gets it looks again whether that is still to be done. Waits at most
+/// [`LOCK_WAIT`] for another.
+pub(crate) fn lock(home: &Home) -> Result<FileLock, StoreError> {
+    let path = home.run_dir().join(LOCK);
+    let write_error = |source| StoreError::Write { path: path.clone(), source };
+    let dir = home.make_dir(Path::new("hub/run"))?;
+    let file = dir.open_lock(OsStr::new(LOCK), PRIVATE).map_err(write_error)?;
+    FileLock::acquire(file, Instant::now() + LOCK_WAIT).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => StoreError::Locked { path: path.clone(), holder: None },
+        _ => write_error(error),
+    })
 }
 
 /// Where the hub of this home keeps it.
@@ -195,5 +215,31 @@ mod tests {
             assert_eq!(outcome(find(&home, text, file)), expected, "{text:?} {file:?}");
         }
         assert_eq!(fs::metadata(home.path().join("real")).expect("there").permissions().mode() & 0o777, 0o444);
+    }
+
+    /// C38: the names under which others write their temporary files are not ours.
+    #[test]
+    fn c38_a_link_that_waits_beside_the_file_leads_nowhere() {
+        let home = TestHome::new();
+        let target = home.put("target", "untouched");
+        for name in ["operator.token.tmp", ".operator.token.tmp", "operator.token.new"] {
+            symlink(&target, home.path().join(name)).expect("linked");
+        }
+        write(&home, "a.b.c").expect("written");
+        assert_eq!((outcome(read(&home)), home.text("target")), (Ok("a.b.c".to_owned()), "untouched".to_owned()));
+        fs::remove_file(path(&home)).expect("removed");
+        symlink(&target, path(&home)).expect("linked");
+        assert!(matches!(write(&home, "a.b.c"), Err(StoreError::Symlink { .. })));
+        assert_eq!(home.text("target"), "untouched");
+    }
+
+    #[test]
+    fn the_lock_lets_one_at_a_time_replace_it() {
+        let home = TestHome::new();
+        let held = lock(&home).expect("free");
+        let mode = fs::metadata(home.run_dir().join(LOCK)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(held);
+        lock(&home).expect("free again");
     }
 }

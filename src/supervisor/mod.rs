@@ -4,6 +4,7 @@
 //! hub must know of our children goes to [`Recorder`].
 
 mod budget;
+mod environment;
 mod inbox;
 mod lifecycle;
 mod main_loop;
@@ -222,7 +223,7 @@ impl Supervisor {
         let thread = std::thread::Builder::new()
             .name(format!("{short}/worker"))
             .stack_size(WORKER_STACK_BYTES)
-            .spawn(move || Worker::new(short, context, to_worker, shown, lines).run())?;
+            .spawn(move || Box::new(Worker::new(short, context, to_worker, shown, lines)).run())?;
         Ok(Handle { inbox, published, ring, thread })
     }
 

@@ -1,6 +1,6 @@
 //! Ends what a killed hub left behind, before this one starts anything: only processes that are provably its own.
 
-use super::plan::LINEAGE;
+use super::environment::LINEAGE;
 use crate::sys::poll::PollSet;
 use crate::sys::proc::{self, Stat};
 use crate::sys::process::{self, Held, Pid, Signal};

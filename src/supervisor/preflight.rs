@@ -4,7 +4,6 @@
 use super::plan::Plan;
 use super::{StartError, StartErrorKind};
 use crate::sys::process::is_executable;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use std::time::SystemTime;
 const SHEBANG_BYTES: u64 = 256;
 
 /// The file that exec is to run, absolute or relative to the child's directory as it was written.
-pub(crate) fn resolve(plan: &Plan) -> Result<PathBuf, StartError> {
+pub(crate) fn resolve(plan: &Plan<'_>) -> Result<PathBuf, StartError> {
     let problem = |kind, binary: Option<&str>, description: String| StartError {
         kind,
         description,
@@ -56,7 +55,7 @@ pub(crate) fn resolve(plan: &Plan) -> Result<PathBuf, StartError> {
         };
     }
 
-    let path = plan.environment.get(OsStr::new("PATH")).map(|path| path.as_os_str()).unwrap_or_default();
+    let path = plan.environment.get("PATH").unwrap_or_default();
     let mut first_unusable = None;
     for directory in std::env::split_paths(path) {
         let found = within(&directory).join(name);

@@ -64,8 +64,9 @@ impl Probe {
         }
     }
 
+    /// It is known how connecting went.
     fn connected(&mut self, mut stream: TcpStream) {
-        if connect::is_connected_to_itself(&stream) {
+        if connect::decided(stream.as_fd()).is_err() {
             return self.refused();
         }
         self.stage = match self.request.take() {
@@ -106,10 +107,7 @@ impl Probe {
 
     fn advance(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Decided(false)) {
-            Stage::Connecting(stream) => match stream.take_error() {
-                Ok(None) => self.connected(stream),
-                Ok(Some(_)) | Err(_) => self.refused(),
-            },
+            Stage::Connecting(stream) => self.connected(stream),
             Stage::Answering(stream) => {
                 let mut buffer = [0u8; STATUS_LINE_BYTES];
                 match poll::read_some(stream.as_fd(), &mut buffer) {

@@ -3,7 +3,7 @@
 //! The hub is a subreaper, so every descendant whose parents are gone becomes its child. No such stranger proves that
 //! nothing is left; only when there are some is /proc looked through.
 
-use super::plan;
+use super::environment;
 use crate::sys::process::{Family, Held, Pid, Signal};
 use crate::sys::{proc, process};
 use std::collections::{HashMap, HashSet};
@@ -102,7 +102,8 @@ fn descendants(
         proc::pids()?.into_iter().filter_map(|pid| Some((pid, proc::stat(pid)?))).collect();
     let is_member = |pid: Pid| stats.get(&pid).is_some_and(|stat| Some(stat.group) == leader);
     let is_marked = |pid: Pid| {
-        proc::environment_value(pid, plan::LINEAGE).is_some_and(|lineage| plan::is_of_lineage(&lineage, lineage_word))
+        proc::environment_value(pid, environment::LINEAGE)
+            .is_some_and(|lineage| environment::is_of_lineage(&lineage, lineage_word))
     };
     let mut found: Vec<Pid> =
         strangers.iter().map(|(pid, _)| *pid).filter(|pid| is_member(*pid) || is_marked(*pid)).collect();

@@ -8,9 +8,9 @@ use crate::manifest::Short;
 use crate::manifest::run::{Probe, Run};
 use crate::sys::account;
 use crate::sys::process::{self, Signal};
-use crate::sys::spawn::SpawnSpec;
-use std::ffi::{CString, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use crate::sys::spawn::{SpawnSpec, Strings};
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -91,29 +91,25 @@ pub(crate) fn prepare(
         return Err(problem(StartErrorKind::PortSquatter, text));
     }
 
-    let c_string = |bytes: Vec<u8>, what: &str| {
-        CString::new(bytes).map_err(|_| problem(StartErrorKind::InvalidSettings, format!("{what} holds a NUL byte")))
-    };
-    let mut environment = Vec::with_capacity(plan.environment.len());
-    for (name, value) in &plan.environment {
-        let mut entry = OsString::with_capacity(name.len() + value.len() + 1);
-        entry.push(name);
-        entry.push("=");
-        entry.push(value);
-        environment.push(c_string(entry.into_vec(), &format!("the variable {}", name.to_string_lossy()))?);
+    let holds_nul = |what: &str| problem(StartErrorKind::InvalidSettings, format!("{what} holds a NUL byte"));
+    let c_string = |text: &OsStr, what| CString::new(text.as_bytes()).map_err(|_| holds_nul(what));
+    let mut environment = Strings::default();
+    for (name, value) in plan.environment.iter() {
+        if !environment.push(&[name.as_bytes(), b"=", value.as_bytes()]) {
+            return Err(holds_nul(&format!("the variable {}", name.to_string_lossy())));
+        }
+    }
+    let mut argv = Strings::default();
+    for word in &plan.argv {
+        if !argv.push(&[word.as_bytes()]) {
+            return Err(holds_nul("the start command"));
+        }
     }
     let spec = SpawnSpec {
-        program: c_string(program.as_os_str().as_bytes().to_vec(), "the start command")?,
-        argv: plan
-            .argv
-            .iter()
-            .map(|word| c_string(word.clone().into_bytes(), "the start command"))
-            .collect::<Result<_, _>>()?,
+        program: c_string(program.as_os_str(), "the start command")?,
+        argv,
         environment,
-        directory: match &plan.cwd {
-            Some(cwd) => Some(c_string(cwd.as_os_str().as_bytes().to_vec(), "its directory")?),
-            None => None,
-        },
+        directory: plan.cwd.map(|cwd| c_string(cwd.as_os_str(), "its directory")).transpose()?,
         umask: run.umask.unwrap_or_else(process::inherited_umask),
         limits: plan::limits(&run.limits, process::inherited_nofile(), process::inherited_core_soft()),
         credentials,

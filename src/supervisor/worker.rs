@@ -13,7 +13,7 @@ use super::settings::{self, Prepared, Settings};
 use super::waiters::{Waiters, Wants};
 use super::watch::Watch;
 use super::words;
-use super::{Context, OpFailure, StartError, StartErrorKind, plan};
+use super::{Context, OpFailure, StartError, StartErrorKind, environment};
 use crate::logs::{Ring, Tap};
 use crate::manifest::Short;
 use crate::sys::poll::{PollSet, Slot};
@@ -125,7 +125,7 @@ impl Worker {
     }
 
     /// The thread's whole life: until it is told to quit.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self: Box<Self>) {
         let mut polls = PollSet::default();
         loop {
             if !self.wait(&mut polls) {
@@ -499,7 +499,7 @@ impl Worker {
     }
 
     fn lineage_word(&self) -> String {
-        plan::lineage_word(&self.context.facts.instance, &self.short)
+        environment::lineage_word(&self.context.facts.instance, &self.short)
     }
 
     /// Collects the leader once nothing else of the module is left; until then it keeps the group's number ours.

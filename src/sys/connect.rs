@@ -1,9 +1,10 @@
 //! Connecting to a port of this host without waiting for it.
 
-use super::{cvt, socket};
+use super::{address, cvt, socket};
 use std::io;
+use std::mem;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A connection attempt: the socket becomes writable when it is decided.
 #[derive(Debug)]
@@ -14,10 +15,19 @@ pub(crate) struct Attempt {
     pub(crate) connected: bool,
 }
 
-/// Whether the kernel has connected the socket to itself, which it may do when nobody listens on a port that it also
-/// hands out to clients.
-pub(crate) fn is_connected_to_itself(stream: &TcpStream) -> bool {
-    matches!((stream.local_addr(), stream.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+/// How an attempt has gone, once the socket is writable or said to be connected. One that the kernel has connected to
+/// itself was refused: it may do so when nobody listens on a port that it also hands out to clients.
+pub(crate) fn decided(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut error: libc::c_int = 0;
+    let mut length = libc::socklen_t::try_from(mem::size_of::<libc::c_int>()).expect("four bytes");
+    // SAFETY: both pointers are those of live, writable values, and `length` is the size of the first.
+    cvt(unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length)
+    })?;
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    if address::own(fd)? == address::peer(fd)? { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(()) }
 }
 
 /// Begins to connect. An error is the answer "nobody listens", or a shortage of descriptors.
@@ -54,4 +64,41 @@ pub(crate) fn begin(address: SocketAddr) -> io::Result<Attempt> {
         Err(error) => return Err(error),
     };
     Ok(Attempt { stream: TcpStream::from(socket), connected })
+}
+
+/// A socket that is connected to itself, as happens by chance on a port of the kernel's own range.
+#[cfg(test)]
+pub(crate) fn to_itself() -> OwnedFd {
+    // SAFETY: socket takes no pointer.
+    let fd = cvt(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }).expect("a socket");
+    // SAFETY: the descriptor is new and owned by nobody else.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut name = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
+        sin_zero: [0; 8],
+    };
+    let length = libc::socklen_t::try_from(mem::size_of::<libc::sockaddr_in>()).expect("a few bytes");
+    // SAFETY: the pointer and length are those of a live address.
+    cvt(unsafe { libc::bind(fd.as_raw_fd(), (&raw const name).cast(), length) }).expect("any port");
+    name.sin_port = address::own(std::os::fd::AsFd::as_fd(&fd)).expect("its address").port().to_be();
+    socket::connect(&fd, &name).expect("nobody else listens there");
+    fd
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_socket_that_is_its_own_peer_reached_nobody() {
+        let own = to_itself();
+        assert_eq!(decided(own.as_fd()).expect_err("nobody").kind(), io::ErrorKind::ConnectionRefused);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+        let stream = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+        decided(stream.as_fd()).expect("somebody");
+    }
 }

@@ -1,7 +1,7 @@
 //! Memory that was needed once and is not needed now, back to the kernel.
 
-/// Stays with the thread below its current frame: room for the next calls, so that they do not fault it in again.
-const KEPT_STACK_BYTES: usize = 4096;
+/// Stays with the thread below its current frame: what the call that gives back stands on itself.
+const KEPT_STACK_BYTES: usize = 512;
 
 /// Returns the pages of this thread's stack that lie below the current frame. A thread that went deep once and then
 /// waits for days would keep them; with one thread per module they are most of the hub's memory.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod account;
+mod address;
 pub(crate) mod connect;
 pub(crate) mod epoll;
 pub(crate) mod fault;

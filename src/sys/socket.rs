@@ -1,5 +1,6 @@
 //! Stream sockets that never block: connecting, reading into spare room, writing, half-closing.
 
+use super::address::Room;
 use super::{cvt, cvt_r};
 use std::io;
 use std::mem;
@@ -8,14 +9,28 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Takes one waiting connection, ready for use: not blocking, close-on-exec, small writes sent at once.
-/// `WouldBlock` means that none waits.
+/// Takes one waiting connection, ready for use: not blocking, close-on-exec. `WouldBlock` means that none waits.
 pub(crate) fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
-    let (stream, peer) = listener.accept()?;
-    stream.set_nonblocking(true)?;
-    // A peer that has hung up already makes this fail; reading from it says the same.
-    let _ = stream.set_nodelay(true);
-    Ok((OwnedFd::from(stream), peer))
+    let (mut room, mut length) = (Room::new(), Room::length());
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let fd = cvt_r(|| {
+        // SAFETY: both pointers are those of live, writable values, and `length` is the size of the first.
+        unsafe { libc::accept4(listener.as_raw_fd(), (&raw mut room).cast(), &raw mut length, flags) }
+    })?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((fd, room.address()?))
+}
+
+/// Has small writes sent at once; what a listener accepts inherits it.
+pub(crate) fn send_at_once(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(mem::size_of::<libc::c_int>()).expect("four bytes");
+    // SAFETY: the pointer is that of a live value, and `length` is its size.
+    cvt(unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), length)
+    })?;
+    Ok(())
 }
 
 /// The process or the machine has no descriptor left (EMFILE, ENFILE).
@@ -55,17 +70,6 @@ pub(super) fn connect<A>(fd: &OwnedFd, address: &A) -> io::Result<()> {
     let length = libc::socklen_t::try_from(mem::size_of::<A>()).expect("a hundred bytes at most");
     // SAFETY: the address lives through the call, and `length` is its size.
     cvt_r(|| unsafe { libc::connect(fd.as_raw_fd(), std::ptr::from_ref(address).cast(), length) }).map(drop)
-}
-
-/// How an attempt to connect has gone, once the socket is writable.
-pub(crate) fn connected(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut error: libc::c_int = 0;
-    let mut length = libc::socklen_t::try_from(mem::size_of::<libc::c_int>()).expect("four bytes");
-    // SAFETY: both pointers are those of live, writable values, and `length` is the size of the first.
-    cvt(unsafe {
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length)
-    })?;
-    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
 /// Appends what there is to read, at most `limit` bytes; 0 means that the peer sends no more. The room for it is
@@ -120,6 +124,7 @@ pub(crate) fn spare_descriptor() -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
     use std::io::{Read, Write};
+    use std::net::TcpStream;
     use std::os::fd::AsFd;
     use std::os::unix::net::{UnixListener, UnixStream};
 
@@ -159,6 +164,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_accepted_does_not_block_and_sends_at_once() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).expect("bind");
+            listener.set_nonblocking(true).expect("nonblocking");
+            send_at_once(listener.as_fd()).expect("an option that there is");
+            assert_eq!(accept(&listener).expect_err("nobody waits").kind(), io::ErrorKind::WouldBlock);
+            let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+            let (fd, peer) = accept(&listener).expect("a client waits");
+            assert_eq!(peer, client.local_addr().expect("address"));
+            let mut accepted = TcpStream::from(fd);
+            assert!(accepted.nodelay().expect("an option that there is"));
+            assert_eq!(accepted.read(&mut [0; 1]).expect_err("nothing to read").kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[test]
     fn a_loopback_port_is_reached_or_known_to_refuse() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let port = listener.local_addr().expect("address").port();
@@ -167,7 +188,7 @@ mod tests {
             let mut polls = crate::sys::poll::PollSet::default();
             polls.writable(attempt.stream.as_fd());
             polls.wait(None).expect("poll");
-            connected(attempt.stream.as_fd())
+            crate::sys::connect::decided(attempt.stream.as_fd())
         };
         tried(port).expect("connected");
         drop(listener);

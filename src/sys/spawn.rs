@@ -59,9 +59,9 @@ pub(crate) struct Credentials {
 pub(crate) struct SpawnSpec {
     /// The file to execute; no search takes place.
     pub(crate) program: CString,
-    pub(crate) argv: Vec<CString>,
+    pub(crate) argv: Strings,
     /// `KEY=value`, the whole environment.
-    pub(crate) environment: Vec<CString>,
+    pub(crate) environment: Strings,
     pub(crate) directory: Option<CString>,
     pub(crate) umask: u32,
     /// Soft limits; the hard one stays, unless it would be below.
@@ -69,6 +69,31 @@ pub(crate) struct SpawnSpec {
     pub(crate) credentials: Option<Credentials>,
     /// Sent to the child when the thread that forked it dies.
     pub(crate) parent_death_signal: Signal,
+}
+
+/// A list of strings for the kernel: one behind the other in one block, each with a NUL at its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Strings {
+    block: Vec<u8>,
+}
+
+impl Strings {
+    /// Appends the string that the parts make together. `false`, and nothing is appended, when one of them holds a
+    /// NUL, which would end the string early.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> bool {
+        if parts.iter().any(|part| part.contains(&0)) {
+            return false;
+        }
+        parts.iter().for_each(|part| self.block.extend_from_slice(part));
+        self.block.push(0);
+        true
+    }
+
+    /// As exec takes them; ends with a null pointer. They point into this list.
+    fn pointers(&self) -> Vec<*const libc::c_char> {
+        let strings = self.block.split_inclusive(|byte| *byte == 0);
+        strings.map(|string| string.as_ptr().cast()).chain([std::ptr::null()]).collect()
+    }
 }
 
 /// Where between fork and exec the child failed.
@@ -193,11 +218,8 @@ pub(crate) fn spawn(spec: &SpawnSpec, family: &Family, null: BorrowedFd<'_>) -> 
     let (stderr, child_stderr) = pipe(0)?;
     let (outcome, child_outcome) = pipe(0)?;
 
-    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
-    };
-    let argv = pointers(&spec.argv);
-    let environment = pointers(&spec.environment);
+    let argv = spec.argv.pointers();
+    let environment = spec.environment.pointers();
     let prepared = Prepared {
         spec,
         argv: argv.as_ptr(),
@@ -377,6 +399,17 @@ mod tests {
         let order =
             [Step::Group, Step::Stdio, Step::Limits, Step::Credentials, Step::Directory, Step::ParentDeath, Step::Exec];
         assert_eq!(Step::IN_CHILD, order);
+    }
+
+    #[test]
+    fn strings_are_whole_and_end_where_they_say() {
+        let mut strings = Strings::default();
+        assert!(strings.push(&[b"A", b"=", b"1"]) && strings.push(&[]) && strings.push(&[b"\xff"]));
+        assert!(!strings.push(&[b"B=", b"1\x002"]) && !strings.push(&[b"\0"]));
+        let pointers = strings.pointers();
+        assert_eq!((pointers.len(), pointers[3].is_null()), (4, true));
+        let offset = |index: usize| pointers[index].addr() - pointers[0].addr();
+        assert_eq!((&strings.block[..], offset(1), offset(2)), (&b"A=1\0\0\xff\0"[..], 4, 5));
     }
 
     #[test]

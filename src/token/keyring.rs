@@ -7,6 +7,10 @@ use sha2::Sha256;
 
 /// Separates keys that sign tokens from other keys that a master may be asked for.
 const SIGN_LABEL: &[u8] = b"parachute/v1/sign";
+/// The same for the keys by which modules show the hub who they are.
+const MODULE_LABEL: &[u8] = b"parachute/v1/module-auth";
+/// The same for the marks that prove that a cursor is one of ours.
+const CURSOR_LABEL: &[u8] = b"parachute/v1/cursor";
 
 /// 32 secret bytes. Has no `Debug` and is not `Clone`; wiped when dropped.
 pub(crate) struct Secret(Box<[u8; 32]>);
@@ -37,6 +41,34 @@ pub(crate) struct Master {
     pub(crate) state: MasterState,
 }
 
+impl Master {
+    /// HMAC over the label and the words, with a NUL before each word.
+    fn derive(&self, label: &[u8], words: &[&[u8]]) -> [u8; 32] {
+        let mut mac = hmac(self.secret.expose());
+        mac.update(label);
+        for word in words {
+            mac.update(&[0]);
+            mac.update(word);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// What a child of the module `short` shows to be known by. `nonce` makes it good for one child.
+    pub(crate) fn module_key(&self, short: &str, nonce: &[u8; 16]) -> Secret {
+        Secret::take(&mut self.derive(MODULE_LABEL, &[short.as_bytes(), nonce]))
+    }
+
+    /// The mark of a cursor.
+    pub(crate) fn cursor_mark(&self, cursor: &[u8]) -> [u8; 32] {
+        self.derive(CURSOR_LABEL, &[cursor])
+    }
+
+    /// The key that signs, and verifies, tokens of `owner`: whoever has it can forge those and no others.
+    pub(crate) fn key_of(&self, owner: &str) -> Secret {
+        Secret::take(&mut self.derive(SIGN_LABEL, &[owner.as_bytes()]))
+    }
+}
+
 /// What a master is still good for; dead ones never get here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MasterState {
@@ -61,19 +93,22 @@ pub(super) const HEADER_START: &str = r#"{"alg":"HS256","typ":"JWT","kid":""#;
 
 impl Key {
     fn derive(master: &Master, owner: &str) -> Self {
-        let mut mac = hmac(master.secret.expose());
-        mac.update(SIGN_LABEL);
-        mac.update(&[0]);
-        mac.update(owner.as_bytes());
-        let mut derived: [u8; 32] = mac.finalize().into_bytes().into();
         let header = format!(r#"{HEADER_START}{}.{owner}"}}"#, master.kid);
         Self {
             kid: master.kid.clone(),
             owner: owner.to_owned(),
             header: b64::encode(header.as_bytes()),
-            secret: Secret::take(&mut derived),
+            secret: master.key_of(owner),
             state: master.state,
         }
+    }
+
+    /// A key as somebody has it who was handed it.
+    #[cfg(test)]
+    pub(crate) fn for_test(kid: &str, owner: &str, mut secret: [u8; 32]) -> Self {
+        let header = b64::encode(format!(r#"{HEADER_START}{kid}.{owner}"}}"#).as_bytes());
+        let (kid, owner) = (kid.to_owned(), owner.to_owned());
+        Self { kid, owner, header, secret: Secret::take(&mut secret), state: MasterState::Active }
     }
 
     pub(crate) fn kid(&self) -> &str {
@@ -109,6 +144,12 @@ impl Key {
         mac.update(signed);
         mac.verify_slice(signature).is_ok()
     }
+}
+
+/// Whether the token's header could be one of a hub, whatever key it names.
+pub(crate) fn is_shaped_like_ours(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|header| b64::decode(header.as_bytes()));
+    header.is_some_and(|header| header.starts_with(HEADER_START.as_bytes()))
 }
 
 fn hmac(key: &[u8; 32]) -> Hmac<Sha256> {

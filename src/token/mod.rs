@@ -8,6 +8,7 @@
 
 pub(crate) mod b64;
 pub(crate) mod claims;
+pub(crate) mod grant;
 pub(crate) mod digest;
 pub(crate) mod keyring;
 pub(crate) mod mint;

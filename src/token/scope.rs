@@ -5,12 +5,55 @@ pub(crate) const HOST_AUTH: &str = "parachute:host:auth";
 /// Everything that changes a module.
 pub(crate) const HOST_ADMIN: &str = "parachute:host:admin";
 
-/// Name of the operator token's widest set, as in the claim `pa_scope_set`.
-pub(crate) const ADMIN_SET_NAME: &str = "admin";
-/// The scopes of that set.
-pub(crate) const ADMIN_SET: &str = "hub:admin parachute:host:admin parachute:host:install parachute:host:start \
-                                    parachute:host:expose parachute:host:auth parachute:host:vault vault:admin \
-                                    scribe:admin";
+/// Starting, stopping and restarting modules, and reading what they print.
+pub(crate) const HOST_START: &str = "parachute:host:start";
+
+/// What an operator token may be good for (operator-token A3). The claim `pa_scope_set` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScopeSet {
+    Install,
+    Start,
+    Expose,
+    Auth,
+    Vault,
+    Admin,
+}
+
+/// The names of all sets, for the command line.
+pub(crate) const SET_NAMES: &[&str] = &["install", "start", "expose", "auth", "vault", "admin"];
+
+impl ScopeSet {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        [Self::Install, Self::Start, Self::Expose, Self::Auth, Self::Vault, Self::Admin]
+            .into_iter()
+            .find(|set| set.name() == name)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Start => "start",
+            Self::Expose => "expose",
+            Self::Auth => "auth",
+            Self::Vault => "vault",
+            Self::Admin => "admin",
+        }
+    }
+
+    pub(crate) fn scopes(self) -> &'static str {
+        match self {
+            Self::Install => "parachute:host:install vault:read",
+            Self::Start => HOST_START,
+            Self::Expose => "parachute:host:expose",
+            Self::Auth => HOST_AUTH,
+            Self::Vault => "parachute:host:vault",
+            Self::Admin => {
+                "hub:admin parachute:host:admin parachute:host:install parachute:host:start parachute:host:expose \
+                 parachute:host:auth parachute:host:vault vault:admin scribe:admin"
+            }
+        }
+    }
+}
 
 /// Scopes of one token; a token that names more is refused.
 const SCOPES_LIMIT: usize = 64;
@@ -37,6 +80,10 @@ impl Scopes {
     /// Whether the scope is there, exactly. No scope implies another.
     pub(crate) fn contains(&self, scope: &str) -> bool {
         self.0.iter().any(|held| held == scope)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 }
 
@@ -66,7 +113,7 @@ mod tests {
         let many = vec!["a:b"; SCOPES_LIMIT].join(" ");
         let too_many = format!("{many} a:b");
         for (text, good) in [
-            (ADMIN_SET, true),
+            (ScopeSet::Admin.scopes(), true),
             ("vault:My_Vault-1:read", true),
             ("a-1:b", true),
             (long.as_str(), true),
@@ -93,9 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_set_holds_both_scopes_that_routes_ask_for_and_nothing_is_implied() {
-        let admin = Scopes::parse(ADMIN_SET).expect("a constant within the grammar");
-        assert!(admin.contains(HOST_AUTH) && admin.contains(HOST_ADMIN));
+    fn the_admin_set_holds_the_scopes_that_routes_ask_for_and_nothing_is_implied() {
+        let admin = Scopes::parse(ScopeSet::Admin.scopes()).expect("a constant within the grammar");
+        assert!([HOST_AUTH, HOST_ADMIN, HOST_START].iter().all(|scope| admin.contains(scope)));
+        for name in SET_NAMES {
+            let set = ScopeSet::parse(name).expect("a set");
+            assert!(set.name() == *name && Scopes::parse(set.scopes()).is_some(), "{name}");
+        }
+        assert_eq!(ScopeSet::parse("Admin"), None);
         let narrow = Scopes::parse("parachute:host:admin:x parachute:host").expect("within the grammar");
         assert!(!narrow.contains(HOST_AUTH) && !narrow.contains(HOST_ADMIN));
     }

@@ -4,10 +4,11 @@ use super::claims::{Claims, Shape, owner_of};
 use super::is_hub_bearer;
 use super::keyring::{Keyring, Master, MasterState, Secret};
 use super::mint::{self, MintError};
-use super::scope::ADMIN_SET;
-use super::verify::{self, Expect, TokenError, Verified};
+use super::scope::ScopeSet;
+use super::verify::{self, Accept, Expect, TokenError, Verified};
 use super::{TOKEN_LIMIT_BYTES, b64, from_authorization, same_hash, sha256};
 
+mod fuzz;
 mod payload;
 
 const NOW: u64 = 1_800_000_000;
@@ -35,7 +36,7 @@ fn claims() -> Claims {
         exp: NOW + 3600,
         jti: "abcdefghijklmnopqrstuv".into(),
         client_id: "parachute-hub".into(),
-        scope: ADMIN_SET.into(),
+        scope: ScopeSet::Admin.scopes().into(),
         vault_scope: Vec::new(),
         pa_scope_set: Some("admin".into()),
         permissions: None,
@@ -45,7 +46,7 @@ fn claims() -> Claims {
 
 fn check_at(token: &str, now_unix: i64) -> Result<Verified, TokenError> {
     let issuers = [ISSUER.to_owned(), "https://a.example".to_owned()];
-    let expect = Expect { issuers: &issuers, audiences: &["operator", "hub"], hid: HID, now_unix };
+    let expect = Expect { issuers: Some(&issuers), audience: Accept::Named(&["operator", "hub"]), hid: HID, now_unix };
     verify::check(token, &keyring(), &expect)
 }
 
@@ -177,7 +178,7 @@ fn a_retired_key_verifies_until_its_time_and_never_signs() {
     for (now_unix, expected) in
         [(until - 1, Ok(Some(until))), (until, Err(TokenError::Key)), (until + 1, Err(TokenError::Key))]
     {
-        let expect = Expect { issuers: &issuers, audiences: &["operator"], hid: HID, now_unix };
+        let expect = Expect { issuers: Some(&issuers), audience: Accept::Named(&["operator"]), hid: HID, now_unix };
         let found = verify::check(&token, &rotated, &expect).map(|verified| verified.key_usable_until);
         assert_eq!(found, expected, "{now_unix}");
     }
@@ -306,7 +307,12 @@ fn the_audience_is_one_that_is_accepted_and_its_owner_signed() {
     let signed = format!("{}.{payload}", vault.header());
     let forged = format!("{signed}.{}", b64::encode(&vault.sign(signed.as_bytes())));
     let issuers = [ISSUER.to_owned()];
-    let expect = Expect { issuers: &issuers, audiences: &["operator", "hub"], hid: HID, now_unix: 1_800_000_000 };
+    let expect = Expect {
+        issuers: Some(&issuers),
+        audience: Accept::Named(&["operator", "hub"]),
+        hid: HID,
+        now_unix: 1_800_000_000,
+    };
     assert_eq!(verify::check(&forged, &both, &expect), Err(TokenError::Audience));
     // The same signature under the hub's header is none.
     let hub = both.active("hub").expect("derived").header();

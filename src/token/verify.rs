@@ -14,17 +14,34 @@ const CLOCK_WRONG_S: u64 = 3600;
 /// What a token must be for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expect<'a> {
-    /// Origins that may have minted it, canonical.
-    pub(crate) issuers: &'a [String],
-    /// Audiences that the caller accepts.
-    pub(crate) audiences: &'a [&'a str],
+    /// Origins that may have minted it, canonical; `None` for any that this hub ever had.
+    pub(crate) issuers: Option<&'a [String]>,
+    pub(crate) audience: Accept<'a>,
     /// Our own hub id.
     pub(crate) hid: &'a str,
     pub(crate) now_unix: i64,
 }
 
+/// Which audiences the caller accepts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Accept<'a> {
+    /// One of these.
+    Named(&'a [&'a str]),
+    /// Any that belongs to this owner, see [`owner_of`].
+    OwnedBy(&'a str),
+}
+
+impl Accept<'_> {
+    fn takes(self, audience: &str) -> bool {
+        match self {
+            Self::Named(names) => names.contains(&audience),
+            Self::OwnedBy(owner) => owner_of(audience) == Some(owner),
+        }
+    }
+}
+
 /// A token that is genuine and in force; whether it is registered is still to be asked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verified {
     pub(crate) claims: Claims,
     pub(crate) scopes: Scopes,
@@ -133,10 +150,10 @@ pub(crate) fn check(token: &str, keyring: &Keyring, expect: &Expect<'_>) -> Resu
     let payload = b64::decode(parts.payload.as_bytes()).ok_or(TokenError::Encoding)?;
     let claims = Claims::from_json(&payload).map_err(TokenError::Payload)?;
     check_times(&claims, expect.now_unix)?;
-    if claims.hid != expect.hid || !expect.issuers.contains(&claims.iss) {
+    if claims.hid != expect.hid || !expect.issuers.is_none_or(|known| known.contains(&claims.iss)) {
         return Err(TokenError::Issuer);
     }
-    if owner_of(&claims.aud) != Some(key.owner()) || !expect.audiences.contains(&claims.aud.as_str()) {
+    if owner_of(&claims.aud) != Some(key.owner()) || !expect.audience.takes(&claims.aud) {
         return Err(TokenError::Audience);
     }
     if !is_jti(&claims.jti) {

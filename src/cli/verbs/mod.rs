@@ -1,6 +1,7 @@
 //! One file per verb. Each `run` reads, asks the hub, prints through `Out` and leaves a `Report` or a `Failure`.
 
 mod add;
+mod auth;
 mod backup;
 mod check;
 mod discovery;
@@ -37,6 +38,7 @@ pub(super) fn run(command: Command, globals: &Globals, config: &Config, out: &mu
         Command::Install(install) => install::run(&install, timeout, config, out),
         Command::Remove { name } => remove::run(&name, timeout, config, out),
         Command::Check => check::run(config, out),
+        Command::Auth(auth) => auth::run(*auth, timeout, config, out),
         Command::Doctor { fix } => doctor::run(fix, config, out),
         Command::Backup { file } => backup::write(&file, config, out),
         Command::Restore { file } => backup::restore(&file, config, out),

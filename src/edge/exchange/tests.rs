@@ -2,6 +2,7 @@
 
 mod corpus;
 mod fuzz;
+mod journal;
 mod modules;
 mod play;
 mod request_bodies;
@@ -10,6 +11,7 @@ mod request_lines;
 mod responses;
 
 use super::*;
+use crate::config::AccessFormat;
 use crate::edge::tests::Random;
 use play::Play;
 
@@ -222,6 +224,7 @@ fn random_events_never_break_the_machine() {
     ];
     for game in 0..1_000 {
         let mut play = Play::new();
+        journal::keep(&mut play, AccessFormat::Combined);
         for _ in 0..random.below(30) {
             let step = 1 + random.below(40);
             match random.below(12) {
@@ -246,5 +249,7 @@ fn random_events_never_break_the_machine() {
         assert!(play.closed, "game {game}, seed {seed}");
         let exchanges = usize::try_from(play.rules.last_exchange).expect("few");
         assert!(play.released.len() >= exchanges, "every exchange gives its upstream back, game {game}, seed {seed}");
+        let lines = play.rules.journal.take().map_or(0, |(_, lines)| lines);
+        assert_eq!(lines, play.rules.requests, "every request has its line, game {game}, seed {seed}");
     }
 }

@@ -1,8 +1,9 @@
 //! Modules behind the edge: real TCP servers that do what a test tells them.
 
+use super::mount;
 use super::support::{Client, PATIENCE, Reply, World};
+use crate::manifest::Port;
 use crate::manifest::mounts::Mount;
-use crate::manifest::{Port, Short};
 use crate::supervisor::standing::{Board, Standing};
 use std::collections::HashMap;
 use std::io::Write;
@@ -14,18 +15,9 @@ use std::time::{Duration, Instant};
 const WIKI: &str = "wiki";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-fn mount(port: u16) -> Mount {
-    Mount {
-        path: "/wiki".to_owned(),
-        short: Short::parse(WIKI).expect("a short"),
-        process: Short::parse(WIKI).expect("a short"),
-        port: Port::new(u64::from(port)).expect("a port"),
-        strip: false,
-        local_only: false,
-        websocket: false,
-        hold: Duration::from_secs(30),
-        hub_credentials: false,
-    }
+fn wiki(port: u16) -> Mount {
+    let port = Port::new(u64::from(port)).expect("a port");
+    Mount { port, hold: Duration::from_secs(30), ..mount("/wiki") }
 }
 
 /// One module, its standing, and the edge in front of it.
@@ -40,7 +32,7 @@ impl Wiki {
     fn new(change: impl FnOnce(&mut Mount)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let port = listener.local_addr().expect("address").port();
-        let mut mount = mount(port);
+        let mut mount = wiki(port);
         change(&mut mount);
         let board = Arc::new(Board::new());
         board.set(Standing::Up { since: Instant::now() });
@@ -378,7 +370,7 @@ fn an_answer_before_the_end_of_the_request_is_passed_on() {
 fn a_server_on_the_other_loopback_address_is_found() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
     let port = listener.local_addr().expect("address").port();
-    let world = World::with_modules(vec![mount(port)], HashMap::new());
+    let world = World::with_modules(vec![wiki(port)], HashMap::new());
     let mut client = world.client();
     client.send(b"GET /wiki HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let (mut module, _): (TcpStream, _) = listener.accept().expect("accept");

@@ -102,6 +102,7 @@ impl World {
                 on_client_gone,
                 counters: Arc::default(),
                 log: Arc::new(move |line: &str| lines.lock().expect("log").push(line.to_owned())),
+                access_log: None,
             },
             Arc::clone(&bell),
         );

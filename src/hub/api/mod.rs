@@ -1,8 +1,10 @@
 //! Handlers: a request in, what the hub says out. No decisions about modules.
 
+pub(super) mod introspect;
 pub(super) mod logs;
 pub(super) mod metrics;
 pub(super) mod modules;
+pub(super) mod tokens;
 pub(super) mod well_known;
 
 use super::reply::{Outcome, Reply};
@@ -21,7 +23,7 @@ pub(super) fn health(hub: &Arc<Hub>, _req: &Req) -> Outcome {
 /// 503 while a module that should run is not ready; which ones, only for somebody with a token (http-api H3).
 pub(super) fn ready(hub: &Arc<Hub>, req: &Req) -> Outcome {
     let mut ready = hub.ready();
-    if hub.authorize(req.bearer.as_deref(), HOST_AUTH, req.sender.client()).is_err() {
+    if hub.authorize(req.bearer.as_deref(), &[HOST_AUTH], req.sender.client()).is_err() {
         ready.ready_modules.clear();
         ready.transient_modules.clear();
         ready.persistent_modules.clear();

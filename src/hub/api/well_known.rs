@@ -21,6 +21,14 @@ pub(in crate::hub) fn jwks(_hub: &Arc<Hub>, req: &Req) -> Outcome {
     readable_by_all(req, || Reply::json(200, &json!({ "keys": [] })))
 }
 
+/// The tokens that were taken back, for modules that check tokens themselves (operator-token A11).
+pub(in crate::hub) fn revocations(hub: &Arc<Hub>, req: &Req) -> Outcome {
+    readable_by_all(req, || match hub.revocations() {
+        Ok(list) => Reply::json(200, &list).with_header("cache-control", "public, max-age=60"),
+        Err(_) => Reply::error(503, Code::ServiceUnavailable, "the hub's database cannot be asked what was revoked"),
+    })
+}
+
 fn readable_by_all(req: &Req, answer: impl FnOnce() -> Reply) -> Outcome {
     let reply = if req.method == Method::Options { Reply::no_content() } else { answer() };
     reply

@@ -4,10 +4,11 @@ mod html;
 
 use super::reply::{Outcome, Reply};
 use super::request::Req;
+use crate::html::escape;
 use crate::manifest::discovery::{Audience, is_for_people};
 use crate::ops::Hub;
 use crate::wire::{ModuleInfo, ModuleList, Status};
-use html::{escape, link, page};
+use html::{link, page};
 use std::sync::Arc;
 
 /// `/` and `/hub.html`: the modules, for whoever sits at this machine (http-api §4.2).

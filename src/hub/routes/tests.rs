@@ -12,7 +12,7 @@ fn rows() -> Value {
 
 fn request(method: &str, target: &str, token: Option<&str>) -> Req {
     let header = token.map(|token| format!("Bearer {token}"));
-    let headers = header.iter().map(|value| ("Authorization", value.as_str())).chain([LOCAL]);
+    let headers = header.iter().map(|value| ("Authorization", value.as_str())).chain([LOCAL, HOST]);
     Req::from_head(method, target, headers).expect("a good target")
 }
 
@@ -73,6 +73,7 @@ fn header<'a>(reply: &'a Reply, wanted: &str) -> Option<&'a str> {
     reply.headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str())
 }
 
+const HOST: (&str, &str) = ("Host", "127.0.0.1:1939");
 const LOCAL: (&str, &str) = ("X-Parachute-Layer", "loopback");
 const HTML: (&str, &str) = ("Accept", "text/html");
 
@@ -172,13 +173,13 @@ fn a_page_of_another_origin_can_change_nothing() {
 fn who_shows_too_many_bad_tokens_has_to_wait_unless_it_is_this_machine() {
     let fixture = Fixture::new(&rows());
     let good = format!("Bearer {}", fixture.token);
-    let stranger = |peer: &'static str| [("X-Parachute-Layer", "public"), ("X-Parachute-Peer", peer)];
+    let stranger = |client: &'static str| [("X-Parachute-Layer", "public"), ("X-Parachute-Client-IP", client)];
     let ask = |from: &[(&str, &str)], target: &str, token: Option<&str>| {
         let token = token.map(|token| ("Authorization", token));
         let headers: Vec<_> = from.iter().copied().chain(token).collect();
         ask_with(&fixture, "GET", target, &headers)
     };
-    let (first, second) = (stranger("203.0.113.7:9"), stranger("203.0.113.8:9"));
+    let (first, second) = (stranger("203.0.113.7"), stranger("203.0.113.8"));
     for number in 0..10 {
         assert_eq!(ask(&first, "/api/modules", None).0.status, 401, "no token is no attempt");
         // Readiness is open and yet tells a good token from a bad one.

@@ -1,4 +1,5 @@
 use super::*;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// An output that waits for permission before each write, and keeps what it got.
@@ -72,7 +73,7 @@ fn what_a_slow_reader_misses_is_told_exactly() {
             console.block("[a] ", block.as_bytes(), block_lines);
             n += block_lines;
         }
-        assert!(console.shared.lock().bytes <= 20_000 + PIECE_BYTES, "{block_lines}");
+        assert!(console.queue.lock().bytes <= 20_000 + PIECE_BYTES, "{block_lines}");
         drop(permits);
         console.finish(far());
         thread.join().unwrap();
@@ -109,7 +110,7 @@ fn a_closed_output_is_noticed_and_costs_nothing_from_then_on() {
     console.block("", b"a\n", 1);
     thread.join().unwrap();
     console.block("", b"b\n", 1);
-    let queue = console.shared.lock();
+    let queue = console.queue.lock();
     assert!(queue.closed && queue.pieces.is_empty());
     drop(queue);
     assert!(!console.finish(far()));

@@ -13,7 +13,7 @@ impl Place {
         Self(std::env::temp_dir().join(name))
     }
     fn file(&self, max_bytes: u64, files: u32) -> LogFile {
-        LogFile::new(&self.0, "a", max_bytes, files)
+        LogFile::of_module(&self.0, "a", max_bytes, files)
     }
     fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.0.join(name)).unwrap()).into_owned()

@@ -98,7 +98,7 @@ fn what_is_not_there_or_no_file_is_an_error() {
 #[test]
 fn every_line_is_seen_once_over_rotations() {
     let place = Place::new();
-    let mut file = LogFile::new(&place.0, "a", 2_000, 50);
+    let mut file = LogFile::of_module(&place.0, "a", 2_000, 50);
     let mut follower: Option<Follower> = None;
     let (mut written, mut seen) = (0, 0);
     for round in 0..200 {
@@ -132,7 +132,7 @@ fn every_line_is_seen_once_over_rotations() {
 #[test]
 fn files_rotated_away_unread_are_told_as_a_gap() {
     let place = Place::new();
-    let mut file = LogFile::new(&place.0, "a", 62, 2);
+    let mut file = LogFile::of_module(&place.0, "a", 62, 2);
     let mut add = |text: &str| file.append(text.as_bytes(), Stream::Out, 5_000, "2026-01-01T00:00:00.000Z");
     assert!(add("1\n").is_none());
     let (_, mut follower) = Follower::open(&place.path(), 10).unwrap();

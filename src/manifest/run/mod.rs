@@ -128,6 +128,8 @@ pub(crate) struct Run {
     pub(crate) hold: Duration,
     /// It gets the hub's own bearers and cookies, which are kept back otherwise.
     pub(crate) hub_credentials: bool,
+    /// It gets keys to check tokens with, and could forge tokens for itself with them.
+    pub(crate) verify_keys: bool,
 }
 
 impl Default for Ready {
@@ -175,6 +177,7 @@ impl Default for Run {
             watch: Vec::new(),
             hold: Duration::from_secs(5),
             hub_credentials: false,
+            verify_keys: false,
         }
     }
 }

@@ -42,6 +42,7 @@ pub(super) fn apply(run: &mut Run, layer: &Value) -> Result<(), Problem> {
             "watch" => run.watch = paths(value, key)?,
             "holdMs" => run.hold = wait(value, key, 0)?,
             "hubCredentials" => run.hub_credentials = boolean(value, key)?,
+            "verifyKeys" => run.verify_keys = boolean(value, key)?,
             _ => return Err(unknown(key)),
         }
     }

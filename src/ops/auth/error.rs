@@ -1,8 +1,9 @@
-//! Why a bearer is refused, and why there is no authority at all.
+//! Why a bearer is refused, why a token is not minted, and why there is no authority at all.
 
 use crate::db::DbError;
 use crate::store::StoreError;
 use crate::store::operator_token::OperatorTokenError;
+use crate::token::grant::Denied;
 use crate::token::mint::MintError;
 use crate::token::verify::TokenError;
 use std::fmt;
@@ -19,6 +20,21 @@ pub(crate) enum AuthError {
     Clock {
         now_unix: i64,
     },
+    /// The database is an old copy: tokens that were revoked since would be good again.
+    RolledBack {
+        found: u64,
+        seen: u64,
+    },
+    /// One more would be more than are looked through for every token.
+    TooManyKeys,
+    /// The database holds no active key.
+    NoKey,
+}
+
+impl AuthError {
+    pub(super) fn rolled_back(found: u64, seen: u64) -> Self {
+        Self::RolledBack { found, seen }
+    }
 }
 
 impl fmt::Display for AuthError {
@@ -27,10 +43,20 @@ impl fmt::Display for AuthError {
             Self::Db(error) => error.fmt(f),
             Self::OperatorToken(error) => error.fmt(f),
             Self::Mint(error) => write!(f, "cannot mint an operator token: {error}"),
+            Self::RolledBack { found, seen } => write!(
+                f,
+                "hub.db is an older copy (epoch {found}, and {seen} was seen before), in which revoked tokens would be good \
+                 again; no token is accepted until: parachute auth rotate-key --now"
+            ),
+            Self::TooManyKeys => f.write_str(
+                "four keys are in use already; wait until the tokens of the oldest have expired, or end them all with: \
+                 parachute auth rotate-key --now",
+            ),
+            Self::NoKey => f.write_str("hub.db holds no active key; restart the hub, which makes one"),
             Self::Clock { now_unix } => write!(
                 f,
-                "cannot mint an operator token: the clock says {now_unix} (unix seconds), which cannot be right; set it and \
-                 start again"
+                "cannot mint a token: the clock says {now_unix} (unix seconds), which cannot be right; set it and \
+                 try again"
             ),
         }
     }
@@ -42,7 +68,7 @@ impl std::error::Error for AuthError {
             Self::Db(error) => Some(error),
             Self::OperatorToken(error) => Some(error),
             Self::Mint(error) => Some(error),
-            Self::Clock { .. } => None,
+            Self::Clock { .. } | Self::RolledBack { .. } | Self::TooManyKeys | Self::NoKey => None,
         }
     }
 }
@@ -91,6 +117,8 @@ pub(crate) enum Refusal {
     TooManyFailures { from: IpAddr, retry_after: Duration },
     /// 503: nobody can say.
     Unavailable(DbError),
+    /// 503: the database is an old copy.
+    RolledBack { found: u64, seen: u64 },
 }
 
 impl Refusal {
@@ -103,6 +131,7 @@ impl Refusal {
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::TooManyFailures { .. } => "too_many_failures",
             Self::Unavailable(_) => "unavailable",
+            Self::RolledBack { .. } => "rolled_back",
         }
     }
 }
@@ -121,6 +150,7 @@ impl fmt::Display for Refusal {
             }
             Self::TooManyFailures { from, .. } => return write!(f, "too_many_failures: bad tokens from {from}"),
             Self::Unavailable(error) => return error.fmt(f),
+            Self::RolledBack { found, seen } => return AuthError::rolled_back(*found, *seen).fmt(f),
         };
         match jti {
             Some(jti) => write!(f, " (jti {jti})"),
@@ -142,6 +172,7 @@ impl From<Rejection> for Refusal {
         match rejection {
             Rejection::Token { error, jti } => Self::Unauthenticated { reason: Reason::Token(error), jti },
             Rejection::Db(error) => Self::Unavailable(error),
+            Rejection::RolledBack { found, seen } => Self::RolledBack { found, seen },
         }
     }
 }
@@ -149,8 +180,106 @@ impl From<Rejection> for Refusal {
 /// Why a token that was presented is not accepted, whatever it was presented for.
 #[derive(Debug)]
 pub(super) enum Rejection {
-    Token { error: TokenError, jti: Option<String> },
+    Token {
+        error: TokenError,
+        jti: Option<String>,
+    },
     Db(DbError),
+    /// The database is an old copy.
+    RolledBack {
+        found: u64,
+        seen: u64,
+    },
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token { error, jti: None } => error.fmt(f),
+            Self::Token { error, jti: Some(jti) } => write!(f, "{error} (jti {jti})"),
+            Self::Db(error) => error.fmt(f),
+            Self::RolledBack { found, seen } => AuthError::rolled_back(*found, *seen).fmt(f),
+        }
+    }
+}
+
+/// Why a token was not minted, shown or taken back.
+#[derive(Debug)]
+pub(crate) enum TokenOpError {
+    Denied(Denied),
+    /// The claims would make no token.
+    Unmintable(MintError),
+    /// No such token was ever registered.
+    NotFound,
+    BadJti,
+    BadCursor,
+    BadFilter {
+        what: &'static str,
+    },
+    /// 429: the bearer has as many living descendants as it may have.
+    TooManyChildren {
+        limit: u64,
+    },
+    /// 429: it has had many minted in the last minute.
+    TooFast {
+        limit: u64,
+        retry_after_s: u64,
+    },
+    Auth(AuthError),
+}
+
+impl fmt::Display for TokenOpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(denied) => denied.fmt(f),
+            Self::Unmintable(error) => error.fmt(f),
+            Self::NotFound => f.write_str("no token has this jti; see: parachute auth list-tokens"),
+            Self::BadJti => f.write_str("a jti is 1 to 256 printable ASCII characters"),
+            Self::BadCursor => f.write_str("the cursor is none of this hub's; begin again without one"),
+            Self::BadFilter { what } => write!(f, "{what} has a value that no token has"),
+            Self::TooManyChildren { limit } => {
+                write!(f, "{limit} live tokens were minted with this one; revoke some of them first")
+            }
+            Self::TooFast { limit, retry_after_s } => {
+                write!(f, "{limit} tokens were minted with this one in the last {retry_after_s} s; try again later")
+            }
+            Self::Auth(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TokenOpError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Auth(error) => Some(error),
+            Self::Unmintable(error) => Some(error),
+            Self::Denied(_)
+            | Self::NotFound
+            | Self::BadJti
+            | Self::BadCursor
+            | Self::BadFilter { .. }
+            | Self::TooManyChildren { .. }
+            | Self::TooFast { .. } => None,
+        }
+    }
+}
+
+impl From<Denied> for TokenOpError {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<AuthError> for TokenOpError {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}
+
+impl From<DbError> for TokenOpError {
+    fn from(error: DbError) -> Self {
+        Self::Auth(error.into())
+    }
 }
 
 impl From<TokenError> for Rejection {

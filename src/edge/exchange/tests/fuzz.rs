@@ -31,7 +31,7 @@ const SPICE: [&[u8]; 22] = [
 ];
 
 /// One of the seeds, changed in one to three places, sometimes with another one behind it.
-fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+pub(super) fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut bytes = seeds[random.below(seeds.len())].clone();
     for _ in 0..=random.below(3) {
         let at = random.below(bytes.len() + 1);

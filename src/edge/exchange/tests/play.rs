@@ -1,9 +1,10 @@
 //! A small loop that plays client, upstream and clock. It checks what holds at all times.
 
 use super::super::*;
+use crate::edge::tests::mount;
 use crate::manifest::mounts::Mount;
-use crate::manifest::{Port, Short};
 use crate::supervisor::standing::Board;
+use std::time::SystemTime;
 
 /// Plays one connection. Whatever the machine says to the client and to its upstreams is kept.
 pub(super) struct Play {
@@ -39,6 +40,7 @@ impl Play {
                 websockets_of: PlacesOf::default(),
                 last_exchange: 0,
                 requests: 0,
+                journal: Journal::new(None, (now, SystemTime::UNIX_EPOCH)),
             },
             now,
             to_client: Vec::new(),
@@ -57,17 +59,7 @@ impl Play {
     pub(super) fn with_module(hold: Duration) -> (Self, Arc<Board>) {
         let mut play = Self::new();
         let board = Arc::new(Board::new());
-        let mount = Mount {
-            path: "/m".to_owned(),
-            short: Short::parse("wiki").expect("a short"),
-            process: Short::parse("wiki").expect("a short"),
-            port: Port::new(2000).expect("a port"),
-            strip: false,
-            local_only: false,
-            websocket: true,
-            hold,
-            hub_credentials: false,
-        };
+        let mount = Mount { websocket: true, hold, ..mount("/m") };
         play.rules.table = Arc::new(Table::new(vec![mount], |_| Some(Arc::clone(&board)), &Table::default()));
         (play, board)
     }

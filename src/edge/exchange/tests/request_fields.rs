@@ -163,7 +163,7 @@ fn nobody_can_have_our_own_fields_taken_out() {
         "X-Forwarded-Proto",
         "X-Forwarded-Host",
         "X-Parachute-Layer",
-        "X-Parachute-Peer",
+        "X-Parachute-Client-IP",
         "X-Parachute-Exchange",
         "Connection",
     ] {
@@ -186,7 +186,7 @@ fn nobody_can_have_our_own_fields_taken_out() {
                 "X-Forwarded-Proto: http",
                 "X-Forwarded-Host: localhost",
                 "X-Parachute-Layer: loopback",
-                "X-Parachute-Peer: 127.0.0.1:5000",
+                "X-Parachute-Client-IP: 127.0.0.1",
                 "X-Parachute-Exchange: 1",
                 "Connection: close",
                 framing.lines().next().expect("a line"),

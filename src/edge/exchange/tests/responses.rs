@@ -352,3 +352,32 @@ fn an_answer_has_limits() {
 pub(super) fn seeds() -> impl Iterator<Item = Vec<u8>> {
     [HEADS, FRAMING, BY_STATUS, TO_HEAD].into_iter().flatten().map(|(_, answer, _, _)| answer.to_vec())
 }
+
+#[test]
+fn trailers_and_interim_answers_are_dropped_by_rule() {
+    let interim =
+        |status: &str| format!("HTTP/1.1 {status} Hint\r\nLink: </hint>; rel=preload\r\nX-Hint: hint\r\n\r\n");
+    let last =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Hint\r\n\r\n3\r\nabc\r\n0\r\nX-Hint: hint\r\n\r\n";
+    for (version, end) in [("1.1", "3\r\nabc\r\n0\r\n\r\n"), ("1.0", "\r\n\r\nabc")] {
+        for statuses in [&["103"][..], &["100"], &["102"], &["199"], &["100", "103", "103"]] {
+            let mut play = Play::new();
+            let fields = "Host: localhost\r\nTE: trailers\r\n";
+            play.client(format!("GET /a HTTP/{version}\r\n{fields}\r\n").as_bytes(), usize::MAX);
+            for status in statuses {
+                play.upstream(interim(status).as_bytes(), usize::MAX);
+                assert_eq!(play.said(), "", "HTTP/{version} {statuses:?}: the answer has not begun");
+            }
+            play.upstream(last.as_bytes(), usize::MAX);
+            let said = play.said();
+            assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with(end), "{said}");
+            assert!(!said.to_ascii_lowercase().contains("hint"), "{said}");
+        }
+    }
+    let mut upload = Play::new();
+    let fields = "Host: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: X-Hint\r\n";
+    let body = "3\r\nabc\r\n0\r\nX-Hint: hint\r\n\r\n";
+    upload.client(format!("PUT /a HTTP/1.1\r\n{fields}\r\n{body}").as_bytes(), usize::MAX);
+    let got = String::from_utf8_lossy(&upload.upstreams.concat()).to_ascii_lowercase();
+    assert!(got.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n") && !got.contains("hint"), "{got}");
+}

@@ -1,0 +1,217 @@
+//! Who does what is asked about tokens: the running hub, or this process on the hub's database while it is down.
+
+use crate::cli::exit::{Exit, Failure, NEW_TOKEN};
+use crate::cli::out::Out;
+use crate::cli::reach::{self, Expires, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
+use crate::config::Config;
+use crate::ops::auth::{Asker, AuthError, Authority, Caller, Refusal, Renewal, TokenOpError, Via};
+use crate::ops::tokens::{self, ListQuery, TokenDesk};
+use crate::origin;
+use crate::store::operator_token::OperatorTokenError;
+use crate::store::services::Services;
+use crate::store::{Home, StoreError, identity};
+use crate::token::grant::Fault;
+use crate::token::scope::HOST_AUTH;
+use crate::wire::Code;
+use crate::wire::tokens::{LogReply, MintRequest, Minted, RevokeAllReply, RevokeReply, TokenInfo, TokenList};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What stands in the audit log for commands.
+pub(super) const BY_COMMAND: Asker<'static> = Asker { via: Via::Cli, peer: None };
+
+pub(super) enum Desk {
+    Hub(Box<Up>),
+    Local(Box<Local>),
+}
+
+/// The hub's database, with the operator's token accepted.
+pub(super) struct Local {
+    authority: Authority,
+    caller: Caller,
+    home: Home,
+}
+
+impl Desk {
+    pub(super) fn open(
+        home: &Home,
+        config: &Config,
+        timeout: Option<Duration>,
+        out: &mut Out,
+    ) -> Result<Self, Failure> {
+        if let Some(mut up) = reach::hub(home, HEALTH_TIMEOUT).map_err(|error| Failure::of_client(&error))? {
+            up.authorise(home, config, out)?;
+            up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
+            return Ok(Self::Hub(Box::new(up)));
+        }
+        let (token, expires) = reach::operator_token(home, config, out)?;
+        let authority = open(home, config, out)?;
+        let caller = authority.authorize(Some(&token), &[]).map_err(|refusal| refused(&refusal))?;
+        if expires == Expires::Soon && reach::is_own_token(config) {
+            // Whatever comes of it, the token at hand still does.
+            match authority.renew_if_due(&caller, BY_COMMAND) {
+                Ok(Renewal::Renewed(_)) => out.warn("renewed the operator token"),
+                Ok(Renewal::NotDue | Renewal::NotRenewable) => {}
+                Err(error) => out.warn(&format!("the operator token expires soon and was not renewed: {error}")),
+            }
+        }
+        Ok(Self::Local(Box::new(Local { authority, caller, home: home.clone() })))
+    }
+
+    pub(super) fn mint(&self, request: MintRequest) -> Result<Minted, Failure> {
+        match self {
+            Self::Hub(up) => up.client.mint(&request).map_err(|error| Failure::of_client(&error)),
+            Self::Local(local) => {
+                let document = Services::new(local.home.clone()).read();
+                let document = document.map_err(|error| reach::store_failure(&error))?;
+                local.desk().mint(request, &tokens::vaults(&document)).map_err(|error| failure(&error))
+            }
+        }
+    }
+
+    pub(super) fn revoke(&self, jti: &str, cascade: bool) -> Result<RevokeReply, Failure> {
+        match self {
+            Self::Hub(up) => up.client.revoke(jti, cascade).map_err(|error| unknown_jti(Failure::of_client(&error))),
+            Self::Local(local) => local.desk().revoke(jti, cascade).map_err(|error| failure(&error)),
+        }
+    }
+
+    pub(super) fn revoke_all(&self, subject: &str) -> Result<RevokeAllReply, Failure> {
+        match self {
+            Self::Hub(up) => up.client.revoke_all(subject).map_err(|error| Failure::of_client(&error)),
+            Self::Local(local) => {
+                local.may_look()?;
+                local.desk().revoke_all(subject).map_err(|error| failure(&error))
+            }
+        }
+    }
+
+    pub(super) fn list(&self, query: ListQuery) -> Result<TokenList, Failure> {
+        match self {
+            Self::Hub(up) => {
+                let ListQuery { revoked, subject, created_via, cursor } = query;
+                let listed = up.client.tokens(revoked, subject.as_deref(), created_via.as_deref(), cursor.as_deref());
+                listed.map_err(|error| Failure::of_client(&error))
+            }
+            Self::Local(local) => {
+                local.may_look()?;
+                tokens::list(&local.authority, query).map_err(|error| failure(&error))
+            }
+        }
+    }
+
+    pub(super) fn show(&self, jti: &str) -> Result<TokenInfo, Failure> {
+        match self {
+            Self::Hub(up) => up.client.token(jti).map_err(|error| unknown_jti(Failure::of_client(&error))),
+            Self::Local(local) => {
+                local.may_look()?;
+                local.authority.show(jti).map(tokens::token_info).map_err(|error| failure(&error))
+            }
+        }
+    }
+
+    pub(super) fn log(&self, lines: u32) -> Result<LogReply, Failure> {
+        match self {
+            Self::Hub(up) => up.client.auth_log(lines).map_err(|error| Failure::of_client(&error)),
+            Self::Local(local) => {
+                local.may_look()?;
+                tokens::log(&local.authority, lines).map_err(|error| failure(&error))
+            }
+        }
+    }
+}
+
+impl Local {
+    fn desk(&self) -> TokenDesk<'_> {
+        TokenDesk { authority: &self.authority, caller: &self.caller, asker: BY_COMMAND }
+    }
+
+    /// What the hub's table of routes asks for the registry.
+    fn may_look(&self) -> Result<(), Failure> {
+        if self.caller.scopes.contains(HOST_AUTH) {
+            return Ok(());
+        }
+        Err(refused(&Refusal::InsufficientScope { required: HOST_AUTH.to_owned(), jti: self.caller.jti().to_owned() }))
+    }
+}
+
+/// The hub's database, for whoever owns the home. What it has to tell goes to standard error.
+pub(super) fn open(home: &Home, config: &Config, out: &mut Out) -> Result<Authority, Failure> {
+    let port = identity::read(home).map_or(config.port, |identity| identity.port);
+    let origins = origin::resolve(port, config.hub_origin.as_deref())
+        .map_err(|error| Failure::new(Code::InvalidConfig, error.to_string(), "correct PARACHUTE_HUB_ORIGIN"))?;
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&said);
+    let opened = Authority::open_beside(
+        home,
+        &origins,
+        Arc::new(move |line| log.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned())),
+    );
+    let authority = opened.map_err(|error| auth_failure(&error))?;
+    authority.notices().iter().for_each(|notice| out.warn(notice));
+    said.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|line| out.warn(line));
+    Ok(authority)
+}
+
+/// The number of a token is no module, so not knowing it is a plain failure.
+fn unknown_jti(failure: Failure) -> Failure {
+    if failure.code == Code::NotFound { failure.with_exit(Exit::Failed) } else { failure }
+}
+
+/// On this machine the reason may be said: whoever runs this can read the token's file.
+fn refused(refusal: &Refusal) -> Failure {
+    match refusal {
+        Refusal::Unauthenticated { .. } | Refusal::TooManyFailures { .. } => {
+            Failure::new(Code::Unauthenticated, format!("operator token rejected ({refusal})"), NEW_TOKEN)
+        }
+        Refusal::InsufficientScope { .. } => Failure::new(
+            Code::InsufficientScope,
+            refusal.to_string(),
+            "use a wider token, such as: parachute auth rotate-operator --scope-set admin",
+        ),
+        Refusal::RolledBack { .. } => {
+            Failure::new(Code::Failed, refusal.to_string(), "or put the newer hub.db back into its place")
+        }
+        Refusal::Unavailable(error) => Failure::new(Code::Failed, error.to_string(), "see: parachute check"),
+    }
+}
+
+pub(super) fn failure(error: &TokenOpError) -> Failure {
+    let (code, hint) = match error {
+        TokenOpError::Denied(denied) => match denied.fault() {
+            Fault::Request => (Code::InvalidRequest, "see: parachute auth mint-token --help"),
+            Fault::Scope => (Code::InvalidScope, "see: parachute auth mint-token --help"),
+            Fault::Authority => (
+                Code::InsufficientScope,
+                "use a wider token, such as: parachute auth rotate-operator --scope-set admin",
+            ),
+        },
+        TokenOpError::NotFound => (Code::NotFound, "see: parachute auth list-tokens"),
+        TokenOpError::Unmintable(_)
+        | TokenOpError::BadJti
+        | TokenOpError::BadCursor
+        | TokenOpError::BadFilter { .. } => (Code::InvalidRequest, "see: parachute auth --help"),
+        TokenOpError::TooManyChildren { .. } | TokenOpError::TooFast { .. } => {
+            (Code::TooManyTokens, "see: parachute auth list-tokens --active")
+        }
+        TokenOpError::Auth(error) => return auth_failure(error),
+    };
+    unknown_jti(Failure::new(code, error.to_string(), hint))
+}
+
+pub(super) fn auth_failure(error: &AuthError) -> Failure {
+    match error {
+        AuthError::OperatorToken(OperatorTokenError::Store(error @ StoreError::Locked { .. })) => {
+            reach::store_failure(error)
+        }
+        AuthError::OperatorToken(error) => reach::token_failure(error),
+        AuthError::TooManyKeys => Failure::new(Code::Conflict, error.to_string(), "or wait"),
+        AuthError::RolledBack { .. } => {
+            Failure::new(Code::Failed, error.to_string(), "or put the newer hub.db back into its place")
+        }
+        AuthError::Clock { .. } => Failure::new(Code::Failed, error.to_string(), "see: date"),
+        AuthError::Db(_) | AuthError::Mint(_) | AuthError::NoKey => {
+            Failure::new(Code::Failed, error.to_string(), "see: parachute check")
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `auth`: tokens and keys. What the hub offers over HTTP is asked of the hub while it is up, and done on its database,
+//! by the same functions, while it is down. What mends a lost or leaked secret goes to the database either way.
+
+mod desk;
+mod keys;
+mod secret_file;
+mod tokens;
+
+use crate::cli::exit::Failure;
+use crate::cli::out::{Out, Report};
+use crate::cli::parse::Auth;
+use crate::cli::reach;
+use crate::config::Config;
+use crate::store::{Create, Home};
+use desk::Desk;
+use std::time::Duration;
+
+pub(super) fn run(auth: Auth, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Report, Failure> {
+    let home = Home::open(&config.home, Create::No).map_err(|error| reach::store_failure(&error))?;
+    match auth {
+        Auth::RotateOperator { set, keep_old } => keys::rotate_operator(&home, config, set, keep_old, out),
+        Auth::RotateKey { overlap } => keys::rotate_key(&home, config, overlap, out),
+        Auth::ModuleKey { name, file, remove } => keys::module_key(&home, config, &name, file.as_deref(), remove, out),
+        Auth::Show { jti: None } => tokens::show_own(&home, config, out),
+        Auth::Mint(mint) => tokens::mint(&Desk::open(&home, config, timeout, out)?, mint, out),
+        Auth::List { revoked, subject, via } => {
+            tokens::list(&Desk::open(&home, config, timeout, out)?, revoked, subject, via, out)
+        }
+        Auth::Show { jti: Some(jti) } => tokens::show(&Desk::open(&home, config, timeout, out)?, &jti, out),
+        Auth::Revoke { jti, cascade } => tokens::revoke(&Desk::open(&home, config, timeout, out)?, &jti, cascade, out),
+        Auth::RevokeAll { subject } => tokens::revoke_all(&Desk::open(&home, config, timeout, out)?, &subject, out),
+        Auth::Log { lines } => tokens::log(&Desk::open(&home, config, timeout, out)?, lines, out),
+    }
+}

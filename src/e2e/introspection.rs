@@ -1,0 +1,211 @@
+//! Modules that ask the hub about the tokens of their callers; the numbers are those of operator-token Part C.
+
+use crate::support::{Connection, Home, Hub, Module, eventually, http, module, testchild};
+use serde_json::json;
+use std::fs;
+use std::path::Path;
+
+pub(crate) fn web() -> Module {
+    module("web", testchild(&["http"]))
+}
+
+/// A token for the module `web` or whomever the scope names.
+#[track_caller]
+pub(crate) fn mint(hub: &Hub, scope: &str) -> String {
+    let minted = hub.run(&["auth", "mint-token", "--scope", scope, "--ephemeral"]).succeeds();
+    let token = minted.stdout.trim_end().to_owned();
+    assert!(token.split('.').count() == 3 && !token.contains(char::is_whitespace), "nothing but the token: {minted}");
+    token
+}
+
+pub(crate) fn module_key(hub: &Hub, name: &str) -> String {
+    hub.home.read(&format!("{name}/run/hub.key")).trim().to_owned()
+}
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+fn introspect_with(hub: &Hub, key: &str, headers: &[(&str, &str)], token: &str) -> http::Response {
+    let bearer = format!("Bearer {key}");
+    let headers: Vec<_> = [("Authorization", bearer.as_str()), FORM].iter().chain(headers).copied().collect();
+    let body = format!("token={token}");
+    http::request(hub.port, "POST", "/oauth/introspect", &headers, body.as_bytes()).expect("an answer")
+}
+
+pub(crate) fn introspect(hub: &Hub, key: &str, token: &str) -> http::Response {
+    introspect_with(hub, key, &[], token)
+}
+
+/// Registers one of the example modules under its own name, and starts it with the hub.
+fn example(home: &Home, name: &str, argv: &[&str], file: &str) {
+    let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+    home.install(&module(name, argv).run(json!({ "ready": { "probe": "http", "timeoutMs": 60_000 } })));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/modules").join(name).join(file);
+    fs::copy(source, home.package(name).join(file)).expect("the example is there");
+}
+
+#[test]
+fn the_example_modules_let_in_whoever_has_a_good_token_for_them() {
+    let home = Home::new();
+    example(&home, "checks-node", &["node", "server.js"], "server.js");
+    example(&home, "checks-python", &["/usr/bin/python3", "server.py"], "server.py");
+    let hub = Hub::start_in(home, &[]);
+    for name in ["checks-node", "checks-python"] {
+        hub.until_ready(name);
+        let path = format!("/{name}/page");
+        let ask = |token: Option<&str>| {
+            let bearer = token.map(|token| format!("Bearer {token}"));
+            let headers: Vec<_> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
+            http::request(hub.port, "GET", &path, &headers, b"").expect("an answer")
+        };
+        let minted =
+            hub.run(&["auth", "mint-token", "--scope", &format!("{name}:read"), "--sub", "ann", "--ephemeral"]);
+        let token = minted.succeeds().stdout.trim_end().to_owned();
+        let good = ask(Some(&token));
+        assert_eq!((good.status, good.json()["subject"].clone()), (200, json!("ann")), "{name}: {good:?}");
+        let operator = hub.token();
+        let (others, narrow) = (mint(&hub, "other:read"), mint(&hub, &format!("{name}:write")));
+        for (what, token, status) in [
+            ("none", None, 401),
+            ("junk", Some("junk"), 401),
+            ("the operator's", Some(operator.as_str()), 401),
+            ("another module's", Some(others.as_str()), 401),
+            ("too narrow", Some(narrow.as_str()), 403),
+            ("remembered", Some(token.as_str()), 200),
+        ] {
+            let answer = ask(token);
+            assert_eq!(answer.status, status, "{name}, {what}: {answer:?}");
+        }
+        let jti =
+            introspect(&hub, &module_key(&hub, name), &token).json()["jti"].as_str().expect("a good token").to_owned();
+        hub.run(&["auth", "revoke-token", &jti]).succeeds();
+        eventually(&format!("{name} to forget a revoked token"), || (ask(Some(&token)).status == 401).then_some(()));
+    }
+}
+
+/// C44, C45
+#[test]
+fn c44_c45_only_a_living_module_on_this_machine_is_told_and_only_of_its_own() {
+    let hub = Hub::start(&[web(), module("other", testchild(&["http"]))]);
+    let (first, _) = (hub.until_ready("web"), hub.until_ready("other"));
+    let (key, others_key) = (module_key(&hub, "web"), module_key(&hub, "other"));
+    let (token, others) = (mint(&hub, "web:read"), mint(&hub, "other:read"));
+    let told = introspect(&hub, &key, &token);
+    assert_eq!(told.status, 200, "{told:?}");
+    assert_eq!(told.header("cache-control"), Some("no-store"));
+    let said = told.json();
+    for (field, value) in [
+        ("active", json!(true)),
+        ("aud", json!("web")),
+        ("scope", json!("web:read")),
+        ("sub", json!("operator")),
+        ("token_type", json!("Bearer")),
+        ("vault_scope", json!([])),
+        ("iss", json!(format!("http://127.0.0.1:{}", hub.port))),
+    ] {
+        assert_eq!(said[field], value, "{field}: {said}");
+    }
+
+    let operator = hub.token();
+    let tampered = format!("{}A", &token[..token.len() - 1]);
+    for (what, token) in [
+        ("another module's", others.as_str()),
+        ("the operator's", &operator),
+        ("tampered", &tampered),
+        ("garbage", "garbage"),
+        ("empty", ""),
+        ("long", &"x".repeat(5_000)),
+    ] {
+        let answer = introspect(&hub, &key, token);
+        assert_eq!((answer.status, answer.text().as_str()), (200, "{\"active\":false}\n"), "{what}");
+    }
+    assert_eq!(introspect(&hub, &others_key, &others).json()["active"], true);
+
+    let unauthenticated = http::request(hub.port, "GET", "/api/modules", &[], b"").expect("an answer").text();
+    for (what, key) in [("wrong", "A".repeat(43)), ("no key", String::new()), ("a token", operator.clone())] {
+        let answer = introspect(&hub, &key, &token);
+        assert_eq!((answer.status, answer.text()), (401, unauthenticated.clone()), "{what}");
+    }
+    for header in [
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-Host", "127.0.0.1"),
+        ("Forwarded", "for=127.0.0.1"),
+        ("CF-Connecting-IP", "127.0.0.1"),
+        ("CF-Visitor", "x"),
+        ("Tailscale-User-Login", "a@example.org"),
+        ("Tailscale-User-Name", "a"),
+        ("Origin", "http://127.0.0.1:1939"),
+        ("Origin", "null"),
+    ] {
+        let answer = introspect_with(&hub, &key, &[header], &token);
+        assert!(matches!(answer.status, 403 | 421), "{header:?}: {answer:?}");
+        assert!(!answer.text().contains("active"), "{header:?}: {answer:?}");
+    }
+    for (method, body, status) in [("GET", "", 405), ("POST", "token=a&token=b", 400), ("POST", "x=1", 400)] {
+        let bearer = format!("Bearer {key}");
+        let headers = [("Authorization", bearer.as_str()), FORM];
+        let answer =
+            http::request(hub.port, method, "/oauth/introspect", &headers, body.as_bytes()).expect("an answer");
+        assert_eq!(answer.status, status, "{method} {body}: {answer:?}");
+    }
+    let bearer = format!("Bearer {key}");
+    let as_json = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let answer = http::request(hub.port, "POST", "/oauth/introspect", &as_json, b"token=a").expect("an answer");
+    assert_eq!(answer.status, 415, "{answer:?}");
+
+    hub.run(&["restart", "web"]).succeeds();
+    hub.until_replaced("web", first);
+    assert_eq!(introspect(&hub, &key, &token).status, 401, "a dead child's key");
+    let second = module_key(&hub, "web");
+    assert_eq!(introspect(&hub, &second, &token).json()["active"], true);
+    hub.run(&["stop", "web"]).succeeds();
+    assert_eq!(introspect(&hub, &second, &token).status, 401, "a stopped module's key");
+
+    let external = hub.run(&["auth", "module-key", "web"]).succeeds().stdout.trim().to_owned();
+    assert_eq!(introspect(&hub, &external, &token).json()["active"], true, "something else runs it");
+    hub.run(&["auth", "module-key", "web", "--remove"]).succeeds();
+    assert_eq!(introspect(&hub, &external, &token).status, 401);
+    let output = hub.output();
+    // Not every refusal has a line: there is one a second at most.
+    assert!(output.contains("inactive for web: "), "{output}");
+}
+
+/// C46
+#[test]
+fn c46_a_flood_of_junk_keeps_nobody_else_waiting() {
+    let hub = Hub::start(&[web()]);
+    hub.until_ready("web");
+    let (key, token) = (module_key(&hub, "web"), mint(&hub, "web:read"));
+    let (front, _) = token.rsplit_once('.').expect("three parts");
+    let forged = format!("{front}.{}", "A".repeat(43));
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (key, forged, port) = (&key, &forged, hub.port);
+            scope.spawn(move || {
+                let mut connection = Connection::open(port);
+                for round in 0..200 {
+                    let (key, junk) = match (number + round) % 3 {
+                        0 => (key.as_str(), forged.as_str()),
+                        1 => (key.as_str(), "junk"),
+                        _ => ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", forged.as_str()),
+                    };
+                    let body = format!("token={junk}");
+                    let request = format!(
+                        "POST /oauth/introspect HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\
+                         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    connection.send(request.as_bytes());
+                    let answer = connection.answer("POST").expect("an answer on a kept connection");
+                    assert!(matches!(answer.status, 200 | 401), "{answer:?}");
+                    assert!(!answer.text().contains("true"), "{answer:?}");
+                }
+            });
+        }
+        for _ in 0..20 {
+            assert_eq!(introspect(&hub, &key, &token).json()["active"], true);
+            assert_eq!(hub.get("/health").json()["db"], "ok");
+        }
+    });
+    let said = hub.output().lines().filter(|line| line.contains("inactive for web")).count();
+    assert!(said < 200, "the log is not flooded: {said} lines");
+}

@@ -1,0 +1,93 @@
+//! Pure: how long a connection may take for what it is doing, and what follows when it takes longer.
+
+use super::asks::{Asks, Release};
+use super::{Connection, Rules, State};
+use crate::edge::Settings;
+use crate::edge::answer::Answer;
+use crate::edge::relay::{Relay, Reply, Unavailable, Upstream};
+use std::mem;
+use std::time::Instant;
+
+impl Connection {
+    /// When to call [`Self::advance`] at the latest; `None` means that only an event can change anything.
+    pub(crate) fn deadline(&self, settings: &Settings) -> Option<Instant> {
+        let blocked = self.blocked_since.map(|since| since + settings.stall_timeout);
+        let own = match &self.state {
+            State::Idle { since, .. } => Some(*since + settings.idle_timeout),
+            State::Head { since, .. } => Some(*since + settings.head_timeout),
+            State::Relaying(relay) => self.relay_deadline(relay, settings),
+            State::Closing { .. } | State::Closed => None,
+            State::Lingering { until } => Some(*until),
+        };
+        [blocked, own].into_iter().flatten().min()
+    }
+
+    fn relay_deadline(&self, relay: &Relay, settings: &Settings) -> Option<Instant> {
+        let (answer_timeout, silence) = match relay.module {
+            None => (settings.hub_answer_timeout, None),
+            Some(_) => (settings.module_answer_timeout, settings.limits.module_silence),
+        };
+        let upstream = match (relay.upstream, relay.reply) {
+            (Upstream::Waiting { until, .. }, _) => Some(until),
+            (Upstream::Opening { since }, _) => Some(since + settings.connect_timeout),
+            (_, Reply::Head { .. }) => Some(relay.moved_at + answer_timeout),
+            // It takes nothing of what waits for it.
+            (_, Reply::Tunnel) if !relay.to_upstream.is_empty() => Some(relay.moved_at + settings.stall_timeout),
+            // While nothing of it is read, its silence means nothing.
+            (_, Reply::Body { .. }) if relay.upstream_room(self.to_client.len()) == 0 => None,
+            (_, Reply::Body { .. }) => silence.map(|silence| relay.moved_at + silence),
+            (_, Reply::Tunnel) => None,
+        };
+        let body = self.awaits_body(relay).then(|| relay.moved_at + settings.stall_timeout);
+        [upstream, body].into_iter().flatten().min()
+    }
+
+    /// It is the client's turn to send a part of its request.
+    fn awaits_body(&self, relay: &Relay) -> bool {
+        relay.reply != Reply::Tunnel
+            && matches!(relay.upstream, Upstream::Open { .. })
+            && relay.client_room(self.from_client.len()) > 0
+            && relay.to_upstream.is_empty()
+    }
+
+    /// Ends what has taken too long.
+    pub(super) fn expire(&mut self, now: Instant, rules: &mut Rules, asks: &mut Asks) {
+        if self.deadline(&rules.settings).is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let blocked = self.blocked_since.is_some_and(|since| now >= since + rules.settings.stall_timeout);
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Relaying(mut relay) if blocked => {
+                asks.gone = relay.module.is_none().then_some(relay.id);
+                asks.release = Some(Release::Close);
+                relay.log(false, self.to_client.len(), now, &mut rules.journal);
+            }
+            _ if blocked => {}
+            State::Head { since, .. } => {
+                self.refuse(Answer::SlowRequest, since, now, rules);
+                self.state = State::Closing { linger: true };
+            }
+            // Whoever asked goes on to wait, or is told what holds now.
+            State::Relaying(relay) if relay.is_waiting() => self.state = State::Relaying(relay),
+            State::Relaying(mut relay) if matches!(relay.upstream, Upstream::Opening { .. }) => {
+                asks.release = Some(Release::Close);
+                relay.upstream = Upstream::Refused(Unavailable::Down);
+                self.state = State::Relaying(relay);
+            }
+            State::Relaying(mut relay) => {
+                asks.gone = relay.module.is_none().then_some(relay.id);
+                asks.release = Some(Release::Close);
+                let slow_client = self.awaits_body(&relay);
+                self.state = State::Closing { linger: !relay.request.body.is_done() };
+                if let Reply::Head { .. } = relay.reply {
+                    let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
+                    let bytes = answer.write(relay.manner(true), self.to_client.tail());
+                    relay.log_answer(answer, bytes, now, &mut rules.journal);
+                } else {
+                    relay.log(false, 0, now, &mut rules.journal);
+                }
+            }
+            State::Idle { .. } | State::Closing { .. } | State::Lingering { .. } | State::Closed => {}
+        }
+    }
+}

@@ -1,0 +1,208 @@
+use super::*;
+use crate::edge::framing::Body;
+use crate::edge::layer;
+use crate::edge::tests::mount as plain_mount;
+use crate::edge::{head, path};
+use crate::manifest::mounts::Mount;
+use std::net::SocketAddr;
+
+/// The fields that the hub gets, without the two lines that every request has, as `name: value` lines.
+fn passed(peer: &str, fields: &str) -> String {
+    let text = String::from_utf8(written("/a?b", peer, fields, Recipient::Hub)).expect("text");
+    let rest = text.strip_prefix("GET /a?b HTTP/1.1\r\nHost: Box\r\n").expect("the canonical beginning");
+    rest.strip_suffix("\r\n\r\n").expect("an end").replace("\r\n", "\n")
+}
+
+fn written(target: &str, peer: &str, fields: &str, to: Recipient<'_>) -> Vec<u8> {
+    let text = format!("GET {target} HTTP/1.1\r\nHost: Box\r\n{fields}\r\n");
+    let request = head::request(text.as_bytes()).expect("a good head");
+    let peer: SocketAddr = peer.parse().expect("address");
+    let from = Provenance { exchange: 7, peer, layer: layer::of(peer.ip(), &request.fields) };
+    let mut out = Vec::new();
+    write_request(&request, &path::normalise(request.target).expect("path"), Body::Empty, &from, to, &mut out);
+    out
+}
+
+fn mount(strip: bool, hub_credentials: bool) -> Mount {
+    Mount { strip, hub_credentials, ..plain_mount("/wi ki") }
+}
+
+/// The request that a module gets, from this machine.
+fn for_module(target: &str, fields: &str, mount: &Mount, websocket: bool) -> String {
+    let to =
+        Recipient::Module { mount, spelling: "/wi%20ki", websocket, is_hub_bearer: |value| value == b"Bearer hub" };
+    String::from_utf8_lossy(&written(target, "127.0.0.1:9", fields, to)).replace("\r\n", "\n")
+}
+
+#[test]
+fn a_module_sees_its_own_paths() {
+    for (target, strip, first, prefix) in [
+        ("/wi%20ki/a?b=/wi", false, "GET /wi%20ki/a?b=/wi HTTP/1.1", None),
+        ("/wi%20ki/a?b", true, "GET /a?b HTTP/1.1", Some("/wi%20ki")),
+        ("/wi%20ki", true, "GET / HTTP/1.1", Some("/wi%20ki")),
+        ("/wi%20ki/", true, "GET / HTTP/1.1", Some("/wi%20ki")),
+        ("/wi%20ki?x", true, "GET /?x HTTP/1.1", Some("/wi%20ki")),
+    ] {
+        let request = for_module(target, "X-Forwarded-Prefix: /forged\r\n", &mount(strip, false), false);
+        assert_eq!(request.lines().next(), Some(first), "{target}");
+        let line = request.lines().find(|line| line.starts_with("X-Forwarded-Prefix"));
+        assert_eq!(line.and_then(|line| line.strip_prefix("X-Forwarded-Prefix: ")), prefix, "{target}");
+    }
+}
+
+#[test]
+fn what_authenticates_to_the_hub_stays_with_the_hub() {
+    for (fields, open, expected) in [
+        ("Authorization: Bearer hub\r\n", false, ""),
+        ("Authorization: Bearer hub\r\n", true, "Authorization: Bearer hub\n"),
+        ("authorization: Bearer own\r\n", false, "authorization: Bearer own\n"),
+        ("Cookie: a=1; parachute_hub_session=x;b=2\r\n", false, "Cookie: a=1; b=2\n"),
+        ("Cookie: parachute_hub_csrf=x\r\n", false, ""),
+        ("Cookie: parachute_hub_csrf=x; a=1\r\n", true, "Cookie: parachute_hub_csrf=x; a=1\n"),
+        ("Cookie: a=parachute_hub_; b=\r\n", false, "Cookie: a=parachute_hub_; b=\n"),
+        ("X-Text: caf\u{e9}\r\n", false, "X-Text: caf\u{e9}\n"),
+    ] {
+        let request = for_module("/wi%20ki", fields, &mount(false, open), false);
+        let expected = format!(
+            "GET /wi%20ki HTTP/1.1\nHost: Box\n{expected}X-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\n\
+             X-Forwarded-Host: Box\nX-Parachute-Layer: loopback\nX-Parachute-Client-IP: 127.0.0.1\n\n"
+        );
+        assert_eq!(request, expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn a_websocket_is_asked_for_in_our_own_words() {
+    let fields = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n";
+    let request = for_module("/wi%20ki", fields, &mount(false, false), true);
+    assert!(request.contains("\nSec-WebSocket-Key: k\n"), "{request}");
+    assert!(request.ends_with("\nConnection: Upgrade\nUpgrade: websocket\n\n"), "{request}");
+    let plain = for_module("/wi%20ki", fields, &mount(false, false), false);
+    assert!(!plain.contains("Upgrade"), "{plain}");
+    let response = head::response(
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+          Set-Cookie: parachute_hub_session=x\r\nSec-WebSocket-Accept: a\r\n\r\n",
+    );
+    let mut out = Vec::new();
+    write_switch(&response.expect("a good head"), &mut out);
+    let expected = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: a\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\n\r\n";
+    assert_eq!(String::from_utf8_lossy(&out), expected);
+}
+
+#[test]
+fn what_only_a_proxy_can_know_is_believed_from_this_machine_only() {
+    let fields = "X-Real-IP: 1.2.3.4\r\nCF-Connecting-IP: 1.2.3.4\r\nTailscale-User-Login: a@b\r\n";
+    let mount = mount(false, false);
+    let to = Recipient::Module { mount: &mount, spelling: "/wi%20ki", websocket: false, is_hub_bearer: |_| false };
+    for (peer, kept, client) in [("127.0.0.1:9", 3, "1.2.3.4"), ("10.0.0.1:9", 0, "10.0.0.1")] {
+        let text = String::from_utf8(written("/x", peer, fields, to)).expect("text");
+        let said = text.lines().filter(|line| fields.contains(line) && line.contains(": ")).count();
+        assert_eq!(said, kept, "{peer}: {text}");
+        assert!(text.contains(&format!("X-Parachute-Client-IP: {client}\r\n")), "{peer}: {text}");
+    }
+}
+
+#[test]
+fn pages_of_modules_are_kept_out_of_foreign_frames() {
+    for (fields, by, expected) in [
+        ("Content-Type: text/html\r\n", Author::Module, 2),
+        ("Content-Type: Text/HTML; charset=x\r\n", Author::Module, 2),
+        ("Content-Type: text/html\r\n", Author::Hub, 0),
+        ("Content-Type: text/plain\r\n", Author::Module, 0),
+        ("Content-Type: text/html\r\nX-Frame-Options: DENY\r\n", Author::Module, 1),
+        (
+            "Content-Type: text/html\r\nContent-Security-Policy: x\r\nX-Content-Type-Options: nosniff\r\n",
+            Author::Module,
+            0,
+        ),
+    ] {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\n{fields}Set-Cookie: parachute_hub_session=x\r\nSet-Cookie: a=b\r\n\
+                set-cookie: =parachute_hub_session=y\r\nSet-Cookie: = = parachute_hub_csrf\r\n\r\n"
+        );
+        let response = head::response(head.as_bytes()).expect("a good head");
+        let mut out = Vec::new();
+        write_response(&response, Framed { body: Body::UntilClose, close: false }, by, &mut out);
+        let text = String::from_utf8(out).expect("text");
+        let added = text.lines().filter(|line| !head.contains(line)).count();
+        assert_eq!(added, expected, "{fields:?}: {text}");
+        assert_eq!(text.contains("parachute_hub_"), by == Author::Hub, "{text}");
+        assert!(text.contains("Set-Cookie: a=b\r\n"), "{text}");
+    }
+}
+
+const LOCAL_END: &str = "X-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: Box\n\
+    X-Parachute-Layer: loopback\nX-Parachute-Client-IP: 127.0.0.1\nX-Parachute-Exchange: 7\nConnection: close";
+
+#[test]
+fn only_end_to_end_fields_reach_the_hub() {
+    for (fields, expected) in [
+        ("", ""),
+        ("Accept: */*\r\nCookie: a=b\r\n", "Accept: */*\nCookie: a=b\n"),
+        ("Accept-Encoding: gzip\r\nAuthorization: Bearer x\r\n", "Accept-Encoding: gzip\nAuthorization: Bearer x\n"),
+        ("Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nX-Stay: 2\r\n", "X-Stay: 2\n"),
+        ("Connection: a\r\nConnection: b\r\nA: 1\r\nB: 2\r\nC: 3\r\n", "C: 3\n"),
+        ("Keep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers\r\nTrailer: X\r\nUpgrade: websocket\r\n", ""),
+        ("Proxy-Authorization: x\r\nProxy-Authenticate: y\r\nExpect: 100-continue\r\n", ""),
+        ("X-Parachute-Layer: loopback\r\nx-parachute-client-ip: 1\r\nX-PARACHUTE-Exchange: 1\r\n", ""),
+        ("X_Forwarded_For: 1.2.3.4\r\nx_parachute_layer: loopback\r\nX-Parachute_Client_IP: 1\r\n", ""),
+        ("Transfer_Encoding: chunked\r\nContent_Length: 5\r\nX_Own: 1\r\n", "X_Own: 1\n"),
+        ("Upgrade: h2c\r\nConnection: Upgrade\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", ""),
+        ("X-Text: caf\u{e9}\r\nX-Stay: 2\r\n", "X-Stay: 2\n"),
+    ] {
+        assert_eq!(passed("127.0.0.1:9", fields), format!("{expected}{LOCAL_END}"), "{fields:?}");
+    }
+}
+
+#[test]
+fn forwarding_fields_are_believed_from_this_machine_only() {
+    let said = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\nX-Forwarded-Proto: https\r\n\
+        X-Forwarded-Host: public.example\r\nForwarded: for=1.2.3.4\r\n";
+    for (peer, expected) in [
+        (
+            "127.0.0.1:9",
+            "X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\nX-Forwarded-Proto: https\n\
+             X-Forwarded-Host: public.example\nForwarded: for=1.2.3.4\n\
+             X-Parachute-Layer: public\nX-Parachute-Client-IP: 5.6.7.8\nX-Parachute-Exchange: 7\nConnection: close",
+        ),
+        (
+            "10.0.0.1:9",
+            "X-Forwarded-For: 10.0.0.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: Box\n\
+             X-Parachute-Layer: public\nX-Parachute-Client-IP: 10.0.0.1\nX-Parachute-Exchange: 7\nConnection: close",
+        ),
+    ] {
+        assert_eq!(passed(peer, said), expected, "{peer}");
+    }
+}
+
+#[test]
+fn an_answer_loses_what_was_meant_for_us() {
+    for (head, body, close, expected) in [
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: a\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nContent-Length: 3\r\n\r\n",
+            Body::Length(3),
+            false,
+            "HTTP/1.1 200 OK\r\nContent-Type: a\r\nContent-Length: 3\r\n\r\n",
+        ),
+        (
+            "HTTP/1.1 200 Very good\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\nX-Parachute-Layer: x\r\n\r\n",
+            Body::Chunked,
+            true,
+            "HTTP/1.1 200 Very good\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+        ),
+        (
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nETag: \"x\"\r\n\r\n",
+            Body::Empty,
+            false,
+            "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 9\r\n\r\n",
+        ),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", Body::Empty, false, "HTTP/1.1 204 No Content\r\n\r\n"),
+        ("HTTP/1.0 200\r\n\r\n", Body::UntilClose, true, "HTTP/1.1 200 \r\nConnection: close\r\n\r\n"),
+    ] {
+        let response = head::response(head.as_bytes()).expect("a good head");
+        let mut out = Vec::new();
+        write_response(&response, Framed { body, close }, Author::Hub, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+}

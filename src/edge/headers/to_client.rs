@@ -1,0 +1,89 @@
+//! Pure: an answer as the client gets it.
+
+use super::{HEAD_BYTES, HUB_COOKIE, is_hop_by_hop, is_our_own, write_field, write_length};
+use crate::edge::framing::Body;
+use crate::edge::head::{Field, Fields, Response};
+use std::io::Write;
+
+/// What the client is told about the connection and the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Framed {
+    pub(crate) body: Body,
+    /// The connection ends after this answer.
+    pub(crate) close: bool,
+}
+
+/// Whose answer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Author {
+    Hub,
+    Module,
+}
+
+/// Appends the head of an answer as the client gets it. With an empty body the length that the upstream gave stays,
+/// because it is that of the body a GET would have had.
+pub(crate) fn write_response(response: &Response<'_>, framed: Framed, by: Author, out: &mut Vec<u8>) {
+    out.reserve(HEAD_BYTES);
+    write_passed_on(response, by, out);
+    let fields = &response.fields;
+    if by == Author::Module && is_html(fields) {
+        write_safety(fields, out);
+    }
+    match framed.body {
+        Body::Empty => {
+            let length = fields.first("content-length");
+            if let Some(length) = length.filter(|_| response.status != 204) {
+                write_field("Content-Length", length, out);
+            }
+        }
+        Body::Length(length) => write_length(length, out),
+        Body::Chunked => write_field("Transfer-Encoding", b"chunked", out),
+        Body::UntilClose => {}
+    }
+    if framed.close {
+        write_field("Connection", b"close", out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the head of the answer with which a connection becomes a WebSocket.
+pub(crate) fn write_switch(response: &Response<'_>, out: &mut Vec<u8>) {
+    write_passed_on(response, Author::Module, out);
+    out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+}
+
+/// The status and the fields that are the upstream's to say.
+fn write_passed_on(response: &Response<'_>, by: Author, out: &mut Vec<u8>) {
+    let _ = write!(out, "HTTP/1.1 {} {}\r\n", response.status, response.reason);
+    let fields = &response.fields;
+    let names_some = fields.has("connection");
+    for field in fields.iter() {
+        let forged = by == Author::Module && sets_hub_cookie(field);
+        if !forged && !is_hop_by_hop(field, fields, names_some) && !is_our_own(field) {
+            write_field(field.name, field.value, out);
+        }
+    }
+}
+
+fn is_html(fields: &Fields<'_>) -> bool {
+    let kind = fields.first("content-type").and_then(|value| value.get(.."text/html".len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/html"))
+}
+
+/// All modules share one origin: none is shown inside a foreign page, nor taken for another type, unless it says so.
+fn write_safety(fields: &Fields<'_>, out: &mut Vec<u8>) {
+    if !fields.has("x-content-type-options") {
+        write_field("X-Content-Type-Options", b"nosniff", out);
+    }
+    if !fields.has("content-security-policy") && !fields.has("x-frame-options") {
+        write_field("Content-Security-Policy", b"frame-ancestors 'self'", out);
+    }
+}
+
+/// A module that sets the hub's cookies would log its visitors in or out of the hub. Browsers send a cookie without a
+/// name as its bare value, which can look like any other.
+fn sets_hub_cookie(field: Field<'_>) -> bool {
+    let is_padding = |byte: &u8| matches!(byte, b'=' | b' ' | b'\t');
+    let start = field.value.iter().position(|byte| !is_padding(byte)).unwrap_or_default();
+    field.is("set-cookie") && field.value.get(start..).is_some_and(|cookie| cookie.starts_with(HUB_COOKIE))
+}

@@ -1,0 +1,159 @@
+//! Pure: a request as the hub or a module gets it.
+
+use super::{HEAD_BYTES, HUB_COOKIE, is_hop_by_hop, is_one_of, is_our_own, write_field, write_length};
+use crate::edge::framing::Body;
+use crate::edge::head::{Field, Request};
+use crate::edge::layer::{self, Layer};
+use crate::edge::path::Path;
+use crate::manifest::mounts::Mount;
+use std::io::Write;
+use std::net::SocketAddr;
+
+/// What only a proxy next to us can know. From anybody else such fields are claims, and are left out.
+const SAID_BY_PROXIES: [&str; 9] = [
+    "cf-connecting-ip",
+    "cf-ray",
+    "tailscale-funnel-request",
+    "tailscale-user-login",
+    "tailscale-user-name",
+    "tailscale-user-profile-pic",
+    "true-client-ip",
+    "x-forwarded-port",
+    "x-real-ip",
+];
+/// Written anew from what we know.
+const FORWARDING: [&str; 5] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"];
+
+/// Whether the value of an `Authorization` field is a token that the hub issued for itself.
+pub(crate) type IsHubBearer = fn(&[u8]) -> bool;
+
+/// What the edge knows about a request and tells the upstream.
+pub(crate) struct Provenance {
+    /// Names the exchange when its client has gone.
+    pub(crate) exchange: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) layer: Layer,
+}
+
+/// Who gets a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Recipient<'a> {
+    Hub,
+    Module {
+        mount: &'a Mount,
+        /// The mount as paths spell it.
+        spelling: &'a str,
+        /// The connection is to become a WebSocket.
+        websocket: bool,
+        is_hub_bearer: IsHubBearer,
+    },
+}
+
+/// Appends the request as its recipient gets it.
+pub(crate) fn write_request(
+    request: &Request<'_>,
+    path: &Path<'_>,
+    body: Body,
+    from: &Provenance,
+    to: Recipient<'_>,
+    out: &mut Vec<u8>,
+) {
+    let host = request.host.unwrap_or("localhost");
+    let prefix = match to {
+        Recipient::Module { mount, spelling, .. } if mount.strip => Some(spelling),
+        Recipient::Hub | Recipient::Module { .. } => None,
+    };
+    out.reserve(HEAD_BYTES);
+    let rest = prefix.and_then(|prefix| path.path.strip_prefix(prefix)).unwrap_or(&path.path);
+    out.extend_from_slice(request.method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(if rest.is_empty() { b"/" } else { rest.as_bytes() });
+    if let Some(query) = path.query {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    out.extend_from_slice(host.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let fields = &request.fields;
+    let names_some = fields.has("connection");
+    let trusted = layer::is_loopback(from.peer.ip());
+    for field in fields.iter() {
+        let ours = field.is("host") || is_one_of(field, &FORWARDING) || is_our_own(field);
+        if ours || is_hop_by_hop(field, fields, names_some) || (!trusted && is_one_of(field, &SAID_BY_PROXIES)) {
+            continue;
+        }
+        match to {
+            // The hub's reader hangs up on a byte that is not ASCII, and no field that it reads may have one.
+            Recipient::Hub if !field.value.is_ascii() => {}
+            Recipient::Module { mount, is_hub_bearer, .. } if !mount.hub_credentials => {
+                write_without_hub_credentials(field, is_hub_bearer, out);
+            }
+            Recipient::Hub | Recipient::Module { .. } => write_field(field.name, field.value, out),
+        }
+    }
+    match body {
+        Body::Empty if matches!(request.method, "POST" | "PUT" | "PATCH") => write_field("Content-Length", b"0", out),
+        Body::Empty | Body::UntilClose => {}
+        Body::Length(length) => write_length(length, out),
+        Body::Chunked => write_field("Transfer-Encoding", b"chunked", out),
+    }
+    write_forwarding(request, host, from, trusted, out);
+    if let Some(prefix) = prefix {
+        write_field("X-Forwarded-Prefix", prefix.as_bytes(), out);
+    }
+    // Writing to a Vec cannot fail.
+    let client = layer::client_ip(from.peer.ip(), fields);
+    let _ = write!(out, "X-Parachute-Layer: {}\r\nX-Parachute-Client-IP: {client}\r\n", from.layer.as_str());
+    match to {
+        // The hub's server holds a thread for every connection that may bring another request.
+        Recipient::Hub => {
+            let _ = write!(out, "X-Parachute-Exchange: {}\r\nConnection: close\r\n\r\n", from.exchange);
+        }
+        Recipient::Module { websocket: true, .. } => {
+            out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        }
+        Recipient::Module { websocket: false, .. } => out.extend_from_slice(b"\r\n"),
+    }
+}
+
+/// A field as a module gets it that has not asked for what authenticates its callers to the hub.
+fn write_without_hub_credentials(field: Field<'_>, is_hub_bearer: IsHubBearer, out: &mut Vec<u8>) {
+    if field.is("authorization") && is_hub_bearer(field.value) {
+        return;
+    }
+    if !field.is("cookie") || !mentions_hub_cookie(field.value) {
+        return write_field(field.name, field.value, out);
+    }
+    let pairs = field.value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let kept: Vec<&[u8]> = pairs.filter(|pair| !pair.is_empty() && !pair.starts_with(HUB_COOKIE)).collect();
+    if !kept.is_empty() {
+        write_field(field.name, &kept.join(&b"; "[..]), out);
+    }
+}
+
+fn mentions_hub_cookie(value: &[u8]) -> bool {
+    value.windows(HUB_COOKIE.len()).any(|part| part == HUB_COOKIE)
+}
+
+/// The way so far. Only a proxy on this machine is believed, which is `trusted`; what anybody else claims is left out.
+fn write_forwarding(request: &Request<'_>, host: &str, from: &Provenance, trusted: bool, out: &mut Vec<u8>) {
+    let said = |name: &str| {
+        let value = if trusted { request.fields.first(name) } else { None };
+        value.filter(|value| value.is_ascii() && !value.is_empty())
+    };
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if trusted {
+        for earlier in request.fields.all("x-forwarded-for").filter(|value| value.is_ascii() && !value.is_empty()) {
+            out.extend_from_slice(earlier);
+            out.extend_from_slice(b", ");
+        }
+    }
+    let _ = write!(out, "{}\r\n", from.peer.ip());
+    write_field("X-Forwarded-Proto", said("x-forwarded-proto").unwrap_or(b"http"), out);
+    write_field("X-Forwarded-Host", said("x-forwarded-host").unwrap_or(host.as_bytes()), out);
+    if let Some(forwarded) = said("forwarded") {
+        write_field("Forwarded", forwarded, out);
+    }
+}

@@ -1,0 +1,201 @@
+//! Modules before the hub: how one is known, and what it is told about a token that somebody showed it
+//! (operator-token B9).
+
+use super::error::Rejection;
+use super::{Asker, AuthError, Authority, Keys, MODULE_KEY_CHARS, in_force, random_name, unix_now};
+use crate::db::{DbError, Entry};
+use crate::manifest::Short;
+use crate::store::module_secrets;
+use crate::sys::random;
+use crate::token::claims::Claims;
+use crate::token::verify::{Accept, Expect};
+use crate::token::{b64, sha256};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// The keys of the children that this hub has started, by their hashes; nobody but the child has the key itself.
+#[derive(Default)]
+pub(super) struct SpawnKeys(Mutex<Issuance>);
+
+#[derive(Default)]
+struct Issuance {
+    owners: HashMap<[u8; 32], Short>,
+    by_module: HashMap<Short, OfModule>,
+}
+
+/// A child is prepared while the one before it may still run, and goes on if that comes to nothing.
+#[derive(Default)]
+struct OfModule {
+    running: Option<[u8; 32]>,
+    prepared: Option<[u8; 32]>,
+}
+
+impl SpawnKeys {
+    fn prepare(&self, short: &Short, hash: [u8; 32]) {
+        self.with(|all| {
+            let of_module = all.by_module.entry(short.clone()).or_default();
+            if let Some(unused) = of_module.prepared.replace(hash) {
+                all.owners.remove(&unused);
+            }
+            all.owners.insert(hash, short.clone());
+        });
+    }
+
+    fn spawned(&self, short: &Short) {
+        self.with(|all| {
+            let Some(of_module) = all.by_module.get_mut(short) else { return };
+            let Some(prepared) = of_module.prepared.take() else { return };
+            if let Some(dead) = of_module.running.replace(prepared) {
+                all.owners.remove(&dead);
+            }
+        });
+    }
+
+    fn owner(&self, hash: &[u8; 32]) -> Option<Short> {
+        self.with(|all| all.owners.get(hash).cloned())
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Issuance) -> T) -> T {
+        // Each change leaves both maps sound at every step that could panic.
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Whom a module's key belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeyOwner {
+    /// A child of this hub; whether it lives, the supervisor knows.
+    Child(Short),
+    /// A module that another keeper runs.
+    External(Short),
+}
+
+/// The files that a child was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Issued {
+    pub(crate) key_file: PathBuf,
+    pub(crate) verify_keys_file: Option<PathBuf>,
+}
+
+/// What is said of a token that is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Active(pub(crate) Box<Claims>);
+
+impl Authority {
+    /// Writes the key, and with `verify_keys` also those to check tokens with, that the next child of the module gets.
+    pub(crate) fn issue_module_key(&self, short: &Short, verify_keys: bool) -> Result<Issued, AuthError> {
+        let keys = self.keys();
+        let master = keys.active().ok_or(AuthError::NoKey)?;
+        let mut nonce = [0; 16];
+        random::fill(&mut nonce);
+        let key = b64::encode(master.module_key(short.as_str(), &nonce).expose());
+        let key_file = module_secrets::write_key(&self.home, short, &key)?;
+        let verify_keys_file = if verify_keys {
+            Some(self.write_verify_keys(&keys, short)?)
+        } else {
+            module_secrets::remove_verify_keys(&self.home, short)?;
+            None
+        };
+        self.spawn_keys.prepare(short, sha256(key.as_bytes()));
+        Ok(Issued { key_file, verify_keys_file })
+    }
+
+    /// The child that the last key was made for runs now: the key of the one before it is worth nothing any more.
+    pub(crate) fn module_spawned(&self, short: &Short) {
+        self.spawn_keys.spawned(short);
+    }
+
+    /// Makes a key for a module that another keeper runs; only its hash stays here.
+    pub(crate) fn make_external_key(&self, short: &Short, asker: Asker<'_>) -> Result<String, AuthError> {
+        let key = random_name::<32>();
+        let entry = about_module(short, "module-key.create", asker);
+        self.db.module_keys().put(short.as_str(), &sha256(key.as_bytes()), &entry, unix_now())?;
+        Ok(key)
+    }
+
+    /// Takes such a key back; whether there was one.
+    pub(crate) fn remove_external_key(&self, short: &Short, asker: Asker<'_>) -> Result<bool, AuthError> {
+        let entry = about_module(short, "module-key.remove", asker);
+        Ok(self.db.module_keys().remove(short.as_str(), &entry, unix_now())?)
+    }
+
+    /// Whose key this is. Asks the database now and then whether there are new ones.
+    pub(crate) fn owner_of_key(&self, key: &str) -> Result<Option<KeyOwner>, DbError> {
+        if key.len() != MODULE_KEY_CHARS {
+            return Ok(None);
+        }
+        let hash = sha256(key.as_bytes());
+        if let Some(child) = self.spawn_keys.owner(&hash) {
+            return Ok(Some(KeyOwner::Child(child)));
+        }
+        // A key that was taken back must not be known any more, either.
+        if self.keys().external.contains_key(&hash) || self.may_look_up(Instant::now()) {
+            self.refresh(unix_now())?;
+        }
+        let keys = self.keys();
+        let owner = keys.external.get(&hash).and_then(|short| Short::parse(short).ok());
+        Ok(owner.map(KeyOwner::External))
+    }
+
+    /// What the module `short` is told about a token: its claims when it is good and meant for that module, otherwise
+    /// nothing, whatever the reason. The reason comes back for the log.
+    pub(crate) fn introspect(&self, short: &Short, token: &str) -> Result<Result<Active, Rejected>, DbError> {
+        self.introspect_at(short, token, unix_now())
+    }
+
+    pub(super) fn introspect_at(
+        &self,
+        short: &Short,
+        token: &str,
+        now_unix: i64,
+    ) -> Result<Result<Active, Rejected>, DbError> {
+        let owner = short.as_str();
+        let expect =
+            Expect { issuers: Some(&self.issuers), audience: Accept::OwnedBy(owner), hid: &self.hid, now_unix };
+        let checked = self.verify(token, owner, &expect).and_then(|(verified, row, _)| {
+            let jti = verified.claims.jti.clone();
+            in_force(&verified, row.as_ref(), now_unix).map_err(|error| Rejection::Token { error, jti: Some(jti) })?;
+            if let Some(row) = row {
+                self.note_use(&verified.claims.jti, &row, now_unix);
+            }
+            Ok(Active(Box::new(verified.claims)))
+        });
+        match checked {
+            Ok(active) => Ok(Ok(active)),
+            Err(Rejection::Db(error)) => Err(error),
+            Err(rejection) => Ok(Err(Rejected(rejection.to_string()))),
+        }
+    }
+
+    /// Writes the keys of a module that has some anew, after the hub's own key has changed.
+    pub(crate) fn renew_verify_keys(&self, short: &Short) -> Result<bool, AuthError> {
+        if !module_secrets::has_verify_keys(&self.home, short) {
+            return Ok(false);
+        }
+        self.write_verify_keys(&self.keys(), short)?;
+        Ok(true)
+    }
+
+    fn write_verify_keys(&self, keys: &Keys, short: &Short) -> Result<PathBuf, AuthError> {
+        let list: Vec<Value> = keys
+            .masters
+            .iter()
+            .map(|master| json!({ "kid": master.kid, "k": b64::encode(master.key_of(short.as_str()).expose()) }))
+            .collect();
+        let document =
+            json!({ "keys": list, "issuers": self.issuers, "audience_owner": short.as_str(), "hid": self.hid });
+        Ok(module_secrets::write_verify_keys(&self.home, short, format!("{document:#}\n").as_bytes())?)
+    }
+}
+
+/// Why a token was refused, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejected(pub(crate) String);
+
+fn about_module<'a>(short: &'a Short, action: &'a str, asker: Asker<'a>) -> Entry<'a> {
+    let sub = Some(short.as_str());
+    Entry { action, jti: None, parent_jti: None, sub, via: asker.via, peer: asker.peer, result: "ok" }
+}

@@ -1,0 +1,342 @@
+//! The life of the operator's own token: made at the first start, renewed before it expires, issued anew when the hub
+//! has another origin or the operator says so (operator-token A7, A9, B7).
+//!
+//! Whoever replaces it holds the lock of its file, so that many at once make one new token. It never gets wider, and
+//! one that is not in force is never brought back.
+
+use super::error::Rejection;
+use super::{Asker, AuthError, Authority, CLIENT_ID, Caller, as_unix, in_force, random_jti, stamp, unix_now};
+use crate::db::{CreatedVia, Entry, NewToken, Replacing, Via};
+use crate::origin;
+use crate::store::operator_token::{self, OperatorTokenError};
+use crate::token::claims::{self, AUDIENCE_OPERATOR, Claims, OWNER_HUB};
+use crate::token::keyring::Keyring;
+use crate::token::mint::{self, Minted};
+use crate::token::scope::ScopeSet;
+use crate::token::verify::{Accept, Expect, TokenError};
+use std::sync::atomic::Ordering;
+
+/// Life of an operator token (B7).
+pub(super) const TTL_S: u64 = 90 * 86_400;
+/// It is renewed when no more than this is left of it.
+const RENEWAL_WINDOW_S: i64 = 7 * 86_400;
+/// What a replaced one still has, so that scripts that hold it come to their end.
+pub(super) const GRACE_S: i64 = 600;
+/// `sub` while there are no user accounts (B5).
+const SUBJECT: &str = "operator";
+
+/// What [`Authority::bootstrap`] found or did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The file holds a token that is in force.
+    Kept,
+    /// It was issued under another origin and now is under ours.
+    Healed,
+    /// The file holds one that is not in force, and it was left alone.
+    KeptUseless(TokenError),
+    /// No token is accepted, because the database is an old copy.
+    RolledBack,
+    /// There was none, and now there is.
+    Created,
+    /// There were tokens and the file with them was lost, or held another hub's: a new one was made.
+    Replaced { revoked: usize },
+}
+
+/// The outcome, and the lines that the log should have of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bootstrap {
+    pub(crate) outcome: Outcome,
+    pub(crate) notices: Vec<String>,
+}
+
+/// A new operator token that was written to its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Renewed {
+    pub(crate) jti: String,
+    pub(crate) set: ScopeSet,
+    pub(crate) sub: String,
+    /// Unix seconds.
+    pub(crate) exp: u64,
+    /// Earlier ones that it takes the place of.
+    pub(crate) replaced: usize,
+}
+
+/// What became of a request to renew the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    Renewed(Renewed),
+    /// Somebody else was faster, or there is time yet.
+    NotDue,
+    /// It is none that is renewed: another audience or an unknown set.
+    NotRenewable,
+}
+
+/// A token that is signed and not yet registered.
+pub(super) struct Draft {
+    pub(super) claims: Claims,
+    pub(super) minted: Minted,
+}
+
+impl Draft {
+    pub(super) fn row(&self, created_via: CreatedVia) -> NewToken<'_> {
+        NewToken {
+            jti: &self.claims.jti,
+            sha256: &self.minted.sha256,
+            kid: &self.minted.kid,
+            sub: &self.claims.sub,
+            aud: &self.claims.aud,
+            scope: &self.claims.scope,
+            client_id: &self.claims.client_id,
+            created_via,
+            parent_jti: None,
+            iat: as_unix(self.claims.iat),
+            exp: as_unix(self.claims.exp),
+            permissions: None,
+        }
+    }
+
+    pub(super) fn entry<'a>(&'a self, action: &'a str, asker: &Asker<'a>) -> Entry<'a> {
+        let claims = &self.claims;
+        let (jti, sub) = (Some(claims.jti.as_str()), Some(claims.sub.as_str()));
+        Entry { action, jti, parent_jti: None, sub, via: asker.via, peer: asker.peer, result: "ok" }
+    }
+
+    pub(super) fn renewed(self, set: ScopeSet, replaced: usize) -> Renewed {
+        Renewed { jti: self.claims.jti, set, sub: self.claims.sub, exp: self.claims.exp, replaced }
+    }
+}
+
+/// Whose doing a renewal is, and why.
+struct Cause<'a> {
+    created_via: CreatedVia,
+    action: &'a str,
+    replacing: Replacing<'a>,
+    asker: Asker<'a>,
+}
+
+impl Authority {
+    /// Sees to it that whoever owns the home has an operator token: makes one at the first start, when its file was
+    /// lost, and when the file's token was never this hub's; issues it anew when it names another origin. A token that
+    /// expired or was revoked is left alone. Only the hub that holds the home's lock may call it.
+    pub(crate) fn bootstrap(&self) -> Result<Bootstrap, AuthError> {
+        self.bootstrap_at(unix_now())
+    }
+
+    pub(super) fn bootstrap_at(&self, now_unix: i64) -> Result<Bootstrap, AuthError> {
+        let _lock = operator_token::lock(&self.home)?;
+        let path = operator_token::path(&self.home);
+        let live = self.db.tokens().count_live(AUDIENCE_OPERATOR, now_unix)?;
+        let mut notices = Vec::new();
+        let found = operator_token::read(&self.home);
+        if let Some(found) = self.current_state().rolled_back {
+            notices.push(AuthError::rolled_back(found, self.epoch.load(Ordering::Relaxed)).to_string());
+            return Ok(Bootstrap { outcome: Outcome::RolledBack, notices });
+        }
+        let why = match found {
+            Ok(found) => {
+                notices.extend(found.warnings);
+                match self.examine_own(&found.text, now_unix) {
+                    Ok(claims) => {
+                        let outcome = match self.heal(&claims, &mut notices, now_unix) {
+                            Ok(healed) => healed,
+                            Err(error) => {
+                                notices.push(format!("the operator token names another origin and stays so: {error}"));
+                                Outcome::Kept
+                            }
+                        };
+                        return Ok(Bootstrap { outcome, notices });
+                    }
+                    Err(Rejection::Db(error)) => return Err(error.into()),
+                    Err(Rejection::RolledBack { found, seen }) => return Err(AuthError::rolled_back(found, seen)),
+                    // Nobody holds a token of this hub, so this one can only have come from another.
+                    Err(Rejection::Token {
+                        error: error @ (TokenError::Key | TokenError::Signature | TokenError::Encoding),
+                        ..
+                    }) if live == 0 => format!("the one in {} was refused ({error})", path.display()),
+                    Err(Rejection::Token { error, .. }) => {
+                        notices.push(format!(
+                            "the operator token in {} is refused ({error}); make a new one with: parachute auth \
+                             rotate-operator",
+                            path.display()
+                        ));
+                        return Ok(Bootstrap { outcome: Outcome::KeptUseless(error), notices });
+                    }
+                }
+            }
+            Err(OperatorTokenError::Missing { .. }) if live == 0 => "there was none".to_owned(),
+            Err(OperatorTokenError::Missing { .. }) => format!("{} was lost", path.display()),
+            Err(error) => return Err(error.into()),
+        };
+        let lost = Replacing::Now { aud: AUDIENCE_OPERATOR, reason: "operator token file lost" };
+        let replacing = if live > 0 { lost } else { Replacing::Nothing };
+        let cause = Cause {
+            created_via: if live > 0 { CreatedVia::Rotate } else { CreatedVia::OperatorMint },
+            action: "operator.create",
+            replacing,
+            asker: Asker { via: Via::Hub, peer: None },
+        };
+        let made = self.renew(ScopeSet::Admin, SUBJECT, cause, now_unix)?;
+        notices.push(format!(
+            "wrote a new operator token to {} because {why}: jti {}, set {}, valid for {} days; revoked {} earlier",
+            path.display(),
+            made.jti,
+            made.set.name(),
+            TTL_S / 86_400,
+            made.replaced
+        ));
+        let outcome = if live > 0 { Outcome::Replaced { revoked: made.replaced } } else { Outcome::Created };
+        Ok(Bootstrap { outcome, notices })
+    }
+
+    /// Issues the operator's token anew under our origin (A9). Never under a name that holds on this machine only.
+    fn heal(&self, claims: &Claims, notices: &mut Vec<String>, now_unix: i64) -> Result<Outcome, AuthError> {
+        if origin::is_loopback(&self.canonical_issuer) || claims.iss == self.canonical_issuer {
+            return Ok(Outcome::Kept);
+        }
+        let Some(set) = renewable(claims) else { return Ok(Outcome::Kept) };
+        let cause = Cause {
+            created_via: CreatedVia::Heal,
+            action: "operator.heal",
+            replacing: grace("issued anew", now_unix),
+            asker: Asker { via: Via::Hub, peer: None },
+        };
+        let healed = self.renew(set, &claims.sub, cause, now_unix)?;
+        notices.push(format!(
+            "the operator token named the origin {} and was issued anew under {}: jti {}, set {}",
+            claims.iss,
+            self.canonical_issuer,
+            healed.jti,
+            set.name()
+        ));
+        Ok(Outcome::Healed)
+    }
+
+    /// Renews the operator's token when little is left of it (A7). `caller` has shown it, or an earlier one.
+    pub(crate) fn renew_if_due(&self, caller: &Caller, asker: Asker<'_>) -> Result<Renewal, AuthError> {
+        self.renew_if_due_at(caller, asker, unix_now())
+    }
+
+    pub(super) fn renew_if_due_at(
+        &self,
+        caller: &Caller,
+        asker: Asker<'_>,
+        now_unix: i64,
+    ) -> Result<Renewal, AuthError> {
+        if renewable(&caller.claims).is_none() {
+            return Ok(Renewal::NotRenewable);
+        }
+        let _lock = operator_token::lock(&self.home)?;
+        // What stands in the file now counts: somebody may have renewed it while we waited for the lock.
+        let found = operator_token::read(&self.home)?;
+        let claims = match self.examine_own(&found.text, now_unix) {
+            Ok(claims) => claims,
+            Err(Rejection::Db(error)) => return Err(error.into()),
+            Err(Rejection::RolledBack { found, seen }) => return Err(AuthError::rolled_back(found, seen)),
+            Err(Rejection::Token { .. }) => return Ok(Renewal::NotRenewable),
+        };
+        let Some(set) = renewable(&claims) else { return Ok(Renewal::NotRenewable) };
+        if as_unix(claims.exp) - now_unix > RENEWAL_WINDOW_S {
+            return Ok(Renewal::NotDue);
+        }
+        let cause = Cause {
+            created_via: CreatedVia::Rotate,
+            action: "operator.renew",
+            replacing: grace("renewed", now_unix),
+            asker,
+        };
+        self.renew(set, &claims.sub, cause, now_unix).map(Renewal::Renewed)
+    }
+
+    /// Makes a new operator token because the operator says so, whatever is in the file. Without a `set` it gets that
+    /// of the token before, or the admin set. Earlier ones are revoked, or with `keep_old` stay as they are.
+    pub(crate) fn rotate_operator(
+        &self,
+        set: Option<ScopeSet>,
+        keep_old: bool,
+        asker: Asker<'_>,
+    ) -> Result<Renewed, AuthError> {
+        self.rotate_operator_at(set, keep_old, asker, unix_now())
+    }
+
+    pub(super) fn rotate_operator_at(
+        &self,
+        set: Option<ScopeSet>,
+        keep_old: bool,
+        asker: Asker<'_>,
+        now_unix: i64,
+    ) -> Result<Renewed, AuthError> {
+        if let Some(found) = self.current_state().rolled_back {
+            return Err(AuthError::rolled_back(found, self.epoch.load(Ordering::Relaxed)));
+        }
+        let _lock = operator_token::lock(&self.home)?;
+        let (held, sub) = self.held(now_unix);
+        let replacing = if keep_old {
+            Replacing::Nothing
+        } else {
+            Replacing::Now { aud: AUDIENCE_OPERATOR, reason: "operator token rotated" }
+        };
+        let cause = Cause { created_via: CreatedVia::OperatorMint, action: "operator.rotate", replacing, asker };
+        self.renew(set.or(held).unwrap_or(ScopeSet::Admin), &sub, cause, now_unix)
+    }
+
+    /// Set and subject of the token in the file, as far as it is one of ours.
+    pub(super) fn held(&self, now_unix: i64) -> (Option<ScopeSet>, String) {
+        let found = operator_token::read(&self.home).ok();
+        let claims = found.and_then(|found| self.examine_own(&found.text, now_unix).ok());
+        match claims {
+            Some(claims) => (renewable(&claims), claims.sub),
+            None => (None, SUBJECT.to_owned()),
+        }
+    }
+
+    /// What the token in the file says, if it is this hub's and in force, under whatever origin it was issued.
+    fn examine_own(&self, token: &str, now_unix: i64) -> Result<Claims, Rejection> {
+        let expect = Expect { issuers: None, audience: Accept::Named(&super::AUDIENCES), hid: &self.hid, now_unix };
+        let (verified, row, _) = self.verify(token, OWNER_HUB, &expect)?;
+        in_force(&verified, row.as_ref(), now_unix)?;
+        Ok(verified.claims)
+    }
+
+    /// Registers a new operator token, then writes it. The lock of the file is held.
+    fn renew(&self, set: ScopeSet, sub: &str, cause: Cause<'_>, now_unix: i64) -> Result<Renewed, AuthError> {
+        let keys = self.keys();
+        let draft = self.draft(&keys.hub, set, sub, now_unix)?;
+        let entry = draft.entry(cause.action, &cause.asker);
+        let replaced = self.db.tokens().register(&draft.row(cause.created_via), cause.replacing, &entry, now_unix)?;
+        self.note_epoch();
+        operator_token::write(&self.home, &draft.minted.text)?;
+        Ok(draft.renewed(set, replaced))
+    }
+
+    pub(super) fn draft(&self, keyring: &Keyring, set: ScopeSet, sub: &str, now_unix: i64) -> Result<Draft, AuthError> {
+        let iat = stamp(now_unix)?;
+        let claims = Claims {
+            v: claims::VERSION,
+            iss: self.canonical_issuer.clone(),
+            sub: sub.to_owned(),
+            aud: AUDIENCE_OPERATOR.to_owned(),
+            iat,
+            nbf: iat,
+            exp: iat + TTL_S,
+            jti: random_jti(),
+            client_id: CLIENT_ID.to_owned(),
+            scope: set.scopes().to_owned(),
+            vault_scope: Vec::new(),
+            pa_scope_set: Some(set.name().to_owned()),
+            permissions: None,
+            hid: self.hid.clone(),
+        };
+        let minted = mint::sign(&claims, keyring)?;
+        Ok(Draft { claims, minted })
+    }
+}
+
+fn grace(reason: &str, now_unix: i64) -> Replacing<'_> {
+    Replacing::Until { aud: AUDIENCE_OPERATOR, until: now_unix + GRACE_S, reason }
+}
+
+/// The set that a token may be renewed with: a narrow one that somebody put into the file never becomes the operator's.
+fn renewable(claims: &Claims) -> Option<ScopeSet> {
+    let set = claims.pa_scope_set.as_deref().and_then(ScopeSet::parse)?;
+    (claims.aud == AUDIENCE_OPERATOR).then_some(set)
+}

@@ -1,0 +1,142 @@
+//! Keys that follow each other, and databases that go back in time; the numbers are those of operator-token Part C.
+
+use super::registry::{caller, mint, operator};
+use super::*;
+use std::time::Duration;
+
+fn rotate(authority: &Authority, overlap: Overlap, now_unix: i64) -> KeyChange {
+    authority.rotate_key_at(overlap, ASKER, now_unix).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn dead_keys_hold_a_secret(authority: &Authority) -> i64 {
+    authority.db.number_for_test("SELECT count(*) FROM hs_keys WHERE state = 'dead' AND secret <> zeroblob(32)")
+}
+
+/// C40, C6: another authority on the same database stands for the running hub.
+#[test]
+fn c40_the_old_key_goes_on_for_as_long_as_it_is_told_to() {
+    for (overlap, until, ending) in [
+        (Overlap::Full, Some(NOW + 600), 0),
+        (Overlap::Grace(Duration::from_secs(60)), Some(NOW + 60), 1),
+        (Overlap::None, None, 1),
+    ] {
+        let home = TestDir::new("auth-rotate");
+        let (authority, _) = operator(home.path());
+        let old = token_in(home.path());
+        let hub = open(home.path());
+        assert_eq!(code(&hub, &old, NOW), "ok");
+        let change = rotate(&authority, overlap, NOW);
+        assert_eq!((change.verify_until, change.ending.len()), (until, ending), "{overlap:?}");
+        let new = token_in(home.path());
+        assert_ne!(new, old);
+        assert_eq!(code(&hub, &new, NOW), "ok", "{overlap:?}: the running hub notices");
+        for (at, good) in [
+            (NOW, until.is_some()),
+            (NOW + 59, until.is_some()),
+            (NOW + 61, until == Some(NOW + 600)),
+            (NOW + 600, false),
+        ] {
+            assert_eq!(code(&hub, &old, at) == "ok", good, "{overlap:?} at {at}");
+        }
+        assert_eq!(code(&hub, &new, NOW + 601), "ok");
+        // Opened later: what is over is buried, and its secret with it.
+        let later = open_at(home.path(), ISSUER, NOW + 700);
+        assert_eq!((dead_keys_hold_a_secret(&later), code(&later, &new, NOW + 700)), (0, "ok"));
+        assert_eq!(later.keys().masters.len(), 1, "{overlap:?}");
+    }
+}
+
+#[test]
+fn a_key_outlives_its_last_token_and_four_are_the_most() {
+    let home = TestDir::new("auth-four");
+    let (authority, operator) = operator(home.path());
+    mint(&authority, &operator, "vault:work:read", NOW).unwrap_or_else(|e| panic!("{e}"));
+    let change = rotate(&authority, Overlap::Full, NOW);
+    assert_eq!(change.verify_until, Some(NOW + 90 * 86_400), "the child's own time, not the operator's grace");
+    for number in 0..2_i64 {
+        let by = caller(&authority, &token_in(home.path()), NOW);
+        mint(&authority, &by, "vault:work:read", NOW).unwrap_or_else(|e| panic!("{e}"));
+        rotate(&authority, Overlap::Full, NOW + number);
+    }
+    let before = token_in(home.path());
+    let refused = authority.rotate_key_at(Overlap::Full, ASKER, NOW).err();
+    assert!(matches!(refused, Some(AuthError::TooManyKeys)), "{refused:?}");
+    assert_eq!((token_in(home.path()), code(&authority, &before, NOW)), (before.clone(), "ok"), "nothing was changed");
+    rotate(&authority, Overlap::None, NOW);
+    assert_eq!((authority.keys().masters.len(), dead_keys_hold_a_secret(&authority)), (1, 0));
+    assert_eq!(code(&authority, &before, NOW), "key");
+}
+
+/// C41
+#[test]
+fn c41_two_rotations_at_once_leave_one_active_key() {
+    let home = TestDir::new("auth-two-rotations");
+    let (authority, _) = operator(home.path());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| rotate(&open(home.path()), Overlap::Full, NOW));
+        }
+    });
+    assert_eq!(authority.db.number_for_test("SELECT count(*) FROM hs_keys WHERE state = 'active'"), 1);
+    assert_eq!(code(&authority, &token_in(home.path()), NOW), "ok");
+}
+
+/// C42
+#[test]
+fn c42_an_older_copy_of_the_database_accepts_nothing_until_its_key_is_changed() {
+    let home = TestDir::new("auth-restored");
+    let (authority, operator) = operator(home.path());
+    let token = token_in(home.path());
+    let child = mint(&authority, &operator, "vault:work:read", NOW).unwrap_or_else(|e| panic!("{e}"));
+    authority.db.execute_for_test(
+        "VACUUM INTO 'copy.db'".replace("copy.db", &home.join("copy.db").display().to_string()).as_str(),
+    );
+    authority.revoke_at(&operator, &child.jti, true, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    drop(authority);
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        let _may_be_missing = fs::remove_file(home.join(name));
+    }
+    fs::rename(home.join("copy.db"), home.join("hub.db")).expect("restored");
+
+    let restored = open(home.path());
+    assert_eq!(code(&restored, &token, NOW), "rolled_back");
+    assert_eq!(code(&restored, "junk", NOW), "malformed", "junk is junk first");
+    assert_eq!(bootstrap(&restored), Outcome::RolledBack);
+    for refused in [
+        restored.rotate_operator_at(None, false, ASKER, NOW).err(),
+        restored.rotate_key_at(Overlap::Full, ASKER, NOW).err(),
+    ] {
+        assert!(matches!(refused, Some(AuthError::RolledBack { .. })), "{refused:?}");
+    }
+    rotate(&restored, Overlap::None, NOW);
+    assert_eq!((code(&restored, &token, NOW), code(&restored, &token_in(home.path()), NOW)), ("key", "ok"));
+    assert_eq!(code(&open(home.path()), &token_in(home.path()), NOW), "ok");
+}
+
+#[test]
+fn a_lost_note_of_the_epoch_is_made_again() {
+    let home = TestDir::new("auth-epoch");
+    let (authority, _) = operator(home.path());
+    rotate(&authority, Overlap::None, NOW);
+    let note = home.join("hub/run/epoch");
+    let noted = fs::read_to_string(&note).expect("noted");
+    fs::remove_file(&note).expect("removed");
+    assert_eq!(code(&open(home.path()), &token_in(home.path()), NOW), "ok");
+    assert_eq!(fs::read_to_string(&note).expect("noted"), noted);
+}
+
+/// C54: two homes with the same number and key, until one of them changes its key.
+#[test]
+fn c54_a_copied_home_is_separated_by_a_new_key() {
+    let (home, copy) = (TestDir::new("auth-home"), TestDir::new("auth-copy"));
+    let (authority, _) = operator(home.path());
+    let token = token_in(home.path());
+    authority.db.execute_for_test(&format!("VACUUM INTO '{}'", copy.join("hub.db").display()));
+    fs::set_permissions(copy.join("hub.db"), fs::Permissions::from_mode(0o600)).expect("set");
+    fs::write(copy.join("operator.token"), &token).expect("written");
+    let cloned = open(copy.path());
+    assert_eq!((cloned.hid.as_str(), code(&cloned, &token, NOW)), (authority.hid.as_str(), "ok"));
+    rotate(&cloned, Overlap::None, NOW);
+    assert_eq!((code(&cloned, &token, NOW), code(&authority, &token, NOW)), ("key", "ok"));
+    assert_eq!(code(&authority, &token_in(copy.path()), NOW), "key");
+}

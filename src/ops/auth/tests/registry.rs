@@ -1,0 +1,254 @@
+//! Minting, listing and taking back, with a real database; the numbers are those of operator-token Part C.
+
+use super::*;
+use crate::db::Filter;
+use crate::token::grant::{Denied, Wanted};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// A hub with an operator token, and who shows it.
+pub(super) fn operator(home: &Path) -> (Authority, Caller) {
+    let authority = open(home);
+    bootstrap(&authority);
+    let caller = caller(&authority, &token_in(home), NOW);
+    (authority, caller)
+}
+
+pub(super) fn caller(authority: &Authority, token: &str, now_unix: i64) -> Caller {
+    authority.authorize_at(Some(token), &[], now_unix).unwrap_or_else(|refusal| panic!("{refusal}"))
+}
+
+fn wanted(scope: &str) -> Wanted {
+    Wanted { scope: scope.to_owned(), ..Wanted::default() }
+}
+
+pub(super) fn mint(authority: &Authority, by: &Caller, scope: &str, now_unix: i64) -> Result<Handed, TokenOpError> {
+    authority.mint_at(by, &wanted(scope), &["work".to_owned()].into(), ASKER, now_unix)
+}
+
+/// A token for the hub itself that minting would never make.
+fn hub_token(authority: &Authority, scope: &str, parent: Option<&str>) -> String {
+    let claims = Claims { scope: scope.into(), ..claims_of(authority) };
+    let minted = sign(&claims, &authority.keys().hub).expect("minted");
+    let kid = minted.kid.clone();
+    let row = NewToken {
+        jti: &claims.jti,
+        sha256: &minted.sha256,
+        kid: &kid,
+        sub: &claims.sub,
+        aud: &claims.aud,
+        scope: &claims.scope,
+        client_id: &claims.client_id,
+        created_via: CreatedVia::CliMint,
+        parent_jti: parent,
+        iat: as_unix(claims.iat),
+        exp: as_unix(claims.exp),
+        permissions: None,
+    };
+    authority.db.tokens().register(&row, Replacing::Nothing, &ENTRY, NOW).expect("registered");
+    minted.text
+}
+
+fn rows(authority: &Authority) -> usize {
+    authority.list(Filter::default(), None).unwrap_or_else(|e| panic!("{e}")).tokens.len()
+}
+
+#[test]
+fn a_minted_token_is_on_record_with_its_parent_and_good_for_its_module() {
+    let home = TestDir::new("auth-mint");
+    let (authority, operator) = operator(home.path());
+    let permissions = json!({"tags": ["a"]});
+    let asked = Wanted {
+        permissions: permissions.as_object().cloned(),
+        subject: Some("ann".into()),
+        expires_in_s: Some(60),
+        ..wanted("vault:work:read")
+    };
+    let handed =
+        authority.mint_at(&operator, &asked, &["work".to_owned()].into(), ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    let row = authority.show(&handed.jti).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((row.sub.as_str(), row.aud.as_str(), row.exp), ("ann", "vault.work", NOW + 60));
+    assert_eq!((row.parent_jti.as_deref(), row.created_via.as_str()), (Some(operator.jti()), "cli_mint"));
+    assert_eq!(row.permissions.map(|text| serde_json::from_str::<Value>(&text).expect("JSON")), Some(permissions));
+    assert_eq!(code(&authority, &handed.token, NOW), "key", "no hub API takes it");
+
+    let log = authority.audit(10).unwrap_or_else(|e| panic!("{e}"));
+    let newest = log.first().expect("a line");
+    assert_eq!(
+        (newest.action.as_str(), newest.result.as_str(), newest.jti.as_deref()),
+        ("token.mint", "ok", Some(handed.jti.as_str()))
+    );
+    assert!(log.iter().all(|line| !format!("{line:?}").contains(&handed.token)));
+}
+
+/// C25, C26: a refusal leaves no row, and a line in the audit log.
+#[test]
+fn c25_c26_what_is_refused_leaves_no_row() {
+    let home = TestDir::new("auth-mint-refused");
+    let (authority, _) = operator(home.path());
+    let keeper = caller(&authority, &hub_token(&authority, "vault:work:admin", None), NOW);
+    let narrow = caller(&authority, &hub_token(&authority, "parachute:host:start", None), NOW);
+    let before = rows(&authority);
+    for (by, scope) in [
+        (&keeper, "vault:home:read"),
+        (&keeper, "parachute:host:auth"),
+        (&keeper, "scribe:transcribe"),
+        (&keeper, "vault:work:ADMIN"),
+        (&keeper, "vault:nowhere:read"),
+        (&narrow, "vault:work:read"),
+    ] {
+        let refused = mint(&authority, by, scope, NOW).err();
+        assert!(matches!(refused, Some(TokenOpError::Denied(_))), "{scope}: {refused:?}");
+        let log = authority.audit(1).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(log.first().map(|line| line.result.as_str()), Some("denied"), "{scope}");
+    }
+    assert_eq!(rows(&authority), before);
+    let refused = authority.revoke_at(&narrow, keeper.jti(), true, ASKER, NOW).err();
+    assert!(matches!(refused, Some(TokenOpError::Denied(Denied::Gate))), "{refused:?}");
+    assert_eq!(authority.show(keeper.jti()).unwrap_or_else(|e| panic!("{e}")).revoked_at, None);
+}
+
+/// C23, C24
+#[test]
+fn c23_c24_a_revocation_reaches_all_descendants_and_happens_once() {
+    for cascade in [true, false] {
+        let home = TestDir::new("auth-cascade");
+        let (authority, operator) = operator(home.path());
+        let parent = hub_token(&authority, "vault:work:admin parachute:host:auth", Some(operator.jti()));
+        let by_parent = caller(&authority, &parent, NOW);
+        let child = hub_token(&authority, HOST_AUTH, Some(by_parent.jti()));
+        let by_child = caller(&authority, &child, NOW);
+        let grandchild = hub_token(&authority, HOST_AUTH, Some(by_child.jti()));
+        assert!(authority.authorize_at(Some(&grandchild), &[HOST_AUTH], NOW).is_ok());
+
+        let revoke =
+            |jti: &str, now| authority.revoke_at(&operator, jti, cascade, ASKER, now).map(|(_, revoked)| revoked);
+        let first = revoke(by_parent.jti(), NOW + 1).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((first.at, first.count), (NOW + 1, if cascade { 3 } else { 1 }));
+        let good = |token: &str| authority.authorize_at(Some(token), &[], NOW + 2).is_ok();
+        assert_eq!(
+            (good(&parent), good(&child), good(&grandchild)),
+            (false, !cascade, !cascade),
+            "at the very next call"
+        );
+        let again = revoke(by_parent.jti(), NOW + 9).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((again.at, again.count), (NOW + 1, 0), "the first time stays");
+        assert!(good(&token_in(home.path())), "the one that asked");
+
+        let long = "x".repeat(257);
+        for (jti, not_found) in [
+            ("abcdefghijklmnopqrstuv", true),
+            ("x", true),
+            ("' OR 1=1 --", false),
+            (long.as_str(), false),
+            ("a\nb", false),
+            ("", false),
+            ("a\0", false),
+        ] {
+            let refused = revoke(jti, NOW).expect_err("no such token");
+            assert_eq!(matches!(refused, TokenOpError::NotFound), not_found, "{jti:.20}: {refused}");
+            assert_eq!(matches!(refused, TokenOpError::BadJti), !not_found, "{jti:.20}: {refused}");
+        }
+    }
+}
+
+#[test]
+fn a_subject_loses_all_its_tokens_but_the_one_that_asks() {
+    let home = TestDir::new("auth-revoke-all");
+    let (authority, operator) = operator(home.path());
+    let of = |sub: &str| {
+        let asked = Wanted { subject: Some(sub.into()), ..wanted("vault:work:read") };
+        authority.mint(&operator, &asked, &["work".to_owned()].into(), ASKER).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let (ann, bob) = (of("ann"), of("bob"));
+    let revoked = authority.revoke_all(&operator, "ann", ASKER).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(revoked, 1);
+    let state = |jti: &str| authority.show(jti).unwrap_or_else(|e| panic!("{e}")).revoked_at.is_some();
+    assert_eq!((state(&ann.jti), state(&bob.jti), state(operator.jti())), (true, false, false));
+    assert_eq!(authority.revoked().unwrap_or_else(|e| panic!("{e}")), std::slice::from_ref(&ann.jti));
+    let revoked = authority.revoke_all(&operator, "operator", ASKER).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((revoked, state(operator.jti())), (0, false));
+}
+
+/// C53
+#[test]
+fn c53_a_parent_has_so_many_children_and_no_more() {
+    let home = TestDir::new("auth-quota");
+    let (authority, operator) = operator(home.path());
+    for number in 0..60 {
+        mint(&authority, &operator, "vault:work:read", NOW).unwrap_or_else(|e| panic!("{number}: {e}"));
+    }
+    let refused = mint(&authority, &operator, "vault:work:read", NOW + 59).err();
+    assert!(matches!(refused, Some(TokenOpError::TooFast { .. })), "{refused:?}");
+    let mut now = NOW + 60;
+    mint(&authority, &operator, "vault:work:read", now).unwrap_or_else(|e| panic!("a minute later: {e}"));
+    // The rest of the thousand, without a sync for each.
+    let sql = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 939) \
+         INSERT INTO tokens SELECT 'filler' || i, randomblob(32), kid, 's', 'vault', 'vault:work:read', 'c', 'cli_mint', \
+         '{}', {NOW}, {}, NULL, NULL, NULL, NULL, NULL FROM n, hs_keys",
+        operator.jti(),
+        NOW + 9_000
+    );
+    authority.db.execute_for_test(&sql);
+    now += 60;
+    let refused = mint(&authority, &operator, "vault:work:read", now).err();
+    assert!(matches!(refused, Some(TokenOpError::TooManyChildren { limit: 1000 })), "{refused:?}");
+    assert_eq!(code(&authority, &token_in(home.path()), now), "ok", "the parent is not affected");
+    now = NOW + 9_000;
+    mint(&authority, &operator, "vault:work:read", now).unwrap_or_else(|e| panic!("once some have expired: {e}"));
+}
+
+/// C52
+#[test]
+fn c52_pages_neither_skip_nor_repeat_and_a_cursor_cannot_be_made_up() {
+    let home = TestDir::new("auth-pages");
+    let (authority, operator) = operator(home.path());
+    for minute in 0..120_i64 {
+        mint(&authority, &operator, "vault:work:read", NOW + minute / 2 * 60).unwrap_or_else(|e| panic!("{e}"));
+    }
+    let list = |cursor: Option<&str>| authority.list(Filter::default(), cursor);
+    let (mut seen, mut cursor, mut pages) = (BTreeSet::new(), None, 0);
+    loop {
+        let page = list(cursor.as_deref()).unwrap_or_else(|e| panic!("{e}"));
+        let before = seen.len();
+        seen.extend(page.tokens.iter().map(|row| row.jti.clone()));
+        assert_eq!(seen.len(), before + page.tokens.len(), "none twice");
+        pages += 1;
+        // Somebody mints while somebody else turns the page.
+        mint(&authority, &operator, "vault:work:read", NOW + 90_000).unwrap_or_else(|e| panic!("{e}"));
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!((pages, seen.len()), (3, 121));
+
+    let good = cursor.expect("there was a second page");
+    for index in 0..good.len() {
+        let mut bad = good.clone().into_bytes();
+        bad[index] = if bad[index] == b'A' { b'B' } else { b'A' };
+        let bad = String::from_utf8(bad).expect("ASCII");
+        assert!(bad == good || matches!(list(Some(&bad)), Err(TokenOpError::BadCursor)), "byte {index}");
+    }
+    let unmarked = b64::encode(b"1800000000.abcdefghijklmnopqrstuv");
+    let long = "A".repeat(10_000);
+    for bad in ["", "x", "AAAA", "===", unmarked.as_str(), long.as_str(), "\0"] {
+        assert!(matches!(list(Some(bad)), Err(TokenOpError::BadCursor)), "{bad:.20}");
+    }
+    let filtered = Filter { subject: Some("nobody".into()), ..Filter::default() };
+    assert_eq!(authority.list(filtered, None).unwrap_or_else(|e| panic!("{e}")).tokens, []);
+}
+
+#[test]
+fn a_use_is_noted_once_an_hour_and_fails_nobody() {
+    let home = TestDir::new("auth-use");
+    let (authority, operator) = operator(home.path());
+    let tokens = authority.db.tokens();
+    for (at, noted) in [(NOW, NOW), (NOW + 3_599, NOW), (NOW + 3_600, NOW + 3_600)] {
+        tokens.touch(operator.jti(), at).expect("noted");
+        let row = authority.show(operator.jti()).unwrap_or_else(|e| panic!("{e}"));
+        // The bootstrap's own look may have been noted by another thread, at the same moment.
+        assert_eq!(row.last_used_at, Some(noted), "{at}");
+    }
+}

@@ -1,0 +1,40 @@
+//! What a module is handed by file, because an environment can be looked at: its key to the hub, and the keys by which
+//! it may check tokens itself (operator-token B9).
+
+use super::atomic::{self, PRIVATE};
+use super::{Home, StoreError};
+use crate::manifest::Short;
+use std::path::{Path, PathBuf};
+
+const RUN: &str = "run";
+const KEY: &str = "hub.key";
+const VERIFY_KEYS: &str = "verify-keys.json";
+
+/// Writes the key that a child of the module shows to the hub; where it stands. A new child needs a new one, so it is
+/// not waited for until the disk has it.
+pub(crate) fn write_key(home: &Home, short: &Short, key: &str) -> Result<PathBuf, StoreError> {
+    let relative = in_run_dir(short, KEY);
+    atomic::write_volatile(home, &relative, format!("{key}\n").as_bytes(), PRIVATE)?;
+    Ok(home.path().join(relative))
+}
+
+/// Writes the keys by which the module checks tokens; where they stand.
+pub(crate) fn write_verify_keys(home: &Home, short: &Short, json: &[u8]) -> Result<PathBuf, StoreError> {
+    let relative = in_run_dir(short, VERIFY_KEYS);
+    atomic::write(home, &relative, json, PRIVATE)?;
+    Ok(home.path().join(relative))
+}
+
+/// Whether the module was handed keys to check tokens with.
+pub(crate) fn has_verify_keys(home: &Home, short: &Short) -> bool {
+    home.path().join(in_run_dir(short, VERIFY_KEYS)).is_file()
+}
+
+/// Takes the keys back from a module that is to have none any more.
+pub(crate) fn remove_verify_keys(home: &Home, short: &Short) -> Result<(), StoreError> {
+    atomic::remove(home, &in_run_dir(short, VERIFY_KEYS))
+}
+
+fn in_run_dir(short: &Short, name: &str) -> PathBuf {
+    Path::new(short.as_str()).join(RUN).join(name)
+}
