@@ -356,6 +356,8 @@ fn a_module_that_is_down_is_told_as_down_and_one_that_starts_as_starting() {
         module("slow", testchild(&["never-bind"])).run(json!({ "ready": { "timeoutMs": PATIENCE_MS } })),
         module("late", testchild(&["bind-late", "1500"])).run(json!({ "ready": { "timeoutMs": PATIENCE_MS } })),
     ]);
+    // The hub answers a moment before the last of its modules is started.
+    eventually("the slow module started", || (ask(&hub, "/slow/a", &[]).status == 503).then_some(()));
     is_told(&hub, "/slow/a", 503, "upstream_starting", Some("2"));
     eventually("the late module answering", || (ask(&hub, "/late/a", &[]).status == 200).then_some(()));
 

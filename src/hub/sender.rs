@@ -71,8 +71,8 @@ impl Sender {
             self.is_foreign_fetch = matches!(value, "cross-site" | "same-site");
         } else if is("accept") {
             self.accepts_html |= value.to_ascii_lowercase().contains("text/html");
-        } else if !is("x-forwarded-host") {
-            // That one the edge writes itself, and has looked at who sent it.
+        } else if !is("x-forwarded-for") && !is("x-forwarded-host") {
+            // Those two the edge writes itself, and has looked at who sent them.
             let name = name.to_ascii_lowercase();
             self.is_relayed |= RELAYS.iter().any(|prefix| name.starts_with(prefix));
         }
