@@ -41,7 +41,9 @@ impl Words {
         match self {
             Self::None => (0, 0),
             Self::Modules => (0, usize::MAX),
-            Self::OneModule | Self::NewName | Self::Directory | Self::File | Self::Shell | Self::Jti | Self::Sub => (1, 1),
+            Self::OneModule | Self::NewName | Self::Directory | Self::File | Self::Shell | Self::Jti | Self::Sub => {
+                (1, 1)
+            }
             Self::MaybeJti => (0, 1),
             Self::MaybeVerb => (0, 2),
         }

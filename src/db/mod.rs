@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod auth_log;
-mod epoch;
 mod copy;
+mod epoch;
 mod error;
 mod keys;
 mod module_keys;

@@ -8,8 +8,8 @@
 
 pub(crate) mod b64;
 pub(crate) mod claims;
-pub(crate) mod grant;
 pub(crate) mod digest;
+pub(crate) mod grant;
 pub(crate) mod keyring;
 pub(crate) mod mint;
 pub(crate) mod scope;
