@@ -1,6 +1,7 @@
 //! What black-box tests stand on: a hub in a home of its own, the test child, HTTP by hand, and the one place that
 //! waits. Must not know anything of the program but its binary, its files and its answers.
 
+mod backend;
 mod connection;
 mod home;
 pub(crate) mod http;
@@ -11,6 +12,7 @@ mod run;
 mod state;
 mod wait;
 
+pub(crate) use backend::{Backend, Recorded, Said};
 pub(crate) use connection::Connection;
 pub(crate) use home::Home;
 pub(crate) use hub::{Hub, Refused};
