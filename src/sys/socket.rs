@@ -7,6 +7,7 @@ use std::mem;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 /// Takes one waiting connection, ready for use: not blocking, close-on-exec. `WouldBlock` means that none waits.
@@ -115,9 +116,10 @@ pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) {
     let _ = cvt(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) });
 }
 
-/// A descriptor that is kept only to be given up when the process has no other one left.
+/// A descriptor that is kept only to be given up when the process has no other one left. Takes a single one to make, so
+/// that it can be made again in the place of the one that was given up.
 pub(crate) fn spare_descriptor() -> io::Result<OwnedFd> {
-    Ok(OwnedFd::from(std::os::unix::net::UnixStream::pair()?.0))
+    Ok(OwnedFd::from(UnixDatagram::unbound()?))
 }
 
 #[cfg(test)]
