@@ -10,6 +10,7 @@ mod module;
 mod process;
 mod run;
 mod state;
+mod victim;
 mod wait;
 
 pub(crate) use backend::{Backend, Recorded, Said};
@@ -20,4 +21,5 @@ pub(crate) use module::{Module, free_port, module};
 pub(crate) use process::{Spawned, is_alive, kill, testchild};
 pub(crate) use run::Finished;
 pub(crate) use state::{is_free, pid_of};
-pub(crate) use wait::{deadline, eventually};
+pub(crate) use victim::{Victim, descriptors, threads};
+pub(crate) use wait::{deadline, eventually, eventually_within};
