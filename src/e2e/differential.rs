@@ -2,16 +2,12 @@
 //! gets must be the same. Every difference stands in a table with its reason.
 
 use crate::support::http::Response;
-use crate::support::{Connection, Home, Hub, Spawned, eventually, free_port, http};
-use serde_json::json;
+use crate::support::{Backend, Connection, Home, Hub, Recorded, Said, Spawned, eventually, free_port, http};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 /// What a proxy says about the way that a request took is not compared: each has its own words for it.
 const OF_THE_WAY: [&str; 5] =
@@ -135,116 +131,42 @@ const CASES: &[Case] = &[
     ("lying length", "GET /web/short HTTP/1.1@", GET),
 ];
 
-/// A request as the backend got it.
-#[derive(Debug, Default)]
-struct Recorded {
-    line: String,
-    fields: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-/// Answers by the last segment of the path, and keeps what it was asked.
-struct Backend {
-    port: u16,
-    records: Arc<Mutex<Vec<Recorded>>>,
-}
-
-impl Backend {
-    fn start() -> Self {
-        let port = free_port();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
-        let records = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&records);
-        // It ends with the test's process.
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                thread::spawn(move || {
-                    let mut reader = BufReader::new(stream);
-                    while Self::serve_one(&mut reader, &kept).unwrap_or(false) {}
-                });
-            }
-        });
-        Self { port, records }
-    }
-
-    fn serve_one(reader: &mut BufReader<TcpStream>, records: &Mutex<Vec<Recorded>>) -> io::Result<bool> {
-        let mut request = Recorded::default();
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line)? > 2 {
-            let text = line.trim_ascii().escape_ascii().to_string();
-            match text.split_once(':') {
-                _ if request.line.is_empty() => request.line = text,
-                Some((name, value)) => request.fields.push((name.to_ascii_lowercase(), value.trim().to_owned())),
-                None => request.fields.push((text, String::new())),
-            }
-            line.clear();
-        }
-        if request.line.is_empty() {
-            return Ok(false);
-        }
-        let field = |name: &str| request.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        if field("transfer-encoding").is_some() {
-            let mut size = String::new();
-            while {
-                size.clear();
-                reader.read_line(&mut size)?
-            } > 0
-            {
-                let bytes = usize::from_str_radix(size.trim(), 16).map_err(|_| io::Error::other("no chunk"))?;
-                let mut chunk = vec![0; bytes + 2];
-                reader.read_exact(&mut chunk)?;
-                request.body.extend_from_slice(&chunk[..bytes]);
-                if bytes == 0 {
-                    break;
-                }
-            }
-        } else if let Some(length) = field("content-length").and_then(|length| length.parse().ok()) {
-            request.body.resize(length, 0);
-            reader.read_exact(&mut request.body)?;
-        }
-        let mut words = request.line.split(' ').map(str::to_owned);
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        records.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-        let path = target.split('?').next().unwrap_or_default();
-        let (answer, keep) = Self::answer(path.rsplit('/').next().unwrap_or_default());
+/// Answers by the last segment of the path.
+fn answer(request: &Recorded) -> Said {
+    let (mut answer, goes_on) = answer_of(request.name());
+    if request.method() == "HEAD" {
         let head_bytes = answer.windows(4).position(|window| window == b"\r\n\r\n").map_or(answer.len(), |end| end + 4);
-        let answer = if method == "HEAD" { &answer[..head_bytes] } else { &answer };
-        reader.get_mut().write_all(answer)?;
-        Ok(keep)
+        answer.truncate(head_bytes);
     }
+    if goes_on { Said::AndWaits(answer) } else { Said::AndHangsUp(answer) }
+}
 
-    /// The whole answer, and whether another may follow it.
-    fn answer(last: &str) -> (Vec<u8>, bool) {
-        let (text, keep) = match last {
-            "chunked" => ("200 OK@Content-Type: text/plain@Transfer-Encoding: chunked@@3@abc@2@de@0@@", true),
-            "close" => ("200 OK@Content-Type: text/plain@Connection: close@@until the end", false),
-            "empty" => ("200 OK@Content-Length: 0@@", true),
-            "204" => ("204 No Content@X-Own: 1@@", true),
-            "304" => ("304 Not Modified@ETag: \"x\"@@", true),
-            "404" => ("404 Not Found@Content-Type: text/plain@Content-Length: 4@@none", true),
-            "500" => ("500 Own Words@Content-Type: text/plain@Content-Length: 4@@oops", true),
-            "301" => ("301 Moved Permanently@Location: /web/ok@Content-Length: 0@@", true),
-            "206" => ("206 Partial Content@Content-Range: bytes 0-2/9@Content-Length: 3@@abc", true),
-            "103" => {
-                ("103 Early Hints@Link: </a.css>@@HTTP/1.1 200 OK@Content-Type: text/plain@Content-Length: 2@@ok", true)
-            }
-            "html" => ("200 OK@Content-Type: text/html@Content-Length: 3@@<p>", true),
-            "cookies" => ("200 OK@Set-Cookie: a=1@Set-Cookie: b=2; Path=/@Content-Length: 2@@ok", true),
-            "hop" => ("200 OK@Connection: X-Hop@X-Hop: 1@Keep-Alive: timeout=5@Content-Length: 2@@ok", true),
-            "short" => ("200 OK@Content-Type: text/plain@Content-Length: 9@@four", false),
-            _ => (
-                "200 OK@Server: backend@Date: Thu, 01 Jan 1970 00:00:00 GMT@Content-Type: text/plain@\
-                 Cache-Control: max-age=1@X-Own: 1@X-Own: 2@Content-Length: 2@@ok",
-                true,
-            ),
-        };
-        (format!("HTTP/1.1 {text}").replace('@', "\r\n").into_bytes(), keep)
-    }
-
-    fn take(&self) -> Vec<Recorded> {
-        std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// The whole answer, and whether another may follow it.
+fn answer_of(last: &str) -> (Vec<u8>, bool) {
+    let (text, keep) = match last {
+        "chunked" => ("200 OK@Content-Type: text/plain@Transfer-Encoding: chunked@@3@abc@2@de@0@@", true),
+        "close" => ("200 OK@Content-Type: text/plain@Connection: close@@until the end", false),
+        "empty" => ("200 OK@Content-Length: 0@@", true),
+        "204" => ("204 No Content@X-Own: 1@@", true),
+        "304" => ("304 Not Modified@ETag: \"x\"@@", true),
+        "404" => ("404 Not Found@Content-Type: text/plain@Content-Length: 4@@none", true),
+        "500" => ("500 Own Words@Content-Type: text/plain@Content-Length: 4@@oops", true),
+        "301" => ("301 Moved Permanently@Location: /web/ok@Content-Length: 0@@", true),
+        "206" => ("206 Partial Content@Content-Range: bytes 0-2/9@Content-Length: 3@@abc", true),
+        "103" => {
+            ("103 Early Hints@Link: </a.css>@@HTTP/1.1 200 OK@Content-Type: text/plain@Content-Length: 2@@ok", true)
+        }
+        "html" => ("200 OK@Content-Type: text/html@Content-Length: 3@@<p>", true),
+        "cookies" => ("200 OK@Set-Cookie: a=1@Set-Cookie: b=2; Path=/@Content-Length: 2@@ok", true),
+        "hop" => ("200 OK@Connection: X-Hop@X-Hop: 1@Keep-Alive: timeout=5@Content-Length: 2@@ok", true),
+        "short" => ("200 OK@Content-Type: text/plain@Content-Length: 9@@four", false),
+        _ => (
+            "200 OK@Server: backend@Date: Thu, 01 Jan 1970 00:00:00 GMT@Content-Type: text/plain@\
+             Cache-Control: max-age=1@X-Own: 1@X-Own: 2@Content-Length: 2@@ok",
+            true,
+        ),
+    };
+    (format!("HTTP/1.1 {text}").replace('@', "\r\n").into_bytes(), keep)
 }
 
 fn nginx(directory: &Path, backend: u16) -> (Spawned, u16) {
@@ -361,10 +283,9 @@ fn is_about(pattern: &str, text: &str) -> bool {
 
 #[test]
 fn both_sides_see_what_they_would_see_through_nginx() {
-    let backend = Backend::start();
+    let backend = Backend::start(answer);
     let home = Home::new();
-    let row = json!({"name": "web", "port": backend.port, "paths": ["/web"], "health": "/health", "version": "1.0.0"});
-    home.write("services.json", &json!({ "services": [row] }).to_string());
+    home.write("services.json", &backend.services());
     let (_nginx, nginx_port) = nginx(&home.path().join("nginx"), backend.port);
     let hub = Hub::start_in(home, &[]);
     backend.take();

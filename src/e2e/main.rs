@@ -3,6 +3,9 @@
 //! Run with plain `cargo test`: that builds the test child too.
 
 mod attacks;
+mod browser;
+mod crowds;
+mod descriptors;
 mod differential;
 mod discovery;
 mod environment;
@@ -20,6 +23,7 @@ mod stop;
 mod streams;
 mod support;
 mod upstreams;
+mod websockets;
 
 mod access;
 mod access_log;

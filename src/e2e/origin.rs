@@ -181,18 +181,22 @@ fn a_module_is_told_the_way_of_a_request_and_no_forgery_of_it() {
     }
 }
 
-/// An address of this machine that is not loopback, as the kernel would take it for a packet to anywhere.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+/// An address of this machine that is not loopback, as the kernel would take it for a packet to anywhere. Without one
+/// there is no peer from elsewhere, and what the hub makes of one would pass unseen.
+#[track_caller]
+fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a datagram socket");
     // Connecting a datagram socket sends nothing.
-    socket.connect("192.0.2.1:9").ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
+    let address = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()).map(|address| address.ip());
+    match address {
+        Ok(address) if !address.is_loopback() => address,
+        other => panic!("this machine has nothing but loopback ({other:?}); as root: ip addr add 192.0.2.1/32 dev lo"),
+    }
 }
 
 #[test]
 fn a_peer_from_elsewhere_cannot_claim_to_be_near() {
-    // Without a network there is no peer of that kind.
-    let Some(address) = own_address() else { return };
+    let address = own_address();
     let home = Home::new();
     home.install(&web("web"));
     home.install(&web("mine").row("publicExposure", json!("loopback")));

@@ -1,12 +1,8 @@
 //! Modules that break the protocol. Their callers see a clean failure and never a part of another answer, and the next
 //! request works.
 
-use crate::support::{Connection, Home, Hub, free_port};
-use serde_json::json;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use crate::support::{Backend, Connection, Home, Hub, Recorded, Said};
+use std::io;
 
 /// What the caller of a lie gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,56 +43,22 @@ const LIES: &[(&str, &str, bool, Outcome)] = &[
     ("honest", "HTTP/1.1 200 OK@Content-Length: 2@@ok", false, Fine),
 ];
 
-/// The request lines that a module of lies has got.
-type Heard = Arc<Mutex<Vec<String>>>;
-
-fn start_liar() -> (u16, Heard) {
-    let port = free_port();
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
-    let heard = Heard::default();
-    let kept = Arc::clone(&heard);
-    // It ends with the test's process.
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let kept = Arc::clone(&kept);
-            thread::spawn(move || {
-                let mut reader = BufReader::new(stream);
-                while lie(&mut reader, &kept).unwrap_or(false) {}
-            });
-        }
-    });
-    (port, heard)
-}
-
-/// Reads one request and answers it; says whether another may follow.
-fn lie(reader: &mut BufReader<TcpStream>, heard: &Heard) -> io::Result<bool> {
-    let (mut request, mut line, mut body_bytes) = (String::new(), String::new(), 0);
-    while reader.read_line(&mut line)? > 2 {
-        if request.is_empty() {
-            request = line.trim().to_owned();
-        } else if let Some(length) = line.strip_prefix("Content-Length: ") {
-            body_bytes = length.trim().parse().unwrap_or(0);
-        }
-        line.clear();
-    }
-    let name = request.split([' ', '/']).nth(3).unwrap_or_default();
-    let Some((_, answer, hangs_up, _)) = LIES.iter().find(|(lie, ..)| *lie == name) else { return Ok(false) };
-    io::copy(&mut reader.take(body_bytes), &mut io::sink())?;
-    heard.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+/// Lies by the last segment of the path; who asks for none of them is hung up on.
+fn lie(request: &Recorded) -> Said {
+    let known = LIES.iter().find(|(name, ..)| *name == request.name());
+    let Some((_, answer, hangs_up, _)) = known else { return Said::AndHangsUp(Vec::new()) };
     let answer = match *answer {
         "~~103" => "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".repeat(10_000),
         plain => plain.replace('@', "\r\n").replace('~', &"x".repeat(1_000_000)),
     };
-    reader.get_mut().write_all(answer.as_bytes())?;
-    Ok(!hangs_up)
+    if *hangs_up { Said::AndHangsUp(answer.into()) } else { Said::AndWaits(answer.into()) }
 }
 
-fn hub_of_liar() -> (Hub, Heard) {
-    let (port, heard) = start_liar();
+fn hub_of_liar() -> (Hub, Backend) {
+    let liar = Backend::start(lie);
     let home = Home::new();
-    let row = json!({"name": "web", "port": port, "paths": ["/web"], "health": "/health", "version": "1.0.0"});
-    home.write("services.json", &json!({ "services": [row] }).to_string());
-    (Hub::start_in(home, &[]), heard)
+    home.write("services.json", &liar.services());
+    (Hub::start_in(home, &[]), liar)
 }
 
 #[test]
@@ -133,7 +95,7 @@ fn whatever_a_module_says_its_callers_see_a_clean_answer_or_none() {
 
 #[test]
 fn what_must_not_be_done_twice_is_asked_once() {
-    let (hub, heard) = hub_of_liar();
+    let (hub, liar) = hub_of_liar();
     for (method, at_most) in [("POST", 1), ("PATCH", 1), ("PUT", 3), ("DELETE", 3)] {
         let mut connection = Connection::open(hub.port);
         // A pooled socket is no reason to send it again, once the module has read it.
@@ -142,8 +104,8 @@ fn what_must_not_be_done_twice_is_asked_once() {
             format!("{method} /web/silence HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc").as_bytes(),
         );
         assert_eq!(connection.answer(method).expect("an answer").status, 502, "{method}");
-        let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = heard.iter().filter(|line| line.starts_with(&format!("{method} /web/silence "))).count();
+        let heard = liar.take();
+        let times = heard.iter().filter(|request| request.method() == method && request.name() == "silence").count();
         assert!((1..=at_most).contains(&times), "{method} was asked {times} times");
     }
 }

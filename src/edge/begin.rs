@@ -84,7 +84,7 @@ fn send_on<'a>(
     let layer = layer::of(head.peer.ip(), &request.fields);
     let module = match route::target(&rules.hosts, &rules.table, layer, request.host, &path.path) {
         Target::Hub => None,
-        Target::Module(module) => Some(module),
+        Target::Module(module) => Some(module).filter(|module| !module.misses_suffix(request.method, &path.path)),
         Target::Refuse(route::Refusal::ForeignHost) => return Err(refuse(Answer::ForeignHost(request.host), keep)),
     };
     let limit_bytes = if module.is_none() { MAX_BODY_BYTES } else { u64::MAX };

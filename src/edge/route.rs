@@ -6,7 +6,7 @@ use super::path;
 use super::places::{Place, Places};
 use crate::manifest::Short;
 use crate::manifest::mounts::Mount;
-use crate::manifest::services::is_hub_mount;
+use crate::manifest::services::{is_hub_mount, is_vault_itself};
 use crate::supervisor::standing::{Board, Standing};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -44,6 +44,12 @@ pub(crate) struct Module {
 const MAX_WAITING: usize = 64;
 
 impl Module {
+    /// Whether a request of this method for this path is about a vault as such. Programs that take the vault's own path
+    /// for that of its protocol are told the right one, which is the hub's to say (http-api §9.8).
+    pub(crate) fn misses_suffix(&self, method: &str, path: &str) -> bool {
+        method == "POST" && *self.spelling == *path && is_vault_itself(&self.mount.path)
+    }
+
     pub(crate) fn standing(&self) -> Option<Standing> {
         self.board.as_deref().map(Board::get)
     }
@@ -273,6 +279,27 @@ mod tests {
             ("/x/a/b", "hub"),
         ] {
             assert_eq!(goes(&table, Loopback, "localhost", path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_a_post_to_a_vault_itself_misses_its_suffix() {
+        let table =
+            table(&[("/vault/default", false), ("/vault/caf\u{e9}", false), ("/vault/admin", false), ("/a", false)]);
+        for (method, path, misses) in [
+            ("POST", "/vault/default", true),
+            ("POST", "/vault/caf%C3%A9", true),
+            ("POST", "/vault/default/", false),
+            ("POST", "/vault/default/mcp", false),
+            ("GET", "/vault/default", false),
+            ("OPTIONS", "/vault/default", false),
+            ("POST", "/vault/admin", false),
+            ("POST", "/a", false),
+        ] {
+            let Target::Module(module) = target(&hosts(), &table, Loopback, Some("localhost"), path) else {
+                panic!("{path} has a module")
+            };
+            assert_eq!(module.misses_suffix(method, path), misses, "{method} {path}");
         }
     }
 

@@ -1,9 +1,23 @@
-//! Pure: paths of earlier releases that lead elsewhere (http-api §14).
+//! Pure: paths of earlier releases that lead elsewhere (http-api §14), and those that lack their end (§9.8). Where the
+//! original leads to its accounts and its admin pages, which we do not have, there is nothing here either.
+
+use crate::manifest::services::is_vault_itself;
+
+/// Where the vaults are looked after, by the module itself.
+const VAULT_ADMIN: &str = "/vault/admin/";
+
+/// Where the protocol of the vault at this path is spoken; `None` when it is not that of a vault.
+pub(super) fn mcp(path: &str, is_served: impl Fn(&str) -> bool) -> Option<String> {
+    (is_vault_itself(path) && is_served(path)).then(|| format!("{path}/mcp"))
+}
 
 /// Where this path leads; `None` when nowhere. `is_served` says which paths go to a module.
 pub(super) fn target(path: &str, is_served: impl Fn(&str) -> bool) -> Option<String> {
     if matches!(path, "/hub" | "/hub/") {
         return Some("/".to_owned());
+    }
+    if matches!(path, "/vault" | "/vault/" | "/vault/new") {
+        return (!is_served(path) && is_served(VAULT_ADMIN)).then(|| VAULT_ADMIN.to_owned());
     }
     // The notes became a page of the surface module; an own module of that name keeps them.
     let rest = path.strip_prefix("/notes").filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
@@ -14,6 +28,12 @@ pub(super) fn target(path: &str, is_served: impl Fn(&str) -> bool) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn served_below(mounts: &[&str]) -> impl Fn(&str) -> bool {
+        move |path| {
+            mounts.iter().any(|mount| path.strip_prefix(mount).is_some_and(|r| r.is_empty() || r.starts_with('/')))
+        }
+    }
 
     #[test]
     fn only_what_leads_somewhere_is_redirected() {
@@ -30,11 +50,31 @@ mod tests {
             ("/notes", &["/surface/other"], None),
             ("/notesx", &["/surface"], None),
             ("/", &["/surface"], None),
+            ("/vault", &["/vault/default", "/vault/admin"], Some("/vault/admin/")),
+            ("/vault/", &["/vault/default", "/vault/admin"], Some("/vault/admin/")),
+            ("/vault/new", &["/vault/default", "/vault/admin"], Some("/vault/admin/")),
+            ("/vault/new", &["/vault/new", "/vault/admin"], None),
+            ("/vault", &[], None),
+            ("/vault/none", &["/vault/default", "/vault/admin"], None),
         ] {
-            let is_served = |path: &str| {
-                mounts.iter().any(|mount| path.strip_prefix(mount).is_some_and(|r| r.is_empty() || r.starts_with('/')))
-            };
-            assert_eq!(target(path, is_served).as_deref(), expected, "{path} with {mounts:?}");
+            assert_eq!(target(path, served_below(mounts)).as_deref(), expected, "{path} with {mounts:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_vault_that_is_there_has_its_protocol_below_it() {
+        for (path, mounts, expected) in [
+            ("/vault/default", &["/vault/default"][..], Some("/vault/default/mcp")),
+            ("/vault/default", &["/vault/other"], None),
+            ("/vault/default/", &["/vault/default"], None),
+            ("/vault/default/mcp", &["/vault/default"], None),
+            ("/vault/admin", &["/vault/admin"], None),
+            ("/vault/new", &["/vault/new"], None),
+            ("/vault/", &["/vault"], None),
+            ("/vault", &["/vault"], None),
+            ("/other/default", &["/other"], None),
+        ] {
+            assert_eq!(mcp(path, served_below(mounts)).as_deref(), expected, "{path} with {mounts:?}");
         }
     }
 }

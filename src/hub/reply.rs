@@ -4,6 +4,7 @@ use crate::ops::OpError;
 use crate::stamp::http_date;
 use crate::wire::{Code, ErrorBody};
 use serde::Serialize;
+use serde_json::json;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
@@ -124,6 +125,13 @@ impl Reply {
             .with_header("location", location)
     }
 
+    /// Here is a vault, and its protocol is there (http-api §9.8). Unlike 301, this keeps method and body.
+    pub(crate) fn missing_mcp_suffix(location: String, url: &str) -> Self {
+        let message = "this is a vault; its protocol is spoken at the path that ends in /mcp";
+        let body = json!({ "error": "missing_mcp_suffix", "message": message, "mcp_url": url });
+        Self::json(308, &body).with_header("location", location)
+    }
+
     #[must_use]
     pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -189,6 +197,7 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         204 => "No Content",
         301 => "Moved Permanently",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

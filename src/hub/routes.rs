@@ -176,7 +176,14 @@ fn elsewhere(hub: &Hub, req: &Req, missing: &Missing) -> Reply {
     if *missing != Missing::Path {
         return missing.reply(&req.path);
     }
-    match redirect::target(&req.path, |path| hub.is_served(path, req.sender.audience)) {
+    let is_served = |path: &str| hub.is_served(path, req.sender.audience);
+    if req.method == Method::Post
+        && let Some(path) = redirect::mcp(&req.path, is_served)
+    {
+        let url = format!("{}{path}", hub.told_origin(req.sender.asked()));
+        return Reply::missing_mcp_suffix(format!("{path}{}", req.raw_query), &url);
+    }
+    match redirect::target(&req.path, is_served) {
         Some(target) => Reply::moved(format!("{target}{}", req.raw_query)),
         None if req.sender.accepts_html => page::not_found(&req.path),
         None => missing.reply(&req.path),

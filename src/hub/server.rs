@@ -7,14 +7,18 @@
 //! Every answer asks the client to close the connection: tiny_http gives each open one a thread, and one that arrives
 //! together with others may be left waiting for a thread that another, idle one holds (see [`Shared::nudge`]).
 
+mod rebuild;
+
 use super::reply::{Outcome, Reply, Streaming, stream_head};
 use super::request;
 use super::request::{Body, Req};
 use super::waiters::{Kind, Waiters};
 use crate::ops::Log;
 use crate::wire::Code;
+use rebuild::{accepting, hear_of_panics};
 use std::any::Any;
 use std::io::{self, Read, Write};
+use std::os::fd::RawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,14 +40,6 @@ const BODY_KEPT_BYTES: u64 = 16 * 1024;
 const READ_AHEAD_BYTES: usize = 1024;
 /// How long `stop` waits for the workers to finish what they are at.
 const STOP_DEADLINE: Duration = Duration::from_secs(1);
-/// Before the first rebuild, doubled while they come thick and fast: what made accepting fail (no descriptor is free)
-/// may well last.
-const REBUILD_PAUSE: Duration = Duration::from_millis(10);
-const REBUILD_PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Rebuilds further apart than this have nothing to do with each other.
-const REBUILD_CALM: Duration = Duration::from_secs(60);
-/// How long connections to a tiny_http that has been replaced may be silent; longer than the edge keeps idle ones.
-const REPLACED_QUIET: Duration = Duration::from_secs(300);
 
 /// Makes an outcome of a request. Called on the workers, so it must be quick.
 pub(crate) type App = Arc<dyn Fn(Req) -> Outcome + Send + Sync>;
@@ -60,6 +56,8 @@ struct Shared {
     waiters: Waiters,
     slow: AtomicUsize,
     faults: AtomicUsize,
+    /// Heard of in threads that nobody has named, such as those of tiny_http.
+    panics: AtomicUsize,
     life: Mutex<Life>,
     changed: Condvar,
 }
@@ -67,6 +65,8 @@ struct Shared {
 struct Life {
     /// `None` once the server is to stop.
     current: Option<Arc<tiny_http::Server>>,
+    /// The number of the descriptor that the accept loop of `current` has of the listener.
+    listens: RawFd,
     workers: usize,
     /// Workers that serve `current` and no earlier one.
     moved: usize,
@@ -75,7 +75,7 @@ struct Life {
 
 /// Starts the workers on a listener that is bound to a path.
 pub(crate) fn start(listener: UnixListener, app: App, log: Log) -> io::Result<Server> {
-    let first = Arc::new(accepting(&listener)?);
+    let (first, listens) = accepting(&listener)?;
     let shared = Arc::new(Shared {
         listener,
         app,
@@ -83,9 +83,11 @@ pub(crate) fn start(listener: UnixListener, app: App, log: Log) -> io::Result<Se
         waiters: Waiters::default(),
         slow: AtomicUsize::new(0),
         faults: AtomicUsize::new(0),
-        life: Mutex::new(Life { current: Some(first), workers: 0, moved: 0, rebuilt: None }),
+        panics: AtomicUsize::new(0),
+        life: Mutex::new(Life { current: Some(Arc::new(first)), listens, workers: 0, moved: 0, rebuilt: None }),
         changed: Condvar::new(),
     });
+    hear_of_panics(&shared);
     let server = Server { shared };
     for number in 1..=WORKERS {
         let shared = Arc::clone(&server.shared);
@@ -268,67 +270,6 @@ impl Shared {
         }
     }
 
-    /// Puts a new tiny_http on the kept listener after the accept loop of `failed` has ended for good. Also called by
-    /// the workers that are woken because of that, or because the server stops; then there is nothing to do.
-    fn replace(self: &Arc<Self>, failed: &Arc<tiny_http::Server>, error: &io::Error) {
-        loop {
-            let mut life = lock(&self.life);
-            if !life.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
-                return;
-            }
-            let pause = match life.rebuilt {
-                Some((at, pause)) if at.elapsed() < REBUILD_CALM => (pause * 2).min(REBUILD_PAUSE_MAX),
-                _ => REBUILD_PAUSE,
-            };
-            life.rebuilt = Some((Instant::now(), pause));
-            let pause_ms = pause.as_millis();
-            (self.log)(&format!("the control server cannot accept: {error}; starting it again in {pause_ms} ms"));
-            let waited = self.changed.wait_timeout_while(life, pause, |life| life.current.is_some());
-            drop(waited);
-            match accepting(&self.listener) {
-                Ok(server) => return self.install(Arc::new(server), failed),
-                Err(error) => (self.log)(&format!("the control server cannot be started again: {error}")),
-            }
-        }
-    }
-
-    fn install(self: &Arc<Self>, server: Arc<tiny_http::Server>, failed: &Arc<tiny_http::Server>) {
-        // Its drop would remove the socket that the new one listens on, so the old one is never dropped.
-        std::mem::forget(Arc::clone(failed));
-        {
-            let mut life = lock(&self.life);
-            if life.current.is_none() {
-                return;
-            }
-            life.current = Some(server);
-            life.moved = 0;
-        }
-        (1..WORKERS).for_each(|_| failed.unblock());
-        // Only then is there nobody left whom the next one could rob of being woken.
-        let life = lock(&self.life);
-        let waited = self.changed.wait_timeout_while(life, STOP_DEADLINE, |life| life.moved + 1 < WORKERS);
-        drop(waited);
-        let (shared, old) = (Arc::clone(self), Arc::clone(failed));
-        let spawned = thread::Builder::new()
-            .name("hub/replaced".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || shared.serve_replaced(&old));
-        if let Err(error) = spawned {
-            (self.log)(&format!("connections made before are lost: {error}"));
-        }
-    }
-
-    /// Connections that a replaced tiny_http had accepted go on putting requests into its queue.
-    fn serve_replaced(self: &Arc<Self>, old: &tiny_http::Server) {
-        let mut last = Instant::now();
-        while last.elapsed() < REPLACED_QUIET {
-            if let Ok(Some(request)) = old.recv_timeout(REPLACED_QUIET) {
-                self.survive(|| self.take(request));
-                last = Instant::now();
-            }
-        }
-    }
-
     /// Makes tiny_http look again whether a connection waits for a thread. It queues a connection when it believes a
     /// thread to be idle, also when that one was just given another connection; and then nothing but a thread that
     /// gets free, or a further connection, helps. Called when a connection is about to hold its thread for long.
@@ -400,14 +341,6 @@ fn send(request: tiny_http::Request, manner: Manner, reply: &Reply) {
     let mut writer = request.into_writer();
     // An error means that the client has gone, so there is nobody to tell.
     let _gone = reply.write(&mut writer, manner.head_only, SystemTime::now());
-}
-
-/// A tiny_http on a copy of the listener; its accept loop is running when this returns.
-fn accepting(kept: &UnixListener) -> io::Result<tiny_http::Server> {
-    let listener = kept.try_clone()?;
-    // Shared by all copies; a listener that does not block would end the accept loop at once.
-    listener.set_nonblocking(false)?;
-    tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)
 }
 
 /// Whether reading the body, or dropping the request, cannot wait for the client.

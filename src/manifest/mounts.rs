@@ -3,7 +3,7 @@
 use super::discovery::{Audience, is_visible};
 use super::module::Manifest;
 use super::run::Run;
-use super::services::{Document, Entry, Row};
+use super::services::{Document, Entry, Row, VAULT_FAMILY_MOUNTS};
 use super::{Port, Short, known};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,15 +29,21 @@ pub(crate) struct Mount {
     pub(crate) hub_credentials: bool,
 }
 
-/// The mounts of all usable rows. The first of two rows that claim the same path has it. `manifest_of` says what a
-/// module says of itself; one that cannot be read leaves what the row and the known modules say.
+/// The mounts of all usable rows. The first of two rows that claim the same path has it, and what the vaults have in
+/// common is the first vault's where nobody claims it. `manifest_of` says what a module says of itself; one that cannot
+/// be read leaves what the row and the known modules say.
 pub(crate) fn mounts(document: &Document, manifest_of: impl Fn(&Row) -> Option<Arc<Manifest>>) -> Vec<Mount> {
     let mut taken = HashSet::new();
     let mut mounts = Vec::new();
-    for entry in document.entries() {
-        let Ok(row) = &entry.row else { continue };
+    let usable = || document.entries().iter().filter_map(|entry| Some((entry, entry.row.as_ref().ok()?)));
+    let own = usable().map(|(entry, row)| (entry, row, false));
+    let of_family = usable().find(|(_, row)| row.is_vault()).map(|(entry, row)| (entry, row, true));
+    for (entry, row, is_of_family) in own.chain(of_family) {
         let manifest = manifest_of(row);
-        let mut free = paths(row, manifest.as_deref());
+        let mut free = match is_of_family {
+            false => paths(row, manifest.as_deref()),
+            true => VAULT_FAMILY_MOUNTS.map(|path| (path.to_owned(), false)).into(),
+        };
         free.retain(|(path, _)| taken.insert(path.clone()));
         if !free.is_empty() {
             mounts.extend(of_row(free, entry, row, manifest.as_deref()));
@@ -136,8 +142,32 @@ mod tests {
             [row("parachute-vault", 1940, &["/vault/default"]), row("parachute-vault-work", 1940, &["/vault/work"])];
         let found: Vec<(String, String)> =
             of(&rows, None).into_iter().map(|m| (m.short.to_string(), m.process.to_string())).collect();
-        let expected = [("vault", "vault"), ("parachute-vault-work", "vault")];
+        let expected = [("vault", "vault"), ("parachute-vault-work", "vault"), ("vault", "vault"), ("vault", "vault")];
         assert_eq!(found, expected.map(|(short, process)| (short.to_owned(), process.to_owned())));
+    }
+
+    #[test]
+    fn what_the_vaults_have_in_common_is_the_first_ones_unless_somebody_claims_it() {
+        let vault = |name: &str, path: &str| with(row(name, 1940, &[path]), "stripPrefix", json!(true));
+        for (rows, expected) in [
+            (vec![row("wiki", 2001, &["/wiki"])], &[][..]),
+            (
+                vec![vault("parachute-vault-b", "/vault/b"), vault("parachute-vault", "/vault/default")],
+                &[("/vault/admin", "parachute-vault-b", false), ("/mcp", "parachute-vault-b", false)],
+            ),
+            (
+                vec![vault("parachute-vault", "/vault/default"), row("tools", 2001, &["/mcp"])],
+                &[("/vault/admin", "vault", false), ("/mcp", "tools", false)],
+            ),
+        ] {
+            let found = of(&rows, None);
+            let of_family: Vec<_> = VAULT_FAMILY_MOUNTS
+                .iter()
+                .filter_map(|path| found.iter().find(|mount| mount.path == *path))
+                .map(|mount| (mount.path.as_str(), mount.short.as_str(), mount.strip))
+                .collect();
+            assert_eq!(of_family, expected, "{rows:?}");
+        }
     }
 
     #[test]

@@ -41,7 +41,12 @@ impl Hub {
         };
         let modules = self.with_manifests(&document);
         let modules = modules.iter().map(|(row, manifest)| (row.as_ref(), manifest.as_deref()));
-        Ok(discovery::document(modules, &self.parts.origins.told(asked.origin()), audience))
+        Ok(discovery::document(modules, &self.told_origin(asked), audience))
+    }
+
+    /// The origin that whoever asks is told.
+    pub(crate) fn told_origin(&self, asked: Asked<'_>) -> String {
+        self.parts.origins.told(asked.origin())
     }
 
     /// Whether a request for this path goes to a module that these callers may know.

@@ -5,8 +5,9 @@ use super::{cvt, cvt_r};
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 /// Takes one waiting connection, ready for use: not blocking, close-on-exec. `WouldBlock` means that none waits.
@@ -41,6 +42,22 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
 /// The network or the memory of the machine cannot take a connection now (ENOBUFS, ENOMEM).
 pub(crate) fn is_out_of_memory(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Whether the descriptor with this number is open, and is of the same socket. The number may be that of a descriptor
+/// which somebody else has closed meanwhile.
+pub(crate) fn is_copy(number: RawFd, socket: BorrowedFd<'_>) -> bool {
+    let (one, other) = (identity(number), identity(socket.as_raw_fd()));
+    one.is_some() && one == other
+}
+
+/// What no two open files have in common; `None` when the number is of none.
+fn identity(number: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
+    // SAFETY: a stat is plain numbers, and all of them zero is a valid value.
+    let mut stat: libc::stat = unsafe { mem::zeroed() };
+    // SAFETY: the pointer is that of a live, writable stat; a number that is no descriptor is an error and no more.
+    cvt(unsafe { libc::fstat(number, &raw mut stat) }).ok()?;
+    Some((stat.st_dev, stat.st_ino))
 }
 
 /// Connects to a Unix socket without waiting. `WouldBlock` means that its queue is full: try again later.
@@ -115,9 +132,10 @@ pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) {
     let _ = cvt(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) });
 }
 
-/// A descriptor that is kept only to be given up when the process has no other one left.
+/// A descriptor that is kept only to be given up when the process has no other one left. Takes a single one to make, so
+/// that it can be made again in the place of the one that was given up.
 pub(crate) fn spare_descriptor() -> io::Result<OwnedFd> {
-    Ok(OwnedFd::from(std::os::unix::net::UnixStream::pair()?.0))
+    Ok(OwnedFd::from(UnixDatagram::unbound()?))
 }
 
 #[cfg(test)]
@@ -127,6 +145,19 @@ mod tests {
     use std::net::TcpStream;
     use std::os::fd::AsFd;
     use std::os::unix::net::{UnixListener, UnixStream};
+
+    #[test]
+    fn a_copy_is_one_until_it_is_closed_whoever_gets_its_number_then() {
+        let (socket, other) = UnixStream::pair().expect("pair");
+        let copy = socket.try_clone().expect("a copy");
+        let number = copy.as_raw_fd();
+        assert!(is_copy(number, socket.as_fd()));
+        assert!(!is_copy(other.as_raw_fd(), socket.as_fd()));
+        drop(copy);
+        let _next = UnixStream::pair().expect("somebody who may get the number");
+        assert!(!is_copy(number, socket.as_fd()));
+        assert!(!is_copy(-1, socket.as_fd()));
+    }
 
     #[test]
     fn receive_appends_up_to_the_limit_and_says_the_end() {

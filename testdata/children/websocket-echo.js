@@ -1,5 +1,5 @@
 // A WebSocket server (RFC 6455) on nothing but Node: sends every message back. It says "ready PID", and "open" and
-// "closed" with the number of connections that there are.
+// "closed" with the number of connections that there are. It takes the first subprotocol that it is offered.
 'use strict';
 const crypto = require('crypto');
 const http = require('http');
@@ -17,7 +17,8 @@ function frame(opcode, payload) {
   return Buffer.concat([head, payload]);
 }
 
-// The first frame in `bytes`: opcode, payload and what is behind it; undefined while it is not complete.
+// The first frame in `bytes`: whether its message ends with it, opcode, payload and what is behind it; undefined while it
+// is not complete.
 function parse(bytes) {
   if (bytes.length < 2) return undefined;
   let size = bytes[1] & 0x7f, at = 2;
@@ -27,32 +28,39 @@ function parse(bytes) {
   if (bytes.length < at + 4 + size) return undefined;
   const mask = bytes.subarray(at, at + 4), payload = Buffer.from(bytes.subarray(at + 4, at + 4 + size));
   for (let i = 0; i < size; i++) payload[i] ^= mask[i & 3];
-  return { opcode: bytes[0] & 0x0f, payload, rest: bytes.subarray(at + 4 + size) };
+  return { last: (bytes[0] & 0x80) !== 0, opcode: bytes[0] & 0x0f, payload, rest: bytes.subarray(at + 4 + size) };
 }
 
 const server = http.createServer((request, response) => response.end('plain ' + request.url + '\n'));
 
 server.on('upgrade', (request, socket, head) => {
+  const wanted = request.headers['sec-websocket-protocol'];
   const accept = crypto.createHash('sha1')
     .update(request.headers['sec-websocket-key'] + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').digest('base64');
   socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
-    `Sec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: ${request.url}\r\n\r\n`);
+    (wanted ? `Sec-WebSocket-Protocol: ${wanted.split(',')[0]}\r\n` : '') +
+    `Sec-WebSocket-Accept: ${accept}\r\nX-Path: ${request.url}\r\n\r\n`);
   console.log('open', ++connections);
-  let parts = [head], size = head.length, wanted = 0;
+  let parts = [head], size = head.length, needed = 0, message;
   const read = (part) => {
     parts.push(part);
     size += part.length;
-    if (size < wanted) return;
+    if (size < needed) return;
     let bytes = Buffer.concat(parts);
     for (let next; (next = parse(bytes)); bytes = next.rest) {
       if (next.opcode === CLOSE) { socket.end(frame(CLOSE, next.payload)); return; }
       if (next.opcode === PING) socket.write(frame(PONG, next.payload));
-      else if (next.opcode !== PONG && next.opcode !== CONTINUATION) socket.write(frame(next.opcode, next.payload));
+      else if (next.opcode !== PONG) {
+        // Browsers cut large messages into several frames; only the first says what they are.
+        if (next.opcode !== CONTINUATION) message = { opcode: next.opcode, pieces: [] };
+        message.pieces.push(next.payload);
+        if (next.last) socket.write(frame(message.opcode, Buffer.concat(message.pieces)));
+      }
     }
     parts = [bytes];
     size = bytes.length;
     // Putting the parts of a large frame together for each of them would take time that grows with the square.
-    wanted = size >= 10 && (bytes[1] & 0x7f) === 127 ? Number(bytes.readBigUInt64BE(2)) + 14 : 0;
+    needed = size >= 10 && (bytes[1] & 0x7f) === 127 ? Number(bytes.readBigUInt64BE(2)) + 14 : 0;
   };
   socket.on('data', read);
   read(Buffer.alloc(0)); // what came right behind the head

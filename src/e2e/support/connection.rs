@@ -1,7 +1,7 @@
 //! One connection that carries request after request, for what a call of `http::request` cannot show.
 
-use super::http::{Response, connect};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use super::http::{self, Response, connect};
+use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 
 pub(crate) struct Connection {
@@ -46,61 +46,30 @@ impl Connection {
         if method == "HEAD" || matches!(answer.status, 100..=199 | 204 | 304) {
             return Ok(answer);
         }
-        if answer.header("transfer-encoding").is_some() {
-            while let Some(chunk) = self.chunk()? {
-                answer.body.extend_from_slice(&chunk);
+        answer.body = match http::read_body(&mut self.reader, &answer.headers)? {
+            Some(body) => body,
+            None => {
+                let mut rest = Vec::new();
+                self.reader.read_to_end(&mut rest)?;
+                rest
             }
-        } else if let Some(length) = answer.header("content-length") {
-            let length = length.parse().map_err(|_| io::Error::other("a length that is no number"))?;
-            answer.body = self.take(length)?;
-        } else {
-            self.reader.read_to_end(&mut answer.body)?;
-        }
+        };
         Ok(answer)
     }
 
     /// The head of the next answer.
     pub(crate) fn head(&mut self) -> io::Result<Response> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            if self.reader.read_until(b'\n', &mut head)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        let text = String::from_utf8_lossy(&head);
-        let mut lines = text.trim_end().split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
-        let status = status.ok_or_else(|| io::Error::other(format!("no status line: {text}")))?;
-        let split = |line: &str| line.split_once(':').map(|(k, v)| (k.to_ascii_lowercase(), v.trim().to_owned()));
-        Ok(Response { status, headers: lines.filter_map(split).collect(), body: Vec::new() })
+        Response::read_head(&mut self.reader)
     }
 
     /// The next chunk of a body; `None` at its end, trailers left out.
     pub(crate) fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let size = self.line()?;
-        let size = usize::from_str_radix(&size, 16).map_err(|_| io::Error::other(format!("no chunk: {size:?}")))?;
-        if size == 0 {
-            while !self.line()?.is_empty() {}
-            return Ok(None);
-        }
-        let chunk = self.take(size)?;
-        self.line()?;
-        Ok(Some(chunk))
-    }
-
-    fn line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        if self.reader.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(line.trim_end().to_owned())
+        http::read_chunk(&mut self.reader)
     }
 
     /// Exactly so many of the next bytes.
     pub(crate) fn take(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
-        let mut taken = vec![0; bytes];
-        self.reader.read_exact(&mut taken)?;
-        Ok(taken)
+        http::read_exactly(&mut self.reader, bytes)
     }
 
     /// Waits for the other side to close, and returns what it still said. That it broke counts as well.

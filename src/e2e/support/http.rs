@@ -1,7 +1,7 @@
 //! HTTP by hand over a plain socket, so that a test can also send what no client would.
 
 use super::wait::deadline;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
 /// An answer, its body in one piece.
@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpStream};
 pub(crate) struct Response {
     pub(crate) status: u16,
     /// Names in lower case, in the order of the answer.
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) headers: Fields,
     pub(crate) body: Vec<u8>,
 }
 
@@ -30,43 +30,90 @@ impl Response {
 
     /// Reads an answer from all that a connection gave until it was closed.
     pub(crate) fn parse(bytes: &[u8]) -> io::Result<Self> {
-        let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {}", bytes.escape_ascii()));
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(|| bad("no whole head"))?;
-        let head = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("a head that is not UTF-8"))?;
-        let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
-        let status = status.ok_or_else(|| bad("no status line"))?;
-        let split = |line: &str| line.split_once(':').map(|(k, v)| (k.to_ascii_lowercase(), v.trim().to_owned()));
-        let headers: Vec<_> = lines.filter_map(split).collect();
-
-        let mut response = Self { status, headers, body: bytes[end + 4..].to_vec() };
-        if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
-            response.body = join_chunks(&response.body).ok_or_else(|| bad("broken chunks"))?;
-        } else if let Some(length) = response.header("content-length") {
-            let length: usize = length.parse().map_err(|_| bad("a length that is no number"))?;
+        let mut rest = bytes;
+        let answer = Self::read_head(&mut rest).and_then(|mut answer| {
             // The answer to HEAD states the length of a body that it does not have.
-            if !response.body.is_empty() && response.body.len() != length {
-                return Err(bad("a body of another length than stated"));
+            if !rest.is_empty() {
+                answer.body =
+                    read_body(&mut rest, &answer.headers)?.unwrap_or_else(|| std::mem::take(&mut rest).into());
             }
-        }
-        Ok(response)
+            if rest.is_empty() { Ok(answer) } else { Err(bad("more than was stated")) }
+        });
+        answer.map_err(|error| bad(&format!("{error}: {}", bytes.escape_ascii())))
+    }
+
+    /// The head of the next answer.
+    pub(crate) fn read_head(reader: &mut impl BufRead) -> io::Result<Self> {
+        let (line, headers) = read_head(reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| bad(&format!("no status line: {line}")))?;
+        Ok(Self { status, headers, body: Vec::new() })
     }
 }
 
-/// The data of a chunked body that is complete; extensions and trailers are passed over.
-fn join_chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let end = rest.windows(2).position(|window| window == b"\r\n")?;
-        let size = std::str::from_utf8(&rest[..end]).ok()?.split(';').next()?.trim();
-        let size = usize::from_str_radix(size, 16).ok()?;
-        rest = &rest[end + 2..];
-        if size == 0 {
-            return Some(body);
+/// Name in lower case and value of each field, in the order of the head.
+pub(crate) type Fields = Vec<(String, String)>;
+
+/// The first line and the fields of the next message; `None` when the connection ends instead.
+pub(crate) fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, Fields)>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if reader.read_until(b'\n', &mut head)? == 0 {
+            return if head.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
-        body.extend_from_slice(rest.get(..size)?);
-        rest = rest.get(size..)?.strip_prefix(b"\r\n")?;
     }
+    let text = String::from_utf8_lossy(&head);
+    let mut lines = text.trim_end().split("\r\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    let split = |line: &str| line.split_once(':').map(|(k, v)| (k.to_ascii_lowercase(), v.trim().to_owned()));
+    Ok(Some((first, lines.filter_map(split).collect())))
+}
+
+/// The body that the fields announce; `None` when they announce none.
+pub(crate) fn read_body(reader: &mut impl BufRead, fields: &Fields) -> io::Result<Option<Vec<u8>>> {
+    let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    if field("transfer-encoding").is_some() {
+        let mut body = Vec::new();
+        while let Some(chunk) = read_chunk(reader)? {
+            body.extend_from_slice(&chunk);
+        }
+        return Ok(Some(body));
+    }
+    let Some(length) = field("content-length") else { return Ok(None) };
+    let length = length.parse().map_err(|_| bad("a length that is no number"))?;
+    read_exactly(reader, length).map(Some)
+}
+
+/// The next chunk of a body; `None` at its end. Extensions and trailers are passed over.
+pub(crate) fn read_chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let line = read_line(reader)?;
+    let size = line.split(';').next().unwrap_or_default().trim();
+    let size = usize::from_str_radix(size, 16).map_err(|_| bad(&format!("no chunk: {line:?}")))?;
+    if size == 0 {
+        while !read_line(reader)?.is_empty() {}
+        return Ok(None);
+    }
+    let chunk = read_exactly(reader, size)?;
+    if read_line(reader)?.is_empty() { Ok(Some(chunk)) } else { Err(bad("a chunk that is longer than stated")) }
+}
+
+/// Exactly so many of the next bytes.
+pub(crate) fn read_exactly(reader: &mut impl BufRead, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut taken = vec![0; bytes];
+    reader.read_exact(&mut taken)?;
+    Ok(taken)
+}
+
+fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(line.trim_end().to_owned())
+}
+
+fn bad(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// `GET path` on 127.0.0.1.

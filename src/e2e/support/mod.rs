@@ -1,6 +1,7 @@
 //! What black-box tests stand on: a hub in a home of its own, the test child, HTTP by hand, and the one place that
 //! waits. Must not know anything of the program but its binary, its files and its answers.
 
+mod backend;
 mod connection;
 mod home;
 pub(crate) mod http;
@@ -9,8 +10,10 @@ mod module;
 mod process;
 mod run;
 mod state;
+mod victim;
 mod wait;
 
+pub(crate) use backend::{Backend, Recorded, Said};
 pub(crate) use connection::Connection;
 pub(crate) use home::Home;
 pub(crate) use hub::{Hub, Refused};
@@ -18,4 +21,5 @@ pub(crate) use module::{Module, free_port, module};
 pub(crate) use process::{Spawned, is_alive, kill, testchild};
 pub(crate) use run::Finished;
 pub(crate) use state::{is_free, pid_of};
-pub(crate) use wait::{deadline, eventually};
+pub(crate) use victim::{Victim, descriptors, threads};
+pub(crate) use wait::{deadline, eventually, eventually_within};

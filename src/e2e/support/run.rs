@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::Read;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 /// A call that has ended.
 #[derive(Debug)]
@@ -18,17 +19,23 @@ pub(crate) struct Finished {
 impl Finished {
     /// Runs `command` with empty stdin; fails the test when it does not end in time.
     #[track_caller]
-    pub(crate) fn run(mut command: Command) -> Self {
+    pub(crate) fn run(command: Command) -> Self {
+        Self::run_within(deadline(), command)
+    }
+
+    /// The same with a deadline of its own, for programs that are large.
+    #[track_caller]
+    pub(crate) fn run_within(limit: Duration, mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().map(read_all);
         let stderr = child.stderr.take().map(read_all);
-        let status = within(deadline(), || child.try_wait().expect("a child of ours can be waited for"));
+        let status = within(limit, || child.try_wait().expect("a child of ours can be waited for"));
         let status = status.unwrap_or_else(|| {
             // It may have ended at this moment; either way it is gone after the wait.
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{command:?} did not end within {:?}", deadline())
+            panic!("{command:?} did not end within {limit:?}")
         });
         let text = |reader: Option<thread::JoinHandle<Vec<u8>>>| {
             let bytes = reader.map(|reader| reader.join().expect("reading a pipe does not panic")).unwrap_or_default();

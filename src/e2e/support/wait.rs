@@ -20,7 +20,12 @@ pub(crate) fn deadline() -> Duration {
 /// its output and files.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    let limit = deadline();
+    eventually_within(deadline(), what, look)
+}
+
+/// The same with a deadline of its own, for programs that are large.
+#[track_caller]
+pub(crate) fn eventually_within<T>(limit: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
     match within(limit, look) {
         Some(found) => found,
         None => panic!("waited {limit:?} in vain: {what}"),

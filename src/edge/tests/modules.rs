@@ -368,7 +368,9 @@ fn an_answer_before_the_end_of_the_request_is_passed_on() {
 
 #[test]
 fn a_server_on_the_other_loopback_address_is_found() {
-    let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
+    // Nothing but this test shows that the second address is tried, so it does not pass unseen without one.
+    let listener = TcpListener::bind("[::1]:0")
+        .expect("this machine has no ::1; as root: sysctl -w net.ipv6.conf.lo.disable_ipv6=0");
     let port = listener.local_addr().expect("address").port();
     let world = World::with_modules(vec![wiki(port)], HashMap::new());
     let mut client = world.client();

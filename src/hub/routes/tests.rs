@@ -143,6 +143,40 @@ fn earlier_paths_lead_on_only_where_something_is() {
 }
 
 #[test]
+fn who_asks_a_vault_itself_is_told_where_its_protocol_is() {
+    let row = |exposure: &str| {
+        json!([{"name": "parachute-vault", "port": 1940, "paths": ["/vault/default"], "health": "/", "version": "1",
+                "publicExposure": exposure}])
+    };
+    let host = ("Host", "box.lan:1939");
+    for (exposure, headers, method, target, expected) in [
+        ("allowed", &[LOCAL, host][..], "POST", "/vault/default?a=1", 308),
+        ("allowed", &[host], "POST", "/vault/default?a=1", 308),
+        ("loopback", &[host], "POST", "/vault/default", 404),
+        ("allowed", &[LOCAL], "POST", "/vault/none", 404),
+        ("allowed", &[LOCAL], "DELETE", "/vault/default", 404),
+        ("allowed", &[LOCAL], "GET", "/vault", 301),
+        ("loopback", &[], "GET", "/vault", 404),
+    ] {
+        let fixture = Fixture::new(&row(exposure));
+        let (reply, text) = ask_with(&fixture, method, target, headers);
+        assert_eq!(reply.status, expected, "{method} {target} {headers:?}: {text}");
+        match expected {
+            308 => {
+                assert_eq!(header(&reply, "location"), Some("/vault/default/mcp?a=1"), "{reply:?}");
+                let body: Value = serde_json::from_str(&text).expect("JSON");
+                assert_eq!(body["error"], "missing_mcp_suffix", "{text}");
+                let url = body["mcp_url"].as_str().expect("a URL");
+                assert!(url.starts_with("http") && url.ends_with("/vault/default/mcp"), "{text}");
+                assert!(body["message"].is_string(), "{text}");
+            }
+            301 => assert_eq!(header(&reply, "location"), Some("/vault/admin/"), "{reply:?}"),
+            _ => assert_eq!(header(&reply, "location"), None, "{reply:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_page_of_another_origin_can_change_nothing() {
     let fixture = Fixture::new(&rows());
     let bearer = format!("Bearer {}", fixture.token);

@@ -9,7 +9,8 @@ mod row;
 mod tests;
 
 pub(crate) use merge::merge;
-pub(crate) use row::{Exposure, Row, is_hub_mount, ui_status};
+pub(in crate::manifest) use row::VAULT_FAMILY_MOUNTS;
+pub(crate) use row::{Exposure, Row, is_hub_mount, is_vault_itself, ui_status};
 
 use super::fields::{self, filled, object, required, wrong};
 use super::{Port, Problem, Short, discovery, json, known, shown};

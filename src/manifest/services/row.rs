@@ -10,6 +10,13 @@ use std::path::{Path, PathBuf};
 /// Mounts that are the hub's own; `/` is one because the hub's page is there.
 const HUB_MOUNTS: &[&str] = &["/admin", "/api", "/oauth", "/.well-known", "/health", "/hub.html", "/metrics"];
 
+/// Every vault has a mount of its own below this.
+const VAULTS: &str = "/vault/";
+/// What the vaults have in common, and one process answers for all of them (http-api §9.8).
+pub(in crate::manifest) const VAULT_FAMILY_MOUNTS: [&str; 2] = ["/vault/admin", "/mcp"];
+/// What stands where the name of a vault would, and is none.
+const NO_VAULTS: [&str; 3] = ["", "admin", "new"];
+
 /// Who may reach a module through the hub (files §3.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exposure {
@@ -83,7 +90,9 @@ impl Row {
 
     /// Whether a request for this path would go to one of its mounts.
     pub(crate) fn serves(&self, path: &str) -> bool {
-        self.paths.iter().any(|mount| is_below(path, mount.trim_end_matches('/')))
+        let of_family = if self.is_vault() { &VAULT_FAMILY_MOUNTS[..] } else { &[] };
+        let mut mounts = self.paths.iter().map(|mount| mount.trim_end_matches('/')).chain(of_family.iter().copied());
+        mounts.any(|mount| is_below(path, mount))
     }
 
     /// A member of the vault family: only they may share a port, and each of their paths is a vault of its own.
@@ -94,6 +103,11 @@ impl Row {
 
 pub(super) fn is_vault(name: &str) -> bool {
     name == "parachute-vault" || name.starts_with("parachute-vault-")
+}
+
+/// Whether a path is that of a vault itself, and not of something in it.
+pub(crate) fn is_vault_itself(path: &str) -> bool {
+    path.strip_prefix(VAULTS).is_some_and(|name| !name.contains('/') && !NO_VAULTS.contains(&name))
 }
 
 /// The present spelling of the status of a sub-unit.

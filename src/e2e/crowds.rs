@@ -1,0 +1,70 @@
+//! Callers who are too many, too slow or gone too soon. Each test ends with a hub that answers and has given everything
+//! back.
+
+use crate::support::{Victim, descriptors, eventually, threads};
+
+/// Beyond the hub's threads: for requests of its own that are under way at the moment of the look.
+const BUSY_THREADS: usize = 4;
+
+#[test]
+fn slow_heads_keep_nobody_waiting_and_are_told_off() {
+    /// Nearly all the connections that the hub takes.
+    const SLOW: usize = 1_000;
+    let victim = Victim::new();
+    let slow = victim.attacker("slow", SLOW);
+    assert_eq!(slow.line_after("open "), SLOW.to_string());
+    for _ in 0..10 {
+        victim.answers();
+    }
+    // Their time for a head runs out.
+    eventually("all of them closed", || (slow.line_after("closed ") == SLOW.to_string()).then_some(()));
+    victim.has_recovered();
+}
+
+#[test]
+fn idle_connections_give_way_to_new_ones() {
+    /// More than the hub keeps.
+    const IDLE: usize = 2_000;
+    const KEPT: usize = 1_024;
+    let victim = Victim::new();
+    let idle = victim.attacker("idle", IDLE);
+    assert_eq!(idle.line_after("open "), IDLE.to_string());
+    for _ in 0..10 {
+        victim.answers();
+    }
+    eventually("the oldest closed", || {
+        let closed: usize = idle.line_after("closed ").parse().expect("a number");
+        (closed >= IDLE - KEPT).then_some(())
+    });
+    assert!(descriptors(&victim.hub) < KEPT + 100, "{} descriptors", descriptors(&victim.hub));
+    assert!(threads(&victim.hub) <= victim.threads + BUSY_THREADS, "{} threads", threads(&victim.hub));
+    drop(idle);
+    victim.has_recovered();
+}
+
+#[test]
+fn idle_connections_stay_where_the_limit_lets_them() {
+    const IDLE: usize = 2_000;
+    let victim = Victim::with(&[("PARACHUTE_MAX_CONNECTIONS", "2100")]);
+    let mut idle = victim.attacker("idle", IDLE);
+    assert_eq!(idle.line_after("open "), IDLE.to_string());
+    eventually("all of them taken", || (descriptors(&victim.hub) >= IDLE).then_some(()));
+    for _ in 0..10 {
+        victim.answers();
+    }
+    assert!(threads(&victim.hub) <= victim.threads + BUSY_THREADS, "{} threads", threads(&victim.hub));
+    assert!(idle.ended().is_none() && !idle.output().contains("closed "), "some were closed: {}", idle.output());
+    victim.memory_is_flat();
+    drop(idle);
+    victim.has_recovered();
+}
+
+#[test]
+fn connections_that_break_off_at_any_moment_leave_nothing_behind() {
+    const RESETS: usize = 2_000;
+    let victim = Victim::new();
+    let mut flood = victim.attacker("reset", RESETS);
+    assert_eq!(flood.line_after("done "), RESETS.to_string());
+    assert!(flood.wait().success(), "{}", flood.output());
+    victim.has_recovered();
+}
