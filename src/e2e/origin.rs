@@ -360,7 +360,7 @@ fn a_module_that_is_down_is_told_as_down_and_one_that_starts_as_starting() {
         module("slow", testchild(&["never-bind"])).run(json!({ "ready": { "timeoutMs": PATIENCE_MS } })),
         module("late", testchild(&["bind-late", "1500"])).run(json!({ "ready": { "timeoutMs": PATIENCE_MS } })),
     ]);
-    // The hub answers a moment before the last of its modules is started.
+    // The hub answers a moment before it knows its modules.
     eventually("the slow module started", || (ask(&hub, "/slow/a", &[]).status == 503).then_some(()));
     is_told(&hub, "/slow/a", 503, "upstream_starting", Some("2"));
     eventually("the late module answering", || (ask(&hub, "/late/a", &[]).status == 200).then_some(()));
@@ -375,6 +375,28 @@ fn a_module_that_is_down_is_told_as_down_and_one_that_starts_as_starting() {
     hub.run(&["start", "web"]).succeeds();
     hub.until_ready("web");
     assert_eq!(ask(&hub, "/web/a", &[]).status, 200);
+}
+
+#[test]
+fn a_module_whose_turn_comes_is_told_as_starting_and_a_stop_before_it_holds() {
+    let waits = json!({ "ready": { "timeoutMs": PATIENCE_MS } });
+    let after = json!({ "dependsOn": ["first"] });
+    let hub = Hub::start(&[
+        module("first", testchild(&["never-bind"])).run(waits),
+        web("second").run(after.clone()),
+        web("third").run(after),
+    ]);
+    eventually("the second module known", || (ask(&hub, "/second/a", &[]).status == 503).then_some(()));
+    is_told(&hub, "/second/a", 503, "upstream_starting", Some("2"));
+    is_told(&hub, "/third/a", 503, "upstream_starting", Some("2"));
+    hub.run(&["stop", "second"]).succeeds();
+    is_told(&hub, "/second/a", 502, "upstream_unreachable", None);
+
+    // Nothing to wait for any more: the third goes on.
+    hub.run(&["stop", "first"]).succeeds();
+    hub.until_ready("third");
+    assert_eq!(hub.until_status("second", "stopped")["pid"], json!(null));
+    assert!(hub.processes("second").is_empty());
 }
 
 #[test]

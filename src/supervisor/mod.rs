@@ -300,6 +300,9 @@ impl Supervisor {
         for (short, _) in &modules {
             // Said on the console; the others boot.
             let _ = self.register(short);
+            if let Some(handle) = self.modules().get(short) {
+                handle.published.await_turn();
+            }
         }
         let free = {
             let mut current = self.order();
@@ -332,7 +335,14 @@ impl Supervisor {
         if closing && !at_rest {
             return;
         }
-        let free = self.order().done(short);
+        let free = {
+            let mut order = self.order();
+            if !closing {
+                // It was started or stopped by hand before its turn, which holds.
+                order.forget(short);
+            }
+            order.done(short)
+        };
         if closing {
             self.send_to(&free, || ForWorker::Stop(None));
         } else {

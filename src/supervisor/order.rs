@@ -45,6 +45,11 @@ impl Order {
         self.take_free()
     }
 
+    /// Its turn does not come any more.
+    pub(crate) fn forget(&mut self, short: &Short) {
+        self.waiting.remove(short);
+    }
+
     /// Forgets the order: takes everybody.
     pub(crate) fn take_all(&mut self) -> Vec<Short> {
         std::mem::take(&mut self.waiting).into_keys().collect()
@@ -90,5 +95,14 @@ mod tests {
             let waves: Vec<Vec<&str>> = waves.iter().map(|wave| wave.iter().map(AsRef::as_ref).collect()).collect();
             assert_eq!(waves, expected, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn who_is_forgotten_has_no_turn_and_still_lets_others_go() {
+        let mut order = order(&[("a", &[]), ("b", &["a"]), ("c", &["b"])]);
+        assert_eq!(order.take_free(), [short("a")]);
+        order.forget(&short("b"));
+        assert_eq!(order.done(&short("b")), [short("c")]);
+        assert_eq!(order.done(&short("a")), [] as [Short; 0]);
     }
 }

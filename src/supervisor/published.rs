@@ -1,6 +1,6 @@
 //! What the rest of the hub sees of a worker.
 
-use super::standing::{self, Board, OnChange};
+use super::standing::{self, Board, OnChange, Standing};
 use super::{Snapshot, Status};
 use crate::manifest::Short;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +43,13 @@ impl Published {
 
     pub(super) fn get(&self) -> Snapshot {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its turn to be started comes without anybody asking: until then its callers are told that it is on its way.
+    pub(super) fn await_turn(&self) {
+        if self.board.set(Standing::Starting) {
+            (self.on_change)();
+        }
     }
 
     /// Shows a new state. `since`: when the child was started that the state is about.
