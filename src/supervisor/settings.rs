@@ -2,7 +2,7 @@
 
 use super::lifecycle::{Liveness, Policy};
 use super::plan::{self, Facts, Inputs};
-use super::{PlanSource, StartError, StartErrorKind, preflight, probe};
+use super::{PlanSource, StartError, StartErrorKind, WORKER_STACK_BYTES, preflight, probe};
 use crate::logs::TapSettings;
 use crate::manifest::Short;
 use crate::manifest::run::{Probe, Run};
@@ -12,6 +12,7 @@ use crate::sys::spawn::{SpawnSpec, Strings};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, SystemTime};
 
 /// Everything that one spawn, and the life of its child, goes by.
@@ -60,12 +61,28 @@ pub(crate) struct Prepared {
 
 /// Reads the settings anew and looks whether they can work. `own_child` says that the module's own child may hold its
 /// port now. Blocks for a few small reads.
+///
+/// They are read on a thread that ends with it: reading goes deep and frees hundreds of small blocks, and the C library
+/// keeps both for the thread. That of a module lives as long as the hub and would hold on to them.
 pub(crate) fn prepare(
     source: &PlanSource,
     facts: &Facts,
     short: &Short,
     own_child: bool,
 ) -> Result<Prepared, StartError> {
+    let read = || read(source, facts, short, own_child);
+    thread::scope(|scope| {
+        let aside = thread::Builder::new().name("settings".to_owned()).stack_size(WORKER_STACK_BYTES);
+        match aside.spawn_scoped(scope, read).map(ScopedJoinHandle::join) {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // No thread can be had now; this one does as well.
+            Err(_) => read(),
+        }
+    })
+}
+
+fn read(source: &PlanSource, facts: &Facts, short: &Short, own_child: bool) -> Result<Prepared, StartError> {
     let problem = |kind, description: String| StartError { kind, description, binary: None, at: SystemTime::now() };
     let inputs = source(short)?;
     let plan = plan::build(&inputs, facts, short).map_err(|refused| problem(refused.kind, refused.reason))?;
