@@ -1,4 +1,4 @@
-# Sourced by demo, footprint and bench: a throw-away home below a directory that is removed at the end, modules in it,
+# Sourced by demo, release, footprint and bench: a throw-away home below a directory that is removed at the end, modules in it,
 # and one hub. Ends only what it has started. The caller has set `root`.
 
 # need PROGRAM WHAT-TO-DO: ends with 3 when a program is missing.
@@ -16,17 +16,10 @@ debug_build() {
     programs_in "${CARGO_TARGET_DIR:-$root/target}/debug"
 }
 
-# Sets them to the static release build, made when it is missing; PARACHUTE_BIN names another build.
+# Sets them to the static release build, made when it is not up to date; PARACHUTE_BIN names another build.
 release_build() {
     [ -z "${PARACHUTE_BIN:-}" ] || { programs_in "$(dirname "$PARACHUTE_BIN")"; return; }
-    target=$(uname -m)-unknown-linux-gnu
-    release=${CARGO_TARGET_DIR:-$root/target}/$target/release
-    if [ ! -x "$release/parachute" ] || [ ! -x "$release/examples/testchild" ]; then
-        need cargo 'install Rust: https://rustup.rs'
-        need cc 'install a C compiler, on Debian: apt-get install gcc libc6-dev'
-        (cd "$root" && RUSTFLAGS='-C target-feature=+crt-static' \
-            cargo build --quiet --release --target "$target" --bins --examples)
-    fi
+    release=$("$root/scripts/release")
     programs_in "$release"
 }
 

@@ -1,14 +1,17 @@
-//! One function per call of the hub's API; the only place that names `ureq`.
+//! One function per call of the hub's API; the only part that names `ureq`.
 //!
 //! A [`Client`] exists only after the hub on the port has shown the instance number that its home's identity file
 //! holds, so a bearer never goes to whatever else listens there. Must not know argv, files or exit codes.
 
+mod loopback;
 mod tokens;
 
+use self::loopback::Loopback;
 use crate::wire::{Code, ErrorBody, Health, LogsReply, ModuleList, OpReply};
 use std::fmt;
 use std::io;
 use std::time::Duration;
+use ureq::unversioned::transport::TcpConnector;
 
 /// The largest answer that is read. `GET /api/modules` of 1,000 modules is below 1 MiB, a full ring below 256 KiB.
 const ANSWER_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
@@ -174,14 +177,14 @@ impl Client {
             .max_response_header_size(HEAD_LIMIT_BYTES)
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
-            // No global deadline: with one, ureq resolves even a numeric address on a thread of its own.
             .timeout_connect(Some(timeout))
             .timeout_send_request(Some(timeout))
             .timeout_send_body(Some(timeout))
             .timeout_recv_response(Some(timeout))
             .timeout_recv_body(Some(timeout))
             .build();
-        let client = Self { agent: config.new_agent(), port, timeout, bearer: None };
+        let agent = ureq::Agent::with_parts(config, TcpConnector::default(), Loopback::new(port));
+        let client = Self { agent, port, timeout, bearer: None };
         let health = match client.call::<Health>("GET /health", "/health", Method::Get) {
             Ok(health) => health,
             // It speaks HTTP and is no hub.
