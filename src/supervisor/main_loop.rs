@@ -20,6 +20,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 const LAST_WAIT: Duration = Duration::from_secs(7);
 /// While processes are left that cannot be held, as when descriptors have run out.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// So long after the boot its memory is given back: then the other threads have heard of its end.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the loop ended; all modules are down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +47,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
     let adopted: BTreeSet<Pid> = context.family.strangers().unwrap_or_default().into_iter().collect();
     let mut booting: BTreeSet<Short> = supervisor.modules().keys().cloned().collect();
-    if booting.is_empty() {
-        memory::give_back_program();
-    }
+    let mut tidy_at = booting.is_empty().then(|| Instant::now() + TIDY_AFTER);
     let mut polls = PollSet::default();
     let mut phase = Phase::Running;
     loop {
@@ -55,11 +55,16 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
         let inbox = polls.readable(context.main.as_fd());
         let signal = polls.readable(signals.as_fd());
         let deadline = match &phase {
-            Phase::Running => None,
+            Phase::Running => tidy_at,
             Phase::Stopping { hurry_at, .. } => Some(*hurry_at),
             Phase::Hurrying { give_up_at, .. } => Some(*give_up_at),
         };
         polls.wait(deadline)?;
+        if tidy_at.take_if(|at| Instant::now() >= *at).is_some() {
+            // A thousand children were prepared at once; nothing needs that much again.
+            memory::give_back_heap();
+            memory::give_back_program();
+        }
 
         if polls.is_ready(inbox) {
             for message in context.main.take() {
@@ -74,9 +79,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
                     ForMain::Settled { short, at_rest } => {
                         supervisor.settled(&short, at_rest);
                         if booting.remove(&short) && booting.is_empty() {
-                            // A thousand children were prepared at once; nothing needs that much again.
-                            memory::give_back_heap();
-                            memory::give_back_program();
+                            tidy_at = Some(Instant::now() + TIDY_AFTER);
                         }
                         if let Phase::Stopping { resting, .. } | Phase::Hurrying { resting, .. } = &mut phase
                             && at_rest

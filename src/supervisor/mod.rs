@@ -18,6 +18,7 @@ mod published;
 mod remains;
 mod settings;
 pub(crate) mod standing;
+mod turns;
 mod waiters;
 mod watch;
 mod words;

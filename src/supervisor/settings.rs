@@ -2,6 +2,7 @@
 
 use super::lifecycle::{Liveness, Policy};
 use super::plan::{self, Facts, Inputs};
+use super::turns::Turns;
 use super::{PlanSource, StartError, StartErrorKind, WORKER_STACK_BYTES, preflight, probe};
 use crate::logs::TapSettings;
 use crate::manifest::Short;
@@ -14,6 +15,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, SystemTime};
+
+/// So many modules read their settings at a time: enough for two processors and files that are not in memory yet.
+static READING: Turns = Turns::new(4);
+/// Who has waited so long for its turn reads without one: the others' files may lie on a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that one spawn, and the life of its child, goes by.
 #[derive(Debug)]
@@ -63,7 +69,8 @@ pub(crate) struct Prepared {
 /// port now. Blocks for a few small reads.
 ///
 /// They are read on a thread that ends with it: reading goes deep and frees hundreds of small blocks, and the C library
-/// keeps both for the thread. That of a module lives as long as the hub and would hold on to them.
+/// keeps both for the thread. That of a module lives as long as the hub and would hold on to them. It keeps the stacks
+/// of ended threads, too, so only a few read at a time.
 pub(crate) fn prepare(
     source: &PlanSource,
     facts: &Facts,
@@ -71,6 +78,7 @@ pub(crate) fn prepare(
     own_child: bool,
 ) -> Result<Prepared, StartError> {
     let read = || read(source, facts, short, own_child);
+    let Some(_turn) = READING.take(PATIENCE) else { return read() };
     thread::scope(|scope| {
         let aside = thread::Builder::new().name("settings".to_owned()).stack_size(WORKER_STACK_BYTES);
         match aside.spawn_scoped(scope, read).map(ScopedJoinHandle::join) {
