@@ -22,7 +22,7 @@
 //! | `hold-pipe` | a grandchild in its own session says `grandchild PID` and keeps stdout open; the leader exits 0 |
 //! | `flood BYTES [LENGTH]` | numbered lines of LENGTH [100] bytes in writes of 64 KiB, then `flooded LINES in US us` |
 //! | `flood-lines BYTES [LENGTH]` | the same, one write a line |
-//! | `flood-nonewline BYTES` | so many bytes without a line end, then waits for ever |
+//! | `flood-nonewline BYTES` | so many bytes without a line end, then `flooded 1 in US us` on a line; waits for ever |
 //! | `print-env` | `env K=V` for each variable, sorted, then `ready PID`; waits for ever |
 //! | `args …` | argv, directory, ids, masks and descriptors, each a line, then `ready PID`; waits for ever |
 //! | `stdin` | `stdin eof`, `stdin data` or `stdin open`; waits for ever |
@@ -375,11 +375,13 @@ fn count_up(line: &mut [u8]) {
 fn flood_without_line_end(mut bytes: usize) -> ! {
     let chunk = [b'x'; FLOOD_WRITE_BYTES];
     let mut out = raw_stdout();
+    let begin = Instant::now();
     while bytes > 0 {
         let now = bytes.min(chunk.len());
         write_or_die(&mut out, &chunk[..now]);
         bytes -= now;
     }
+    write_or_die(&mut out, format!("\nflooded 1 in {} us\n", begin.elapsed().as_micros()).as_bytes());
     for_ever()
 }
 
