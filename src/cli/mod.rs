@@ -132,6 +132,7 @@ fn verb_name(command: &Command) -> &'static str {
         Command::Remove { .. } => "remove",
         Command::Check => "check",
         Command::Auth(auth) => auth.name(),
+        Command::Hub(of_hub) => of_hub.name(),
         Command::Doctor { .. } => "doctor",
         Command::Backup { .. } => "backup",
         Command::Restore { .. } => "restore",

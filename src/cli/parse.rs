@@ -1,8 +1,10 @@
 //! Pure: argv to a plain `Command`; the only place that names `lexopt`. Opens nothing, so help works on a broken machine.
 
 mod auth;
+mod hub;
 
 pub(crate) use auth::{Auth, Mint, Overlapping};
+pub(crate) use hub::OfHub;
 
 use super::spec::{Flag, GLOBAL_FLAGS, SHELLS, VERBS, Verb, Words, verb};
 use super::suggest::nearest;
@@ -53,6 +55,7 @@ pub(crate) enum Command {
     Remove { name: String },
     Check,
     Auth(Box<Auth>),
+    Hub(OfHub),
     Doctor { fix: bool },
     Backup { file: PathBuf },
     Restore { file: PathBuf },
@@ -399,8 +402,11 @@ impl Found {
             return Ok(Command::Version);
         }
         self.check_words(verb)?;
-        if verb.group.is_some() {
-            return Ok(Command::Auth(Box::new(self.auth(verb.name)?)));
+        match verb.group {
+            Some("hub") => return self.of_hub(verb.name).map(Command::Hub),
+            // `auth`, and nothing else: the table and these are compared by tests.
+            Some(_) => return Ok(Command::Auth(Box::new(self.auth(verb.name)?))),
+            None => {}
         }
         let wait = self.has("wait");
         match verb.name {
@@ -454,7 +460,7 @@ impl Found {
                 Words::Shell => "the shell",
                 Words::Jti => "the token's jti",
                 Words::Sub => "the command",
-                Words::MaybeJti | Words::MaybeVerb | Words::None => "an argument",
+                Words::MaybeJti | Words::MaybeOrigin | Words::MaybeVerb | Words::None => "an argument",
             };
             return Err(UsageError::MissingWord { what });
         }

@@ -4,6 +4,7 @@ use super::exit::{Failure, NEW_TOKEN};
 use super::out::Out;
 use crate::client::{Client, ClientError};
 use crate::config::Config;
+use crate::ops::auth::Surroundings;
 use crate::stamp;
 use crate::store::identity::{self, Identity};
 use crate::store::operator_token::{self, OperatorTokenError};
@@ -45,6 +46,15 @@ pub(crate) fn down(home: &Home, config: &Config) -> Failure {
     match Client::reach(port, None, HEALTH_TIMEOUT) {
         Ok(_) => Failure::new(Code::HubDown, format!("hub not answering on 127.0.0.1:{port}"), START_HUB),
         Err(error) => Failure::of_client(&error),
+    }
+}
+
+/// What a command knows of the hub's origin. A hub that runs was told its own by its surroundings, which are not ours,
+/// and has stored it.
+pub(crate) fn surroundings(home: &Home, config: &Config) -> Surroundings {
+    match identity::read(home) {
+        Some(identity) => Surroundings { port: identity.port, configured: None },
+        None => Surroundings { port: config.port, configured: config.hub_origin.clone() },
     }
 }
 

@@ -86,7 +86,7 @@ impl EventLoop {
         let log = hooks.log.clone();
         let empty = Table::empty(shared.bell.waiting.clone());
         let table = (hooks.routes)(&empty).unwrap_or(empty);
-        let hosts = Hosts::new(&settings.origins, &settings.allowed_hosts, Acceptor::addresses(&listeners));
+        let hosts = Hosts::new(settings.own_hosts.clone(), &settings.allowed_hosts, Acceptor::addresses(&listeners));
         let format = hooks.access_log.as_ref().map(|log| log.format);
         let acceptor = Acceptor::new(listeners, &epoll, |number| LISTENER << KIND_SHIFT | number as u64, log.clone())?;
         Ok(Self {

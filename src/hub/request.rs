@@ -17,6 +17,7 @@ pub(crate) enum Method {
     Get,
     Head,
     Post,
+    Put,
     Options,
     Other,
 }
@@ -28,6 +29,7 @@ impl Method {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
             "POST" => Self::Post,
+            "PUT" => Self::Put,
             "OPTIONS" => Self::Options,
             _ => Self::Other,
         }

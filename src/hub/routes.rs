@@ -27,6 +27,7 @@ enum Accepts {
     /// GET, HEAD, and OPTIONS for pages of others that ask whether they may read it.
     Public,
     Post,
+    Put,
 }
 
 impl Accepts {
@@ -35,16 +36,18 @@ impl Accepts {
             (Any, _)
             | (Get | Public, Method::Get | Method::Head)
             | (Public, Method::Options)
-            | (Post, Method::Post) => true,
-            (Get, Method::Post | Method::Options | Method::Other)
-            | (Public, Method::Post | Method::Other)
-            | (Post, Method::Get | Method::Head | Method::Options | Method::Other) => false,
+            | (Post, Method::Post)
+            | (Put, Method::Put) => true,
+            (Get, Method::Post | Method::Put | Method::Options | Method::Other)
+            | (Public, Method::Post | Method::Put | Method::Other)
+            | (Post, Method::Get | Method::Head | Method::Put | Method::Options | Method::Other)
+            | (Put, Method::Get | Method::Head | Method::Post | Method::Options | Method::Other) => false,
         }
     }
 
     fn changes_state(self) -> bool {
         match self {
-            Post => true,
+            Post | Put => true,
             Any | Get | Public => false,
         }
     }
@@ -56,6 +59,7 @@ impl Accepts {
             Get => Some("GET, HEAD"),
             Public => Some("GET, HEAD, OPTIONS"),
             Post => Some("POST"),
+            Put => Some("PUT"),
         }
     }
 }
@@ -105,7 +109,7 @@ fn admit_module(hub: &Hub, req: &Req) -> Result<Short, Reply> {
     })
 }
 
-use Accepts::{Any, Get, Post, Public};
+use Accepts::{Any, Get, Post, Public, Put};
 use Access::{LocalOr, ModuleKey, Open, Scopes};
 
 /// Starting, stopping, restarting and reading the output of a module (operator-token A3).
@@ -134,6 +138,8 @@ const ROUTES: &[Route] = &[
     Route(Get, "/api/auth/tokens", AUTH, api::tokens::list),
     Route(Get, "/api/auth/tokens/{jti}", AUTH, api::tokens::show),
     Route(Get, "/api/auth/log", AUTH, api::tokens::log),
+    Route(Get, "/api/settings/hub-origin", ADMIN, api::settings::origin),
+    Route(Put, "/api/settings/hub-origin", ADMIN, api::settings::set_origin),
     Route(Post, "/oauth/introspect", ModuleKey, api::introspect::introspect),
     Route(Get, "/metrics", LocalOr(&[HOST_AUTH]), api::metrics::metrics),
     Route(Public, "/.well-known/parachute.json", Open, api::well_known::parachute),
@@ -195,7 +201,7 @@ enum Missing {
     Path,
     /// The path is there for these.
     Method {
-        allowed: &'static str,
+        allowed: String,
     },
     /// A placeholder matched something that cannot be decoded.
     Encoding,
@@ -207,7 +213,7 @@ impl Missing {
             Self::Path => Reply::error(404, Code::NotFound, format!("there is nothing at {path}")),
             Self::Method { allowed } => {
                 Reply::error(405, Code::MethodNotAllowed, format!("{path} answers {allowed} only"))
-                    .with_header("allow", *allowed)
+                    .with_header("allow", allowed)
             }
             Self::Encoding => {
                 Reply::error(400, Code::InvalidRequest, "the request target holds malformed percent-encoding")
@@ -217,16 +223,16 @@ impl Missing {
 }
 
 fn find(method: Method, path: &str) -> Result<(&'static Route, Vec<String>), Missing> {
-    let mut other_method = None;
+    let mut allowed: Vec<&str> = Vec::new();
     for route in ROUTES {
         let Some(params) = matches(route.1, path) else { continue };
         if route.0.takes(method) {
             let params = params.into_iter().map(percent_decode).collect::<Option<_>>().ok_or(Missing::Encoding)?;
             return Ok((route, params));
         }
-        other_method = route.0.allow();
+        allowed.extend(route.0.allow());
     }
-    Err(other_method.map_or(Missing::Path, |allowed| Missing::Method { allowed }))
+    Err(if allowed.is_empty() { Missing::Path } else { Missing::Method { allowed: allowed.join(", ") } })
 }
 
 /// What the placeholders of `pattern` stand for in `path`, not decoded; `None` when the path is another one.

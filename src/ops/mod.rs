@@ -9,6 +9,7 @@ mod list;
 pub(crate) mod manifests;
 pub(crate) mod metrics;
 mod mounts;
+pub(crate) mod origin;
 pub(crate) mod plan_source;
 mod reconcile;
 mod state;
@@ -48,7 +49,8 @@ pub(crate) struct Parts {
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) identity: Identity,
-    pub(crate) origins: Origins,
+    /// Hears of other origins of this hub, at once.
+    pub(crate) on_origins: Arc<dyn Fn(&Origins) + Send + Sync>,
     /// `PARACHUTE_BUILD_TIME` of a container image.
     pub(crate) build_time: Option<String>,
     /// Asks the edge what goes through it.

@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod discovery;
 mod doctor;
+mod hub;
 mod install;
 mod lifecycle;
 mod logs;
@@ -39,6 +40,7 @@ pub(super) fn run(command: Command, globals: &Globals, config: &Config, out: &mu
         Command::Remove { name } => remove::run(&name, timeout, config, out),
         Command::Check => check::run(config, out),
         Command::Auth(auth) => auth::run(*auth, timeout, config, out),
+        Command::Hub(of_hub) => hub::run(&of_hub, timeout, config, out),
         Command::Doctor { fix } => doctor::run(fix, config, out),
         Command::Backup { file } => backup::write(&file, config, out),
         Command::Restore { file } => backup::restore(&file, config, out),

@@ -7,7 +7,6 @@
 use super::error::Rejection;
 use super::{Asker, AuthError, Authority, CLIENT_ID, Caller, as_unix, in_force, random_jti, stamp, unix_now};
 use crate::db::{CreatedVia, Entry, NewToken, Replacing, Via};
-use crate::origin;
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::token::claims::{self, AUDIENCE_OPERATOR, Claims, OWNER_HUB};
 use crate::token::keyring::Keyring;
@@ -190,9 +189,8 @@ impl Authority {
 
     /// Issues the operator's token anew under our origin (A9). Never under a name that holds on this machine only.
     fn heal(&self, claims: &Claims, notices: &mut Vec<String>, now_unix: i64) -> Result<Outcome, AuthError> {
-        if origin::is_loopback(&self.canonical_issuer) || claims.iss == self.canonical_issuer {
-            return Ok(Outcome::Kept);
-        }
+        let origins = self.origins();
+        let Some(issuer) = origins.public().filter(|issuer| *issuer != claims.iss) else { return Ok(Outcome::Kept) };
         let Some(set) = renewable(claims) else { return Ok(Outcome::Kept) };
         let cause = Cause {
             created_via: CreatedVia::Heal,
@@ -204,11 +202,27 @@ impl Authority {
         notices.push(format!(
             "the operator token named the origin {} and was issued anew under {}: jti {}, set {}",
             claims.iss,
-            self.canonical_issuer,
+            issuer,
             healed.jti,
             set.name()
         ));
         Ok(Outcome::Healed)
+    }
+
+    /// Has the token in the file follow a changed origin; what was done, as sentences for the log. A token that is not
+    /// ours and in force, or not there, is left alone.
+    pub(super) fn follow_origin(&self, now_unix: i64) -> Result<Vec<String>, AuthError> {
+        let _lock = operator_token::lock(&self.home)?;
+        let mut notices = Vec::new();
+        let Ok(found) = operator_token::read(&self.home) else { return Ok(notices) };
+        match self.examine_own(&found.text, now_unix) {
+            Ok(claims) => {
+                self.heal(&claims, &mut notices, now_unix)?;
+                Ok(notices)
+            }
+            Err(Rejection::Db(error)) => Err(error.into()),
+            Err(Rejection::RolledBack { .. } | Rejection::Token { .. }) => Ok(notices),
+        }
     }
 
     /// Renews the operator's token when little is left of it (A7). `caller` has shown it, or an earlier one.
@@ -312,7 +326,7 @@ impl Authority {
         let iat = stamp(now_unix)?;
         let claims = Claims {
             v: claims::VERSION,
-            iss: self.canonical_issuer.clone(),
+            iss: self.origins().canonical.clone(),
             sub: sub.to_owned(),
             aud: AUDIENCE_OPERATOR.to_owned(),
             iat,
