@@ -7,7 +7,7 @@ mod upstreams;
 use super::accept::{self, Acceptor, Complaints};
 use super::access::Journal;
 use super::exchange::{Asks, Connection, Rules};
-use super::places::PlacesOf;
+use super::places::{Places, PlacesOf};
 use super::pool::Pool;
 use super::route::{Hosts, Table};
 use super::slab::{Key, Slab};
@@ -98,6 +98,7 @@ impl EventLoop {
                 table: Arc::new(table),
                 websockets: shared.counters.websockets.clone(),
                 websockets_of: PlacesOf::default(),
+                introspections: Places::default(),
                 last_exchange: 0,
                 requests: 0,
                 journal: Journal::new(format, (Instant::now(), SystemTime::now())),

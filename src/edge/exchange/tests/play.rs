@@ -39,6 +39,7 @@ impl Play {
                 table: Arc::default(),
                 websockets: Places::default(),
                 websockets_of: PlacesOf::default(),
+                introspections: Places::default(),
                 last_exchange: 0,
                 requests: 0,
                 journal: Journal::new(None, (now, SystemTime::UNIX_EPOCH)),
