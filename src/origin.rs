@@ -69,6 +69,21 @@ impl Origins {
         })
     }
 
+    /// This machine's name for the hub.
+    pub(crate) fn own(&self) -> &str {
+        let [_, own] = &self.loopback;
+        own
+    }
+
+    /// The given origin whose host and port these are. Whether a proxy has told us of https does not matter.
+    pub(crate) fn given_at(&self, host: &str) -> Option<&str> {
+        let is_at = |given: &&String| {
+            let scheme = given.split_once("://").map_or("", |(scheme, _)| scheme);
+            canonical(&format!("{scheme}://{host}")).is_ok_and(|asked| asked == **given)
+        };
+        self.given.iter().find(is_at).map(String::as_str)
+    }
+
     /// The canonical origin, if it means this hub on other machines, too.
     pub(crate) fn public(&self) -> Option<&str> {
         (!is_this_machine(&self.canonical)).then_some(self.canonical.as_str())
@@ -332,6 +347,23 @@ mod tests {
         {
             assert!(resolve(&bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_given_origin_is_known_by_its_host_and_port() {
+        let origins = configured(Some("https://a.example"));
+        for (host, expected) in [
+            ("a.example", Some("https://a.example")),
+            ("A.example:443", Some("https://a.example")),
+            ("a.example:80", None),
+            ("b.example", None),
+            ("127.0.0.1:1939", None),
+            ("", None),
+            ("a.example/x", None),
+        ] {
+            assert_eq!(origins.given_at(host), expected, "{host}");
+        }
+        assert_eq!((origins.own(), configured(None).given_at("127.0.0.1:1939")), ("http://127.0.0.1:1939", None));
     }
 
     /// files §15, case 16

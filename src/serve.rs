@@ -168,7 +168,11 @@ impl Boot {
     }
 
     fn authority(&self, home: &Home, port: u16) -> Result<Arc<Authority>, ServeError> {
-        let surroundings = Surroundings { port, configured: self.config.hub_origin.clone() };
+        let surroundings = Surroundings {
+            port,
+            configured: self.config.hub_origin.clone(),
+            operator_ttl_s: self.config.operator_ttl_s,
+        };
         let authority = Authority::open(home, surroundings, self.log())?;
         authority.notices().iter().for_each(|notice| self.say(notice));
         authority.bootstrap()?.notices.iter().for_each(|notice| self.say(notice));

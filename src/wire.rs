@@ -3,6 +3,7 @@
 //! Field names are the contract of http-api §5 and §6: `/api/*` is snake_case, the module state inside an answer of
 //! `start`, `stop` and `restart` is camelCase.
 
+pub(crate) mod login;
 pub(crate) mod origin;
 pub(crate) mod tokens;
 

@@ -131,6 +131,7 @@ fn verb_name(command: &Command) -> &'static str {
         Command::Install(_) => "install",
         Command::Remove { .. } => "remove",
         Command::Check => "check",
+        Command::Open { .. } => "open",
         Command::Auth(auth) => auth.name(),
         Command::Hub(of_hub) => of_hub.name(),
         Command::Doctor { .. } => "doctor",

@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Install(Install),
     Remove { name: String },
     Check,
+    Open { here: bool },
     Auth(Box<Auth>),
     Hub(OfHub),
     Doctor { fix: bool },
@@ -429,6 +430,7 @@ impl Found {
             }
             "remove" => Ok(Command::Remove { name: self.name()? }),
             "check" => Ok(Command::Check),
+            "open" => Ok(Command::Open { here: self.has("here") }),
             "doctor" => Ok(Command::Doctor { fix: self.has("fix") }),
             "backup" => Ok(Command::Backup { file: self.path() }),
             "restore" => Ok(Command::Restore { file: self.path() }),

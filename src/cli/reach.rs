@@ -14,7 +14,8 @@ use crate::wire::tokens::RenewalReply;
 use crate::wire::{Code, Health};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// An operator token is renewed when no more than this is left of it (operator-token B7).
+/// An operator token may be renewed when no more than this is left of it (operator-token B7). Whether it is, who knows
+/// how long they live decides.
 const RENEWAL_WINDOW_S: u64 = 7 * 86_400;
 
 /// A loopback `/health` takes a millisecond; a hub under heavy load some hundred.
@@ -52,9 +53,10 @@ pub(crate) fn down(home: &Home, config: &Config) -> Failure {
 /// What a command knows of the hub's origin. A hub that runs was told its own by its surroundings, which are not ours,
 /// and has stored it.
 pub(crate) fn surroundings(home: &Home, config: &Config) -> Surroundings {
+    let operator_ttl_s = config.operator_ttl_s;
     match identity::read(home) {
-        Some(identity) => Surroundings { port: identity.port, configured: None },
-        None => Surroundings { port: config.port, configured: config.hub_origin.clone() },
+        Some(identity) => Surroundings { port: identity.port, configured: None, operator_ttl_s },
+        None => Surroundings { port: config.port, configured: config.hub_origin.clone(), operator_ttl_s },
     }
 }
 

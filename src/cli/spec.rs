@@ -241,6 +241,20 @@ pub(crate) const VERBS: &[Verb] = &[
         examples: &["parachute check"],
     },
     Verb {
+        name: "open",
+        group: None,
+        subs: &[],
+        words: Words::None,
+        args: "",
+        about: "Print an address that lets a browser in for ten minutes",
+        notes: &[
+            "The address is good once and for a minute. It is under the hub's origin",
+            "if one was given, else on this machine.",
+        ],
+        flags: &[switch("here", "On this machine in any case")],
+        examples: &["parachute open"],
+    },
+    Verb {
         name: "auth",
         group: None,
         subs: auth::AUTH_VERBS,

@@ -1,6 +1,7 @@
 //! The calls of `/api/auth`.
 
 use super::{Client, ClientError, Method, Sending};
+use crate::wire::login::OpenReply;
 use crate::wire::tokens::{
     LogReply, MintRequest, Minted, RenewalReply, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest,
     TokenInfo, TokenList,
@@ -24,6 +25,12 @@ impl Client {
     /// Asks for the operator's token to be renewed if it is time to. The hub writes the new one into its file.
     pub(crate) fn renew_operator(&self) -> Result<RenewalReply, ClientError> {
         self.call("the new operator token", "/api/auth/operator/rotate", Method::Post)
+    }
+
+    /// An address that lets one browser in; with `here` on this machine, whatever the origin is.
+    pub(crate) fn open_login(&self, here: bool) -> Result<OpenReply, ClientError> {
+        let path = if here { "/api/auth/open?here=1" } else { "/api/auth/open" };
+        self.call("the address", path, Method::Post)
     }
 
     /// A page of the registry. Values that are not there are any.

@@ -8,6 +8,7 @@ use crate::manifest::Short;
 use crate::manifest::discovery::Audience;
 use crate::ops::Hub;
 use crate::ops::auth::{Caller, Refusal};
+use crate::ops::login::LOGIN_PATH;
 use crate::ops::tokens::NotAnswered;
 use crate::token::scope::{HOST_ADMIN, HOST_AUTH, HOST_START};
 use crate::wire::Code;
@@ -91,7 +92,11 @@ impl Access {
             LocalOr(_) if req.sender.audience == Audience::Local => return Ok(Visitor::Anybody),
             Scopes(scopes) | LocalOr(scopes) => scopes,
         };
-        hub.authorize(req.bearer.as_deref(), scopes, req.sender.client()).map(Visitor::Caller).map_err(|refusal| {
+        let admitted = match (&req.bearer, &req.session) {
+            (None, Some(session)) => hub.authorize_session(session, scopes),
+            (bearer, _) => hub.authorize(bearer.as_deref(), scopes, req.sender.client()),
+        };
+        admitted.map(Visitor::Caller).map_err(|refusal| {
             hub.log_refusal(&req.path, &refusal);
             refused(&refusal)
         })
@@ -122,6 +127,8 @@ const ANY_TOKEN: Access = Scopes(&[]);
 const ROUTES: &[Route] = &[
     Route(Get, "/", Open, page::home),
     Route(Get, "/hub.html", Open, page::home),
+    Route(Get, LOGIN_PATH, Open, page::login::login),
+    Route(Post, "/admin/logout", Open, page::login::logout),
     Route(Any, "/health", Open, api::health),
     Route(Get, "/api/ready", Open, api::ready),
     Route(Get, "/api/hub", ADMIN, api::info),
@@ -135,6 +142,7 @@ const ROUTES: &[Route] = &[
     Route(Post, "/api/auth/revoke-token", ANY_TOKEN, api::tokens::revoke),
     Route(Post, "/api/auth/revoke-all", AUTH, api::tokens::revoke_all),
     Route(Post, "/api/auth/operator/rotate", ANY_TOKEN, api::tokens::renew),
+    Route(Post, "/api/auth/open", ADMIN, api::tokens::open),
     Route(Get, "/api/auth/tokens", AUTH, api::tokens::list),
     Route(Get, "/api/auth/tokens/{jti}", AUTH, api::tokens::show),
     Route(Get, "/api/auth/log", AUTH, api::tokens::log),
@@ -172,9 +180,11 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
 }
 
 /// Whether somebody else's page made a browser send this. A page cannot make up a token, so that whoever shows one
-/// means it (http-api §11).
+/// means it (http-api §11). A cookie the browser sends by itself: then the page has to say that it is ours.
 fn is_forged(hub: &Hub, req: &Req) -> bool {
-    req.bearer.is_none() && req.sender.is_foreign_page(|origin| hub.is_own_origin(origin, req.sender.asked()))
+    let is_own = |origin: &str| hub.is_own_origin(origin, req.sender.asked());
+    let doubtful = req.session.is_some() && !req.sender.is_own_page(is_own);
+    req.bearer.is_none() && (doubtful || req.sender.is_foreign_page(is_own))
 }
 
 /// What becomes of a request that no route takes.

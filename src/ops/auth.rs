@@ -7,6 +7,7 @@
 mod error;
 mod failures;
 mod keys;
+pub(super) mod logins;
 mod mint;
 mod modules;
 mod operator;
@@ -145,7 +146,9 @@ impl Authority {
         // The origin of the hub before is an earlier one from now on.
         let origins = origins::look_up(&db, &surroundings, As::Hub, now_unix)?;
         db.tokens().purge(now_unix)?;
-        Self::with_db(home, db, surroundings, origins, log, now_unix)
+        let authority = Self::with_db(home, db, surroundings, origins, log, now_unix)?;
+        authority.remember_ttl(now_unix)?;
+        Ok(authority)
     }
 
     fn with_db(
@@ -225,6 +228,18 @@ impl Authority {
         let Some(known) = self.current_state().remembered.get(hash).cloned() else { return Ok(None) };
         let unchanged = self.refresh(now_unix)? == known.version;
         Ok((unchanged && now_unix < known.until_unix).then_some(known.caller))
+    }
+
+    /// Whether the token that a caller has shown earlier still stands.
+    pub(crate) fn is_in_force(&self, caller: &Caller) -> Result<bool, Refusal> {
+        let now_unix = unix_now();
+        self.refresh(now_unix)?;
+        if let Some(found) = self.current_state().rolled_back {
+            return Err(Refusal::RolledBack { found, seen: self.epoch.load(Ordering::Relaxed) });
+        }
+        let row = self.db.tokens().find(caller.jti())?;
+        let ends = |row: &TokenRow| row.revoke_after.unwrap_or(row.exp).min(row.exp);
+        Ok(row.is_some_and(|row| row.revoked_at.is_none() && now_unix < ends(&row)))
     }
 
     /// Checks a token for the management API from the start: keys, claims, registry.

@@ -6,6 +6,7 @@ pub(crate) mod discovery;
 mod error;
 mod info;
 mod list;
+pub(crate) mod login;
 pub(crate) mod manifests;
 pub(crate) mod metrics;
 mod mounts;
@@ -17,6 +18,7 @@ pub(crate) mod tokens;
 
 pub(crate) use error::OpError;
 
+use self::auth::logins::Logins;
 use self::auth::{Authority, Caller, Failures, Reason, Refusal};
 use self::manifests::Manifests;
 use self::metrics::Traffic;
@@ -66,6 +68,7 @@ pub(crate) struct Hub {
     reconciled: Mutex<Option<Arc<Document>>>,
     refusals: Mutex<Refusals>,
     failures: Mutex<Failures>,
+    logins: Mutex<Logins>,
     /// The manifests that the discovery document does without, with the reasons that the log has.
     unusable_manifests: Mutex<BTreeMap<Short, String>>,
 }
@@ -84,6 +87,7 @@ impl Hub {
             reconciled: Mutex::new(None),
             refusals: Mutex::default(),
             failures: Mutex::default(),
+            logins: Mutex::default(),
             unusable_manifests: Mutex::default(),
         }
     }

@@ -62,7 +62,7 @@ fn every_route_that_is_not_open_wants_a_token_and_checks_the_method_first() {
 
 /// Its answers are HTML or plain text, and looked at by tests of their own.
 fn is_no_json(path: &str) -> bool {
-    matches!(path, "/" | "/hub.html" | "/metrics")
+    matches!(path, "/" | "/hub.html" | "/metrics" | "/admin/login" | "/admin/logout")
 }
 
 /// An answer that is there at once, as text. `headers` are those of the edge and of the client.

@@ -112,6 +112,8 @@ impl From<MintError> for AuthError {
 pub(crate) enum Reason {
     /// It carried no bearer token.
     Missing,
+    /// It carried the cookie of a browser whose time is over.
+    Session,
     Token(TokenError),
 }
 
@@ -137,6 +139,7 @@ impl Refusal {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Unauthenticated { reason: Reason::Missing, .. } => "missing",
+            Self::Unauthenticated { reason: Reason::Session, .. } => "session",
             Self::Unauthenticated { reason: Reason::Token(error), .. } => error.code(),
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::TooManyFailures { .. } => "too_many_failures",
@@ -150,6 +153,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let jti = match self {
             Self::Unauthenticated { reason: Reason::Missing, .. } => return write!(f, "missing: no bearer token"),
+            Self::Unauthenticated { reason: Reason::Session, .. } => {
+                return write!(f, "session: the browser's ten minutes are over, or its token was taken back");
+            }
             Self::Unauthenticated { reason: Reason::Token(error), jti } => {
                 error.fmt(f)?;
                 jti.as_deref()

@@ -26,6 +26,8 @@ pub(crate) struct Surroundings {
     pub(crate) port: u16,
     /// As given.
     pub(crate) configured: Option<String>,
+    /// How long new operator tokens live, if that was said.
+    pub(crate) operator_ttl_s: Option<u64>,
 }
 
 /// What a change of the stored origin came to.
@@ -71,7 +73,7 @@ fn resolved(
     last: Option<&str>,
     earlier: &[String],
 ) -> Result<Origins, OriginError> {
-    let Surroundings { port, configured } = surroundings;
+    let Surroundings { port, configured, operator_ttl_s: _ } = surroundings;
     origin::resolve(&Facts { port: *port, stored, configured: configured.as_deref(), last, earlier })
 }
 

@@ -11,7 +11,7 @@
 //! | 19, 37, 48, 49 | `e2e::tokens` |
 //! | 21–23, 32, 43, 46 | here; 32 also `cli::tests` |
 //! | 23–26, 52, 53 | `registry`; 25–30 also `token::grant::tests`, 24, 26, 27, 29, 52 also `e2e::tokens` |
-//! | 31, 33–36 | `life` |
+//! | 31, 33–36 | `life`; 35 and 36 also, with processes, `e2e::operator_token` |
 //! | 38 | `store::operator_token` |
 //! | 39 | `db::tests` |
 //! | 6, 40–42, 54 | `keys`; 40, 41 also `e2e::tokens` |
@@ -44,7 +44,7 @@ const ISSUER: &str = "http://127.0.0.1:1939";
 fn open_at(home: &Path, issuer: &str, now_unix: i64) -> Authority {
     let home = Home::open(home, Create::No).unwrap_or_else(|e| panic!("{e}"));
     let configured = (issuer != ISSUER).then(|| issuer.to_owned());
-    Authority::open_at(&home, Surroundings { port: 1939, configured }, Arc::new(|_| {}), now_unix)
+    Authority::open_at(&home, Surroundings { port: 1939, configured, operator_ttl_s: None }, Arc::new(|_| {}), now_unix)
         .unwrap_or_else(|e| panic!("{e}"))
 }
 
