@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) operator_token: Option<String>,
     /// `PARACHUTE_OPERATOR_TOKEN_FILE`: read instead of `<home>/operator.token`.
     pub(crate) operator_token_file: Option<PathBuf>,
+    /// `PARACHUTE_OPERATOR_TOKEN_TTL_S`, 3,600 to 7,776,000: how long new operator tokens live.
+    pub(crate) operator_ttl_s: Option<u64>,
     pub(crate) limits: Limits,
     /// `None`: requests are not logged.
     pub(crate) access_log: Option<AccessLog>,
@@ -205,6 +207,19 @@ impl Config {
             },
         };
 
+        let operator_ttl_s = match text("PARACHUTE_OPERATOR_TOKEN_TTL_S", OPERATOR_TTL_EXPECTED)? {
+            None => None,
+            Some(value) => {
+                let seconds = value.parse().ok().filter(|seconds| OPERATOR_TTL_S.contains(seconds));
+                let plain = value.bytes().all(|byte| byte.is_ascii_digit());
+                Some(seconds.filter(|_| plain).ok_or(ConfigError::Invalid {
+                    variable: "PARACHUTE_OPERATOR_TOKEN_TTL_S",
+                    value,
+                    expected: OPERATOR_TTL_EXPECTED,
+                })?)
+            }
+        };
+
         let log_file = get("PARACHUTE_ACCESS_LOG_FILE");
         let format = text("PARACHUTE_ACCESS_LOG", FORMAT_EXPECTED)?;
         let access_log = match (format.as_deref(), log_file) {
@@ -245,6 +260,7 @@ impl Config {
             extra_path,
             operator_token: text("PARACHUTE_OPERATOR_TOKEN", "a token")?,
             operator_token_file: get("PARACHUTE_OPERATOR_TOKEN_FILE").map(PathBuf::from),
+            operator_ttl_s,
             limits,
             access_log,
             environment,
@@ -260,6 +276,10 @@ const LOG_FILE_EXPECTED: &str = "an absolute path of a file, or - for standard o
 /// Of anything that the edge takes; each costs a descriptor.
 const MAX_COUNT: usize = 100_000;
 const COUNT_EXPECTED: &str = "an integer 1..100000";
+
+/// An hour to 90 days (operator-token B7).
+const OPERATOR_TTL_S: std::ops::RangeInclusive<u64> = 3_600..=7_776_000;
+const OPERATOR_TTL_EXPECTED: &str = "an integer 3600..7776000, seconds";
 
 const PORT_EXPECTED: &str = "an integer 1..65535";
 const BIND_EXPECTED: &str = "an IP address such as 127.0.0.1 or 0.0.0.0";
@@ -322,6 +342,24 @@ mod tests {
             for variable in ["PARACHUTE_MAX_CONNECTIONS_PER_IP", "PARACHUTE_WS_MAX_PER_IP"] {
                 assert!(all(variable, value).is_err(), "{variable}={value}");
             }
+        }
+    }
+
+    #[test]
+    fn an_operator_token_lives_for_an_hour_to_90_days() {
+        for (value, expected) in [
+            ("3600", Some(Some(3_600))),
+            ("7776000", Some(Some(7_776_000))),
+            ("", Some(None)),
+            ("3599", None),
+            ("7776001", None),
+            ("+3600", None),
+            ("1h", None),
+            ("-1", None),
+            ("99999999999999999999", None),
+        ] {
+            let read = config(&[("HOME", "/h"), ("PARACHUTE_OPERATOR_TOKEN_TTL_S", value)]);
+            assert_eq!(read.ok().map(|config| config.operator_ttl_s), expected, "{value:?}");
         }
     }
 

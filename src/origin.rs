@@ -7,28 +7,86 @@
 
 use std::fmt;
 
+/// What an origin is made of: the surroundings of a process, and what `hub.db` remembers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Facts<'a> {
+    pub(crate) port: u16,
+    /// What `parachute hub set-origin` stored.
+    pub(crate) stored: Option<&'a str>,
+    /// What the environment says.
+    pub(crate) configured: Option<&'a str>,
+    /// What the last hub issued under, for commands: they do not know what that hub was told.
+    pub(crate) last: Option<&'a str>,
+    /// Origins of the past whose tokens are still good.
+    pub(crate) earlier: &'a [String],
+}
+
+/// Where the canonical origin comes from, in the words of the API (http-api §8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Settings,
+    Env,
+    /// Nobody has said one: callers are told the one that they asked, and tokens are issued under this machine's name.
+    Request,
+}
+
+impl Source {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Env => "env",
+            Self::Request => "request",
+        }
+    }
+}
+
 /// The hub's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origins {
     /// What new tokens are issued under and what the world should call us.
     pub(crate) canonical: String,
+    pub(crate) source: Source,
+    /// The origins that somebody has given us, the canonical one first; empty when nobody has.
+    pub(crate) given: Vec<String>,
     /// Every origin whose tokens are accepted; the canonical one is first.
     pub(crate) issuers: Vec<String>,
-    /// Whether the canonical one was configured; otherwise it holds on this machine only.
-    pub(crate) is_configured: bool,
+    /// This machine's own names for the port.
+    loopback: [String; 2],
 }
 
 impl Origins {
     /// What the sender of a request is told that our origin is (http-api §1.2). `of_request` is the origin that it
     /// asked, see [`of_request`].
     pub(crate) fn told(&self, of_request: Option<String>) -> String {
-        of_request.filter(|_| !self.is_configured).unwrap_or_else(|| self.canonical.clone())
+        of_request.filter(|_| self.source == Source::Request).unwrap_or_else(|| self.canonical.clone())
     }
 
     /// Whether a page of `origin` is one of ours. `of_request` is the origin that was asked: its host was checked, so a
-    /// page of the same one came from here.
+    /// page of the same one came from here. An origin of the past may be somebody else's by now.
     pub(crate) fn is_own(&self, origin: &str, of_request: Option<&str>) -> bool {
-        canonical(origin).is_ok_and(|origin| self.issuers.contains(&origin) || of_request == Some(origin.as_str()))
+        canonical(origin).is_ok_and(|origin| {
+            self.given.contains(&origin) || self.loopback.contains(&origin) || of_request == Some(origin.as_str())
+        })
+    }
+
+    /// This machine's name for the hub.
+    pub(crate) fn own(&self) -> &str {
+        let [_, own] = &self.loopback;
+        own
+    }
+
+    /// The given origin whose host and port these are. Whether a proxy has told us of https does not matter.
+    pub(crate) fn given_at(&self, host: &str) -> Option<&str> {
+        let is_at = |given: &&String| {
+            let scheme = given.split_once("://").map_or("", |(scheme, _)| scheme);
+            canonical(&format!("{scheme}://{host}")).is_ok_and(|asked| asked == **given)
+        };
+        self.given.iter().find(is_at).map(String::as_str)
+    }
+
+    /// The canonical origin, if it means this hub on other machines, too.
+    pub(crate) fn public(&self) -> Option<&str> {
+        (!is_this_machine(&self.canonical)).then_some(self.canonical.as_str())
     }
 }
 
@@ -59,25 +117,37 @@ impl fmt::Display for OriginError {
 
 impl std::error::Error for OriginError {}
 
-/// The origins of a hub on `port`: the configured one, where there is one, and this machine's own names for the port.
-/// A configured one that cannot be used is an error, because tokens issued under another would not be accepted later.
-pub(crate) fn resolve(port: u16, configured: Option<&str>) -> Result<Origins, OriginError> {
-    let loopback = |host: &str| match port {
+/// The origins that follow: the stored one before the configured one, then the last hub's, then this machine's name for
+/// the port (http-api §1.2). One that was given and cannot be used is an error, because tokens issued under another
+/// would not be accepted later.
+pub(crate) fn resolve(facts: &Facts<'_>) -> Result<Origins, OriginError> {
+    let loopback = ["localhost", "127.0.0.1"].map(|host| match facts.port {
         80 => format!("http://{host}"),
-        _ => format!("http://{host}:{port}"),
+        port => format!("http://{host}:{port}"),
+    });
+    let (stored, configured) = (facts.stored.map(canonical).transpose()?, facts.configured.map(canonical).transpose()?);
+    let source = match (&stored, &configured) {
+        (Some(_), _) => Source::Settings,
+        (None, Some(_)) => Source::Env,
+        (None, None) => Source::Request,
     };
-    let own = loopback("127.0.0.1");
-    let first = match configured {
-        Some(configured) => canonical(configured)?,
-        None => own.clone(),
-    };
-    let mut issuers = vec![first.clone()];
-    for issuer in [loopback("localhost"), own] {
-        if !issuers.contains(&issuer) {
-            issuers.push(issuer);
+    let given: Vec<String> = distinct(stored.into_iter().chain(configured));
+    // It was stored by a hub, in the one spelling.
+    let last = facts.last.filter(|_| given.is_empty()).map(str::to_owned);
+    let [_, own] = &loopback;
+    let canonical = given.first().cloned().or(last).unwrap_or_else(|| own.clone());
+    let issuers = std::iter::once(&canonical).chain(&given).chain(&loopback).chain(facts.earlier);
+    Ok(Origins { issuers: distinct(issuers.cloned()), canonical, source, given, loopback })
+}
+
+fn distinct(origins: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all = Vec::new();
+    for origin in origins {
+        if !all.contains(&origin) {
+            all.push(origin);
         }
     }
-    Ok(Origins { canonical: first, issuers, is_configured: configured.is_some() })
+    all
 }
 
 /// Whether an origin, as [`canonical`] spells it, is a name of this machine for itself.
@@ -86,6 +156,33 @@ pub(crate) fn is_loopback(origin: &str) -> bool {
     let host = split_port(authority).map_or(authority, |(host, _)| host);
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether what somebody wrote for an origin means this machine and no other, in any spelling that programs take for it
+/// (files §10). What is no origin means nothing of the kind.
+pub(crate) fn is_this_machine(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let authority = rest.trim_end_matches('/');
+    let host = split_port(authority).map_or(authority, |(host, _)| host);
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    let is_short_loopback = || {
+        let parts: Vec<&str> = bare.split('.').collect();
+        let is_number = |part: &&str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        parts.first() == Some(&"127") && (2..=4).contains(&parts.len()) && parts.iter().all(is_number)
+    };
+    let address = bare.parse::<std::net::IpAddr>().map(|address| address.to_canonical());
+    bare == "localhost" || address.is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified()) || is_short_loopback()
+}
+
+/// The one spelling of an origin that is to be stored; unlike [`canonical`], a slash at the end is refused, because it
+/// would promise a path (files §10).
+pub(crate) fn to_store(text: &str) -> Result<String, OriginError> {
+    if text.ends_with('/') {
+        return Err(OriginError { value: text.to_owned(), reason: "it ends with a slash" });
+    }
+    canonical(text)
 }
 
 /// The one spelling of an origin: scheme and host in lower case, no default port, no slash at the end.
@@ -188,29 +285,132 @@ mod tests {
         }
     }
 
+    fn configured(configured: Option<&str>) -> Origins {
+        resolve(&Facts { port: 1939, configured, ..Facts::default() }).expect("a good origin")
+    }
+
+    /// files §15, case 16
     #[test]
-    fn the_issuers_are_the_configured_origin_and_this_machines_names_for_the_port() {
-        for (port, configured, canonical, issuers) in [
-            (1939, None, "http://127.0.0.1:1939", &["http://127.0.0.1:1939", "http://localhost:1939"][..]),
-            (80, None, "http://127.0.0.1", &["http://127.0.0.1", "http://localhost"]),
+    fn the_first_that_says_an_origin_wins_and_all_of_them_may_have_issued() {
+        const LOCAL: &str = "http://localhost:1939";
+        const OWN: &str = "http://127.0.0.1:1939";
+        let earlier = ["https://old.example".to_owned(), OWN.to_owned()];
+        for (stored, configured, last, source, issuers) in [
+            (None, None, None, Source::Request, &[OWN, LOCAL, "https://old.example"][..]),
             (
-                1939,
+                None,
                 Some("https://A.example/"),
-                "https://a.example",
-                &["https://a.example", "http://localhost:1939", "http://127.0.0.1:1939"],
+                None,
+                Source::Env,
+                &["https://a.example", LOCAL, OWN, "https://old.example"],
             ),
             (
-                1939,
-                Some("http://localhost:1939"),
-                "http://localhost:1939",
-                &["http://localhost:1939", "http://127.0.0.1:1939"],
+                Some("https://s.example"),
+                Some("https://a.example"),
+                Some("https://l.example"),
+                Source::Settings,
+                &["https://s.example", "https://a.example", LOCAL, OWN, "https://old.example"],
             ),
+            (
+                None,
+                Some("https://a.example"),
+                Some("https://l.example"),
+                Source::Env,
+                &["https://a.example", LOCAL, OWN, "https://old.example"],
+            ),
+            (
+                None,
+                None,
+                Some("https://l.example"),
+                Source::Request,
+                &["https://l.example", LOCAL, OWN, "https://old.example"],
+            ),
+            (None, Some(LOCAL), None, Source::Env, &[LOCAL, OWN, "https://old.example"]),
         ] {
-            let origins = resolve(port, configured).expect("a good origin");
-            assert_eq!(origins.canonical, canonical, "{port} {configured:?}");
-            assert_eq!(origins.issuers, issuers, "{port} {configured:?}");
+            let origins =
+                resolve(&Facts { port: 1939, stored, configured, last, earlier: &earlier }).expect("good origins");
+            let row = format!("{stored:?} {configured:?} {last:?}");
+            assert_eq!(
+                (origins.source, origins.issuers.iter().map(String::as_str).collect::<Vec<_>>()),
+                (source, issuers.to_vec()),
+                "{row}"
+            );
+            assert_eq!(origins.canonical, issuers[0], "{row}");
+            assert!(
+                !origins.is_own("https://old.example", None) && !origins.is_own("https://l.example", None),
+                "{row}"
+            );
         }
-        assert!(resolve(1939, Some("a.example")).is_err());
+        assert_eq!(resolve(&Facts { port: 80, ..Facts::default() }).expect("ours").canonical, "http://127.0.0.1");
+        for bad in
+            [Facts { stored: Some("x"), ..Facts::default() }, Facts { configured: Some("x"), ..Facts::default() }]
+        {
+            assert!(resolve(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_given_origin_is_known_by_its_host_and_port() {
+        let origins = configured(Some("https://a.example"));
+        for (host, expected) in [
+            ("a.example", Some("https://a.example")),
+            ("A.example:443", Some("https://a.example")),
+            ("a.example:80", None),
+            ("b.example", None),
+            ("127.0.0.1:1939", None),
+            ("", None),
+            ("a.example/x", None),
+        ] {
+            assert_eq!(origins.given_at(host), expected, "{host}");
+        }
+        assert_eq!((origins.own(), configured(None).given_at("127.0.0.1:1939")), ("http://127.0.0.1:1939", None));
+    }
+
+    /// files §15, case 16
+    #[test]
+    fn this_machine_has_many_spellings() {
+        for (text, expected) in [
+            ("http://127.0.0.1:1939", true),
+            ("HTTP://LOCALHOST", true),
+            ("https://localhost/", true),
+            ("http://localhost.:1939", true),
+            ("http://127.1", true),
+            ("http://127.0.1:80", true),
+            ("http://0.0.0.0:1939", true),
+            ("http://[::1]", true),
+            ("http://[::]:1939", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://[::ffff:0.0.0.0]", true),
+            ("https://a.example", false),
+            ("http://127.0.0.1.a.example", false),
+            ("http://127", false),
+            ("http://127.0.0.0.1", false),
+            ("http://128.1", false),
+            ("127.0.0.1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_this_machine(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_ends_with_its_host_or_port() {
+        for (text, expected) in [
+            ("https://A.example", Some("https://a.example")),
+            ("https://a.example:443", Some("https://a.example")),
+            ("http://box:8080", Some("http://box:8080")),
+            ("https://a.example/", None),
+            ("https://a.example/x", None),
+            ("https://u@a.example", None),
+            ("https://a.example?x", None),
+            ("https://a.example#x", None),
+            ("ftp://a.example", None),
+            ("https://", None),
+            ("a.example", None),
+            ("", None),
+        ] {
+            assert_eq!(to_store(text).ok().as_deref(), expected, "{text:?}");
+        }
     }
 
     #[test]
@@ -259,14 +459,13 @@ mod tests {
             (Some("https://a.example"), asked(), "https://a.example"),
             (Some("https://a.example"), None, "https://a.example"),
         ] {
-            let origins = resolve(1939, configured).expect("a good origin");
-            assert_eq!(origins.told(asked.clone()), expected, "{configured:?} {asked:?}");
+            assert_eq!(self::configured(configured).told(asked.clone()), expected, "{configured:?} {asked:?}");
         }
     }
 
     #[test]
     fn a_page_is_ours_by_configuration_or_because_it_came_from_where_it_asks() {
-        let origins = resolve(1939, Some("https://a.example")).expect("a good origin");
+        let origins = configured(Some("https://a.example"));
         for (origin, expected) in [
             ("https://a.example", true),
             ("https://A.example:443", true),

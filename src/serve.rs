@@ -13,12 +13,11 @@ use crate::edge;
 use crate::hub::routes;
 use crate::hub::server::{self, Server};
 use crate::logs::{AccessLog, Console};
-use crate::ops::auth::Authority;
+use crate::ops::auth::{Authority, Surroundings};
 use crate::ops::manifests::Manifests;
 use crate::ops::metrics::Traffic;
 use crate::ops::plan_source::Files;
 use crate::ops::{Hub, Log, Parts};
-use crate::origin::{self, Origins};
 use crate::stamp;
 use crate::store::children::{self, Child, Header, Journal};
 use crate::store::identity::{self, HubLock, Identity};
@@ -102,8 +101,7 @@ impl Boot {
         home.warnings().iter().for_each(|warning| self.say(warning));
         let lock = HubLock::acquire(&home)?;
         let listeners = listen::bind(self.config.bind_host, port.unwrap_or(self.config.port))?;
-        let origins = origin::resolve(listeners.port, self.config.hub_origin.as_deref())?;
-        let authority = self.authority(&home, &origins)?;
+        let authority = self.authority(&home, listeners.port)?;
         if let Err(error) = atomic::sweep(&home, SystemTime::now(), atomic::Sweep::OwnFiles) {
             self.say(&error.to_string());
         }
@@ -127,10 +125,10 @@ impl Boot {
             "listening on {} (home {}, issuer {})",
             listeners.shown(),
             home.path().display(),
-            origins.canonical
+            authority.origins().canonical
         );
 
-        let running = self.start(&home, &lock, listeners, origins, authority, &identity, journal)?;
+        let running = self.start(&home, &lock, listeners, authority, &identity, journal)?;
         identity::publish(&home, &identity)?;
         self.say(&banner);
         if let Err(error) = notify::ready(&self.config.environment) {
@@ -169,8 +167,13 @@ impl Boot {
         }
     }
 
-    fn authority(&self, home: &Home, origins: &Origins) -> Result<Arc<Authority>, ServeError> {
-        let authority = Authority::open(home, origins, self.log())?;
+    fn authority(&self, home: &Home, port: u16) -> Result<Arc<Authority>, ServeError> {
+        let surroundings = Surroundings {
+            port,
+            configured: self.config.hub_origin.clone(),
+            operator_ttl_s: self.config.operator_ttl_s,
+        };
+        let authority = Authority::open(home, surroundings, self.log())?;
         authority.notices().iter().for_each(|notice| self.say(notice));
         authority.bootstrap()?.notices.iter().for_each(|notice| self.say(notice));
         Ok(Arc::new(authority))
@@ -202,13 +205,11 @@ impl Boot {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is a step of the boot order that has to come before")]
     fn start(
         &self,
         home: &Home,
         lock: &HubLock,
         listeners: Listeners,
-        origins: Origins,
         authority: Arc<Authority>,
         identity: &Identity,
         journal: Arc<Journal>,
@@ -225,7 +226,6 @@ impl Boot {
             home: home.clone(),
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
-            origins: origins.clone(),
             authority: Arc::clone(&authority),
             introspection_url: format!("http://127.0.0.1:{}/oauth/introspect", listeners.port),
             log: self.log(),
@@ -238,6 +238,9 @@ impl Boot {
             facts: self.facts(&identity.instance),
             on_change: Arc::new(move || ring.ring()),
         };
+        let own_hosts = edge::OwnHosts::default();
+        own_hosts.replace(&authority.origins().given);
+        let hosts = own_hosts.clone();
         let supervisor = Arc::new(Supervisor::new(hooks).map_err(ServeError::starting("the supervisor"))?);
         let hub = Arc::new(Hub::new(Parts {
             home: home.clone(),
@@ -247,7 +250,7 @@ impl Boot {
             supervisor: Arc::clone(&supervisor),
             authority,
             identity: identity.clone(),
-            origins,
+            on_origins: Arc::new(move |origins| hosts.replace(&origins.given)),
             build_time: self.variable("PARACHUTE_BUILD_TIME").and_then(|value| value.into_string().ok()),
             traffic: traffic(&counters, &bell),
             log: self.log(),
@@ -262,17 +265,17 @@ impl Boot {
         let server = Arc::new(server);
         let access_log = self.access_log().map_err(ServeError::starting("the access log"))?;
         let hooks = self.edge_hooks(&hub, &supervisor, &server, counters, access_log.clone());
-        let edge = edge::start(self.edge_settings(home), listeners.sockets, socket_path, hooks, bell)
+        let edge = edge::start(self.edge_settings(home, own_hosts), listeners.sockets, socket_path, hooks, bell)
             .map_err(ServeError::starting("the edge"))?;
         Ok(Running { supervisor, hub, server, edge, access_log, _socket_directory: socket_directory })
     }
 
-    fn edge_settings(&self, home: &Home) -> edge::Settings {
+    fn edge_settings(&self, home: &Home, own_hosts: edge::OwnHosts) -> edge::Settings {
         edge::Settings {
             limits: self.config.limits.clone(),
             is_hub_bearer: token::is_hub_bearer,
             watched: Some(home.services_json()),
-            ..edge::Settings::new(self.config.hub_origin.iter().cloned().collect(), self.config.allowed_hosts.clone())
+            ..edge::Settings::new(own_hosts, self.config.allowed_hosts.clone())
         }
     }
 

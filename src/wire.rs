@@ -3,6 +3,8 @@
 //! Field names are the contract of http-api §5 and §6: `/api/*` is snake_case, the module state inside an answer of
 //! `start`, `stop` and `restart` is camelCase.
 
+pub(crate) mod login;
+pub(crate) mod origin;
 pub(crate) mod tokens;
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,8 @@ codes! {
     InsufficientScope = "insufficient_scope",
     /// A scope that cannot be asked for, or is none.
     InvalidScope = "invalid_scope",
+    /// What was given for the hub's origin is none.
+    InvalidHubOrigin = "invalid_hub_origin",
     /// Too many tokens were minted with this one.
     TooManyTokens = "too_many_tokens",
     /// Only programs on this machine may ask this.

@@ -28,7 +28,13 @@ fn spellings(flag: &Flag) -> Vec<String> {
 /// What may stand where a word of the verb is expected.
 fn words(verb: &Verb, modules: &str) -> String {
     match verb.words {
-        Words::None | Words::NewName | Words::Directory | Words::File | Words::Jti | Words::MaybeJti => String::new(),
+        Words::None
+        | Words::NewName
+        | Words::Directory
+        | Words::File
+        | Words::Jti
+        | Words::MaybeJti
+        | Words::MaybeOrigin => String::new(),
         Words::Sub => sub_words(verb, modules),
         Words::Modules | Words::OneModule => modules.to_owned(),
         Words::MaybeVerb => verb_names().join(" "),
@@ -130,7 +136,7 @@ fn zsh() -> String {
         let flags: String = flags_of(verb).into_iter().map(describe).collect();
         script.push_str(&format!("        {}) items=({flags} ); _describe flag items", verb.name));
         match verb.words {
-            Words::None | Words::NewName | Words::Jti | Words::MaybeJti => {}
+            Words::None | Words::NewName | Words::Jti | Words::MaybeJti | Words::MaybeOrigin => {}
             Words::Sub => {
                 script.push_str(&format!("; compadd -- {}", sub_words(verb, &format!("${{(f)\"$({MODULES})\"}}"))))
             }

@@ -55,7 +55,7 @@ impl Exit {
             | Code::CsrfOriginMismatch
             | Code::InternalError
             | Code::Failed => Self::Failed,
-            Code::Usage => Self::Usage,
+            Code::Usage | Code::InvalidHubOrigin => Self::Usage,
             Code::MissingDependency => Self::MissingProgram,
             Code::HubDown | Code::HubNotReady | Code::WrongHub | Code::ServiceUnavailable => Self::HubUnreachable,
             Code::StartFailed | Code::StopTimeout | Code::NotSupervised => Self::Unhealthy,
@@ -133,6 +133,9 @@ impl Failure {
                 "use a wider token, such as: parachute auth rotate-operator --scope-set admin",
             ),
             (Code::Busy | Code::TooManyTokens, _) => (error.to_string(), "try again in a moment"),
+            (Code::InvalidHubOrigin, ClientError::Refused { body, .. }) => {
+                (body.error_description.clone(), "see: parachute hub set-origin --help")
+            }
             (Code::InvalidScope, _) => (error.to_string(), "see: parachute auth mint-token --help"),
             _ => (error.to_string(), "see: parachute status"),
         };

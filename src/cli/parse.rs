@@ -1,8 +1,10 @@
 //! Pure: argv to a plain `Command`; the only place that names `lexopt`. Opens nothing, so help works on a broken machine.
 
 mod auth;
+mod hub;
 
 pub(crate) use auth::{Auth, Mint, Overlapping};
+pub(crate) use hub::OfHub;
 
 use super::spec::{Flag, GLOBAL_FLAGS, SHELLS, VERBS, Verb, Words, verb};
 use super::suggest::nearest;
@@ -52,7 +54,9 @@ pub(crate) enum Command {
     Install(Install),
     Remove { name: String },
     Check,
+    Open { here: bool },
     Auth(Box<Auth>),
+    Hub(OfHub),
     Doctor { fix: bool },
     Backup { file: PathBuf },
     Restore { file: PathBuf },
@@ -399,8 +403,11 @@ impl Found {
             return Ok(Command::Version);
         }
         self.check_words(verb)?;
-        if verb.group.is_some() {
-            return Ok(Command::Auth(Box::new(self.auth(verb.name)?)));
+        match verb.group {
+            Some("hub") => return self.of_hub(verb.name).map(Command::Hub),
+            // `auth`, and nothing else: the table and these are compared by tests.
+            Some(_) => return Ok(Command::Auth(Box::new(self.auth(verb.name)?))),
+            None => {}
         }
         let wait = self.has("wait");
         match verb.name {
@@ -423,6 +430,7 @@ impl Found {
             }
             "remove" => Ok(Command::Remove { name: self.name()? }),
             "check" => Ok(Command::Check),
+            "open" => Ok(Command::Open { here: self.has("here") }),
             "doctor" => Ok(Command::Doctor { fix: self.has("fix") }),
             "backup" => Ok(Command::Backup { file: self.path() }),
             "restore" => Ok(Command::Restore { file: self.path() }),
@@ -454,7 +462,7 @@ impl Found {
                 Words::Shell => "the shell",
                 Words::Jti => "the token's jti",
                 Words::Sub => "the command",
-                Words::MaybeJti | Words::MaybeVerb | Words::None => "an argument",
+                Words::MaybeJti | Words::MaybeOrigin | Words::MaybeVerb | Words::None => "an argument",
             };
             return Err(UsageError::MissingWord { what });
         }

@@ -4,6 +4,7 @@ use super::exit::{Failure, NEW_TOKEN};
 use super::out::Out;
 use crate::client::{Client, ClientError};
 use crate::config::Config;
+use crate::ops::auth::Surroundings;
 use crate::stamp;
 use crate::store::identity::{self, Identity};
 use crate::store::operator_token::{self, OperatorTokenError};
@@ -13,7 +14,8 @@ use crate::wire::tokens::RenewalReply;
 use crate::wire::{Code, Health};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// An operator token is renewed when no more than this is left of it (operator-token B7).
+/// An operator token may be renewed when no more than this is left of it (operator-token B7). Whether it is, who knows
+/// how long they live decides.
 const RENEWAL_WINDOW_S: u64 = 7 * 86_400;
 
 /// A loopback `/health` takes a millisecond; a hub under heavy load some hundred.
@@ -45,6 +47,16 @@ pub(crate) fn down(home: &Home, config: &Config) -> Failure {
     match Client::reach(port, None, HEALTH_TIMEOUT) {
         Ok(_) => Failure::new(Code::HubDown, format!("hub not answering on 127.0.0.1:{port}"), START_HUB),
         Err(error) => Failure::of_client(&error),
+    }
+}
+
+/// What a command knows of the hub's origin. A hub that runs was told its own by its surroundings, which are not ours,
+/// and has stored it.
+pub(crate) fn surroundings(home: &Home, config: &Config) -> Surroundings {
+    let operator_ttl_s = config.operator_ttl_s;
+    match identity::read(home) {
+        Some(identity) => Surroundings { port: identity.port, configured: None, operator_ttl_s },
+        None => Surroundings { port: config.port, configured: config.hub_origin.clone(), operator_ttl_s },
     }
 }
 

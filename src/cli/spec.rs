@@ -1,6 +1,7 @@
 //! Pure: the verbs and their flags, as one table. Help, completions, suggestions and the README come from it.
 
 mod auth;
+mod hub;
 
 /// One flag. `--json` and `-q` style only; a flag with a `value` takes it as `--flag v` or `--flag=v`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) enum Words {
     /// The number of a token.
     Jti,
     MaybeJti,
+    /// An origin, or a flag that says that there is none.
+    MaybeOrigin,
     /// One of the verbs behind this one.
     Sub,
     File,
@@ -44,7 +47,7 @@ impl Words {
             Self::OneModule | Self::NewName | Self::Directory | Self::File | Self::Shell | Self::Jti | Self::Sub => {
                 (1, 1)
             }
-            Self::MaybeJti => (0, 1),
+            Self::MaybeJti | Self::MaybeOrigin => (0, 1),
             Self::MaybeVerb => (0, 2),
         }
     }
@@ -238,6 +241,20 @@ pub(crate) const VERBS: &[Verb] = &[
         examples: &["parachute check"],
     },
     Verb {
+        name: "open",
+        group: None,
+        subs: &[],
+        words: Words::None,
+        args: "",
+        about: "Print an address that lets a browser in for ten minutes",
+        notes: &[
+            "The address is good once and for a minute. It is under the hub's origin",
+            "if one was given, else on this machine.",
+        ],
+        flags: &[switch("here", "On this machine in any case")],
+        examples: &["parachute open"],
+    },
+    Verb {
         name: "auth",
         group: None,
         subs: auth::AUTH_VERBS,
@@ -247,6 +264,17 @@ pub(crate) const VERBS: &[Verb] = &[
         notes: &["All but show-token work on the hub's database when the hub is down."],
         flags: &[],
         examples: &["parachute auth list-tokens", "parachute auth rotate-operator"],
+    },
+    Verb {
+        name: "hub",
+        group: None,
+        subs: hub::HUB_VERBS,
+        words: Words::Sub,
+        args: "COMMAND",
+        about: "Show and change what the hub is called",
+        notes: &["Works on the hub's database when the hub is down."],
+        flags: &[],
+        examples: &["parachute hub show-origin", "parachute hub set-origin https://example.org"],
     },
     Verb {
         name: "doctor",
@@ -377,7 +405,6 @@ mod tests {
 
     #[test]
     fn no_module_can_be_called_like_a_word_that_verbs_take() {
-        assert!(verb("hub").is_none());
         assert!(verb("help").is_some(), "`parachute logs help` prints help");
     }
 }

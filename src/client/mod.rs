@@ -7,6 +7,7 @@ mod loopback;
 mod tokens;
 
 use self::loopback::Loopback;
+use crate::wire::origin::{OriginReply, OriginRequest};
 use crate::wire::{Code, ErrorBody, Health, LogsReply, ModuleList, OpReply};
 use std::fmt;
 use std::io;
@@ -236,6 +237,16 @@ impl Client {
         self.call_within("the logs", &path, Method::Get, timeout)
     }
 
+    /// What the hub's origin is.
+    pub(crate) fn origin(&self) -> Result<OriginReply, ClientError> {
+        self.call("the origin", "/api/settings/hub-origin", Method::Get)
+    }
+
+    pub(crate) fn set_origin(&self, origin: Option<&str>) -> Result<OriginReply, ClientError> {
+        let request = OriginRequest { hub_origin: origin.map(str::to_owned) };
+        self.send("the origin", "/api/settings/hub-origin", Sending::Put, &request)
+    }
+
     fn call<T: serde::de::DeserializeOwned>(
         &self,
         what: &'static str,
@@ -266,11 +277,16 @@ impl Client {
         &self,
         what: &'static str,
         path: &str,
+        how: Sending,
         request: &impl serde::Serialize,
     ) -> Result<T, ClientError> {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let body = serde_json::to_vec(request).map_err(|source| ClientError::BadAnswer { what, source })?;
-        let request = self.bound(self.agent.post(url), self.timeout).content_type("application/json");
+        let request = match how {
+            Sending::Post => self.agent.post(url),
+            Sending::Put => self.agent.put(url),
+        };
+        let request = self.bound(request, self.timeout).content_type("application/json");
         let answer = request.send(&body[..]).map_err(|error| self.translate(what, self.timeout, error))?;
         self.read(what, self.timeout, answer)
     }
@@ -323,6 +339,13 @@ impl Client {
 enum Method {
     Get,
     Post,
+}
+
+/// How a body goes.
+#[derive(Debug, Clone, Copy)]
+enum Sending {
+    Post,
+    Put,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The calls of `/api/auth`.
 
-use super::{Client, ClientError, Method};
+use super::{Client, ClientError, Method, Sending};
+use crate::wire::login::OpenReply;
 use crate::wire::tokens::{
     LogReply, MintRequest, Minted, RenewalReply, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest,
     TokenInfo, TokenList,
@@ -8,22 +9,28 @@ use crate::wire::tokens::{
 
 impl Client {
     pub(crate) fn mint(&self, request: &MintRequest) -> Result<Minted, ClientError> {
-        self.send("the token", "/api/auth/mint-token", request)
+        self.send("the token", "/api/auth/mint-token", Sending::Post, request)
     }
 
     pub(crate) fn revoke(&self, jti: &str, cascade: bool) -> Result<RevokeReply, ClientError> {
         let request = RevokeRequest { jti: jti.to_owned(), cascade: Some(cascade) };
-        self.send("the revocation", "/api/auth/revoke-token", &request)
+        self.send("the revocation", "/api/auth/revoke-token", Sending::Post, &request)
     }
 
     pub(crate) fn revoke_all(&self, subject: &str) -> Result<RevokeAllReply, ClientError> {
         let request = RevokeAllRequest { subject: subject.to_owned() };
-        self.send("the revocation", "/api/auth/revoke-all", &request)
+        self.send("the revocation", "/api/auth/revoke-all", Sending::Post, &request)
     }
 
     /// Asks for the operator's token to be renewed if it is time to. The hub writes the new one into its file.
     pub(crate) fn renew_operator(&self) -> Result<RenewalReply, ClientError> {
         self.call("the new operator token", "/api/auth/operator/rotate", Method::Post)
+    }
+
+    /// An address that lets one browser in; with `here` on this machine, whatever the origin is.
+    pub(crate) fn open_login(&self, here: bool) -> Result<OpenReply, ClientError> {
+        let path = if here { "/api/auth/open?here=1" } else { "/api/auth/open" };
+        self.call("the address", path, Method::Post)
     }
 
     /// A page of the registry. Values that are not there are any.

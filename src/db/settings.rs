@@ -1,5 +1,6 @@
 //! Table `settings`: what the hub remembers of itself, as text.
 
+use super::auth_log::{self, Entry};
 use super::{Db, DbError};
 use rusqlite::{OptionalExtension, params};
 
@@ -38,6 +39,27 @@ impl Settings<'_> {
                 params![key, value, now_unix],
             )?;
             Ok(())
+        })
+    }
+
+    /// Stores `value` under `key`, or with `None` takes the setting away, and notes that in the audit log.
+    pub(crate) fn replace(
+        &self,
+        key: &str,
+        value: Option<&str>,
+        entry: &Entry<'_>,
+        now_unix: i64,
+    ) -> Result<(), DbError> {
+        self.0.write("store a setting", |transaction| {
+            match value {
+                Some(value) => transaction.execute(
+                    "INSERT INTO settings (key, value, updated_at) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
+                    params![key, value, now_unix],
+                )?,
+                None => transaction.execute("DELETE FROM settings WHERE key = ?1", params![key])?,
+            };
+            auth_log::note(transaction, entry, now_unix)
         })
     }
 

@@ -7,13 +7,18 @@ use super::exchange::Rules;
 use super::framing::{self, Body, Coding, Reader};
 use super::head::{self, Request, Version};
 use super::headers::{self, Provenance, Recipient};
-use super::layer;
+use super::layer::{self, Layer};
 use super::path;
 use super::places::Place;
 use super::relay::{self, MAX_BODY_BYTES, Relay, Reply, Tally, Upstream};
 use super::route::{self, Target};
 use std::net::SocketAddr;
 use std::time::Instant;
+
+/// Where programs on this machine ask about tokens. Nobody else is answered there, so only their questions count.
+const INTROSPECTION: &str = "/oauth/introspect";
+/// Questions about tokens at once; more are told to come again, and never reach the hub (operator-token B9).
+const MAX_INTROSPECTIONS: usize = 64;
 
 /// What a head leads to.
 pub(crate) enum Begun {
@@ -102,6 +107,12 @@ fn send_on<'a>(
         // The hub has none: the request is one like any other.
         Some(_) | None => None,
     };
+    let introspection = if module.is_none() && layer == Layer::Loopback && path.path == INTROSPECTION {
+        let place = rules.introspections.take(MAX_INTROSPECTIONS);
+        Some(place.ok_or_else(|| refuse(Answer::Busy, keep))?)
+    } else {
+        None
+    };
     let mut expectations = request.fields.all("expect");
     let expects = expectations.next();
     if expects.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) || expectations.next().is_some() {
@@ -139,6 +150,7 @@ fn send_on<'a>(
         },
         module,
         websocket,
+        _introspection: introspection,
         waiting: None,
         hold_until: None,
         upstream: Upstream::Wanted { fresh: false },

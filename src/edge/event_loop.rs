@@ -7,7 +7,7 @@ mod upstreams;
 use super::accept::{self, Acceptor, Complaints};
 use super::access::Journal;
 use super::exchange::{Asks, Connection, Rules};
-use super::places::PlacesOf;
+use super::places::{Places, PlacesOf};
 use super::pool::Pool;
 use super::route::{Hosts, Table};
 use super::slab::{Key, Slab};
@@ -86,7 +86,7 @@ impl EventLoop {
         let log = hooks.log.clone();
         let empty = Table::empty(shared.bell.waiting.clone());
         let table = (hooks.routes)(&empty).unwrap_or(empty);
-        let hosts = Hosts::new(&settings.origins, &settings.allowed_hosts, Acceptor::addresses(&listeners));
+        let hosts = Hosts::new(settings.own_hosts.clone(), &settings.allowed_hosts, Acceptor::addresses(&listeners));
         let format = hooks.access_log.as_ref().map(|log| log.format);
         let acceptor = Acceptor::new(listeners, &epoll, |number| LISTENER << KIND_SHIFT | number as u64, log.clone())?;
         Ok(Self {
@@ -98,6 +98,7 @@ impl EventLoop {
                 table: Arc::new(table),
                 websockets: shared.counters.websockets.clone(),
                 websockets_of: PlacesOf::default(),
+                introspections: Places::default(),
                 last_exchange: 0,
                 requests: 0,
                 journal: Journal::new(format, (Instant::now(), SystemTime::now())),

@@ -38,6 +38,8 @@ pub(crate) struct Rules {
     pub(crate) table: Arc<Table>,
     pub(crate) websockets: Places,
     pub(crate) websockets_of: PlacesOf<IpAddr>,
+    /// Of questions about tokens.
+    pub(crate) introspections: Places,
     /// The number of the last request that was sent on.
     pub(crate) last_exchange: u64,
     /// Requests seen so far, refused ones included.

@@ -27,6 +27,7 @@ mod head;
 mod headers;
 mod hold;
 mod layer;
+mod own_hosts;
 mod page;
 mod path;
 mod places;
@@ -40,6 +41,7 @@ mod tests;
 mod watch;
 
 pub(crate) use headers::IsHubBearer;
+pub(crate) use own_hosts::OwnHosts;
 pub(crate) use route::Table;
 
 use crate::config::{AccessFormat, Limits};
@@ -110,8 +112,8 @@ impl Bell {
 /// What can be set about the edge.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// The configured origins, as URLs: their hosts may use everything from everywhere.
-    pub(crate) origins: Vec<String>,
+    /// Hosts of the hub's own origins: they may use everything from everywhere.
+    pub(crate) own_hosts: OwnHosts,
     /// Further hosts of that kind, with or without a port.
     pub(crate) allowed_hosts: Vec<String>,
     /// With more connections than these, the one that has been idle for longest gives way. Those of one address count
@@ -138,9 +140,9 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(origins: Vec<String>, allowed_hosts: Vec<String>) -> Self {
+    pub(crate) fn new(own_hosts: OwnHosts, allowed_hosts: Vec<String>) -> Self {
         Self {
-            origins,
+            own_hosts,
             allowed_hosts,
             limits: Limits::default(),
             max_hub_connections: 256,

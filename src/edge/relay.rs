@@ -38,6 +38,8 @@ pub(crate) struct Relay {
     pub(crate) module: Option<Arc<Module>>,
     /// It asks for a WebSocket, and these are the places it takes.
     pub(crate) websocket: Option<Vec<Place>>,
+    /// It asks about a token, and this is its place among those that do.
+    pub(crate) _introspection: Option<Place>,
     /// Its place among those who wait for the module.
     pub(crate) waiting: Option<(Place, Place)>,
     /// Until when it waits for the module to come back, however often that goes away again meanwhile.

@@ -2,6 +2,7 @@
 
 use super::head;
 use super::layer::Layer;
+use super::own_hosts::OwnHosts;
 use super::path;
 use super::places::{Place, Places};
 use crate::manifest::Short;
@@ -114,30 +115,22 @@ impl Table {
 /// The names and addresses under which we answer.
 #[derive(Debug)]
 pub(crate) struct Hosts {
-    /// Host names of the configured origins, and the ones that are allowed besides; lower case.
-    configured: Vec<String>,
+    own: OwnHosts,
+    /// The ones that are allowed besides; lower case.
+    allowed: Vec<String>,
     listening: Vec<IpAddr>,
 }
 
 impl Hosts {
-    /// `origins` are URLs, `allowed` are names with or without a port; what is neither is left out.
-    pub(crate) fn new(origins: &[String], allowed: &[String], listening: Vec<IpAddr>) -> Self {
-        let authority = |origin: &String| {
-            let rest = origin.split_once("://").map_or(origin.as_str(), |(_, rest)| rest);
-            rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
-        };
-        let configured = origins
-            .iter()
-            .map(authority)
-            .chain(allowed.iter().cloned())
-            .filter_map(|host| head::host_name(&host).map(str::to_ascii_lowercase))
-            .collect();
+    /// `allowed` are names with or without a port; what is none is left out.
+    pub(crate) fn new(own: OwnHosts, allowed: &[String], listening: Vec<IpAddr>) -> Self {
+        let allowed = allowed.iter().filter_map(|host| head::host_name(host).map(str::to_ascii_lowercase)).collect();
         // A wildcard is no address of ours: browsers connect to 0.0.0.0 on behalf of any page.
-        Self { configured, listening: listening.into_iter().filter(|ip| !ip.is_unspecified()).collect() }
+        Self { own, allowed, listening: listening.into_iter().filter(|ip| !ip.is_unspecified()).collect() }
     }
 
     fn is_configured(&self, name: &str) -> bool {
-        self.configured.iter().any(|host| host.eq_ignore_ascii_case(name))
+        self.own.has(name) || self.allowed.iter().any(|host| host.eq_ignore_ascii_case(name))
     }
 
     fn is_local(&self, name: &str) -> bool {
@@ -186,7 +179,7 @@ mod tests {
 
     fn hosts() -> Hosts {
         Hosts::new(
-            &["https://Box.example.org".to_owned(), "http://box.ts.net:8443/path".to_owned(), "nonsense//".to_owned()],
+            OwnHosts::of(&["https://Box.example.org", "http://box.ts.net:8443/path", "nonsense//"]),
             &["lan.example:1939".to_owned(), "a b".to_owned()],
             vec!["192.168.1.5".parse().expect("address"), "0.0.0.0".parse().expect("address")],
         )
@@ -232,6 +225,16 @@ mod tests {
             let hub = matches!(target(&hosts, &Table::default(), layer, host, path), Target::Hub);
             assert_eq!(hub, passes, "{layer:?} {host:?} {path}");
         }
+    }
+
+    #[test]
+    fn another_origin_counts_from_the_next_request_on() {
+        let own = OwnHosts::of(&["https://old.example"]);
+        let hosts = Hosts::new(own.clone(), &[], Vec::new());
+        let passes = |host| matches!(target(&hosts, &Table::default(), Public, Some(host), "/"), Target::Hub);
+        assert!(passes("old.example") && !passes("new.example"));
+        own.replace(&["https://New.example:8443".to_owned()]);
+        assert!(!passes("old.example") && passes("new.example:8443"));
     }
 
     fn table(mounts: &[(&str, bool)]) -> Table {

@@ -125,6 +125,12 @@ impl Reply {
             .with_header("location", location)
     }
 
+    /// It is done, and the result is to be got there.
+    pub(crate) fn see_other(location: &str) -> Self {
+        Self { status: 303, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body: Vec::new() }
+            .with_header("location", location)
+    }
+
     /// Here is a vault, and its protocol is there (http-api §9.8). Unlike 301, this keeps method and body.
     pub(crate) fn missing_mcp_suffix(location: String, url: &str) -> Self {
         let message = "this is a vault; its protocol is spoken at the path that ends in /mcp";
@@ -197,6 +203,7 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         204 => "No Content",
         301 => "Moved Permanently",
+        303 => "See Other",
         308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",

@@ -11,12 +11,16 @@ const TARGET_LIMIT_BYTES: usize = 4096;
 /// More pairs than any route knows parameters; the rest of a query is noise.
 const QUERY_LIMIT_PAIRS: usize = 32;
 
+/// The cookie of a browser that was let in. The edge gives none whose name begins like this to modules.
+pub(super) const SESSION_COOKIE: &str = "parachute_hub_session";
+
 /// The methods that routes name; every other one is `Other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
     Head,
     Post,
+    Put,
     Options,
     Other,
 }
@@ -28,6 +32,7 @@ impl Method {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
             "POST" => Self::Post,
+            "PUT" => Self::Put,
             "OPTIONS" => Self::Options,
             _ => Self::Other,
         }
@@ -67,6 +72,8 @@ pub(crate) struct Req {
     pub(crate) params: Vec<String>,
     /// The token of the one `Authorization: Bearer` header. Empty when the header is there and is not of that form.
     pub(crate) bearer: Option<String>,
+    /// The browser's session, from its one cookie of that name; empty when there are several.
+    pub(crate) session: Option<String>,
     /// The edge's number of this exchange (`X-Parachute-Exchange`).
     pub(crate) exchange: Option<u64>,
     pub(crate) sender: Sender,
@@ -119,6 +126,7 @@ impl Req {
             query: parse_query(query)?,
             params: Vec::new(),
             bearer: None,
+            session: None,
             exchange: None,
             sender: Sender::default(),
             content_type: None,
@@ -133,6 +141,12 @@ impl Req {
                     None => from_authorization(value).unwrap_or_default().to_owned(),
                     Some(_) => String::new(),
                 });
+            } else if name.eq_ignore_ascii_case("cookie") {
+                for value in
+                    value.split(';').filter_map(|pair| pair.trim().strip_prefix(SESSION_COOKIE)?.strip_prefix('='))
+                {
+                    req.session = Some(if req.session.is_none() { value.to_owned() } else { String::new() });
+                }
             } else if name.eq_ignore_ascii_case("x-parachute-exchange") {
                 req.exchange = value.parse().ok();
             } else if name.eq_ignore_ascii_case("content-type") {
@@ -302,6 +316,22 @@ mod tests {
         ] {
             let req = Req::from_head("GET", "/", headers.iter().map(|value| ("Authorization", *value))).expect("valid");
             assert_eq!(req.bearer.as_deref(), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_taken_from_one_cookie() {
+        for (cookies, expected) in [
+            (&[][..], None),
+            (&["parachute_hub_session=abc"], Some("abc")),
+            (&["a=1; parachute_hub_session=abc;b=2"], Some("abc")),
+            (&["parachute_hub_session="], Some("")),
+            (&["parachute_hub_sessions=abc; xparachute_hub_session=abc; parachute_hub_session"], None),
+            (&["parachute_hub_session=abc; parachute_hub_session=abc"], Some("")),
+            (&["parachute_hub_session=abc", "parachute_hub_session=abc"], Some("")),
+        ] {
+            let req = Req::from_head("GET", "/", cookies.iter().map(|value| ("Cookie", *value))).expect("valid");
+            assert_eq!(req.session.as_deref(), expected, "{cookies:?}");
         }
     }
 

@@ -8,6 +8,7 @@ use crate::manifest::Short;
 use crate::manifest::discovery::Audience;
 use crate::ops::Hub;
 use crate::ops::auth::{Caller, Refusal};
+use crate::ops::login::LOGIN_PATH;
 use crate::ops::tokens::NotAnswered;
 use crate::token::scope::{HOST_ADMIN, HOST_AUTH, HOST_START};
 use crate::wire::Code;
@@ -27,6 +28,7 @@ enum Accepts {
     /// GET, HEAD, and OPTIONS for pages of others that ask whether they may read it.
     Public,
     Post,
+    Put,
 }
 
 impl Accepts {
@@ -35,16 +37,18 @@ impl Accepts {
             (Any, _)
             | (Get | Public, Method::Get | Method::Head)
             | (Public, Method::Options)
-            | (Post, Method::Post) => true,
-            (Get, Method::Post | Method::Options | Method::Other)
-            | (Public, Method::Post | Method::Other)
-            | (Post, Method::Get | Method::Head | Method::Options | Method::Other) => false,
+            | (Post, Method::Post)
+            | (Put, Method::Put) => true,
+            (Get, Method::Post | Method::Put | Method::Options | Method::Other)
+            | (Public, Method::Post | Method::Put | Method::Other)
+            | (Post, Method::Get | Method::Head | Method::Put | Method::Options | Method::Other)
+            | (Put, Method::Get | Method::Head | Method::Post | Method::Options | Method::Other) => false,
         }
     }
 
     fn changes_state(self) -> bool {
         match self {
-            Post => true,
+            Post | Put => true,
             Any | Get | Public => false,
         }
     }
@@ -56,6 +60,7 @@ impl Accepts {
             Get => Some("GET, HEAD"),
             Public => Some("GET, HEAD, OPTIONS"),
             Post => Some("POST"),
+            Put => Some("PUT"),
         }
     }
 }
@@ -87,7 +92,11 @@ impl Access {
             LocalOr(_) if req.sender.audience == Audience::Local => return Ok(Visitor::Anybody),
             Scopes(scopes) | LocalOr(scopes) => scopes,
         };
-        hub.authorize(req.bearer.as_deref(), scopes, req.sender.client()).map(Visitor::Caller).map_err(|refusal| {
+        let admitted = match (&req.bearer, &req.session) {
+            (None, Some(session)) => hub.authorize_session(session, scopes),
+            (bearer, _) => hub.authorize(bearer.as_deref(), scopes, req.sender.client()),
+        };
+        admitted.map(Visitor::Caller).map_err(|refusal| {
             hub.log_refusal(&req.path, &refusal);
             refused(&refusal)
         })
@@ -105,7 +114,7 @@ fn admit_module(hub: &Hub, req: &Req) -> Result<Short, Reply> {
     })
 }
 
-use Accepts::{Any, Get, Post, Public};
+use Accepts::{Any, Get, Post, Public, Put};
 use Access::{LocalOr, ModuleKey, Open, Scopes};
 
 /// Starting, stopping, restarting and reading the output of a module (operator-token A3).
@@ -118,6 +127,8 @@ const ANY_TOKEN: Access = Scopes(&[]);
 const ROUTES: &[Route] = &[
     Route(Get, "/", Open, page::home),
     Route(Get, "/hub.html", Open, page::home),
+    Route(Get, LOGIN_PATH, Open, page::login::login),
+    Route(Post, "/admin/logout", Open, page::login::logout),
     Route(Any, "/health", Open, api::health),
     Route(Get, "/api/ready", Open, api::ready),
     Route(Get, "/api/hub", ADMIN, api::info),
@@ -131,9 +142,12 @@ const ROUTES: &[Route] = &[
     Route(Post, "/api/auth/revoke-token", ANY_TOKEN, api::tokens::revoke),
     Route(Post, "/api/auth/revoke-all", AUTH, api::tokens::revoke_all),
     Route(Post, "/api/auth/operator/rotate", ANY_TOKEN, api::tokens::renew),
+    Route(Post, "/api/auth/open", ADMIN, api::tokens::open),
     Route(Get, "/api/auth/tokens", AUTH, api::tokens::list),
     Route(Get, "/api/auth/tokens/{jti}", AUTH, api::tokens::show),
     Route(Get, "/api/auth/log", AUTH, api::tokens::log),
+    Route(Get, "/api/settings/hub-origin", ADMIN, api::settings::origin),
+    Route(Put, "/api/settings/hub-origin", ADMIN, api::settings::set_origin),
     Route(Post, "/oauth/introspect", ModuleKey, api::introspect::introspect),
     Route(Get, "/metrics", LocalOr(&[HOST_AUTH]), api::metrics::metrics),
     Route(Public, "/.well-known/parachute.json", Open, api::well_known::parachute),
@@ -166,9 +180,11 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
 }
 
 /// Whether somebody else's page made a browser send this. A page cannot make up a token, so that whoever shows one
-/// means it (http-api §11).
+/// means it (http-api §11). A cookie the browser sends by itself: then the page has to say that it is ours.
 fn is_forged(hub: &Hub, req: &Req) -> bool {
-    req.bearer.is_none() && req.sender.is_foreign_page(|origin| hub.is_own_origin(origin, req.sender.asked()))
+    let is_own = |origin: &str| hub.is_own_origin(origin, req.sender.asked());
+    let doubtful = req.session.is_some() && !req.sender.is_own_page(is_own);
+    req.bearer.is_none() && (doubtful || req.sender.is_foreign_page(is_own))
 }
 
 /// What becomes of a request that no route takes.
@@ -195,7 +211,7 @@ enum Missing {
     Path,
     /// The path is there for these.
     Method {
-        allowed: &'static str,
+        allowed: String,
     },
     /// A placeholder matched something that cannot be decoded.
     Encoding,
@@ -207,7 +223,7 @@ impl Missing {
             Self::Path => Reply::error(404, Code::NotFound, format!("there is nothing at {path}")),
             Self::Method { allowed } => {
                 Reply::error(405, Code::MethodNotAllowed, format!("{path} answers {allowed} only"))
-                    .with_header("allow", *allowed)
+                    .with_header("allow", allowed)
             }
             Self::Encoding => {
                 Reply::error(400, Code::InvalidRequest, "the request target holds malformed percent-encoding")
@@ -217,16 +233,16 @@ impl Missing {
 }
 
 fn find(method: Method, path: &str) -> Result<(&'static Route, Vec<String>), Missing> {
-    let mut other_method = None;
+    let mut allowed: Vec<&str> = Vec::new();
     for route in ROUTES {
         let Some(params) = matches(route.1, path) else { continue };
         if route.0.takes(method) {
             let params = params.into_iter().map(percent_decode).collect::<Option<_>>().ok_or(Missing::Encoding)?;
             return Ok((route, params));
         }
-        other_method = route.0.allow();
+        allowed.extend(route.0.allow());
     }
-    Err(other_method.map_or(Missing::Path, |allowed| Missing::Method { allowed }))
+    Err(if allowed.is_empty() { Missing::Path } else { Missing::Method { allowed: allowed.join(", ") } })
 }
 
 /// What the placeholders of `pattern` stand for in `path`, not decoded; `None` when the path is another one.

@@ -106,6 +106,11 @@ impl Sender {
         self.client().map_or_else(|| "this machine".to_owned(), |address| address.to_string())
     }
 
+    /// Whether the request was caused by a page that is one of ours beyond doubt.
+    pub(crate) fn is_own_page(&self, is_own: impl FnOnce(&str) -> bool) -> bool {
+        matches!(&self.page, Page::Of(origin) if is_own(origin))
+    }
+
     /// Whether the request was caused by a page that is not one of ours; `is_own` knows ours.
     pub(crate) fn is_foreign_page(&self, is_own: impl FnOnce(&str) -> bool) -> bool {
         match &self.page {
@@ -162,6 +167,8 @@ mod tests {
             (&[("Sec-Fetch-Site", "none")], false),
         ] {
             assert_eq!(sender(headers).is_foreign_page(is_own), foreign, "{headers:?}");
+            let named = headers.contains(&("Origin", "http://ours"));
+            assert_eq!(sender(headers).is_own_page(is_own), named && !foreign, "{headers:?}");
         }
     }
 

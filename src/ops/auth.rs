@@ -7,9 +7,11 @@
 mod error;
 mod failures;
 mod keys;
+pub(super) mod logins;
 mod mint;
 mod modules;
 mod operator;
+mod origins;
 #[cfg(test)]
 mod tests;
 
@@ -19,9 +21,11 @@ pub(crate) use keys::{KeyChange, Overlap};
 pub(crate) use mint::{Asker, Handed};
 pub(crate) use modules::{Active, KeyOwner, Rejected};
 pub(crate) use operator::{Renewal, Renewed};
+pub(crate) use origins::{OriginChange, Surroundings, origins_beside};
 
 use error::Rejection;
 use modules::SpawnKeys;
+use origins::As;
 
 use super::Log;
 pub(crate) use crate::db::Via;
@@ -58,16 +62,6 @@ const MODULE_KEY_CHARS: usize = 43;
 const STACK_BYTES: usize = 256 * 1024;
 /// Setting that holds the hub's id.
 const HID_KEY: &str = "hid";
-/// Setting that holds the origin that the last hub issued under, for commands that work while it is down.
-const ISSUER_KEY: &str = "issuer";
-/// Settings that hold the origins this hub has had, one each.
-const ORIGIN_PREFIX: &str = "origin:";
-/// An earlier origin's tokens are accepted for as long as an operator token lives (B5).
-const ORIGIN_KEPT_S: i64 = 90 * 86_400;
-/// Earlier origins that are accepted: a hub on changing ports must not collect them without end.
-const ORIGINS_LIMIT: u32 = 64;
-/// The stored time of the present origin is renewed when it is older: not a write at every start.
-const ORIGIN_RENEWED_AFTER_S: i64 = 86_400;
 /// Outside of 2024 to 2100 the clock was never set, and a token minted now would be of no use once it is.
 const PLAUSIBLE_UNIX: std::ops::Range<i64> = 1_704_067_200..4_102_444_800;
 
@@ -76,8 +70,9 @@ pub(crate) struct Authority {
     db: Arc<Db>,
     home: Home,
     hid: String,
-    issuers: Vec<String>,
-    canonical_issuer: String,
+    surroundings: Surroundings,
+    /// What follows from them and from the database; changed by `set_origin` only.
+    origins: Mutex<Arc<Origins>>,
     state: Mutex<State>,
     /// The highest epoch that was ever seen, in the database or in the file beside it.
     epoch: AtomicU64,
@@ -131,34 +126,36 @@ impl Caller {
 impl Authority {
     /// Opens the home's database for the hub, creating it, the hub's id and the signing key where they are missing.
     /// The origins of the last 90 days are accepted beside those that hold now.
-    pub(crate) fn open(home: &Home, origins: &Origins, log: Log) -> Result<Self, AuthError> {
-        Self::open_at(home, origins, log, unix_now())
+    pub(crate) fn open(home: &Home, surroundings: Surroundings, log: Log) -> Result<Self, AuthError> {
+        Self::open_at(home, surroundings, log, unix_now())
     }
 
-    /// The same for a command: what it mints is issued under the origin of the last hub, unless `origins` has a
-    /// configured one. Nothing but the command's own work is written.
-    pub(crate) fn open_beside(home: &Home, origins: &Origins, log: Log) -> Result<Self, AuthError> {
+    /// The same for a command: what it mints is issued under the origin of the last hub, unless one was given. Nothing
+    /// but the command's own work is written.
+    pub(crate) fn open_beside(home: &Home, surroundings: Surroundings, log: Log) -> Result<Self, AuthError> {
         let now_unix = unix_now();
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
-        let stored = db.settings().get(ISSUER_KEY)?.filter(|_| !origins.is_configured);
-        let canonical = stored.unwrap_or_else(|| origins.canonical.clone());
-        let issuers = known_issuers(&db, &origins.issuers, &canonical, now_unix)?;
-        Self::with_db(home, db, issuers, canonical, log, now_unix)
+        let origins = origins::look_up(&db, &surroundings, As::Command, now_unix)?;
+        Self::with_db(home, db, surroundings, origins, log, now_unix)
     }
 
-    fn open_at(home: &Home, origins: &Origins, log: Log, now_unix: i64) -> Result<Self, AuthError> {
+    fn open_at(home: &Home, surroundings: Surroundings, log: Log, now_unix: i64) -> Result<Self, AuthError> {
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
-        let issuers = known_issuers(&db, &origins.issuers, &origins.canonical, now_unix)?;
-        remember_origin(&db, &origins.canonical, now_unix)?;
+        let origins = origins::look_up(&db, &surroundings, As::Hub, now_unix)?;
+        origins::remember(&db, &origins, now_unix)?;
+        // The origin of the hub before is an earlier one from now on.
+        let origins = origins::look_up(&db, &surroundings, As::Hub, now_unix)?;
         db.tokens().purge(now_unix)?;
-        Self::with_db(home, db, issuers, origins.canonical.clone(), log, now_unix)
+        let authority = Self::with_db(home, db, surroundings, origins, log, now_unix)?;
+        authority.remember_ttl(now_unix)?;
+        Ok(authority)
     }
 
     fn with_db(
         home: &Home,
         db: Db,
-        issuers: Vec<String>,
-        canonical_issuer: String,
+        surroundings: Surroundings,
+        origins: Origins,
         log: Log,
         now_unix: i64,
     ) -> Result<Self, AuthError> {
@@ -182,8 +179,8 @@ impl Authority {
             db: Arc::new(db),
             home: home.clone(),
             hid,
-            issuers,
-            canonical_issuer,
+            surroundings,
+            origins: Mutex::new(Arc::new(origins)),
             state: Mutex::new(state),
             epoch: AtomicU64::new(highest),
             spawn_keys: SpawnKeys::default(),
@@ -233,10 +230,23 @@ impl Authority {
         Ok((unchanged && now_unix < known.until_unix).then_some(known.caller))
     }
 
+    /// Whether the token that a caller has shown earlier still stands.
+    pub(crate) fn is_in_force(&self, caller: &Caller) -> Result<bool, Refusal> {
+        let now_unix = unix_now();
+        self.refresh(now_unix)?;
+        if let Some(found) = self.current_state().rolled_back {
+            return Err(Refusal::RolledBack { found, seen: self.epoch.load(Ordering::Relaxed) });
+        }
+        let row = self.db.tokens().find(caller.jti())?;
+        let ends = |row: &TokenRow| row.revoke_after.unwrap_or(row.exp).min(row.exp);
+        Ok(row.is_some_and(|row| row.revoked_at.is_none() && now_unix < ends(&row)))
+    }
+
     /// Checks a token for the management API from the start: keys, claims, registry.
     fn examine(&self, token: &str, now_unix: i64) -> Result<Caller, Rejection> {
+        let origins = self.origins();
         let expect =
-            Expect { issuers: Some(&self.issuers), audience: Accept::Named(&AUDIENCES), hid: &self.hid, now_unix };
+            Expect { issuers: Some(&origins.issuers), audience: Accept::Named(&AUDIENCES), hid: &self.hid, now_unix };
         let (verified, row, version) = self.verify(token, claims::OWNER_HUB, &expect)?;
         let jti = verified.claims.jti.clone();
         let until_unix =
@@ -401,33 +411,6 @@ fn in_force(verified: &Verified, row: Option<&TokenRow>, now_unix: i64) -> Resul
         return Err(TokenError::Revoked);
     }
     Ok(exp.min(ends_early).min(verified.key_usable_until.unwrap_or(exp)))
-}
-
-/// `issuers`, the canonical one, and those of the past that are kept.
-fn known_issuers(db: &Db, issuers: &[String], canonical: &str, now_unix: i64) -> Result<Vec<String>, DbError> {
-    let stored = db.settings().below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
-    let earlier = stored.into_iter().filter(|(_, at)| now_unix - at < ORIGIN_KEPT_S).map(|(origin, _)| origin);
-    let mut known = issuers.to_vec();
-    for origin in std::iter::once(canonical.to_owned()).chain(earlier) {
-        if !known.contains(&origin) {
-            known.push(origin);
-        }
-    }
-    Ok(known)
-}
-
-/// Stores the canonical origin as of now, and forgets those that no living token can name.
-fn remember_origin(db: &Db, canonical: &str, now_unix: i64) -> Result<(), DbError> {
-    let settings = db.settings();
-    if settings.get(ISSUER_KEY)?.as_deref() != Some(canonical) {
-        settings.put(ISSUER_KEY, canonical, now_unix)?;
-    }
-    let stored = settings.below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
-    if !stored.iter().any(|(origin, at)| origin == canonical && now_unix - at < ORIGIN_RENEWED_AFTER_S) {
-        settings.put(&format!("{ORIGIN_PREFIX}{canonical}"), "", now_unix)?;
-        settings.forget_below(ORIGIN_PREFIX, now_unix - ORIGIN_KEPT_S)?;
-    }
-    Ok(())
 }
 
 fn random_secret() -> Secret {

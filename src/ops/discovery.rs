@@ -46,7 +46,7 @@ impl Hub {
 
     /// The origin that whoever asks is told.
     pub(crate) fn told_origin(&self, asked: Asked<'_>) -> String {
-        self.parts.origins.told(asked.origin())
+        self.parts.authority.origins().told(asked.origin())
     }
 
     /// Whether a request for this path goes to a module that these callers may know.
@@ -59,7 +59,7 @@ impl Hub {
 
     /// Whether a page of this origin is one of ours.
     pub(crate) fn is_own_origin(&self, origin: &str, asked: Asked<'_>) -> bool {
-        self.parts.origins.is_own(origin, asked.origin().as_deref())
+        self.parts.authority.origins().is_own(origin, asked.origin().as_deref())
     }
 
     fn with_manifests(&self, document: &Document) -> Vec<(Arc<Row>, Option<Arc<Manifest>>)> {

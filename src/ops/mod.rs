@@ -6,9 +6,11 @@ pub(crate) mod discovery;
 mod error;
 mod info;
 mod list;
+pub(crate) mod login;
 pub(crate) mod manifests;
 pub(crate) mod metrics;
 mod mounts;
+pub(crate) mod origin;
 pub(crate) mod plan_source;
 mod reconcile;
 mod state;
@@ -16,6 +18,7 @@ pub(crate) mod tokens;
 
 pub(crate) use error::OpError;
 
+use self::auth::logins::Logins;
 use self::auth::{Authority, Caller, Failures, Reason, Refusal};
 use self::manifests::Manifests;
 use self::metrics::Traffic;
@@ -48,7 +51,8 @@ pub(crate) struct Parts {
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) identity: Identity,
-    pub(crate) origins: Origins,
+    /// Hears of other origins of this hub, at once.
+    pub(crate) on_origins: Arc<dyn Fn(&Origins) + Send + Sync>,
     /// `PARACHUTE_BUILD_TIME` of a container image.
     pub(crate) build_time: Option<String>,
     /// Asks the edge what goes through it.
@@ -64,6 +68,7 @@ pub(crate) struct Hub {
     reconciled: Mutex<Option<Arc<Document>>>,
     refusals: Mutex<Refusals>,
     failures: Mutex<Failures>,
+    logins: Mutex<Logins>,
     /// The manifests that the discovery document does without, with the reasons that the log has.
     unusable_manifests: Mutex<BTreeMap<Short, String>>,
 }
@@ -82,6 +87,7 @@ impl Hub {
             reconciled: Mutex::new(None),
             refusals: Mutex::default(),
             failures: Mutex::default(),
+            logins: Mutex::default(),
             unusable_manifests: Mutex::default(),
         }
     }

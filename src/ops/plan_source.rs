@@ -5,7 +5,6 @@ use crate::manifest::module::Manifest;
 use crate::manifest::run::Run;
 use crate::manifest::services::Row;
 use crate::manifest::{Problem, Short};
-use crate::origin::Origins;
 use crate::store::services::Services;
 use crate::store::{Home, StoreError, dotenv};
 use crate::supervisor::plan::{Credentials, Inputs};
@@ -30,9 +29,8 @@ pub(crate) struct Files {
     pub(crate) home: Home,
     pub(crate) services: Arc<Services>,
     pub(crate) manifests: Arc<Manifests>,
-    /// The hub's names, as children are told them (supervisor §5.1). There is always one, because tokens have one.
-    pub(crate) origins: Origins,
-    /// Makes the key by which a child shows the hub which module it is.
+    /// Makes the key by which a child shows the hub which module it is, and has the hub's names, as children are told
+    /// them (supervisor §5.1). There is always one, because tokens have one.
     pub(crate) authority: Arc<Authority>,
     /// Where children ask about tokens.
     pub(crate) introspection_url: String,
@@ -66,6 +64,10 @@ impl Files {
         let argv = known::start_command(&row.short, manifest.as_deref()).ok_or(Unusable::NoCommand)?;
         let run = run(&row, manifest.as_deref()).map_err(Unusable::Run)?;
         let dotenv = dotenv::read(&self.home, short)?;
+        let origins = self.authority.origins();
+        if let Err(error) = super::origin::heal_dotenv(&self.home, short, &dotenv, &origins) {
+            (self.log)(&format!("{short}: its .env keeps an origin that holds on this machine only: {error}"));
+        }
         self.say_once(short, &dotenv.warnings);
         let credentials = self.credentials(short, &run);
         Ok(Inputs {
@@ -74,8 +76,8 @@ impl Files {
             argv,
             run,
             dotenv: dotenv.pairs,
-            origin: Some(self.origins.canonical.clone()),
-            origins: self.origins.issuers.clone(),
+            origin: Some(origins.canonical.clone()),
+            origins: origins.issuers.clone(),
             credentials,
             home: self.home.path().to_owned(),
             log_dir: self.home.log_dir(short),

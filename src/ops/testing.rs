@@ -1,11 +1,10 @@
 //! A hub in a home of its own, for tests. No module of it can be started: nobody forks.
 
-use super::auth::Authority;
+use super::auth::{Authority, Surroundings};
 use super::manifests::Manifests;
 use super::plan_source::Files;
 use super::{Hub, Log, Parts};
 use crate::logs::Console;
-use crate::origin;
 use crate::store::identity::Identity;
 use crate::store::intent::Intent;
 use crate::store::services::Services;
@@ -30,8 +29,9 @@ impl Fixture {
         let dir = TestDir::new("ops");
         let home = Home::open(dir.path(), Create::Yes).expect("a temp dir can be a home");
         let said: Log = Arc::new(|_line| {});
-        let origins = origin::resolve(1939, None).expect("loopback is an origin");
-        let authority = Authority::open(&home, &origins, Arc::clone(&said)).expect("a new home can have a database");
+        let surroundings = Surroundings { port: 1939, configured: None, operator_ttl_s: None };
+        let authority =
+            Authority::open(&home, surroundings, Arc::clone(&said)).expect("a new home can have a database");
         let authority = Arc::new(authority);
         authority.bootstrap().expect("a new home can have a token");
         let token = operator_token::read(&home).expect("the token was just written").text;
@@ -40,7 +40,6 @@ impl Fixture {
             home: home.clone(),
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
-            origins: origins.clone(),
             authority: Arc::clone(&authority),
             introspection_url: "http://127.0.0.1:1939/oauth/introspect".to_owned(),
             log: Arc::clone(&said),
@@ -76,7 +75,7 @@ impl Fixture {
                 supervisor: Arc::new(Supervisor::new(hooks).expect("descriptors are free")),
                 authority,
                 identity,
-                origins,
+                on_origins: Arc::new(|_| {}),
                 build_time: None,
                 traffic: Arc::new(crate::ops::metrics::Traffic::default),
                 log: said,

@@ -2,7 +2,6 @@
 
 use super::socket::SocketError;
 use crate::ops::auth::AuthError;
-use crate::origin::OriginError;
 use crate::store::StoreError;
 use std::fmt;
 use std::io;
@@ -18,7 +17,6 @@ const INVALID_CONFIG: u8 = 78;
 #[derive(Debug)]
 pub(super) enum ServeError {
     Store(StoreError),
-    Origin(OriginError),
     Auth(AuthError),
     PortInUse {
         address: SocketAddr,
@@ -47,6 +45,7 @@ impl ServeError {
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
+            Self::Auth(AuthError::Origin(_)) => INVALID_CONFIG,
             Self::Store(StoreError::Locked { .. }) => BUSY,
             Self::Store(
                 StoreError::Read { .. }
@@ -71,7 +70,6 @@ impl ServeError {
                 | StoreError::NotUtf8 { .. }
                 | StoreError::Syntax { .. },
             )
-            | Self::Origin(_)
             | Self::NoSuchAddress { .. } => INVALID_CONFIG,
         }
     }
@@ -84,7 +82,6 @@ impl fmt::Display for ServeError {
                 write!(f, "another hub runs in this home: {error}; no module was touched; stop that hub first")
             }
             Self::Store(error) => error.fmt(f),
-            Self::Origin(error) => write!(f, "the hub's origin cannot be used: {error}"),
             Self::Auth(error) => error.fmt(f),
             Self::PortInUse { address } => write!(
                 f,
@@ -107,7 +104,6 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Store(error) => Some(error),
-            Self::Origin(error) => Some(error),
             Self::Auth(error) => Some(error),
             Self::Socket(error) => Some(error),
             Self::Listen { source, .. } | Self::Start { source, .. } => Some(source),
@@ -119,12 +115,6 @@ impl std::error::Error for ServeError {
 impl From<StoreError> for ServeError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
-    }
-}
-
-impl From<OriginError> for ServeError {
-    fn from(error: OriginError) -> Self {
-        Self::Origin(error)
     }
 }
 

@@ -1,5 +1,9 @@
 //! A module's `.env`: variables that the operator and the module keep beside its data (files §7 and §14.6).
 
+mod write;
+
+pub(crate) use write::set;
+
 use super::atomic::{Links, Target};
 use super::{Home, StoreError};
 use crate::manifest::{Short, is_variable_name, json};
@@ -42,8 +46,7 @@ pub(crate) fn read(home: &Home, short: &Short) -> Result<DotEnv, StoreError> {
 fn parse(text: &str) -> DotEnv {
     let mut env = DotEnv::default();
     for (index, line) in text.split('\n').enumerate() {
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        if line.trim_start().is_empty() || line.trim_start().starts_with('#') {
+        if is_blank(line) {
             continue;
         }
         match pair(line) {
@@ -57,10 +60,22 @@ fn parse(text: &str) -> DotEnv {
     env
 }
 
-fn pair(line: &str) -> Result<(&str, &str), String> {
-    let (name, value) = line.split_once('=').ok_or("it has no \"=\"")?;
+/// Nothing, or a comment.
+fn is_blank(line: &str) -> bool {
+    let text = line.trim_start();
+    text.is_empty() || text.starts_with('#')
+}
+
+/// What stands before the first `=` of a line, as a name, and all that follows up to the line's end.
+fn assignment(line: &str) -> Option<(&str, &str)> {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    let (name, value) = line.strip_suffix('\r').unwrap_or(line).split_once('=')?;
     let name = name.trim();
-    let name = name.strip_prefix("export ").map_or(name, str::trim_start);
+    Some((name.strip_prefix("export ").map_or(name, str::trim_start), value))
+}
+
+fn pair(line: &str) -> Result<(&str, &str), String> {
+    let (name, value) = assignment(line).ok_or("it has no \"=\"")?;
     if !is_variable_name(name) {
         return Err("what stands before \"=\" is not a variable's name".to_owned());
     }

@@ -66,7 +66,8 @@ fn every_flag_of_every_verb_is_parsed() {
         for flag in verb.all_flags() {
             let mut args: Vec<String> = verb.path().split(' ').map(str::to_owned).collect();
             match verb.words {
-                Words::None | Words::Modules | Words::MaybeVerb | Words::MaybeJti | Words::Sub => {}
+                Words::None | Words::Modules | Words::MaybeVerb | Words::MaybeJti | Words::MaybeOrigin | Words::Sub => {
+                }
                 Words::OneModule | Words::NewName | Words::Directory | Words::File | Words::Jti => {
                     args.push("x".into());
                 }
@@ -77,6 +78,8 @@ fn every_flag_of_every_verb_is_parsed() {
                 ("mint-token", "json") => &["--scope=a:b", "--token-file=f"],
                 ("mint-token", _) => &["--scope=a:b"],
                 ("revoke-all", _) => &["--subject=s"],
+                ("set-origin", "unset") => &[],
+                ("set-origin", _) => &["https://a.example"],
                 ("module-key", "json") => &["--key-file=f"],
                 _ => &[],
             };

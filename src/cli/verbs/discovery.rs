@@ -1,12 +1,13 @@
 //! The copy of the discovery document in the home, for people who look at it. Nobody serves it (http-api §4.1).
 
 use crate::cli::out::Out;
+use crate::cli::reach;
 use crate::config::Config;
 use crate::manifest::discovery::{self, Audience};
 use crate::manifest::json;
-use crate::origin::{self, OriginError};
+use crate::ops::auth::{AuthError, origins_beside};
 use crate::store::services::Services;
-use crate::store::{Home, StoreError, atomic, identity, modules};
+use crate::store::{Home, StoreError, atomic, modules};
 use std::fmt;
 
 const COPY: &str = "well-known/parachute.json";
@@ -21,8 +22,7 @@ pub(super) fn refresh(home: &Home, config: &Config, out: &mut Out) {
 }
 
 fn write(home: &Home, config: &Config) -> Result<(), Trouble> {
-    let port = identity::read(home).map_or(config.port, |identity| identity.port);
-    let origins = origin::resolve(port, config.hub_origin.as_deref())?;
+    let origins = origins_beside(home, &reach::surroundings(home, config))?;
     let document = Services::new(home.clone()).read()?;
     let rows = document.entries().iter().filter_map(|entry| entry.row.as_deref().ok());
     let manifest = |dir| modules::read_manifest(dir).ok().flatten();
@@ -38,13 +38,13 @@ fn write(home: &Home, config: &Config) -> Result<(), Trouble> {
 
 /// Why there is no new copy.
 enum Trouble {
-    Origin(OriginError),
+    Auth(AuthError),
     Store(StoreError),
 }
 
-impl From<OriginError> for Trouble {
-    fn from(error: OriginError) -> Self {
-        Self::Origin(error)
+impl From<AuthError> for Trouble {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
     }
 }
 
@@ -57,7 +57,7 @@ impl From<StoreError> for Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Origin(error) => error.fmt(f),
+            Self::Auth(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
         }
     }

@@ -6,10 +6,12 @@ mod backup;
 mod check;
 mod discovery;
 mod doctor;
+mod hub;
 mod install;
 mod lifecycle;
 mod logs;
 mod names;
+mod open;
 mod ports;
 mod program;
 mod register;
@@ -38,7 +40,9 @@ pub(super) fn run(command: Command, globals: &Globals, config: &Config, out: &mu
         Command::Install(install) => install::run(&install, timeout, config, out),
         Command::Remove { name } => remove::run(&name, timeout, config, out),
         Command::Check => check::run(config, out),
+        Command::Open { here } => open::run(here, timeout, config, out),
         Command::Auth(auth) => auth::run(*auth, timeout, config, out),
+        Command::Hub(of_hub) => hub::run(&of_hub, timeout, config, out),
         Command::Doctor { fix } => doctor::run(fix, config, out),
         Command::Backup { file } => backup::write(&file, config, out),
         Command::Restore { file } => backup::restore(&file, config, out),

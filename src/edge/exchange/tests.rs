@@ -2,6 +2,7 @@
 
 mod corpus;
 mod fuzz;
+mod introspections;
 mod journal;
 mod modules;
 mod play;

@@ -86,7 +86,7 @@ impl World {
         let name = format!("parachute-edge-{}-{}", std::process::id(), crate::sys::random::hex(6));
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).expect("a directory");
-        let mut settings = Settings::new(vec!["https://box.example".to_owned()], vec!["lan.example".to_owned()]);
+        let mut settings = Settings::new(edge::OwnHosts::of(&["https://box.example"]), vec!["lan.example".to_owned()]);
         change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");

@@ -4,6 +4,7 @@ pub(super) mod introspect;
 pub(super) mod logs;
 pub(super) mod metrics;
 pub(super) mod modules;
+pub(super) mod settings;
 pub(super) mod tokens;
 pub(super) mod well_known;
 

@@ -1,12 +1,14 @@
 //! The hub's own pages, readable without a script. Strangers learn nothing from them but what this is.
 
 mod html;
+pub(super) mod login;
 
 use super::reply::{Outcome, Reply};
 use super::request::Req;
 use crate::html::escape;
 use crate::manifest::discovery::{Audience, is_for_people};
 use crate::ops::Hub;
+use crate::token::scope::HOST_AUTH;
 use crate::wire::{ModuleInfo, ModuleList, Status};
 use html::{link, page};
 use std::sync::Arc;
@@ -15,8 +17,14 @@ use std::sync::Arc;
 pub(super) fn home(hub: &Arc<Hub>, req: &Req) -> Outcome {
     match req.sender.audience {
         Audience::Local => modules(&hub.modules()).into(),
+        Audience::Remote if is_let_in(hub, req) => modules(&hub.modules()).into(),
         Audience::Remote => welcome().into(),
     }
+}
+
+/// Whether it is the browser of somebody who may see the modules.
+fn is_let_in(hub: &Hub, req: &Req) -> bool {
+    req.session.as_deref().is_some_and(|session| hub.authorize_session(session, &[HOST_AUTH]).is_ok())
 }
 
 /// What a browser is shown where there is nothing.
@@ -32,7 +40,7 @@ pub(super) fn not_found(path: &str) -> Reply {
 fn welcome() -> Reply {
     let body = "<h1>Parachute</h1>\n<p>Truly personal computing.</p>\n<h2>Sign in</h2>\n\
         <p>There are no accounts. Whoever runs this hub opens this page on the machine itself, or uses the command \
-        <code>parachute</code> there; programs send the operator's token as \
+        <code>parachute open</code> there; programs send the operator's token as \
         <code>Authorization: Bearer</code>.</p>\n";
     page(200, "Parachute", body)
 }

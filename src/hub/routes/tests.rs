@@ -37,7 +37,11 @@ fn every_route_that_is_not_open_wants_a_token_and_checks_the_method_first() {
         if is_no_json(&path) {
             continue;
         }
-        let method = if *accepts == Post { "POST" } else { "GET" };
+        let method = match accepts {
+            Post => "POST",
+            Put => "PUT",
+            Any | Get | Public => "GET",
+        };
         let tampered = format!("{}x", fixture.token);
         for token in [None, Some("junk"), Some(tampered.as_str())] {
             let (reply, body) = ask(&fixture, method, &path, token);
@@ -58,7 +62,7 @@ fn every_route_that_is_not_open_wants_a_token_and_checks_the_method_first() {
 
 /// Its answers are HTML or plain text, and looked at by tests of their own.
 fn is_no_json(path: &str) -> bool {
-    matches!(path, "/" | "/hub.html" | "/metrics")
+    matches!(path, "/" | "/hub.html" | "/metrics" | "/admin/login" | "/admin/logout")
 }
 
 /// An answer that is there at once, as text. `headers` are those of the edge and of the client.

@@ -1,6 +1,7 @@
 //! Why a bearer is refused, why a token is not minted, and why there is no authority at all.
 
 use crate::db::DbError;
+use crate::origin::OriginError;
 use crate::store::StoreError;
 use crate::store::operator_token::OperatorTokenError;
 use crate::token::grant::Denied;
@@ -16,6 +17,7 @@ pub(crate) enum AuthError {
     Db(DbError),
     OperatorToken(OperatorTokenError),
     Mint(MintError),
+    Origin(OriginError),
     /// The clock cannot be right, so nothing is minted.
     Clock {
         now_unix: i64,
@@ -43,6 +45,7 @@ impl fmt::Display for AuthError {
             Self::Db(error) => error.fmt(f),
             Self::OperatorToken(error) => error.fmt(f),
             Self::Mint(error) => write!(f, "cannot mint an operator token: {error}"),
+            Self::Origin(error) => write!(f, "the hub's origin cannot be used: {error}"),
             Self::RolledBack { found, seen } => write!(
                 f,
                 "hub.db is an older copy (epoch {found}, and {seen} was seen before), in which revoked tokens would be good \
@@ -68,8 +71,15 @@ impl std::error::Error for AuthError {
             Self::Db(error) => Some(error),
             Self::OperatorToken(error) => Some(error),
             Self::Mint(error) => Some(error),
+            Self::Origin(error) => Some(error),
             Self::Clock { .. } | Self::RolledBack { .. } | Self::TooManyKeys | Self::NoKey => None,
         }
+    }
+}
+
+impl From<OriginError> for AuthError {
+    fn from(error: OriginError) -> Self {
+        Self::Origin(error)
     }
 }
 
@@ -102,6 +112,8 @@ impl From<MintError> for AuthError {
 pub(crate) enum Reason {
     /// It carried no bearer token.
     Missing,
+    /// It carried the cookie of a browser whose time is over.
+    Session,
     Token(TokenError),
 }
 
@@ -127,6 +139,7 @@ impl Refusal {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Unauthenticated { reason: Reason::Missing, .. } => "missing",
+            Self::Unauthenticated { reason: Reason::Session, .. } => "session",
             Self::Unauthenticated { reason: Reason::Token(error), .. } => error.code(),
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::TooManyFailures { .. } => "too_many_failures",
@@ -140,6 +153,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let jti = match self {
             Self::Unauthenticated { reason: Reason::Missing, .. } => return write!(f, "missing: no bearer token"),
+            Self::Unauthenticated { reason: Reason::Session, .. } => {
+                return write!(f, "session: the browser's ten minutes are over, or its token was taken back");
+            }
             Self::Unauthenticated { reason: Reason::Token(error), jti } => {
                 error.fmt(f)?;
                 jti.as_deref()

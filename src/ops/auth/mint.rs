@@ -72,7 +72,7 @@ impl Authority {
         };
         let claims = Claims {
             v: claims::VERSION,
-            iss: self.canonical_issuer.clone(),
+            iss: self.origins().canonical.clone(),
             sub: granted.sub.clone(),
             aud: granted.aud.clone(),
             iat,

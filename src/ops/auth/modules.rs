@@ -153,8 +153,9 @@ impl Authority {
         now_unix: i64,
     ) -> Result<Result<Active, Rejected>, DbError> {
         let owner = short.as_str();
+        let origins = self.origins();
         let expect =
-            Expect { issuers: Some(&self.issuers), audience: Accept::OwnedBy(owner), hid: &self.hid, now_unix };
+            Expect { issuers: Some(&origins.issuers), audience: Accept::OwnedBy(owner), hid: &self.hid, now_unix };
         let checked = self.verify(token, owner, &expect).and_then(|(verified, row, _)| {
             let jti = verified.claims.jti.clone();
             in_force(&verified, row.as_ref(), now_unix).map_err(|error| Rejection::Token { error, jti: Some(jti) })?;
@@ -170,7 +171,7 @@ impl Authority {
         }
     }
 
-    /// Writes the keys of a module that has some anew, after the hub's own key has changed.
+    /// Writes the keys of a module that has some anew, after the hub's own key or its origin has changed.
     pub(crate) fn renew_verify_keys(&self, short: &Short) -> Result<bool, AuthError> {
         if !module_secrets::has_verify_keys(&self.home, short) {
             return Ok(false);
@@ -185,8 +186,9 @@ impl Authority {
             .iter()
             .map(|master| json!({ "kid": master.kid, "k": b64::encode(master.key_of(short.as_str()).expose()) }))
             .collect();
+        let origins = self.origins();
         let document =
-            json!({ "keys": list, "issuers": self.issuers, "audience_owner": short.as_str(), "hid": self.hid });
+            json!({ "keys": list, "issuers": origins.issuers, "audience_owner": short.as_str(), "hid": self.hid });
         Ok(module_secrets::write_verify_keys(&self.home, short, format!("{document:#}\n").as_bytes())?)
     }
 }

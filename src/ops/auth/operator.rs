@@ -6,8 +6,7 @@
 
 use super::error::Rejection;
 use super::{Asker, AuthError, Authority, CLIENT_ID, Caller, as_unix, in_force, random_jti, stamp, unix_now};
-use crate::db::{CreatedVia, Entry, NewToken, Replacing, Via};
-use crate::origin;
+use crate::db::{CreatedVia, DbError, Entry, NewToken, Replacing, Via};
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::token::claims::{self, AUDIENCE_OPERATOR, Claims, OWNER_HUB};
 use crate::token::keyring::Keyring;
@@ -18,8 +17,10 @@ use std::sync::atomic::Ordering;
 
 /// Life of an operator token (B7).
 pub(super) const TTL_S: u64 = 90 * 86_400;
-/// It is renewed when no more than this is left of it.
-const RENEWAL_WINDOW_S: i64 = 7 * 86_400;
+/// It is renewed when no more than this is left of it, or than a quarter of the life that new ones have.
+const RENEWAL_WINDOW_S: u64 = 7 * 86_400;
+/// Setting that holds what the last hub was told about that life, for commands that were not.
+const TTL_KEY: &str = "operator_ttl_s";
 /// What a replaced one still has, so that scripts that hold it come to their end.
 pub(super) const GRACE_S: i64 = 600;
 /// `sub` while there are no user accounts (B5).
@@ -177,11 +178,11 @@ impl Authority {
         };
         let made = self.renew(ScopeSet::Admin, SUBJECT, cause, now_unix)?;
         notices.push(format!(
-            "wrote a new operator token to {} because {why}: jti {}, set {}, valid for {} days; revoked {} earlier",
+            "wrote a new operator token to {} because {why}: jti {}, set {}, valid for {} h; revoked {} earlier",
             path.display(),
             made.jti,
             made.set.name(),
-            TTL_S / 86_400,
+            self.operator_ttl_s()? / 3_600,
             made.replaced
         ));
         let outcome = if live > 0 { Outcome::Replaced { revoked: made.replaced } } else { Outcome::Created };
@@ -190,9 +191,8 @@ impl Authority {
 
     /// Issues the operator's token anew under our origin (A9). Never under a name that holds on this machine only.
     fn heal(&self, claims: &Claims, notices: &mut Vec<String>, now_unix: i64) -> Result<Outcome, AuthError> {
-        if origin::is_loopback(&self.canonical_issuer) || claims.iss == self.canonical_issuer {
-            return Ok(Outcome::Kept);
-        }
+        let origins = self.origins();
+        let Some(issuer) = origins.public().filter(|issuer| *issuer != claims.iss) else { return Ok(Outcome::Kept) };
         let Some(set) = renewable(claims) else { return Ok(Outcome::Kept) };
         let cause = Cause {
             created_via: CreatedVia::Heal,
@@ -204,11 +204,27 @@ impl Authority {
         notices.push(format!(
             "the operator token named the origin {} and was issued anew under {}: jti {}, set {}",
             claims.iss,
-            self.canonical_issuer,
+            issuer,
             healed.jti,
             set.name()
         ));
         Ok(Outcome::Healed)
+    }
+
+    /// Has the token in the file follow a changed origin; what was done, as sentences for the log. A token that is not
+    /// ours and in force, or not there, is left alone.
+    pub(super) fn follow_origin(&self, now_unix: i64) -> Result<Vec<String>, AuthError> {
+        let _lock = operator_token::lock(&self.home)?;
+        let mut notices = Vec::new();
+        let Ok(found) = operator_token::read(&self.home) else { return Ok(notices) };
+        match self.examine_own(&found.text, now_unix) {
+            Ok(claims) => {
+                self.heal(&claims, &mut notices, now_unix)?;
+                Ok(notices)
+            }
+            Err(Rejection::Db(error)) => Err(error.into()),
+            Err(Rejection::RolledBack { .. } | Rejection::Token { .. }) => Ok(notices),
+        }
     }
 
     /// Renews the operator's token when little is left of it (A7). `caller` has shown it, or an earlier one.
@@ -235,7 +251,7 @@ impl Authority {
             Err(Rejection::Token { .. }) => return Ok(Renewal::NotRenewable),
         };
         let Some(set) = renewable(&claims) else { return Ok(Renewal::NotRenewable) };
-        if as_unix(claims.exp) - now_unix > RENEWAL_WINDOW_S {
+        if as_unix(claims.exp) - now_unix > as_unix(RENEWAL_WINDOW_S.min(self.operator_ttl_s()? / 4)) {
             return Ok(Renewal::NotDue);
         }
         let cause = Cause {
@@ -308,16 +324,35 @@ impl Authority {
         Ok(draft.renewed(set, replaced))
     }
 
+    /// How long a new one lives: what this process was told, else what the last hub was.
+    fn operator_ttl_s(&self) -> Result<u64, DbError> {
+        if let Some(told) = self.surroundings.operator_ttl_s {
+            return Ok(told);
+        }
+        let stored = self.db.settings().get(TTL_KEY)?.and_then(|text| text.parse().ok());
+        // Whatever else may stand there, none lives for longer.
+        Ok(stored.filter(|stored| (1..=TTL_S).contains(stored)).unwrap_or(TTL_S))
+    }
+
+    /// Stores for commands what this hub was told.
+    pub(super) fn remember_ttl(&self, now_unix: i64) -> Result<(), DbError> {
+        let told = self.surroundings.operator_ttl_s.unwrap_or(TTL_S).to_string();
+        if self.db.settings().get(TTL_KEY)?.is_none_or(|stored| stored != told) {
+            self.db.settings().put(TTL_KEY, &told, now_unix)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn draft(&self, keyring: &Keyring, set: ScopeSet, sub: &str, now_unix: i64) -> Result<Draft, AuthError> {
         let iat = stamp(now_unix)?;
         let claims = Claims {
             v: claims::VERSION,
-            iss: self.canonical_issuer.clone(),
+            iss: self.origins().canonical.clone(),
             sub: sub.to_owned(),
             aud: AUDIENCE_OPERATOR.to_owned(),
             iat,
             nbf: iat,
-            exp: iat + TTL_S,
+            exp: iat + self.operator_ttl_s()?,
             jti: random_jti(),
             client_id: CLIENT_ID.to_owned(),
             scope: set.scopes().to_owned(),

@@ -11,7 +11,7 @@
 //! | 19, 37, 48, 49 | `e2e::tokens` |
 //! | 21–23, 32, 43, 46 | here; 32 also `cli::tests` |
 //! | 23–26, 52, 53 | `registry`; 25–30 also `token::grant::tests`, 24, 26, 27, 29, 52 also `e2e::tokens` |
-//! | 31, 33–36 | `life` |
+//! | 31, 33–36 | `life`; 35 and 36 also, with processes, `e2e::operator_token` |
 //! | 38 | `store::operator_token` |
 //! | 39 | `db::tests` |
 //! | 6, 40–42, 54 | `keys`; 40, 41 also `e2e::tokens` |
@@ -35,6 +35,7 @@ use std::path::Path;
 mod keys;
 mod life;
 mod modules;
+mod origins;
 mod registry;
 
 const NOW: i64 = 1_800_000_000;
@@ -42,9 +43,9 @@ const ISSUER: &str = "http://127.0.0.1:1939";
 
 fn open_at(home: &Path, issuer: &str, now_unix: i64) -> Authority {
     let home = Home::open(home, Create::No).unwrap_or_else(|e| panic!("{e}"));
-    let configured = !crate::origin::is_loopback(issuer);
-    let origins = Origins { canonical: issuer.to_owned(), issuers: vec![issuer.to_owned()], is_configured: configured };
-    Authority::open_at(&home, &origins, Arc::new(|_| {}), now_unix).unwrap_or_else(|e| panic!("{e}"))
+    let configured = (issuer != ISSUER).then(|| issuer.to_owned());
+    Authority::open_at(&home, Surroundings { port: 1939, configured, operator_ttl_s: None }, Arc::new(|_| {}), now_unix)
+        .unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// What the audit log has of tests.
@@ -320,22 +321,6 @@ fn a_loose_token_file_is_tightened_and_said() {
     let kept = authority.bootstrap_at(NOW).expect("looked at");
     assert_eq!(kept.outcome, Outcome::Kept);
     assert_eq!(kept.notices, [format!("tightened {} from 0644 to 0600", path.display())]);
-}
-
-#[test]
-fn a_hub_that_moved_to_another_origin_still_accepts_its_tokens() {
-    let home = TestDir::new("auth-origin");
-    bootstrap(&open(home.path()));
-    let token = token_in(home.path());
-    let moved = open_at(home.path(), "https://a.example", NOW + 60);
-    assert_eq!(code(&moved, &token, NOW + 60), "ok");
-    assert_eq!(moved.issuers.first().map(String::as_str), Some("https://a.example"));
-    drop(moved);
-    let long_after = NOW + ORIGIN_KEPT_S - 1;
-    assert_eq!(code(&open_at(home.path(), "https://b.example", long_after), &token, long_after), "ok");
-    // Forgotten once no token under it can be alive.
-    let later = open_at(home.path(), "https://c.example", NOW + ORIGIN_KEPT_S);
-    assert!(!later.issuers.iter().any(|issuer| issuer == ISSUER), "{:?}", later.issuers);
 }
 
 /// C43

@@ -6,10 +6,9 @@ use crate::cli::reach::{self, Expires, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
 use crate::config::Config;
 use crate::ops::auth::{Asker, AuthError, Authority, Caller, Refusal, Renewal, TokenOpError, Via};
 use crate::ops::tokens::{self, ListQuery, TokenDesk};
-use crate::origin;
 use crate::store::operator_token::OperatorTokenError;
 use crate::store::services::Services;
-use crate::store::{Home, StoreError, identity};
+use crate::store::{Home, StoreError};
 use crate::token::grant::Fault;
 use crate::token::scope::HOST_AUTH;
 use crate::wire::Code;
@@ -18,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What stands in the audit log for commands.
-pub(super) const BY_COMMAND: Asker<'static> = Asker { via: Via::Cli, peer: None };
+pub(in crate::cli::verbs) const BY_COMMAND: Asker<'static> = Asker { via: Via::Cli, peer: None };
 
 pub(super) enum Desk {
     Hub(Box<Up>),
@@ -136,15 +135,12 @@ impl Local {
 }
 
 /// The hub's database, for whoever owns the home. What it has to tell goes to standard error.
-pub(super) fn open(home: &Home, config: &Config, out: &mut Out) -> Result<Authority, Failure> {
-    let port = identity::read(home).map_or(config.port, |identity| identity.port);
-    let origins = origin::resolve(port, config.hub_origin.as_deref())
-        .map_err(|error| Failure::new(Code::InvalidConfig, error.to_string(), "correct PARACHUTE_HUB_ORIGIN"))?;
+pub(in crate::cli::verbs) fn open(home: &Home, config: &Config, out: &mut Out) -> Result<Authority, Failure> {
     let said: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = Arc::clone(&said);
     let opened = Authority::open_beside(
         home,
-        &origins,
+        reach::surroundings(home, config),
         Arc::new(move |line| log.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned())),
     );
     let authority = opened.map_err(|error| auth_failure(&error))?;
@@ -199,7 +195,7 @@ pub(super) fn failure(error: &TokenOpError) -> Failure {
     unknown_jti(Failure::new(code, error.to_string(), hint))
 }
 
-pub(super) fn auth_failure(error: &AuthError) -> Failure {
+pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
     match error {
         AuthError::OperatorToken(OperatorTokenError::Store(error @ StoreError::Locked { .. })) => {
             reach::store_failure(error)
@@ -209,6 +205,11 @@ pub(super) fn auth_failure(error: &AuthError) -> Failure {
         AuthError::RolledBack { .. } => {
             Failure::new(Code::Failed, error.to_string(), "or put the newer hub.db back into its place")
         }
+        AuthError::Origin(_) => Failure::new(
+            Code::InvalidConfig,
+            error.to_string(),
+            "correct PARACHUTE_HUB_ORIGIN, or: parachute hub set-origin --unset",
+        ),
         AuthError::Clock { .. } => Failure::new(Code::Failed, error.to_string(), "see: date"),
         AuthError::Db(_) | AuthError::Mint(_) | AuthError::NoKey => {
             Failure::new(Code::Failed, error.to_string(), "see: parachute check")

@@ -1,7 +1,7 @@
 //! `auth`: tokens and keys. What the hub offers over HTTP is asked of the hub while it is up, and done on its database,
 //! by the same functions, while it is down. What mends a lost or leaked secret goes to the database either way.
 
-mod desk;
+pub(super) mod desk;
 mod keys;
 mod secret_file;
 mod tokens;

@@ -1,6 +1,7 @@
 //! A small loop that plays client, upstream and clock. It checks what holds at all times.
 
 use super::super::*;
+use crate::edge::OwnHosts;
 use crate::edge::tests::mount;
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::Board;
@@ -33,11 +34,12 @@ impl Play {
         Self {
             connection: Connection::new("127.0.0.1:5000".parse().expect("address"), now),
             rules: Rules {
-                settings: Settings::new(Vec::new(), Vec::new()),
-                hosts: Hosts::new(&[], &[], Vec::new()),
+                settings: Settings::new(OwnHosts::default(), Vec::new()),
+                hosts: Hosts::new(OwnHosts::default(), &[], Vec::new()),
                 table: Arc::default(),
                 websockets: Places::default(),
                 websockets_of: PlacesOf::default(),
+                introspections: Places::default(),
                 last_exchange: 0,
                 requests: 0,
                 journal: Journal::new(None, (now, SystemTime::UNIX_EPOCH)),

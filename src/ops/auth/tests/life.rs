@@ -57,6 +57,37 @@ fn it_is_renewed_inside_the_window_and_keeps_its_set() {
     }
 }
 
+#[test]
+fn its_life_is_a_setting_that_commands_follow_and_so_is_when_it_is_renewed() {
+    const HOUR: i64 = 3_600;
+    let home = TestDir::new("auth-ttl");
+    let short = |told: Option<u64>, now| {
+        let surroundings = Surroundings { port: 1939, configured: None, operator_ttl_s: told };
+        let home = Home::open(home.path(), Create::No).expect("a home");
+        Authority::open_at(&home, surroundings, Arc::new(|_| {}), now).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let life = || {
+        let claims = claims::unverified(&token_in(home.path())).expect("ours");
+        as_unix(claims.exp - claims.iat)
+    };
+    let hub = short(Some(3_600), NOW);
+    bootstrap(&hub);
+    assert_eq!(life(), HOUR);
+    let by = caller(&hub, &token_in(home.path()), NOW);
+    assert_eq!(renew(&hub, &by, NOW + HOUR * 3 / 4 - 1), Renewal::NotDue);
+    assert!(matches!(renew(&hub, &by, NOW + HOUR * 3 / 4), Renewal::Renewed(_)));
+    assert_eq!(life(), HOUR);
+    // A command was not told, and does as the hub was.
+    let surroundings = Surroundings { port: 1939, configured: None, operator_ttl_s: None };
+    let opened = Home::open(home.path(), Create::No).expect("a home");
+    let command = Authority::open_beside(&opened, surroundings, Arc::new(|_| {})).unwrap_or_else(|e| panic!("{e}"));
+    command.rotate_operator_at(None, false, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(life(), HOUR);
+    // The next hub was told nothing.
+    short(None, NOW).rotate_operator_at(None, false, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(life(), TTL);
+}
+
 /// C31
 #[test]
 fn c31_what_somebody_put_into_the_file_never_becomes_the_operators() {

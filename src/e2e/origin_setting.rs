@@ -1,0 +1,136 @@
+//! The hub's origin as a setting: who follows a change, and when.
+
+use crate::support::http::{self, Response};
+use crate::support::{Home, Hub, module, testchild};
+use serde_json::{Value, json};
+
+const NEW: &str = "https://new.example";
+
+#[track_caller]
+fn put(hub: &Hub, body: &str) -> Response {
+    let bearer = format!("Bearer {}", hub.token());
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    http::request(hub.port, "PUT", "/api/settings/hub-origin", &headers, body.as_bytes()).expect("an answer")
+}
+
+fn shown(hub: &Hub) -> Value {
+    let mut shown = hub.run(&["hub", "show-origin", "--json"]).succeeds().json()["data"].clone();
+    let told = shown.as_object_mut().expect("an object");
+    told.retain(|key, _| matches!(key.as_str(), "hub_origin" | "resolved_issuer" | "source"));
+    shown
+}
+
+/// A public caller's view.
+fn from_elsewhere(hub: &Hub, host: &str) -> u16 {
+    let head =
+        format!("GET /api/hub HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 203.0.113.7\r\nConnection: close\r\n\r\n");
+    let answer = http::exchange(hub.port, head.as_bytes()).expect("an answer");
+    Response::parse(&answer).expect("an answer").status
+}
+
+fn environment(hub: &Hub, pid: u32, name: &str) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/environ")).expect("it runs");
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let start = format!("{name}=");
+    assert!(text.contains("PARACHUTE_HOME="), "the whole environment of {pid} under {}", hub.port);
+    text.split('\0').find_map(|line| line.strip_prefix(&start)).map(str::to_owned)
+}
+
+fn own(hub: &Hub) -> String {
+    format!("http://127.0.0.1:{}", hub.port)
+}
+
+#[test]
+fn a_new_origin_holds_at_once_for_tokens_and_callers_and_for_modules_at_their_next_start() {
+    let home = Home::new();
+    home.write("vault/.env", "A=1\nPARACHUTE_HUB_ORIGIN=http://localhost:1939\n");
+    home.install(&module("vault", testchild(&["http"])).row("paths", json!(["/vault/default"])));
+    home.install(&module("web", testchild(&["http"])));
+    let mut hub = Hub::start_in(home, &[]);
+    let (vault, web) = (hub.until_ready("vault"), hub.until_ready("web"));
+    assert_eq!(shown(&hub), json!({ "hub_origin": null, "resolved_issuer": own(&hub), "source": "request" }));
+    assert_eq!(environment(&hub, web, "PARACHUTE_HUB_ORIGIN"), Some(own(&hub)));
+    assert_eq!(from_elsewhere(&hub, "new.example"), 421);
+    let (before, minted) = (hub.token(), crate::introspection::mint(&hub, "web:read"));
+
+    let set = hub.run(&["hub", "set-origin", "https://New.example:443", "--json"]).succeeds().json()["data"].clone();
+    assert_eq!((&set["hub_origin"], &set["source"], &set["changed"]), (&json!(NEW), &json!("settings"), &json!(true)));
+    assert_eq!(from_elsewhere(&hub, "new.example"), 401, "its host is ours from the next request on");
+    assert_eq!(
+        hub.api("GET", "/.well-known/parachute.json").json()["services"][0]["url"]
+            .as_str()
+            .map(|url| url.starts_with(NEW)),
+        Some(true)
+    );
+    assert_ne!(hub.token(), before, "the operator's token is issued anew");
+    let issued = hub.run(&["auth", "show-token", "--json"]).succeeds().json();
+    assert_eq!(issued["data"]["claims"]["iss"], NEW, "{issued}");
+    let key = crate::introspection::module_key(&hub, "web");
+    assert_eq!(crate::introspection::introspect(&hub, &key, &minted).json()["active"], true, "old tokens stay good");
+    assert_eq!(hub.home.read("vault/.env"), format!("A=1\nPARACHUTE_HUB_ORIGIN={NEW}\n"));
+
+    // Nobody was restarted; whoever is, is told.
+    assert_eq!((hub.until_ready("vault"), hub.until_ready("web")), (vault, web));
+    hub.run(&["restart", "web"]).succeeds();
+    let web = hub.until_ready("web");
+    assert_eq!(environment(&hub, web, "PARACHUTE_HUB_ORIGIN").as_deref(), Some(NEW));
+    let set = environment(&hub, web, "PARACHUTE_HUB_ORIGINS").expect("the set");
+    assert!(set.starts_with(NEW) && set.split(',').any(|origin| origin == own(&hub)), "{set}");
+
+    // Again the same: nothing happens.
+    let token = hub.token();
+    let again = hub.run(&["hub", "set-origin", NEW, "--json"]).succeeds().json()["data"].clone();
+    assert_eq!((&again["changed"], hub.token()), (&json!(false), token.clone()));
+
+    // The next hub has it, too, also after a kill.
+    hub.kill();
+    hub.start_again();
+    assert_eq!(shown(&hub), json!({ "hub_origin": NEW, "resolved_issuer": NEW, "source": "settings" }));
+    assert_eq!(hub.token(), token);
+    hub.run(&["hub", "set-origin", "--unset"]).succeeds();
+    assert_eq!(shown(&hub), json!({ "hub_origin": null, "resolved_issuer": own(&hub), "source": "request" }));
+    assert_eq!(hub.home.read("vault/.env"), "A=1\n");
+    assert_eq!(hub.token(), token, "never under a name of this machine");
+    assert_eq!(from_elsewhere(&hub, "new.example"), 421);
+    hub.run(&["status"]).succeeds();
+}
+
+#[test]
+fn a_hub_that_is_down_finds_the_origin_that_was_set_meanwhile() {
+    let mut hub = Hub::start(&[module("web", testchild(&["http"]))]);
+    let before = hub.token();
+    hub.end();
+    let set = hub.run(&["hub", "set-origin", NEW]).succeeds();
+    assert!(set.stdout.contains(NEW) || set.stderr.contains(NEW), "{set}");
+    assert_ne!(hub.token(), before);
+    assert_eq!(shown(&hub)["resolved_issuer"], NEW);
+    hub.start_again();
+    assert_eq!(shown(&hub)["source"], "settings");
+    assert_eq!(environment(&hub, hub.until_ready("web"), "PARACHUTE_HUB_ORIGIN").as_deref(), Some(NEW));
+}
+
+#[test]
+fn what_is_no_origin_changes_nothing() {
+    let hub = Hub::start(&[]);
+    for bad in [
+        "new.example",
+        "https://new.example/",
+        "https://new.example/x",
+        "ftp://new.example",
+        "https://u:p@new.example",
+        "https://",
+        "https://a b",
+    ] {
+        hub.run(&["hub", "set-origin", bad]).fails_with(2);
+        let answer = put(&hub, &json!({ "hub_origin": bad }).to_string());
+        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_hub_origin")), "{bad}");
+    }
+    for bad in ["", "{}", "[]", "null", "{\"hub_origin\": 1}", "{\"hub_origin\": null, \"x\": 1}"] {
+        let answer = put(&hub, bad);
+        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_request")), "{bad}");
+    }
+    let narrow = http::request(hub.port, "PUT", "/api/settings/hub-origin", &[], b"{\"hub_origin\": null}");
+    assert_eq!(narrow.expect("an answer").status, 401);
+    assert_eq!(shown(&hub)["hub_origin"], Value::Null);
+    assert_eq!(put(&hub, "{\"hub_origin\": \"\"}").status, 200);
+}

@@ -1,0 +1,141 @@
+//! The origins of this hub: what the surroundings say and the database remembers, made into one set that tokens are
+//! issued under and checked against, that children are told, and that the operator's token follows (operator-token B5).
+
+use super::{Asker, AuthError, Authority, DATABASE_NAME, unix_now};
+use crate::db::{Db, DbError, Entry};
+use crate::origin::{self, Facts, OriginError, Origins};
+use crate::store::Home;
+use std::sync::{Arc, PoisonError};
+
+/// Setting that holds what `parachute hub set-origin` was told.
+const STORED_KEY: &str = "hub_origin";
+/// Setting that holds the origin that the last hub issued under, for commands that work while it is down.
+const ISSUER_KEY: &str = "issuer";
+/// Settings that hold the origins this hub has had, one each.
+const ORIGIN_PREFIX: &str = "origin:";
+/// An earlier origin's tokens are accepted for as long as an operator token lives (B5).
+pub(super) const ORIGIN_KEPT_S: i64 = 90 * 86_400;
+/// Earlier origins that are accepted: a hub on changing ports must not collect them without end.
+const ORIGINS_LIMIT: u32 = 64;
+/// The stored time of the present origin is renewed when it is older: not a write at every start.
+const ORIGIN_RENEWED_AFTER_S: i64 = 86_400;
+
+/// What this process knows of its origin by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    pub(crate) port: u16,
+    /// As given.
+    pub(crate) configured: Option<String>,
+    /// How long new operator tokens live, if that was said.
+    pub(crate) operator_ttl_s: Option<u64>,
+}
+
+/// What a change of the stored origin came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OriginChange {
+    pub(crate) before: Arc<Origins>,
+    pub(crate) now: Arc<Origins>,
+    /// What happened to the operator's token, as sentences for the log.
+    pub(crate) notices: Vec<String>,
+}
+
+/// Whose word counts where nobody has given an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum As {
+    /// It issues under this machine's name for its port.
+    Hub,
+    /// It follows the last hub, whose surroundings it does not know.
+    Command,
+}
+
+/// The origins for a command that needs no more of the database, which may not be there yet.
+pub(crate) fn origins_beside(home: &Home, surroundings: &Surroundings) -> Result<Origins, AuthError> {
+    let path = home.path().join(DATABASE_NAME);
+    if !path.exists() {
+        return Ok(resolved(surroundings, None, None, &[])?);
+    }
+    look_up(&Db::open(&path)?, surroundings, As::Command, unix_now())
+}
+
+pub(super) fn look_up(db: &Db, surroundings: &Surroundings, who: As, now_unix: i64) -> Result<Origins, AuthError> {
+    let settings = db.settings();
+    let stored = settings.get(STORED_KEY)?;
+    let last = if who == As::Command { settings.get(ISSUER_KEY)? } else { None };
+    let earlier = settings.below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
+    let earlier: Vec<String> =
+        earlier.into_iter().filter(|(_, at)| now_unix - at < ORIGIN_KEPT_S).map(|(origin, _)| origin).collect();
+    Ok(resolved(surroundings, stored.as_deref(), last.as_deref(), &earlier)?)
+}
+
+fn resolved(
+    surroundings: &Surroundings,
+    stored: Option<&str>,
+    last: Option<&str>,
+    earlier: &[String],
+) -> Result<Origins, OriginError> {
+    let Surroundings { port, configured, operator_ttl_s: _ } = surroundings;
+    origin::resolve(&Facts { port: *port, stored, configured: configured.as_deref(), last, earlier })
+}
+
+/// Stores that `origins` hold from now on, and forgets those that no living token can name. What was issued under
+/// until now was so until this moment, however long ago that hub was started.
+pub(super) fn remember(db: &Db, origins: &Origins, now_unix: i64) -> Result<(), DbError> {
+    let settings = db.settings();
+    let canonical = origins.canonical.as_str();
+    let last = settings.get(ISSUER_KEY)?;
+    if last.as_deref() != Some(canonical) {
+        if let Some(last) = last {
+            settings.put(&format!("{ORIGIN_PREFIX}{last}"), "", now_unix)?;
+        }
+        settings.put(ISSUER_KEY, canonical, now_unix)?;
+    }
+    let known = settings.below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
+    if !known.iter().any(|(origin, at)| origin == canonical && now_unix - at < ORIGIN_RENEWED_AFTER_S) {
+        settings.put(&format!("{ORIGIN_PREFIX}{canonical}"), "", now_unix)?;
+        settings.forget_below(ORIGIN_PREFIX, now_unix - ORIGIN_KEPT_S)?;
+    }
+    Ok(())
+}
+
+impl Authority {
+    /// The one set of origins, as it is now.
+    pub(crate) fn origins(&self) -> Arc<Origins> {
+        Arc::clone(&self.origins.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What was stored for the origin.
+    pub(crate) fn stored_origin(&self) -> Result<Option<String>, DbError> {
+        self.db.settings().get(STORED_KEY)
+    }
+
+    /// Stores what the origin is to be, or with `None` that nobody says so, and has the operator's token follow. It
+    /// holds from now on; earlier origins stay issuers for as long as their tokens live.
+    pub(crate) fn set_origin(&self, origin: Option<&str>, asker: Asker<'_>) -> Result<OriginChange, AuthError> {
+        self.set_origin_at(origin, asker, unix_now())
+    }
+
+    pub(super) fn set_origin_at(
+        &self,
+        origin: Option<&str>,
+        asker: Asker<'_>,
+        now_unix: i64,
+    ) -> Result<OriginChange, AuthError> {
+        let stored = origin.map(origin::to_store).transpose()?;
+        let before = self.origins();
+        if self.stored_origin()? != stored {
+            let action = if stored.is_some() { "hub-origin.set" } else { "hub-origin.unset" };
+            let sub = stored.as_deref();
+            let entry =
+                Entry { action, jti: None, parent_jti: None, sub, via: asker.via, peer: asker.peer, result: "ok" };
+            self.db.settings().replace(STORED_KEY, sub, &entry, now_unix)?;
+        }
+        // As a hub: that an earlier one had the origin that is taken back is no reason to keep it.
+        let now = look_up(&self.db, &self.surroundings, As::Hub, now_unix)?;
+        remember(&self.db, &now, now_unix)?;
+        // The origin before is an earlier one from now on.
+        let now = Arc::new(look_up(&self.db, &self.surroundings, As::Hub, now_unix)?);
+        *self.origins.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&now);
+        let notices = self.follow_origin(now_unix)?;
+        Ok(OriginChange { before, now, notices })
+    }
+}

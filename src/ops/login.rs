@@ -1,0 +1,115 @@
+//! A browser's way in: whoever can show the operator's token gets a code for it, and the browser with the code a
+//! session of ten minutes, which ends with that token.
+
+use super::auth::{Authority, Caller, Reason, Refusal};
+use super::discovery::Asked;
+use super::{Hub, lock};
+use crate::stamp;
+use crate::sys::random;
+use crate::token::{b64, sha256};
+use crate::wire::login::OpenReply;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::auth::logins::CODE_LIFE;
+pub(crate) use super::auth::logins::SESSION_LIFE;
+
+/// Where a browser brings its code. No module can have this path.
+pub(crate) const LOGIN_PATH: &str = "/admin/login";
+/// What codes and sessions have the length of: 32 bytes in base64url.
+const SECRET_CHARS: usize = 43;
+
+/// A browser that was let in.
+pub(crate) struct Session {
+    /// The cookie's value; nobody else has it.
+    pub(crate) secret: String,
+    /// It came over https, so that the cookie is for that alone.
+    pub(crate) is_secure: bool,
+}
+
+/// Why a browser was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoLogin {
+    /// The code was used, has expired, or is none.
+    BadCode,
+    /// Not under this name, or not from there.
+    Elsewhere,
+    TooManyFailures {
+        retry_after: Duration,
+    },
+}
+
+impl Hub {
+    /// An address that lets one browser in, within a minute: under the origin that we were given, else on this machine.
+    pub(crate) fn open_login(&self, caller: &Caller, here: bool) -> OpenReply {
+        let code = secret();
+        lock(&self.logins).issue(sha256(code.as_bytes()), caller.clone(), Instant::now());
+        let origins = self.parts.authority.origins();
+        let origin = origins.given.first().filter(|_| !here).map_or(origins.own(), String::as_str);
+        let until = SystemTime::now() + CODE_LIFE;
+        OpenReply { url: format!("{origin}{LOGIN_PATH}?code={code}"), expires_at: stamp::iso(until) }
+    }
+
+    /// Lets the browser in that brings a code: on this machine under its own name, or from anywhere under an origin
+    /// that we were given. `from` is who is held to account for bad codes.
+    pub(crate) fn login(
+        &self,
+        code: &str,
+        asked: Asked<'_>,
+        is_here: bool,
+        from: Option<IpAddr>,
+    ) -> Result<Session, NoLogin> {
+        let origins = self.parts.authority.origins();
+        let given = asked.host.and_then(|host| origins.given_at(host));
+        let is_secure = match given {
+            Some(origin) => origin.starts_with("https://"),
+            None if is_here && asked.is_by_loopback_name() => false,
+            None => return Err(NoLogin::Elsewhere),
+        };
+        let now = Instant::now();
+        if let Some(retry_after) = from.and_then(|from| lock(&self.failures).wait(from, now)) {
+            return Err(NoLogin::TooManyFailures { retry_after });
+        }
+        let session = secret();
+        let hash = sha256(session.as_bytes());
+        let is_code = code.len() == SECRET_CHARS;
+        let caller = lock(&self.logins).redeem(&sha256(code.as_bytes()), hash, now).filter(|_| is_code);
+        let Some(caller) = caller else {
+            if let Some(from) = from {
+                lock(&self.failures).record(from, now);
+            }
+            return Err(NoLogin::BadCode);
+        };
+        (self.parts.log)(&format!("a browser was let in for ten minutes, for the token with jti {}", caller.jti()));
+        Ok(Session { secret: session, is_secure })
+    }
+
+    /// Whether the browser with this session may do what takes one of `scopes`; as for a bearer, none is any.
+    pub(crate) fn authorize_session(&self, session: &str, scopes: &[&'static str]) -> Result<Caller, Refusal> {
+        let known = (session.len() == SECRET_CHARS)
+            .then(|| lock(&self.logins).whose(&sha256(session.as_bytes()), Instant::now()))
+            .flatten();
+        let over = || Refusal::Unauthenticated { reason: Reason::Session, jti: None };
+        let caller = known.ok_or_else(over)?;
+        let authority: &Authority = &self.parts.authority;
+        if !authority.is_in_force(&caller)? {
+            return Err(over());
+        }
+        match scopes.first() {
+            Some(first) if !scopes.iter().any(|scope| caller.scopes.contains(scope)) => {
+                Err(Refusal::InsufficientScope { required: (*first).to_owned(), jti: caller.jti().to_owned() })
+            }
+            _ => Ok(caller),
+        }
+    }
+
+    pub(crate) fn logout(&self, session: &str) {
+        lock(&self.logins).end(&sha256(session.as_bytes()));
+    }
+}
+
+fn secret() -> String {
+    let mut bytes = [0; 32];
+    random::fill(&mut bytes);
+    b64::encode(&bytes)
+}
