@@ -45,7 +45,9 @@ impl ServeError {
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Auth(AuthError::Origin(_) | AuthError::KeyFile { .. } | AuthError::OtherKeyFile) => INVALID_CONFIG,
+            Self::Auth(
+                AuthError::Origin(_) | AuthError::KeyFile { .. } | AuthError::KeyFileStore(_) | AuthError::OtherKeyFile,
+            ) => INVALID_CONFIG,
             Self::Store(StoreError::Locked { .. }) => BUSY,
             Self::Store(
                 StoreError::Read { .. }

@@ -24,6 +24,8 @@ pub(crate) enum AuthError {
         path: PathBuf,
         reason: &'static str,
     },
+    /// The file itself does not do.
+    KeyFileStore(StoreError),
     /// The keys in the database are bound to another file than the one that we were told of, or to one at all.
     OtherKeyFile,
     /// The clock cannot be right, so nothing is minted.
@@ -59,6 +61,7 @@ impl fmt::Display for AuthError {
                 "PARACHUTE_SIGNING_KEY_FILE is {}, and {reason}; make one with: head -c 32 /dev/urandom | basenc --base64url",
                 path.display()
             ),
+            Self::KeyFileStore(error) => write!(f, "the signing key file cannot be used: {error}"),
             Self::OtherKeyFile => f.write_str(
                 "the keys of this home work with the signing key file that its hub has; set PARACHUTE_SIGNING_KEY_FILE to it",
             ),
@@ -88,6 +91,7 @@ impl std::error::Error for AuthError {
             Self::OperatorToken(error) => Some(error),
             Self::Mint(error) => Some(error),
             Self::Origin(error) => Some(error),
+            Self::KeyFileStore(error) => Some(error),
             Self::KeyFile { .. }
             | Self::OtherKeyFile
             | Self::Clock { .. }

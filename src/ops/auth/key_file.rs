@@ -23,7 +23,7 @@ pub(super) enum Bound {
 pub(super) fn read(surroundings: &Surroundings) -> Result<Option<FileKey>, AuthError> {
     let Some(path) = surroundings.signing_key_file.as_deref() else { return Ok(None) };
     let bad = |path: &Path, reason| AuthError::KeyFile { path: path.to_owned(), reason };
-    match signing_key::read(path, FileKey::parse)? {
+    match signing_key::read(path, FileKey::parse).map_err(AuthError::KeyFileStore)? {
         None => Err(bad(path, "there is no such file")),
         Some(None) => Err(bad(path, "it does not hold base64url of at least 32 bytes")),
         Some(Some(key)) => Ok(Some(key)),

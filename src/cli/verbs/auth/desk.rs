@@ -210,7 +210,7 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
             error.to_string(),
             "correct PARACHUTE_HUB_ORIGIN, or: parachute hub set-origin --unset",
         ),
-        AuthError::KeyFile { .. } | AuthError::OtherKeyFile => {
+        AuthError::KeyFile { .. } | AuthError::KeyFileStore(_) | AuthError::OtherKeyFile => {
             Failure::new(Code::InvalidConfig, error.to_string(), "see: PARACHUTE_SIGNING_KEY_FILE in the README")
         }
         AuthError::Clock { .. } => Failure::new(Code::Failed, error.to_string(), "see: date"),
