@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) operator_token_file: Option<PathBuf>,
     /// `PARACHUTE_OPERATOR_TOKEN_TTL_S`, 3,600 to 7,776,000: how long new operator tokens live.
     pub(crate) operator_ttl_s: Option<u64>,
+    /// `PARACHUTE_SIGNING_KEY_FILE`: without it what `hub.db` holds signs nothing.
+    pub(crate) signing_key_file: Option<PathBuf>,
     pub(crate) limits: Limits,
     /// `None`: requests are not logged.
     pub(crate) access_log: Option<AccessLog>,
@@ -261,6 +263,7 @@ impl Config {
             operator_token: text("PARACHUTE_OPERATOR_TOKEN", "a token")?,
             operator_token_file: get("PARACHUTE_OPERATOR_TOKEN_FILE").map(PathBuf::from),
             operator_ttl_s,
+            signing_key_file: get("PARACHUTE_SIGNING_KEY_FILE").map(PathBuf::from),
             limits,
             access_log,
             environment,

@@ -172,6 +172,7 @@ impl Boot {
             port,
             configured: self.config.hub_origin.clone(),
             operator_ttl_s: self.config.operator_ttl_s,
+            signing_key_file: self.config.signing_key_file.clone(),
         };
         let authority = Authority::open(home, surroundings, self.log())?;
         authority.notices().iter().for_each(|notice| self.say(notice));

@@ -53,10 +53,12 @@ pub(crate) fn down(home: &Home, config: &Config) -> Failure {
 /// What a command knows of the hub's origin. A hub that runs was told its own by its surroundings, which are not ours,
 /// and has stored it.
 pub(crate) fn surroundings(home: &Home, config: &Config) -> Surroundings {
-    let operator_ttl_s = config.operator_ttl_s;
-    match identity::read(home) {
-        Some(identity) => Surroundings { port: identity.port, configured: None, operator_ttl_s },
-        None => Surroundings { port: config.port, configured: config.hub_origin.clone(), operator_ttl_s },
+    let running = identity::read(home);
+    Surroundings {
+        port: running.as_ref().map_or(config.port, |identity| identity.port),
+        configured: config.hub_origin.clone().filter(|_| running.is_none()),
+        operator_ttl_s: config.operator_ttl_s,
+        signing_key_file: config.signing_key_file.clone(),
     }
 }
 

@@ -35,6 +35,7 @@ mod bad_home;
 mod bad_modules;
 mod full_disk;
 mod shortage;
+mod signing_key;
 mod thousand;
 mod tokens;
 

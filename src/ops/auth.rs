@@ -6,6 +6,7 @@
 
 mod error;
 mod failures;
+mod key_file;
 mod keys;
 pub(super) mod logins;
 mod mint;
@@ -34,7 +35,7 @@ use crate::origin::Origins;
 use crate::store::{Home, epoch};
 use crate::sys::random;
 use crate::token::claims::{self, Claims};
-use crate::token::keyring::{self, Keyring, Master, MasterState, Secret};
+use crate::token::keyring::{self, FileKey, Keyring, Master, MasterState, Secret};
 use crate::token::scope::Scopes;
 use crate::token::verify::{self, Accept, Expect, TokenError, Verified};
 use crate::token::{TOKEN_LIMIT_BYTES, b64, same_hash, sha256};
@@ -71,6 +72,8 @@ pub(crate) struct Authority {
     home: Home,
     hid: String,
     surroundings: Surroundings,
+    /// Read once; a new one counts from the next start on.
+    file_key: Option<FileKey>,
     /// What follows from them and from the database; changed by `set_origin` only.
     origins: Mutex<Arc<Origins>>,
     state: Mutex<State>,
@@ -136,6 +139,9 @@ impl Authority {
         let now_unix = unix_now();
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
         let origins = origins::look_up(&db, &surroundings, As::Command, now_unix)?;
+        if key_file::compare(&db, key_file::read(&surroundings)?.as_ref())? == key_file::Bound::Otherwise {
+            return Err(AuthError::OtherKeyFile);
+        }
         Self::with_db(home, db, surroundings, origins, log, now_unix)
     }
 
@@ -146,8 +152,15 @@ impl Authority {
         // The origin of the hub before is an earlier one from now on.
         let origins = origins::look_up(&db, &surroundings, As::Hub, now_unix)?;
         db.tokens().purge(now_unix)?;
+        let is_fresh = db.keys().usable(now_unix)?.is_empty();
         let authority = Self::with_db(home, db, surroundings, origins, log, now_unix)?;
         authority.remember_ttl(now_unix)?;
+        if let Some(void) = authority.adopt_key_file(is_fresh, now_unix)? {
+            let line = format!(
+                "the keys are bound to the file of PARACHUTE_SIGNING_KEY_FILE from now on; {void} tokens are void"
+            );
+            (authority.log)(&line);
+        }
         Ok(authority)
     }
 
@@ -160,6 +173,7 @@ impl Authority {
         now_unix: i64,
     ) -> Result<Self, AuthError> {
         let hid = db.settings().get_or_insert(HID_KEY, &random::hex(16), now_unix)?;
+        let file_key = key_file::read(&surroundings)?;
         let secret = random_secret();
         db.keys().ensure_active(&random_name::<8>(), secret.expose(), now_unix)?;
         let (found, noted) = (db.epoch()?, epoch::read(home)?);
@@ -171,7 +185,7 @@ impl Authority {
         let state = State {
             version,
             lookups: (Instant::now(), 0),
-            keys: Arc::new(Keys::load(&db, now_unix)?),
+            keys: Arc::new(Keys::load(&db, file_key.as_ref(), now_unix)?),
             rolled_back: (found < highest).then_some(found),
             remembered: HashMap::new(),
         };
@@ -180,6 +194,7 @@ impl Authority {
             home: home.clone(),
             hid,
             surroundings,
+            file_key,
             origins: Mutex::new(Arc::new(origins)),
             state: Mutex::new(state),
             epoch: AtomicU64::new(highest),
@@ -336,7 +351,7 @@ impl Authority {
         let version = self.db.version()?;
         let unchanged = self.current_state().version == version;
         if !unchanged {
-            let keys = Arc::new(Keys::load(&self.db, now_unix)?);
+            let keys = Arc::new(Keys::load(&self.db, self.file_key.as_ref(), now_unix)?);
             let found = self.db.epoch()?;
             let seen = self.epoch.fetch_max(found, Ordering::Relaxed).max(found);
             let mut state = self.current_state();
@@ -370,14 +385,14 @@ impl Authority {
 }
 
 impl Keys {
-    fn load(db: &Db, now_unix: i64) -> Result<Self, DbError> {
+    fn load(db: &Db, file_key: Option<&FileKey>, now_unix: i64) -> Result<Self, DbError> {
         let masters: Vec<Master> = db
             .keys()
             .usable(now_unix)?
             .into_iter()
             .map(|mut row| Master {
                 kid: row.kid,
-                secret: Secret::take(&mut row.secret),
+                secret: bound(Secret::take(&mut row.secret), file_key),
                 state: match row.state {
                     KeyState::Active => MasterState::Active,
                     KeyState::VerifyUntil(until) => MasterState::VerifyUntil(until),
@@ -411,6 +426,14 @@ fn in_force(verified: &Verified, row: Option<&TokenRow>, now_unix: i64) -> Resul
         return Err(TokenError::Revoked);
     }
     Ok(exp.min(ends_early).min(verified.key_usable_until.unwrap_or(exp)))
+}
+
+/// The master that a stored secret stands for.
+fn bound(stored: Secret, file_key: Option<&FileKey>) -> Secret {
+    match file_key {
+        Some(file_key) => file_key.master(&stored),
+        None => stored,
+    }
 }
 
 fn random_secret() -> Secret {

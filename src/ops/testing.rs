@@ -29,7 +29,7 @@ impl Fixture {
         let dir = TestDir::new("ops");
         let home = Home::open(dir.path(), Create::Yes).expect("a temp dir can be a home");
         let said: Log = Arc::new(|_line| {});
-        let surroundings = Surroundings { port: 1939, configured: None, operator_ttl_s: None };
+        let surroundings = Surroundings { port: 1939, ..Surroundings::default() };
         let authority =
             Authority::open(&home, surroundings, Arc::clone(&said)).expect("a new home can have a database");
         let authority = Arc::new(authority);

@@ -45,7 +45,9 @@ impl ServeError {
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Auth(AuthError::Origin(_)) => INVALID_CONFIG,
+            Self::Auth(
+                AuthError::Origin(_) | AuthError::KeyFile { .. } | AuthError::KeyFileStore(_) | AuthError::OtherKeyFile,
+            ) => INVALID_CONFIG,
             Self::Store(StoreError::Locked { .. }) => BUSY,
             Self::Store(
                 StoreError::Read { .. }
@@ -67,6 +69,7 @@ impl ServeError {
                 | StoreError::ForeignOwner { .. }
                 | StoreError::HardLinked { .. }
                 | StoreError::LooseMode { .. }
+                | StoreError::Exposed { .. }
                 | StoreError::NotUtf8 { .. }
                 | StoreError::Syntax { .. },
             )

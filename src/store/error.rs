@@ -58,6 +58,11 @@ pub(crate) enum StoreError {
         path: PathBuf,
         mode: u32,
     },
+    /// A secret that others can get at.
+    Exposed {
+        path: PathBuf,
+        mode: u32,
+    },
     NotUtf8 {
         path: PathBuf,
     },
@@ -93,6 +98,7 @@ impl StoreError {
             | Self::ForeignOwner { path, .. }
             | Self::HardLinked { path, .. }
             | Self::LooseMode { path, .. }
+            | Self::Exposed { path, .. }
             | Self::NotUtf8 { path }
             | Self::Syntax { path, .. }
             | Self::Locked { path, .. }
@@ -130,6 +136,9 @@ impl fmt::Display for StoreError {
             Self::LooseMode { mode, .. } => {
                 write!(f, "{path} can be written by others (mode {mode:04o}); run: chmod go-w {path}")
             }
+            Self::Exposed { mode, .. } => {
+                write!(f, "{path} holds a secret and is open to others (mode {mode:04o}); run: chmod 0600 {path}")
+            }
             Self::NotUtf8 { .. } => write!(f, "{path} is not UTF-8 text; save it as UTF-8"),
             Self::Syntax { problem, .. } => write!(f, "{path} cannot be used: {problem}; correct it or move it away"),
             Self::Locked { holder: Some(pid), .. } => {
@@ -157,6 +166,7 @@ impl std::error::Error for StoreError {
             | Self::ForeignOwner { .. }
             | Self::HardLinked { .. }
             | Self::LooseMode { .. }
+            | Self::Exposed { .. }
             | Self::NotUtf8 { .. }
             | Self::Syntax { .. }
             | Self::Locked { .. }

@@ -16,6 +16,7 @@ pub(crate) mod modules;
 pub(crate) mod operator_token;
 pub(crate) mod private;
 pub(crate) mod services;
+pub(crate) mod signing_key;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

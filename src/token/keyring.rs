@@ -11,6 +11,12 @@ const SIGN_LABEL: &[u8] = b"parachute/v1/sign";
 const MODULE_LABEL: &[u8] = b"parachute/v1/module-auth";
 /// The same for the marks that prove that a cursor is one of ours.
 const CURSOR_LABEL: &[u8] = b"parachute/v1/cursor";
+/// The same for what becomes of a stored secret under a key from a file.
+const MASTER_LABEL: &[u8] = b"parachute/v1/master";
+/// The same for the mark by which a key from a file is known again.
+const FILE_LABEL: &[u8] = b"parachute/v1/key-file";
+/// Fewest bytes of such a key (RFC 7518 §3.2).
+const FILE_KEY_BYTES: usize = 32;
 
 /// 32 secret bytes. Has no `Debug` and is not `Clone`; wiped when dropped.
 pub(crate) struct Secret(Box<[u8; 32]>);
@@ -34,6 +40,43 @@ impl Drop for Secret {
     }
 }
 
+/// A key from outside the database. With it a stored secret is only half of a master: a copy of the database alone
+/// signs nothing.
+pub(crate) struct FileKey(Secret);
+
+impl FileKey {
+    /// From base64url of at least 32 bytes; `None` for anything else.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        // Common tools write the padding.
+        let text = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
+        let mut bytes = b64::decode(text)?;
+        let key = (bytes.len() >= FILE_KEY_BYTES).then(|| Self(Secret::take(&mut super::sha256(&bytes))));
+        wipe(&mut bytes);
+        key
+    }
+
+    /// The master that a stored secret stands for.
+    pub(crate) fn master(&self, stored: &Secret) -> Secret {
+        Secret::take(&mut derive(&self.0, MASTER_LABEL, &[stored.expose()]))
+    }
+
+    /// What tells this key from another, and nothing else about it.
+    pub(crate) fn mark(&self) -> String {
+        b64::encode(&derive(&self.0, FILE_LABEL, &[]))
+    }
+}
+
+/// HMAC over the label and the words, with a NUL before each word.
+fn derive(key: &Secret, label: &[u8], words: &[&[u8]]) -> [u8; 32] {
+    let mut mac = hmac(key.expose());
+    mac.update(label);
+    for word in words {
+        mac.update(&[0]);
+        mac.update(word);
+    }
+    mac.finalize().into_bytes().into()
+}
+
 /// A master secret as the database keeps it.
 pub(crate) struct Master {
     pub(crate) kid: String,
@@ -42,15 +85,8 @@ pub(crate) struct Master {
 }
 
 impl Master {
-    /// HMAC over the label and the words, with a NUL before each word.
     fn derive(&self, label: &[u8], words: &[&[u8]]) -> [u8; 32] {
-        let mut mac = hmac(self.secret.expose());
-        mac.update(label);
-        for word in words {
-            mac.update(&[0]);
-            mac.update(word);
-        }
-        mac.finalize().into_bytes().into()
+        derive(&self.secret, label, words)
     }
 
     /// What a child of the module `short` shows to be known by. `nonce` makes it good for one child.

@@ -9,6 +9,7 @@ use crate::token::mint::MintError;
 use crate::token::verify::TokenError;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why the hub's keys or its operator token cannot be had.
@@ -18,6 +19,15 @@ pub(crate) enum AuthError {
     OperatorToken(OperatorTokenError),
     Mint(MintError),
     Origin(OriginError),
+    /// What `PARACHUTE_SIGNING_KEY_FILE` names is no key.
+    KeyFile {
+        path: PathBuf,
+        reason: &'static str,
+    },
+    /// The file itself does not do.
+    KeyFileStore(StoreError),
+    /// The keys in the database are bound to another file than the one that we were told of, or to one at all.
+    OtherKeyFile,
     /// The clock cannot be right, so nothing is minted.
     Clock {
         now_unix: i64,
@@ -46,6 +56,15 @@ impl fmt::Display for AuthError {
             Self::OperatorToken(error) => error.fmt(f),
             Self::Mint(error) => write!(f, "cannot mint an operator token: {error}"),
             Self::Origin(error) => write!(f, "the hub's origin cannot be used: {error}"),
+            Self::KeyFile { path, reason } => write!(
+                f,
+                "PARACHUTE_SIGNING_KEY_FILE is {}, and {reason}; make one with: head -c 32 /dev/urandom | basenc --base64url",
+                path.display()
+            ),
+            Self::KeyFileStore(error) => write!(f, "the signing key file cannot be used: {error}"),
+            Self::OtherKeyFile => f.write_str(
+                "the keys of this home work with the signing key file that its hub has; set PARACHUTE_SIGNING_KEY_FILE to it",
+            ),
             Self::RolledBack { found, seen } => write!(
                 f,
                 "hub.db is an older copy (epoch {found}, and {seen} was seen before), in which revoked tokens would be good \
@@ -72,7 +91,13 @@ impl std::error::Error for AuthError {
             Self::OperatorToken(error) => Some(error),
             Self::Mint(error) => Some(error),
             Self::Origin(error) => Some(error),
-            Self::Clock { .. } | Self::RolledBack { .. } | Self::TooManyKeys | Self::NoKey => None,
+            Self::KeyFileStore(error) => Some(error),
+            Self::KeyFile { .. }
+            | Self::OtherKeyFile
+            | Self::Clock { .. }
+            | Self::RolledBack { .. }
+            | Self::TooManyKeys
+            | Self::NoKey => None,
         }
     }
 }

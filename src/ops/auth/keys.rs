@@ -1,11 +1,11 @@
 //! A new signing key, together with an operator token under it (operator-token B8).
 
 use super::operator::{GRACE_S, Renewed};
-use super::{Asker, AuthError, Authority, random_name, random_secret, unix_now};
-use crate::db::{CreatedVia, Retire};
+use super::{Asker, AuthError, Authority, bound, random_name, random_secret, unix_now};
+use crate::db::{CreatedVia, Retire, Via};
 use crate::store::operator_token;
 use crate::token::claims::OWNER_HUB;
-use crate::token::keyring::{Keyring, Master, MasterState};
+use crate::token::keyring::{Keyring, Master, MasterState, Secret};
 use crate::token::scope::ScopeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,6 +34,17 @@ pub(crate) struct KeyChange {
 }
 
 impl Authority {
+    /// What a stored secret signs with.
+    fn master(&self, stored: &[u8; 32]) -> Secret {
+        bound(Secret::take(&mut { *stored }), self.file_key.as_ref())
+    }
+
+    /// A new key, and nothing that an earlier one has signed is good any more. How many tokens that ends.
+    pub(super) fn void_all_keys(&self, now_unix: i64) -> Result<usize, AuthError> {
+        let by_hub = Asker { via: Via::Hub, peer: None };
+        Ok(self.rotate_key_at(Overlap::None, by_hub, now_unix)?.ending.len())
+    }
+
     /// Makes a new key and a new operator token in one transaction, then writes the token. When that last step fails,
     /// `rotate-operator` puts it right.
     pub(crate) fn rotate_key(&self, overlap: Overlap, asker: Asker<'_>) -> Result<KeyChange, AuthError> {
@@ -54,7 +65,9 @@ impl Authority {
         }
         let (held, sub) = self.held(now_unix);
         let set = held.unwrap_or(ScopeSet::Admin);
-        let master = Master { kid: random_name::<8>(), secret: random_secret(), state: MasterState::Active };
+        let stored = random_secret();
+        let master =
+            Master { kid: random_name::<8>(), secret: self.master(stored.expose()), state: MasterState::Active };
         let keyring = Keyring::new(std::slice::from_ref(&master), &[OWNER_HUB]);
         let draft = self.draft(&keyring, set, &sub, now_unix)?;
         let retire = match overlap {
@@ -70,7 +83,7 @@ impl Authority {
             .keys()
             .rotate(
                 &master.kid,
-                master.secret.expose(),
+                stored.expose(),
                 retire,
                 &draft.row(CreatedVia::Rotate),
                 now_unix + GRACE_S,

@@ -5,6 +5,7 @@ use super::{Asker, AuthError, Authority, DATABASE_NAME, unix_now};
 use crate::db::{Db, DbError, Entry};
 use crate::origin::{self, Facts, OriginError, Origins};
 use crate::store::Home;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 /// Setting that holds what `parachute hub set-origin` was told.
@@ -20,14 +21,16 @@ const ORIGINS_LIMIT: u32 = 64;
 /// The stored time of the present origin is renewed when it is older: not a write at every start.
 const ORIGIN_RENEWED_AFTER_S: i64 = 86_400;
 
-/// What this process knows of its origin by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What this process knows by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Surroundings {
     pub(crate) port: u16,
     /// As given.
     pub(crate) configured: Option<String>,
     /// How long new operator tokens live, if that was said.
     pub(crate) operator_ttl_s: Option<u64>,
+    /// The key without which the database signs nothing.
+    pub(crate) signing_key_file: Option<PathBuf>,
 }
 
 /// What a change of the stored origin came to.
@@ -73,8 +76,8 @@ fn resolved(
     last: Option<&str>,
     earlier: &[String],
 ) -> Result<Origins, OriginError> {
-    let Surroundings { port, configured, operator_ttl_s: _ } = surroundings;
-    origin::resolve(&Facts { port: *port, stored, configured: configured.as_deref(), last, earlier })
+    let configured = surroundings.configured.as_deref();
+    origin::resolve(&Facts { port: surroundings.port, stored, configured, last, earlier })
 }
 
 /// Stores that `origins` hold from now on, and forgets those that no living token can name. What was issued under

@@ -44,8 +44,13 @@ const ISSUER: &str = "http://127.0.0.1:1939";
 fn open_at(home: &Path, issuer: &str, now_unix: i64) -> Authority {
     let home = Home::open(home, Create::No).unwrap_or_else(|e| panic!("{e}"));
     let configured = (issuer != ISSUER).then(|| issuer.to_owned());
-    Authority::open_at(&home, Surroundings { port: 1939, configured, operator_ttl_s: None }, Arc::new(|_| {}), now_unix)
-        .unwrap_or_else(|e| panic!("{e}"))
+    Authority::open_at(
+        &home,
+        Surroundings { port: 1939, configured, ..Surroundings::default() },
+        Arc::new(|_| {}),
+        now_unix,
+    )
+    .unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// What the audit log has of tests.

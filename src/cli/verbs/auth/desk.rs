@@ -210,6 +210,9 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
             error.to_string(),
             "correct PARACHUTE_HUB_ORIGIN, or: parachute hub set-origin --unset",
         ),
+        AuthError::KeyFile { .. } | AuthError::KeyFileStore(_) | AuthError::OtherKeyFile => {
+            Failure::new(Code::InvalidConfig, error.to_string(), "see: PARACHUTE_SIGNING_KEY_FILE in the README")
+        }
         AuthError::Clock { .. } => Failure::new(Code::Failed, error.to_string(), "see: date"),
         AuthError::Db(_) | AuthError::Mint(_) | AuthError::NoKey => {
             Failure::new(Code::Failed, error.to_string(), "see: parachute check")

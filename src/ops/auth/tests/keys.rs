@@ -140,3 +140,90 @@ fn c54_a_copied_home_is_separated_by_a_new_key() {
     assert_eq!((code(&cloned, &token, NOW), code(&authority, &token, NOW)), ("key", "ok"));
     assert_eq!(code(&authority, &token_in(copy.path()), NOW), "key");
 }
+
+/// What a container is handed.
+fn key_file(home: &Path, name: &str, bytes: &[u8]) -> std::path::PathBuf {
+    let path = home.join(name);
+    fs::write(&path, format!("{}\n", b64::encode(bytes))).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+    path
+}
+
+fn told(
+    home: &Path,
+    file: Option<&Path>,
+    open: fn(&Home, Surroundings, Log) -> Result<Authority, AuthError>,
+) -> Result<Authority, AuthError> {
+    let home = Home::open(home, Create::No).expect("a home");
+    let signing_key_file = file.map(Path::to_owned);
+    open(&home, Surroundings { port: 1939, signing_key_file, ..Surroundings::default() }, Arc::new(|_| {}))
+}
+
+fn as_hub(home: &Home, surroundings: Surroundings, log: Log) -> Result<Authority, AuthError> {
+    Authority::open_at(home, surroundings, log, NOW)
+}
+
+#[test]
+fn keys_that_are_bound_to_a_file_work_with_that_file_alone() {
+    let home = TestDir::new("auth-key-file");
+    let (one, other) = (key_file(home.path(), "one", &[1; 32]), key_file(home.path(), "other", &[2; 40]));
+    let hub = |file: Option<&Path>| told(home.path(), file, as_hub);
+    let command = |file: Option<&Path>| told(home.path(), file, Authority::open_beside);
+    let first = hub(Some(&one)).unwrap_or_else(|e| panic!("{e}"));
+    bootstrap(&first);
+    let token = token_in(home.path());
+    assert_eq!(code(&first, &token, NOW), "ok");
+    // What the database holds is no master.
+    let stored = first.db.keys().usable(NOW).expect("read");
+    let raw = Master {
+        kid: stored[0].kid.clone(),
+        secret: Secret::take(&mut { stored[0].secret }),
+        state: MasterState::Active,
+    };
+    let forged = sign(&claims_of(&first), &Keyring::new(&[raw], &["hub"])).expect("minted").text;
+    assert_eq!(code(&first, &forged, NOW), "signature");
+    first.rotate_key_at(Overlap::Full, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(
+        (code(&first, &token, NOW), code(&first, &token_in(home.path()), NOW)),
+        ("ok", "ok"),
+        "rotation goes on"
+    );
+    let token = token_in(home.path());
+    drop(first);
+
+    // The same file again; none; another, for a command.
+    assert_eq!(code(&command(Some(&one)).unwrap_or_else(|e| panic!("{e}")), &token, NOW), "ok");
+    for refused in [hub(None).err(), command(None).err(), command(Some(&other)).err()] {
+        assert!(matches!(refused, Some(AuthError::OtherKeyFile)), "{refused:?}");
+    }
+    let again = hub(Some(&one)).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(bootstrap(&again), Outcome::Kept);
+    drop(again);
+
+    // A file that was replaced voids everything, and the operator has a new token.
+    let next = hub(Some(&other)).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(code(&next, &token, NOW), "key");
+    assert_eq!((bootstrap(&next), code(&next, &token_in(home.path()), NOW)), (Outcome::Kept, "ok"));
+    drop(next);
+    assert!(command(Some(&one)).is_err());
+
+    for (name, bytes) in [("short", &[1; 31][..]), ("empty", &[])] {
+        let bad = key_file(home.path(), name, bytes);
+        assert!(matches!(hub(Some(&bad)).err(), Some(AuthError::KeyFile { .. })), "{name}");
+    }
+    fs::write(&one, "no base64url!").expect("written");
+    assert!(matches!(hub(Some(&one)).err(), Some(AuthError::KeyFile { .. })));
+    assert!(matches!(hub(Some(&home.join("none"))).err(), Some(AuthError::KeyFile { .. })));
+}
+
+#[test]
+fn a_home_that_had_its_keys_to_itself_can_be_bound_to_a_file_later() {
+    let home = TestDir::new("auth-key-file-later");
+    let before = open(home.path());
+    bootstrap(&before);
+    let token = token_in(home.path());
+    drop(before);
+    let file = key_file(home.path(), "one", &[1; 32]);
+    let bound = told(home.path(), Some(&file), as_hub).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((code(&bound, &token, NOW), code(&bound, &token_in(home.path()), NOW)), ("key", "ok"));
+}

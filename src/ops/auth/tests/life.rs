@@ -62,7 +62,7 @@ fn its_life_is_a_setting_that_commands_follow_and_so_is_when_it_is_renewed() {
     const HOUR: i64 = 3_600;
     let home = TestDir::new("auth-ttl");
     let short = |told: Option<u64>, now| {
-        let surroundings = Surroundings { port: 1939, configured: None, operator_ttl_s: told };
+        let surroundings = Surroundings { port: 1939, operator_ttl_s: told, ..Surroundings::default() };
         let home = Home::open(home.path(), Create::No).expect("a home");
         Authority::open_at(&home, surroundings, Arc::new(|_| {}), now).unwrap_or_else(|e| panic!("{e}"))
     };
@@ -78,7 +78,7 @@ fn its_life_is_a_setting_that_commands_follow_and_so_is_when_it_is_renewed() {
     assert!(matches!(renew(&hub, &by, NOW + HOUR * 3 / 4), Renewal::Renewed(_)));
     assert_eq!(life(), HOUR);
     // A command was not told, and does as the hub was.
-    let surroundings = Surroundings { port: 1939, configured: None, operator_ttl_s: None };
+    let surroundings = Surroundings { port: 1939, ..Surroundings::default() };
     let opened = Home::open(home.path(), Create::No).expect("a home");
     let command = Authority::open_beside(&opened, surroundings, Arc::new(|_| {})).unwrap_or_else(|e| panic!("{e}"));
     command.rotate_operator_at(None, false, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));

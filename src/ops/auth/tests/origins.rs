@@ -17,7 +17,8 @@ fn issuer_in(home: &Path) -> String {
 
 fn beside(home: &Path, configured: Option<&str>) -> Authority {
     let home = Home::open(home, Create::No).expect("a home");
-    let surroundings = Surroundings { port: 1940, configured: configured.map(str::to_owned), operator_ttl_s: None };
+    let surroundings =
+        Surroundings { port: 1940, configured: configured.map(str::to_owned), ..Surroundings::default() };
     Authority::open_beside(&home, surroundings, Arc::new(|_| {})).unwrap_or_else(|e| panic!("{e}"))
 }
 
