@@ -23,7 +23,11 @@ impl Stat {
 
 /// `None` when there is no such process.
 pub(crate) fn stat(pid: Pid) -> Option<Stat> {
-    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    // On the stack: it is asked for at every start, and the C library would keep a buffer for each module's thread. The
+    // fields that count are in the first few hundred bytes, and the kernel hands out the line in one piece.
+    let mut line = [0; 1024];
+    let length = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+    parse_stat(line.get(..length)?)
 }
 
 /// The command name may hold spaces and parentheses, so the fields are counted from the last one.
