@@ -30,6 +30,7 @@ use crate::store::services::Services;
 use crate::supervisor::Supervisor;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,8 @@ pub(crate) struct Hub {
     started: Instant,
     /// The document that the supervisor was last brought in line with.
     reconciled: Mutex<Option<Arc<Document>>>,
+    /// Somebody is doing again what was undone in services.json.
+    mending: Arc<AtomicBool>,
     refusals: Mutex<Refusals>,
     failures: Mutex<Failures>,
     /// The manifests that the discovery document does without, with the reasons that the log has.
@@ -80,6 +83,7 @@ impl Hub {
             parts,
             started: Instant::now(),
             reconciled: Mutex::new(None),
+            mending: Arc::default(),
             refusals: Mutex::default(),
             failures: Mutex::default(),
             unusable_manifests: Mutex::default(),
