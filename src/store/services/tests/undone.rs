@@ -10,8 +10,8 @@ const WRITERS: u16 = 4;
 const CHANGES: u64 = 500;
 /// Of each writer. Few, so that a change is soon followed by another of the same row.
 const ROWS: u64 = 2;
-/// How long a foreign writer has the list before it writes it: longer than an edit of ours takes.
-const FOREIGN_HOLD: Duration = Duration::from_millis(5);
+/// How long a foreign writer has the list before it writes it: long enough for edits of ours to come in between.
+const FOREIGN_HOLD: Duration = Duration::from_millis(2);
 
 /// Row and version that a change leaves; every tenth takes the row away.
 fn change(kind: char, writer: u16, change: u64) -> (String, Option<Value>) {
