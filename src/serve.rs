@@ -9,6 +9,7 @@ mod notify;
 mod socket;
 
 use crate::config::Config;
+use crate::db::DbHealth;
 use crate::edge;
 use crate::hub::routes;
 use crate::hub::server::{self, Server};
@@ -25,7 +26,8 @@ use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::store::{Create, Home, atomic};
 use crate::supervisor::plan::Facts;
-use crate::supervisor::{Ended, Hooks, Recorder, Supervisor, main_loop, orphans};
+use crate::supervisor::{Duties, Ended, Hooks, Recorder, Supervisor, main_loop, orphans};
+use crate::sys::inotify::Inotify;
 use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
 use crate::token;
@@ -55,6 +57,7 @@ pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
     match with_console(config, port) {
         Ok(Ended::Asked) => 0,
         Ok(Ended::Essential(_)) => error::UNHEALTHY,
+        Ok(Ended::HomeLost) => error::FAILED,
         Err(error) => {
             // Nobody reads standard error when this fails, too.
             let _unread = writeln!(io::stderr(), "parachute serve: {error}");
@@ -102,6 +105,7 @@ impl Boot {
         let lock = HubLock::acquire(&home)?;
         let listeners = listen::bind(self.config.bind_host, port.unwrap_or(self.config.port))?;
         let authority = self.authority(&home, listeners.port)?;
+        let kept = Arc::clone(&authority);
         if let Err(error) = atomic::sweep(&home, SystemTime::now(), atomic::Sweep::OwnFiles) {
             self.say(&error.to_string());
         }
@@ -137,10 +141,20 @@ impl Boot {
 
         running.hub.boot();
         let hub = Arc::clone(&running.hub);
-        let ended = main_loop(&running.supervisor, signals, &move || hub.reload());
+        let duties = Duties {
+            reload: &move || hub.reload(),
+            has_home: &|| self.has_home(&home, &kept),
+            home_watch: self.home_watch(&home),
+        };
+        let ended = main_loop(&running.supervisor, signals, duties);
         let all_down = running.supervisor.snapshots().is_empty();
         running.stop();
-        self.clear(&home, &identity, all_down);
+        if matches!(ended, Ok(Ended::HomeLost)) {
+            // What stands at the home's path now is another's: SQLite would take its log away on closing.
+            std::mem::forget(kept);
+        } else {
+            self.clear(&home, &identity, all_down);
+        }
         ended.map_err(ServeError::starting("waiting for signals"))
     }
 
@@ -315,6 +329,34 @@ impl Boot {
             None => Box::new(move |text, lines| console.block("", &text, lines)),
         };
         Some(edge::AccessLog { format, write })
+    }
+
+    /// Tells when the home or its database is renamed or removed: SQLite would go on with a file that nobody finds, and
+    /// all would look well.
+    fn home_watch(&self, home: &Home) -> Option<Inotify> {
+        let watched = Inotify::new().and_then(|mut watch| {
+            watch.add_itself(home.path())?;
+            for above in home.path().ancestors().skip(1) {
+                // One that we may not look into can be renamed unseen; then whoever asks how the hub is finds out.
+                let _unreadable = watch.add_itself(above);
+            }
+            watch.add_itself(&home.path().join("hub.db"))?;
+            Ok(watch)
+        });
+        if let Err(error) = &watched {
+            self.say(&format!("cannot watch {}, looking at it now and then: {error}", home.path().display()));
+        }
+        watched.ok()
+    }
+
+    fn has_home(&self, home: &Home, authority: &Authority) -> bool {
+        let Some(lost) = authority.db_lost() else { return true };
+        let what = if lost == DbHealth::PathGone { "is gone" } else { "is another file now" };
+        self.say(&format!(
+            "{} {what}, so nothing that the hub keeps would last; ending, start the hub again with: parachute serve",
+            home.path().join("hub.db").display()
+        ));
+        false
     }
 
     /// A good `services.json` is what a broken one is mended from.

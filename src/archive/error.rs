@@ -1,6 +1,7 @@
 //! What can go wrong with an archive.
 
 use crate::db::DbError;
+use crate::store::StoreError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub(crate) enum ArchiveError {
         reason: String,
     },
     Database(DbError),
+    /// The note beside the database.
+    Epoch(StoreError),
 }
 
 impl fmt::Display for ArchiveError {
@@ -59,6 +62,7 @@ impl fmt::Display for ArchiveError {
                 write!(f, "{} cannot be used: at byte {at_bytes}, {reason}; nothing was changed", path.display())
             }
             Self::Database(error) => error.fmt(f),
+            Self::Epoch(error) => error.fmt(f),
         }
     }
 }
@@ -68,8 +72,15 @@ impl std::error::Error for ArchiveError {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
             Self::Database(error) => Some(error),
+            Self::Epoch(error) => Some(error),
             Self::Exists { .. } | Self::InsideHome { .. } | Self::Changed { .. } | Self::Malformed { .. } => None,
         }
+    }
+}
+
+impl From<StoreError> for ArchiveError {
+    fn from(error: StoreError) -> Self {
+        Self::Epoch(error)
     }
 }
 

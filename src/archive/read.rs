@@ -3,6 +3,7 @@
 use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Said};
 use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, PIECE_BYTES, ROOT, SUMS, sum_line};
 use crate::db;
+use crate::store::{Create, Home, epoch};
 use crate::sys::fs::{self, Dir};
 use crate::sys::random;
 use crate::token::digest::Digest;
@@ -59,10 +60,16 @@ impl Stage {
         Ok(Self { path })
     }
 
-    /// Unpacks and looks at what came out as a hub would.
+    /// Unpacks and looks at what came out as a hub would. What was revoked after the backup is good in its database:
+    /// noting an epoch that this one has not reached makes it known as the older copy that it is, so that no token is
+    /// taken until its key is changed (operator-token B8).
     fn fill(&self, archive: &Path) -> Result<Contents, ArchiveError> {
         let contents = Reader::open(archive)?.go_through(Some(&self.path))?;
-        db::verify(&self.path.join(DATABASE))?;
+        let database = self.path.join(DATABASE);
+        db::verify(&database)?;
+        if let Some(found) = db::epoch_of(&database)? {
+            epoch::note(&Home::open(&self.path, Create::No)?, found.saturating_add(1))?;
+        }
         Ok(contents)
     }
 }

@@ -95,6 +95,9 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
         }
         // The database is another file of the same content.
         assert_eq!(after.remove(Path::new("hub.db")).map(|(mode, _)| mode), Some(0o600));
+        // It is known as an older copy, whatever the database was told before: nothing was, so it stands at 0.
+        assert_eq!(after.remove(Path::new("hub/run/epoch")), Some((0o600, Some(b"1\n".to_vec()))));
+        assert_eq!(after.remove(Path::new("hub/run")), Some((0o700, None)));
         // Others may not write what was restored.
         before.values_mut().for_each(|(mode, _)| *mode &= 0o755);
         assert_eq!(after, before, "{}", to.display());
@@ -316,7 +319,7 @@ fn a_mutated_archive_is_the_same_or_refused() {
 /// A backup or a restore that fails at any call leaves nothing, and one that is killed leaves no file of the name.
 #[test]
 fn at_every_call_that_fails_there_is_the_whole_or_nothing() {
-    let dir = TestDir::new("archive-faults");
+    let dir = TestDir::in_memory("archive-faults");
     let home = home(&dir);
     let good = dir.join("good.tar");
     write(&home, &good, now()).expect("written");

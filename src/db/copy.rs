@@ -1,7 +1,6 @@
 //! The database of one moment as a file of its own, and a look at one without changing it.
 
-use super::DbError;
-use super::open;
+use super::{DbError, epoch, open};
 use crate::sys::fs::{self, Kind};
 use rusqlite::OpenFlags;
 use std::path::Path;
@@ -23,6 +22,17 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<bool, DbError> {
         .map_err(|source| DbError::sqlite(&from, "copy it", &source))?;
     fs::set_mode_at(to, FILE_MODE).map_err(|source| open::files(to, "make private", source))?;
     Ok(true)
+}
+
+/// The epoch of our database at `path` (see [`super::Db::epoch`]); `None` when there is none. Changes nothing.
+pub(crate) fn epoch_of(path: &Path) -> Result<Option<u64>, DbError> {
+    let path = open::resolve(path)?;
+    if open::inspect(&path)?.is_none_or(|facts| facts.size_bytes == 0) {
+        return Ok(None);
+    }
+    let connection = open::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let found = epoch::read(&connection).map_err(|source| DbError::sqlite(&path, "read the epoch", &source))?;
+    Ok(Some(found))
 }
 
 /// Whether what stands at `path` is a sound database of ours; none is fine. Changes nothing.

@@ -27,13 +27,15 @@ pub(super) fn raise_to(transaction: &Connection, least: u64, now_unix: i64) -> r
     Ok(())
 }
 
+pub(super) fn read(connection: &Connection) -> rusqlite::Result<u64> {
+    let text = connection.query_row("SELECT value FROM settings WHERE key = ?1", [KEY], |row| row.get(0));
+    let text: Option<String> = text.optional()?;
+    Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
 impl Db {
     /// How often something was taken back; 0 at first.
     pub(crate) fn epoch(&self) -> Result<u64, DbError> {
-        let found = self.read("read the epoch", |connection| {
-            let text = connection.query_row("SELECT value FROM settings WHERE key = ?1", [KEY], |row| row.get(0));
-            text.optional().map(|text: Option<String>| text)
-        })?;
-        Ok(found.and_then(|text| text.parse().ok()).unwrap_or(0))
+        self.read("read the epoch", read)
     }
 }

@@ -19,7 +19,7 @@ mod tokens;
 mod tests;
 
 pub(crate) use auth_log::{AuthLog, Entry, Logged, Via};
-pub(crate) use copy::{copy, verify};
+pub(crate) use copy::{copy, epoch_of, verify};
 pub(crate) use error::{DbError, DbHealth};
 pub(crate) use keys::{KeyState, Keys, Retire};
 pub(crate) use module_keys::ModuleKeys;
@@ -105,14 +105,21 @@ impl Db {
 
     /// Whether the database answers and is still the file at its path. For `/health`.
     pub(crate) fn check(&self) -> DbHealth {
-        match fs::stat(&self.path) {
-            Err(_) => return DbHealth::PathGone,
-            Ok(facts) if (facts.dev, facts.ino) != self.identity => return DbHealth::PathReplaced,
-            Ok(_) => {}
+        if let Some(lost) = self.lost() {
+            return lost;
         }
         match self.lock().query_row("SELECT count(*) FROM hs_keys", [], |row| row.get::<_, i64>(0)) {
             Ok(_) => DbHealth::Ok,
             Err(error) => DbHealth::Failing(Class::of(&error)),
+        }
+    }
+
+    /// Whether its file is no longer the one at its path. Costs a `stat` and waits for nobody.
+    pub(crate) fn lost(&self) -> Option<DbHealth> {
+        match fs::stat(&self.path) {
+            Err(_) => Some(DbHealth::PathGone),
+            Ok(facts) if (facts.dev, facts.ino) != self.identity => Some(DbHealth::PathReplaced),
+            Ok(_) => None,
         }
     }
 

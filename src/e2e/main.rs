@@ -33,6 +33,8 @@ mod access_log;
 mod bad_arguments;
 mod bad_home;
 mod bad_modules;
+mod faults;
+mod files;
 mod full_disk;
 mod shortage;
 mod signing_key;

@@ -20,6 +20,7 @@
 //! | `chain LENGTH` | each forks the next; the last says `last PID`, holds $PORT and ignores TERM |
 //! | `daemonize [stay]` | a daemon in its own session says `daemon PID` and is `http`; the leader exits 0, or stays |
 //! | `hold-pipe` | a grandchild in its own session says `grandchild PID` and keeps stdout open; the leader exits 0 |
+//! | `rewrite FILE MS` | says `ready PID`; reads FILE and puts back what it read, by a rename, every so often |
 //! | `flood BYTES [LENGTH]` | numbered lines of LENGTH [100] bytes in writes of 64 KiB, then `flooded LINES in US us` |
 //! | `flood-lines BYTES [LENGTH]` | the same, one write a line |
 //! | `flood-nonewline BYTES` | so many bytes without a line end, then `flooded 1 in US us` on a line; waits for ever |
@@ -126,6 +127,7 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
             for_ever();
         }
         ["hold-pipe"] => hold_pipe(),
+        ["rewrite", file, ms] => rewrite(file, millis(ms)),
         ["flood", bytes] => flood(number(bytes), LINE_BYTES, FLOOD_WRITE_BYTES),
         ["flood", bytes, length] => flood(number(bytes), number(length), FLOOD_WRITE_BYTES),
         ["flood-lines", bytes] => flood(number(bytes), LINE_BYTES, LINE_BYTES),
@@ -188,6 +190,19 @@ fn tick(every: Duration) -> ! {
         wait(every);
     }
     for_ever()
+}
+
+/// What comes in between is lost, as with every program that knows no lock.
+fn rewrite(file: &str, every: Duration) -> ! {
+    say("ready", id());
+    let temp = format!("{file}.{}.tmp", id());
+    loop {
+        let rewritten = fs::read(file).and_then(|bytes| fs::write(&temp, bytes)).and_then(|()| fs::rename(&temp, file));
+        if let Err(error) = rewritten {
+            die(1, format_args!("{file}: {error}"));
+        }
+        wait(every);
+    }
 }
 
 fn leave(code: i32, after: Duration) -> ! {

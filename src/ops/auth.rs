@@ -214,6 +214,11 @@ impl Authority {
         self.db.check()
     }
 
+    /// Whether the database's file is gone from its path; what is written now would be lost.
+    pub(crate) fn db_lost(&self) -> Option<DbHealth> {
+        self.db.lost()
+    }
+
     /// Whether the bearer of this token has one of `scopes`; none of them means that any good token does. `bearer` is
     /// the token itself; see [`crate::token::from_authorization`]. Waits for at most the database's busy timeout, and
     /// junk not even that.

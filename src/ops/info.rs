@@ -13,6 +13,9 @@ const CONTAINER_HOME: &str = "/parachute";
 impl Hub {
     /// Always an answer while the process lives; what is wrong with the database is said in it.
     pub(crate) fn health(&self) -> Health {
+        if self.parts.authority.db_lost().is_some() {
+            self.parts.supervisor.look_at_home();
+        }
         Health {
             status: "ok".to_owned(),
             service: "parachute-hub".to_owned(),

@@ -33,6 +33,7 @@ use crate::store::services::Services;
 use crate::supervisor::Supervisor;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,8 @@ pub(crate) struct Hub {
     started: Instant,
     /// The document that the supervisor was last brought in line with.
     reconciled: Mutex<Option<Arc<Document>>>,
+    /// Somebody is doing again what was undone in services.json.
+    mending: Arc<AtomicBool>,
     refusals: Mutex<Refusals>,
     failures: Mutex<Failures>,
     logins: Mutex<Logins>,
@@ -85,6 +88,7 @@ impl Hub {
             parts,
             started: Instant::now(),
             reconciled: Mutex::new(None),
+            mending: Arc::default(),
             refusals: Mutex::default(),
             failures: Mutex::default(),
             logins: Mutex::default(),

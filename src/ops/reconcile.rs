@@ -6,9 +6,10 @@ use crate::manifest::services::{Document, Row};
 use crate::manifest::{Short, known};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// Stack of the thread that waits for removed modules to end.
+/// Stack of the threads that wait for removed modules to end, and that mend the list.
 const STACK_BYTES: usize = 128 * 1024;
 
 /// What the supervisor should run and does not know, and what it runs without a row.
@@ -80,13 +81,17 @@ impl Hub {
     /// for reading the file when it changed; a module that was removed is waited for elsewhere.
     pub(super) fn reconcile(&self) -> Result<Arc<Document>, OpError> {
         let document = self.parts.services.read().map_err(|source| OpError::Services { source })?;
-        {
-            let mut reconciled = lock(&self.reconciled);
-            if reconciled.as_ref().is_some_and(|last| Arc::ptr_eq(last, &document)) {
-                return Ok(document);
-            }
-            *reconciled = Some(Arc::clone(&document));
+        let last = lock(&self.reconciled).clone();
+        if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &document)) {
+            return Ok(document);
         }
+        // Nobody is to act on a list that will be another in a moment: no module is stopped because of it.
+        if self.mend()
+            && let Some(last) = last
+        {
+            return Ok(last);
+        }
+        *lock(&self.reconciled) = Some(Arc::clone(&document));
         let known = self.parts.supervisor.snapshots().into_iter().map(|snapshot| snapshot.short).collect();
         let Difference { new, removed } = difference(&document, &self.runnable(&document), &known);
         for short in &new {
@@ -97,6 +102,46 @@ impl Hub {
             self.forget(removed);
         }
         Ok(document)
+    }
+
+    /// Sees to it that no edit of the last seconds stays undone by a module that writes the list without a lock; whether
+    /// one was. Blocks for a look at what was noted of them; the writing is done elsewhere.
+    fn mend(&self) -> bool {
+        match self.parts.services.undone() {
+            Ok(undone) if undone.is_empty() => return false,
+            Ok(_) => {}
+            Err(error) => {
+                (self.parts.log)(&error.to_string());
+                return false;
+            }
+        }
+        let (services, mending, log) =
+            (Arc::clone(&self.parts.services), Arc::clone(&self.mending), Arc::clone(&self.parts.log));
+        let claim = |mending: &AtomicBool| !mending.swap(true, Ordering::AcqRel);
+        if !claim(&mending) {
+            return true;
+        }
+        let work = move || loop {
+            match services.repair() {
+                Ok(undone) if undone.is_empty() => {}
+                Ok(undone) => log(&format!(
+                    "services.json: another program put back an older list; done again for {}",
+                    undone.join(", ")
+                )),
+                Err(error) => log(&format!("services.json: what another program undid stays undone: {error}")),
+            }
+            mending.store(false, Ordering::Release);
+            // Who looked meanwhile left it to this thread.
+            let more = services.undone().is_ok_and(|undone| !undone.is_empty());
+            if !more || !claim(&mending) {
+                return;
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("hub/mend".to_owned()).stack_size(STACK_BYTES).spawn(work) {
+            self.mending.store(false, Ordering::Release);
+            (self.parts.log)(&format!("cannot do again what another program undid in services.json: {error}"));
+        }
+        true
     }
 
     /// The modules that can be started, in file order.

@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 
 /// Exit codes of cli §15.2 that `serve` uses.
-const FAILED: u8 = 1;
+pub(super) const FAILED: u8 = 1;
 pub(super) const UNHEALTHY: u8 = 6;
 const CONFLICT: u8 = 7;
 const BUSY: u8 = 8;

@@ -178,4 +178,47 @@ mod tests {
             assert_eq!((env.pairs.len(), !env.warnings.is_empty()), (1, warned), "{mode:o}");
         }
     }
+
+    /// Whatever stands there: what comes out of it can be given to a child, and no value is told to anybody else.
+    #[test]
+    fn a_mutated_file_gives_only_variables_that_a_child_can_have() {
+        use crate::sys::testrandom::Random;
+        const ROUNDS: usize = 5_000;
+        const SPICE: &[&[u8]] = &[
+            b"\n",
+            b"\r\n",
+            b"=",
+            b"==",
+            b"export ",
+            b"#",
+            b"\"",
+            b"'",
+            b"\0",
+            b"PORT=1\n",
+            b"LD_PRELOAD=x\n",
+            b"$(x)",
+            "é=é".as_bytes(),
+            b"\xff",
+            b"\xef\xbb\xbf",
+            b" ",
+            b"\t",
+            b"\\",
+        ];
+        let good = std::fs::read(testdata("env/good-everything.env")).expect("a sample");
+        let mut random = Random::new();
+        let seed = random.seed;
+        for round in 0..ROUNDS {
+            let bytes = random.mutated(&good, SPICE);
+            let Ok(text) = json::text(&bytes) else { continue };
+            let env = parse(text);
+            let what = format!("{text:?}, round {round}, seed {seed}");
+            for (index, (name, value)) in env.pairs.iter().enumerate() {
+                assert!(is_variable_name(name) && !value.contains(['\0', '\n']), "{what}");
+                assert!(name != "PORT" && !name.starts_with("LD_"), "{what}");
+                assert!(!env.pairs.iter().skip(index + 1).any(|(other, _)| other == name), "{name} twice: {what}");
+            }
+            // One line, one variable or one warning at most.
+            assert!(env.pairs.len() + env.warnings.len() <= text.split('\n').count(), "{what}");
+        }
+    }
 }

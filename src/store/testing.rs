@@ -13,7 +13,15 @@ pub(super) struct TestHome {
 
 impl TestHome {
     pub(super) fn new() -> Self {
-        let dir = TestDir::new("store");
+        Self::at(TestDir::new("store"))
+    }
+
+    /// For tests that write very often, see [`TestDir::in_memory`].
+    pub(super) fn in_memory() -> Self {
+        Self::at(TestDir::in_memory("store"))
+    }
+
+    fn at(dir: TestDir) -> Self {
         let home = Home::open(dir.path(), Create::Yes).expect("a new home");
         Self { home, _removed_at_the_end: dir }
     }

@@ -77,4 +77,6 @@ pub(crate) enum ForMain {
     Settled { short: Short, at_rest: bool },
     /// A module that the hub is not to outlive is down for good.
     EssentialDown(Short),
+    /// The home may not be the one any more that the hub was started in.
+    LookAtHome,
 }

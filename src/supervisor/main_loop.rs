@@ -3,6 +3,7 @@
 use super::Supervisor;
 use super::inbox::{ForMain, ForWorker};
 use crate::manifest::Short;
+use crate::sys::inotify::Inotify;
 use crate::sys::poll::PollSet;
 use crate::sys::process::{Held, Pid, Signal};
 use crate::sys::signals::{Received, Signals};
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 /// What is left after KILL is waited for this long.
 const LAST_WAIT: Duration = Duration::from_secs(7);
+/// How often the home is looked at where the kernel does not tell (files §14.5).
+const HOME_LOOK: Duration = Duration::from_secs(5);
 /// While processes are left that cannot be held, as when descriptors have run out.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// So long after the boot its memory is given back: then the other threads have heard of its end.
@@ -30,6 +33,18 @@ pub(crate) enum Ended {
     Asked,
     /// A module without which the hub is not to run is down for good.
     Essential(Short),
+    /// The home is gone, or another has its place.
+    HomeLost,
+}
+
+/// What the main thread does for others beside its own work.
+pub(crate) struct Duties<'a> {
+    /// Called on SIGHUP.
+    pub(crate) reload: &'a dyn Fn(),
+    /// Whether the home is still there, with the files that the hub has open; says it when not.
+    pub(crate) has_home: &'a dyn Fn() -> bool,
+    /// Tells when to ask that. Without it the answer is looked for every [`HOME_LOOK`].
+    pub(crate) home_watch: Option<Inotify>,
 }
 
 /// How far the end has come.
@@ -39,9 +54,9 @@ enum Phase {
     Hurrying { why: Ended, give_up_at: Instant, resting: BTreeSet<Short> },
 }
 
-/// Runs until a signal ends the hub, then takes all modules down. Must be called on the main thread: the
-/// parent-death signal of the children follows it. `reload` is called on SIGHUP.
-pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn Fn()) -> io::Result<Ended> {
+/// Runs until a signal or the loss of the home ends the hub, then takes all modules down. Must be called on the main
+/// thread: the parent-death signal of the children follows it.
+pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: Duties<'_>) -> io::Result<Ended> {
     let null = File::open("/dev/null")?;
     let context = &supervisor.context;
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
@@ -49,13 +64,15 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
     let mut booting: BTreeSet<Short> = supervisor.modules().keys().cloned().collect();
     let mut tidy_at = booting.is_empty().then(|| Instant::now() + TIDY_AFTER);
     let mut polls = PollSet::default();
+    let mut look_at_home_at = Instant::now() + HOME_LOOK;
     let mut phase = Phase::Running;
     loop {
         polls.clear();
         let inbox = polls.readable(context.main.as_fd());
         let signal = polls.readable(signals.as_fd());
+        let home = duties.home_watch.as_ref().map(|watch| polls.readable(watch.as_fd()));
         let deadline = match &phase {
-            Phase::Running => tidy_at,
+            Phase::Running => [tidy_at, home.is_none().then_some(look_at_home_at)].into_iter().flatten().min(),
             Phase::Stopping { hurry_at, .. } => Some(*hurry_at),
             Phase::Hurrying { give_up_at, .. } => Some(*give_up_at),
         };
@@ -66,6 +83,13 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
             memory::give_back_program();
         }
 
+        let mut look_at_home = home.is_none() && Instant::now() >= look_at_home_at;
+        if home.is_some_and(|home| polls.is_ready(home))
+            && let Some(watch) = &mut duties.home_watch
+        {
+            // What cannot be read may have said so.
+            look_at_home |= watch.changed().unwrap_or(true);
+        }
         if polls.is_ready(inbox) {
             for message in context.main.take() {
                 match message {
@@ -92,14 +116,21 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, reload: &dyn
                         context.console.line("[supervisor] ", &format!("{}, taking the hub down", why.describe()));
                         phase = phase.stop(supervisor, why);
                     }
+                    ForMain::LookAtHome => look_at_home = true,
                 }
+            }
+        }
+        if look_at_home {
+            look_at_home_at = Instant::now() + HOME_LOOK;
+            if matches!(phase, Phase::Running) && !(duties.has_home)() {
+                phase = phase.stop(supervisor, Ended::HomeLost);
             }
         }
         if polls.is_ready(signal) {
             while let Some(received) = signals.next()? {
                 match received {
                     Received::Terminate => phase = phase.stop(supervisor, Ended::Asked),
-                    Received::Reload => reload(),
+                    Received::Reload => (duties.reload)(),
                     Received::Child(pid) => child_ended(supervisor, pid),
                 }
             }
@@ -131,6 +162,7 @@ impl Ended {
         match self {
             Self::Asked => "asked to end".into(),
             Self::Essential(short) => format!("{short} is essential and down for good"),
+            Self::HomeLost => "the home is lost".into(),
         }
     }
 }

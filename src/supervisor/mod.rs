@@ -24,7 +24,7 @@ mod watch;
 mod words;
 mod worker;
 
-pub(crate) use main_loop::{Ended, main_loop};
+pub(crate) use main_loop::{Duties, Ended, main_loop};
 
 use crate::logs::{Console, RING_BYTES, Ring};
 use crate::manifest::Short;
@@ -349,6 +349,11 @@ impl Supervisor {
         } else {
             self.send_to(&free, || ForWorker::Start(None));
         }
+    }
+
+    /// Has the main thread look whether the home is still there; it ends the hub if not.
+    pub(crate) fn look_at_home(&self) {
+        self.context.main.send(ForMain::LookAtHome);
     }
 
     /// From now on nothing starts; every module is stopped once those that depend on it are down.

@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// What counts as a change: written and closed, made, taken away, moved in or out.
 const CHANGES: u32 = libc::IN_CLOSE_WRITE | libc::IN_CREATE | libc::IN_DELETE | libc::IN_MOVED_TO | libc::IN_MOVED_FROM;
+/// What can mean that a name leads to another file than before: the file was renamed, or lost a name.
+const MOVES: u32 = libc::IN_ATTRIB | libc::IN_MOVE_SELF | libc::IN_DELETE_SELF;
 /// Room for many events at once; the kernel hands over whole ones only.
 const BUFFER_BYTES: usize = 4096;
 /// wd, mask, cookie and the length of the name, four bytes each (inotify(7)).
@@ -36,11 +38,23 @@ impl Inotify {
             (false, Some(parent), Some(name)) => (parent, Some(name.to_owned())),
             _ => (path, None),
         };
-        let directory = CString::new(directory.as_os_str().as_bytes())?;
-        // SAFETY: the pointer is that of a live, terminated string.
-        let watch = cvt(unsafe { libc::inotify_add_watch(self.fd.as_raw_fd(), directory.as_ptr(), CHANGES) })?;
+        let watch = self.watch(directory, CHANGES)?;
         self.watches.push((watch, name));
         Ok(())
+    }
+
+    /// Watches what stands at `path` now, and not what takes its place: for being renamed or removed. More than that may
+    /// count as a change.
+    pub(crate) fn add_itself(&mut self, path: &Path) -> io::Result<()> {
+        let watch = self.watch(path, MOVES)?;
+        self.watches.push((watch, None));
+        Ok(())
+    }
+
+    fn watch(&self, path: &Path, what: u32) -> io::Result<i32> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        // SAFETY: the pointer is that of a live, terminated string.
+        cvt(unsafe { libc::inotify_add_watch(self.fd.as_raw_fd(), path.as_ptr(), what) })
     }
 
     /// Takes what the kernel has told so far; whether anything that is meant has changed.
@@ -138,5 +152,31 @@ mod tests {
         fs::write(directory.path().join("new"), "2").expect("written");
         fs::rename(directory.path().join("new"), &file).expect("replaced");
         assert!(inotify.changed().expect("read"), "replaced");
+    }
+
+    #[test]
+    fn what_is_watched_itself_tells_when_it_loses_its_name() {
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 3] = [
+            ("renamed", |file| fs::rename(file, file.with_extension("old")).expect("renamed")),
+            ("removed", |file| fs::remove_file(file).expect("removed")),
+            ("replaced", |file| {
+                fs::write(file.with_extension("new"), "2").expect("written");
+                fs::rename(file.with_extension("new"), file).expect("replaced");
+            }),
+        ];
+        for (what, change) in changes {
+            let directory = TestDir::new("inotify-itself");
+            let file = directory.path().join("hub.db");
+            fs::write(&file, "1").expect("written");
+            let held = fs::File::open(&file).expect("open");
+            let mut inotify = Inotify::new().expect("inotify");
+            inotify.add_itself(&file).expect("watched");
+            fs::write(&file, "more").expect("written");
+            assert!(!inotify.changed().expect("read"), "{what}: a write is none of it");
+            change(&file);
+            assert!(inotify.changed().expect("read"), "{what}");
+            drop(held);
+        }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) mod socket;
 pub(crate) mod spawn;
 #[cfg(test)]
 pub(crate) mod testdir;
+#[cfg(test)]
+pub(crate) mod testrandom;
 pub(crate) mod wipe;
 
 use std::io;

@@ -41,7 +41,10 @@ pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Rep
     out.done(&format!("✓ {} is as it was at {created_at} (release {version}, {files} files)", config.home.display()));
     out.done("  start it with: parachute serve");
     // The registry of tokens is an old one, and only a new key makes void what came between.
-    out.warn(&format!("tokens that were revoked after {created_at} are good again"));
+    out.warn(&format!(
+        "no token is accepted until the key is changed, because those revoked after {created_at} would be good again; \
+         run: parachute auth rotate-key --now"
+    ));
     Ok(Report::of(json!({ "home": config.home.to_string_lossy(), "archive": about(file, &contents) })))
 }
 
@@ -59,7 +62,7 @@ fn failure(error: &ArchiveError) -> Failure {
         }
         ArchiveError::Malformed { .. } => (Code::InvalidConfig, "take another copy of the archive"),
         ArchiveError::Changed { .. } => (Code::Busy, "try again in a moment"),
-        ArchiveError::Read { .. } | ArchiveError::Write { .. } => {
+        ArchiveError::Read { .. } | ArchiveError::Write { .. } | ArchiveError::Epoch(_) => {
             (Code::Failed, "check the path, its permissions and space")
         }
         ArchiveError::Database(_) => (Code::Failed, "see: parachute doctor"),

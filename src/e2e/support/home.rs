@@ -73,7 +73,12 @@ impl Home {
 
     /// The binary with these arguments, in an environment built from nothing.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_parachute"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_parachute")), args)
+    }
+
+    /// The same of another build of it.
+    pub(crate) fn command_of(&self, binary: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command.args(args).current_dir(&self.root).env_clear();
         command.env("PATH", PATH).env("HOME", self.root.join("user")).env("PARACHUTE_HOME", &self.path);
         command

@@ -106,6 +106,12 @@ impl Hub {
         self.serve.wait()
     }
 
+    /// Waits for the hub to end by itself.
+    #[track_caller]
+    pub(crate) fn until_it_ends(&mut self) -> ExitStatus {
+        self.serve.wait()
+    }
+
     /// Ends the hub, and only the hub, with KILL.
     #[track_caller]
     pub(crate) fn kill(&mut self) {

@@ -20,9 +20,8 @@ pub(crate) fn merge(base: &Document, ours: &Document, theirs: &Document) -> Docu
         let removed_by_us = |name| base.position(name).is_some() && ours.position(name).is_none();
         !name_of(row).is_some_and(removed_by_us)
     });
-    for row in ours.rows() {
-        // A row without a name has no identity: what the last writer kept of it is all there is.
-        let Some(name) = name_of(row) else { continue };
+    // A row without a name, or a further one of a name, has no identity: what the last writer kept of it is all there is.
+    for (name, row) in ours.firsts() {
         match merged.position(name) {
             None => merged.rows_mut().push(row.clone()),
             Some(at) => {

@@ -4,11 +4,13 @@
 //! survives in place and in order. A row that cannot be used stays in the document, with its reason.
 
 mod merge;
+mod redo;
 mod row;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use merge::merge;
+pub(crate) use redo::{Edit, edits, redone};
 pub(in crate::manifest) use row::VAULT_FAMILY_MOUNTS;
 pub(crate) use row::{Exposure, Row, is_hub_mount, is_vault_itself, ui_status};
 
@@ -192,6 +194,18 @@ impl Document {
 
     fn position(&self, name: &str) -> Option<usize> {
         self.rows().iter().position(|row| name_of(row) == Some(name))
+    }
+
+    /// The first row of that name.
+    fn named(&self, name: &str) -> Option<&Value> {
+        self.position(name).and_then(|at| self.rows().get(at))
+    }
+
+    /// The first row of each name.
+    fn firsts(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let mut seen = HashSet::new();
+        let named = self.rows().iter().filter_map(|row| Some((name_of(row)?, row)));
+        named.filter(move |(name, _)| seen.insert(*name))
     }
 
     /// Makes the entries anew from the tree.

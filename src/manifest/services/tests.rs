@@ -2,6 +2,8 @@ use super::*;
 use serde_json::json;
 use std::path::PathBuf;
 
+mod fuzz;
+
 fn good_row() -> Value {
     json!({ "name": "wiki", "port": 3000, "paths": ["/wiki"], "health": "/health", "version": "1.0.0" })
 }
@@ -403,4 +405,70 @@ fn a_module_that_drops_a_field_of_the_hub_gets_it_back() {
     let theirs = document(&[good_row()]);
     let merged = merge(&base, &base, &theirs);
     assert_eq!(merged.rows().first().expect("wiki")["installDir"], "/opt/wiki");
+}
+
+#[test]
+fn an_edit_is_done_again_where_it_was_undone_and_nowhere_else() {
+    let with = |name: &str, port: u16, field: &str, value: Value| {
+        let mut row = row(name, port);
+        row[field] = value;
+        row
+    };
+    let (a, b) = (row("a", 1), row("b", 2));
+    let (moved, elsewhere, both_moved) = (with("a", 3, "x", json!(1)), row("a", 4), with("a", 4, "x", json!(1)));
+    let tagged = with("a", 1, "tagline", json!("t"));
+    let foreign = with("a", 1, "version", json!("9"));
+    let both = {
+        let mut both = tagged.clone();
+        both["version"] = json!("9");
+        both
+    };
+    for (what, before, after, found, expected) in [
+        ("a new row is gone", &[][..], &[&a][..], &[][..], Some(&[&a][..])),
+        ("a new row is there", &[], &[&a], &[&a], None),
+        ("a new row beside another's", &[], &[&a], &[&b], Some(&[&b, &a])),
+        ("a removed row is back", &[&a, &b], &[&b], &[&a, &b], Some(&[&b])),
+        ("a removed row is back as another", &[&a], &[], &[&foreign], None),
+        ("a field is back", &[&a], &[&tagged], &[&a], Some(&[&tagged])),
+        ("a field is back beside another's", &[&a], &[&tagged], &[&foreign], Some(&[&both])),
+        ("a field was taken away and is back", &[&tagged], &[&a], &[&tagged], Some(&[&a])),
+        ("a changed row is gone", &[&a], &[&tagged], &[], None),
+        ("a changed field is something else", &[&a], &[&moved], &[&elsewhere], Some(&[&both_moved])),
+        ("nothing was changed", &[&a], &[&a], &[], None),
+    ] {
+        let rows = |rows: &[&Value]| document(&rows.iter().map(|row| (*row).clone()).collect::<Vec<_>>());
+        let edits = edits(&rows(before), &rows(after));
+        let noted: Vec<Edit> = edits.iter().filter_map(|edit| Edit::from_json(&edit.to_json())).collect();
+        assert_eq!(noted, edits, "{what}: as it is noted");
+        let redone = redone(&rows(found), &noted).map(|(document, _)| document.to_bytes());
+        assert_eq!(redone, expected.map(|expected| rows(expected).to_bytes()), "{what}");
+    }
+    // One after the other: what counts is where they lead to.
+    let chain = [document(&[]), document(&[row("a", 1)]), document(&[row("a", 5)]), document(&[])];
+    let all: Vec<Edit> = chain.windows(2).flat_map(|pair| edits(&pair[0], &pair[1])).collect();
+    for found in &chain {
+        let end = redone(found, &all).map_or_else(|| found.to_bytes(), |(document, _)| document.to_bytes());
+        assert_eq!(end, document(&[]).to_bytes());
+    }
+    assert!(redone(&chain[1], &[]).is_none());
+}
+
+/// As every other reader of JSON has it.
+#[test]
+fn c15_08_of_a_key_that_stands_twice_the_last_value_counts() {
+    let text = br#"{"services":[],"services":[{"name":"old","name":"wiki","port":1,"port":3000,"paths":[],"health":"/","version":""}]}"#;
+    let document = Document::parse(text).expect("a document");
+    let rows: Vec<_> = document.entries().iter().filter_map(|entry| entry.row.as_ref().ok()).collect();
+    assert_eq!(rows.iter().map(|row| (row.name.as_str(), row.port.get())).collect::<Vec<_>>(), [("wiki", 3000)]);
+}
+
+#[test]
+fn a_further_row_of_a_name_is_no_change_of_the_first() {
+    let (first, second) = (row("wiki", 3000), row("wiki", 3001));
+    let base = document(&[first.clone(), second.clone()]);
+    let mut ours = base.clone();
+    ours.upsert(row("notes", 4000)).expect("a new row");
+    let expected = document(&[first, second, row("notes", 4000)]);
+    assert_eq!(merge(&base, &ours, &base).to_bytes(), expected.to_bytes());
+    assert_eq!(edits(&base, &ours).len(), 1);
 }

@@ -1,5 +1,6 @@
 //! The write itself: optimistic against writers that ignore the lock, and looking at what it displaced.
 
+use super::journal::Journal;
 use super::{EditError, SERVICES, SERVICES_MAX_BYTES, Services};
 use crate::manifest::Problem;
 use crate::manifest::services::{self, Document};
@@ -8,6 +9,7 @@ use crate::store::atomic::{self, Links, PUBLIC, Target};
 use crate::sys::fs::{Rename, Stat};
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// How often an edit is made on what stands there, because the file changed under it.
 const EDIT_TRIES: u32 = 5;
@@ -31,19 +33,31 @@ enum AtChange {
 
 impl Services {
     /// Reads, edits and writes; the lock is held.
-    pub(super) fn commit<T>(&self, mut edit: impl FnMut(&mut Document) -> Result<T, Problem>) -> Result<T, EditError> {
+    pub(super) fn commit<T>(
+        &self,
+        journal: &mut Journal,
+        mut edit: impl FnMut(&mut Document) -> Result<T, Problem>,
+    ) -> Result<T, EditError> {
         let mut last_path = self.home.services_json();
         for left in (0..EDIT_TRIES).rev() {
             let target = self.target()?;
             let Some(base) = self.base(&target)? else { continue };
-            let mut edited = base.document.clone();
+            let redone = services::redone(&base.document, journal.edits()).map(|(document, _)| document);
+            let started = redone.unwrap_or_else(|| base.document.clone());
+            let mut edited = started.clone();
             let outcome = edit(&mut edited).map_err(EditError::Refused)?;
             if edited.same_content(&base.document) {
                 return Ok(outcome);
             }
             // The last time whatever was written in between is merged, so that a busy file is no reason to fail.
             let at_change = if left == 0 { AtChange::Merge } else { AtChange::BeginAnew };
+            let edits = services::edits(&started, &edited);
+            journal.suspend(&self.home, &edits)?;
             if self.put(&target, &base, edited, at_change)? {
+                if !edits.is_empty() {
+                    // Without the note nobody mends this edit, should another program undo it; it is done all the same.
+                    let _unprotected = journal.record(&self.home, SystemTime::now(), edits);
+                }
                 return Ok(outcome);
             }
             last_path = target.path().to_owned();

@@ -2,6 +2,7 @@
 //! (files §14.3 and §14.4).
 
 mod commit;
+mod journal;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -11,8 +12,9 @@ pub(crate) use recover::Recovery;
 use super::atomic::{Links, Target};
 use super::{Home, StoreError};
 use crate::manifest::Problem;
-use crate::manifest::services::Document;
+use crate::manifest::services::{self, Document};
 use crate::sys::fs::{FileLock, Stat};
+use journal::Journal;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -22,6 +24,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 const SERVICES: &str = "services.json";
 const LOCK: &str = "services.json.lock";
+/// Who holds it gets the lock next.
+const GATE: &str = "services.gate";
+const GATE_DIR: &str = "hub/run";
 const SERVICES_MAX_BYTES: u64 = 1 << 20;
 
 /// How long an edit waits for another one of ours.
@@ -100,12 +105,40 @@ impl Services {
     /// document: whenever somebody else wrote in between. When it changes nothing, nothing is written. Waits at most
     /// 2 s for another edit, then for the disk.
     ///
+    /// What a writer that knows no lock has undone of earlier edits is done again, see [`Services::repair`].
+    ///
     /// A file that cannot be parsed is kept under another name and the backup takes its place, see [`Services::take_recoveries`].
     pub(crate) fn edit<T>(&self, edit: impl FnMut(&mut Document) -> Result<T, Problem>) -> Result<T, EditError> {
         let _lock = self.lock()?;
-        let outcome = self.commit(edit);
+        // Notes that cannot be read are none: what they would mend is for the next edit that can.
+        let mut journal = Journal::read(&self.home, SystemTime::now()).unwrap_or_default();
+        let outcome = self.commit(&mut journal, edit);
+        // A foreign writer that came between the edit and its note was seen by nobody. What this look cannot see, the
+        // next pass does.
+        if outcome.is_ok() && self.undone_of(&journal).is_ok_and(|undone| !undone.is_empty()) {
+            let _seen_by_the_next = self.commit(&mut journal, |_| Ok(()));
+        }
         *self.cache() = None;
         outcome
+    }
+
+    /// The rows of which a writer that knows no lock has undone what edits of the last seconds did. Never writes.
+    pub(crate) fn undone(&self) -> Result<Vec<String>, StoreError> {
+        self.undone_of(&Journal::read(&self.home, SystemTime::now())?)
+    }
+
+    fn undone_of(&self, journal: &Journal) -> Result<Vec<String>, StoreError> {
+        let document = self.read()?;
+        Ok(services::redone(&document, journal.edits()).map(|(_, names)| names).unwrap_or_default())
+    }
+
+    /// Does those edits again; the names of the rows. For whoever sees that the file has changed.
+    pub(crate) fn repair(&self) -> Result<Vec<String>, EditError> {
+        let undone = self.undone()?;
+        if !undone.is_empty() {
+            self.edit(|_| Ok(()))?;
+        }
+        Ok(undone)
     }
 
     /// What edits had to put aside since the last call, for whoever made them.
@@ -113,13 +146,23 @@ impl Services {
         std::mem::take(&mut *self.recoveries.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Waits its turn: whoever waits first holds the gate, so that a writer that never rests cannot take the lock again
+    /// before others had it.
     fn lock(&self) -> Result<FileLock, StoreError> {
-        let path = self.home.path().join(LOCK);
+        let deadline = Instant::now() + LOCK_WAIT;
+        let gate = self.take(GATE_DIR, GATE, deadline)?;
+        let lock = self.take("", LOCK, deadline)?;
+        drop(gate);
+        Ok(lock)
+    }
+
+    fn take(&self, directory: &str, name: &str, deadline: Instant) -> Result<FileLock, StoreError> {
+        let path = self.home.path().join(directory).join(name);
         let write_error = |source| StoreError::Write { path: path.clone(), source };
-        let dir = self.home.make_dir(Path::new(""))?;
-        let file = dir.open_lock(OsStr::new(LOCK), super::atomic::PRIVATE).map_err(write_error)?;
-        FileLock::acquire(file, Instant::now() + LOCK_WAIT).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => StoreError::Locked { path: path.clone(), holder: None },
+        let dir = self.home.make_dir(Path::new(directory))?;
+        let file = dir.open_lock(OsStr::new(name), super::atomic::PRIVATE).map_err(write_error)?;
+        FileLock::acquire(file, deadline).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StoreError::Locked { path: self.home.path().join(LOCK), holder: None },
             _ => write_error(error),
         })
     }

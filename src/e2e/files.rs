@@ -1,0 +1,265 @@
+//! The files of the home, attacked from outside while the binary works with them.
+//!
+//! Where the cases of files §15 are tested, by their numbers:
+//!
+//! | Case | Tests |
+//! |---|---|
+//! | 1 | `config`: `the_home_is_parachute_home_or_below_the_users_home`; `store::home`: `a_home_is_made_private_…`, `an_open_home_gets_a_warning_…`, `a_link_to_the_home_is_resolved_once`; `bad_home`: `a_home_that_cannot_be_one_…`, `a_home_below_…`; here `c15_01_…` |
+//! | 2 | `manifest::services::tests`: `every_field_has_its_type_and_its_limits`, `a_malformed_start_error_…`; `bad_modules`: `a_row_that_cannot_be_used_…` |
+//! | 3 | `manifest::services::tests`: `what_we_do_not_know_survives_every_edit_in_its_place` |
+//! | 4 | `store::services::tests::undone`: `c15_04_…` and the rest of it; here `c15_19_…` |
+//! | 5 | `store::tests`: `c15_05_c15_06_…`; `faults`; `archive::tests`: `at_every_call_that_fails_…` |
+//! | 6 | the same; `full_disk`; `ops` of the database: `db::tests`: `c39_…` |
+//! | 7 | `store::atomic::tests`: `links_are_not_followed_…`, `what_is_no_file_…`, `another_name_of_the_old_file_…`; `store::operator_token`: `c38_…`; `store::atomic::secret`; `store::services::tests`: `a_link_is_written_through_…`; `bad_home` |
+//! | 8 | `manifest::json`: `hostile_bytes_…`; `manifest::services::tests`: `samples_are_…`, `c15_08_…`, `rows_that_get_in_each_others_way_…`, `fuzz`; `store::services::tests`: `a_file_that_cannot_be_parsed_…`; `store::atomic::tests`: `the_limit_is_exact` |
+//! | 9 | `manifest::services::tests`: `rows_that_get_in_each_others_way_are_marked_and_stay` |
+//! | 10 | `manifest::services::tests`: `rows_are_retired_…`, `rows_that_get_in_…`; `cli::verbs::doctor`: `fix_mends_what_loses_nothing_…` |
+//! | 11 | `manifest::services::tests`: `vaults_on_one_port_have_one_process`; `manifest::mounts`; `manifest::discovery::tests`: `a_vault_that_is_not_there_yet_…`; `ops::reconcile` |
+//! | 12 | `store::dotenv` |
+//! | 13 | `cli::verbs::ports`; `cli::verbs::register::tests`: `a_port_with_a_listener_…` |
+//! | 14 | `store::identity`; `bad_home`; `hub_life`: `a_second_hub_…`, `a_killed_hub_…`; `cli::tests`: `a_stranger_on_the_port_…`; every test here is on a port of its own |
+//! | 15 | here `c15_15_…` |
+//! | 16 | `origin`; `config`: `an_empty_hub_origin_…`; `bad_arguments`: `an_origin_that_cannot_be_one_…` |
+//! | 17 | with what writes a module's `.env` |
+//! | 18 | `db::tests`; `bad_home`: `a_database_that_is_bad_…`; `access`: `what_holds_a_secret_…`; here `c15_18_…` |
+//! | 19 | here `c15_19_…` |
+//! | 20 | `manifest::services::tests`: `a_path_that_a_row_may_not_have_…`; `manifest::mounts`; `bad_modules`: `a_mount_that_belongs_to_the_hub_…`, `a_second_row_…`; `ready`: `a_stranger_on_the_port_…` |
+
+use crate::full_disk::SmallDisk;
+use crate::support::{Finished, Home, Hub, eventually, is_alive, kill, module, testchild};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+fn sleeper(name: &str) -> crate::support::Module {
+    module(name, testchild(&["sleep"])).run(json!({"ready": "none"}))
+}
+
+fn rows(home: &Home) -> BTreeSet<String> {
+    let document: Value = serde_json::from_str(&home.read("services.json")).expect("a whole list");
+    let rows = document["services"].as_array().expect("rows");
+    rows.iter().filter_map(|row| Some(row["name"].as_str()?.to_owned())).collect()
+}
+
+#[test]
+fn c15_01_a_home_that_cannot_be_written_is_told_and_runs_once_it_can() {
+    let home = Home::new();
+    let path = home.path().to_owned();
+    let _disk = SmallDisk::mount(&path);
+    home.install(&sleeper("web"));
+    let mut hub = Hub::start_in(home, &[]);
+    hub.line_after("web", "ready ");
+    assert!(hub.end().success(), "{}", hub.output());
+    let remount = |how: &str| {
+        let done = Command::new("mount").args(["-o", how]).arg(&path).status();
+        assert!(done.is_ok_and(|status| status.success()), "mount -o {how}");
+    };
+    remount("remount,ro");
+    for (args, writes) in [
+        (&["serve"][..], true),
+        (&["add", "new", "--no-start", "--", "/bin/true"], true),
+        (&["remove", "web"], true),
+        (&["auth", "rotate-operator"], true),
+        (&["status"], false),
+        (&["check"], false),
+    ] {
+        let mut command = hub.home.command(args);
+        command.env("PORT", hub.port.to_string());
+        let done = Finished::run(command);
+        let refused = done.code().is_some_and(|code| code != 0) && done.stderr.contains(&*path.to_string_lossy());
+        assert!(refused || !writes, "fails and names the file: {done}");
+        assert!(done.code().is_some() && !done.stderr.contains("panicked"), "{done}");
+    }
+    remount("remount,rw");
+    hub.start_again();
+    hub.line_after("web", "ready ");
+}
+
+/// Nothing here is for the hub yet, whatever it says: no verb may stumble over it, and it stays as it is.
+#[test]
+fn c15_15_a_state_of_exposure_that_is_bad_blocks_nothing() {
+    let hub = Hub::start(&[sleeper("web")]);
+    hub.line_after("web", "ready ");
+    let good = json!({"version": 1, "layer": "public", "mode": "path", "canonicalFqdn": "a.example", "port": 443,
+        "funnel": false, "entries": [], "hubOrigin": "https://a.example"});
+    let with = |field: &str, value: Value| {
+        let mut state = good.clone();
+        state[field] = value;
+        state.to_string()
+    };
+    for text in [
+        String::new(),
+        "{".to_owned(),
+        "[]".to_owned(),
+        "null".to_owned(),
+        "\0".to_owned(),
+        with("version", json!(2)),
+        with("layer", json!("moon")),
+        with("mode", json!(1)),
+        with("canonicalFqdn", json!("")),
+        with("port", json!("x")),
+        with("funnel", json!(null)),
+        with("entries", json!({})),
+        with("entries", json!([{"kind": "other", "mount": "x"}])),
+        with("hubOrigin", json!("::")),
+    ] {
+        hub.home.write("expose-state.json", &text);
+        for args in [&["stop", "web"][..], &["start", "web"], &["auth", "mint-token", "--scope", "web:read"]] {
+            let done = hub.run(args);
+            assert_eq!(done.code(), Some(0), "{text:?}: {done}");
+        }
+        assert_eq!(hub.home.read("expose-state.json"), text);
+    }
+}
+
+fn above(home: &Path) -> &Path {
+    home.parent().expect("a directory of the test")
+}
+
+/// SQLite would go on with a file that nobody finds any more, and all would look well.
+#[test]
+fn c15_18_a_hub_whose_database_or_home_is_taken_away_says_so_and_ends() {
+    type Take = fn(&Path);
+    let cases: &[(&str, Take, Take)] = &[
+        ("database deleted", |home| fs::remove_file(home.join("hub.db")).expect("ours"), |_| {}),
+        (
+            "database replaced",
+            |home| {
+                fs::copy(home.join("hub.db"), home.join("copy")).expect("ours");
+                fs::rename(home.join("copy"), home.join("hub.db")).expect("ours");
+            },
+            |_| {},
+        ),
+        (
+            "home moved away",
+            |home| fs::rename(home, home.with_extension("away")).expect("ours"),
+            |home| fs::rename(home.with_extension("away"), home).expect("ours"),
+        ),
+        (
+            "moved away with what is above it",
+            |home| fs::rename(above(home), above(home).with_extension("away")).expect("ours"),
+            |home| fs::rename(above(home).with_extension("away"), above(home)).expect("ours"),
+        ),
+        (
+            "another home in its place",
+            |home| {
+                let copy = home.with_extension("copy");
+                let copied = Command::new("cp").arg("-a").arg(home).arg(&copy).status();
+                assert!(copied.is_ok_and(|status| status.success()), "cp");
+                fs::rename(home, home.with_extension("away")).expect("ours");
+                fs::rename(copy, home).expect("ours");
+            },
+            |home| fs::remove_dir_all(home.with_extension("away")).expect("ours"),
+        ),
+    ];
+    for (what, take, give_back) in cases {
+        let mut hub = Hub::start(&[sleeper("web")]);
+        let module = hub.number_after("web", "ready ");
+        take(hub.home.path());
+        assert_eq!(hub.until_it_ends().code(), Some(1), "{what}: {}", hub.output());
+        assert!(hub.output().contains("/hub.db is "), "{what}: names the file: {}", hub.output());
+        assert!(!is_alive(module), "{what}: its module ended before it");
+        give_back(hub.home.path());
+        hub.start_again();
+        assert_eq!(hub.api("GET", "/api/modules/web").status, 200, "{what}: the token is good");
+        hub.line_after("web", "ready ");
+    }
+}
+
+#[test]
+fn c15_18_the_database_of_the_typescript_hub_is_recognised_and_left_alone() {
+    let home = Home::new();
+    let script = "import sqlite3, sys\n\
+        db = sqlite3.connect(sys.argv[1])\n\
+        db.executescript('''PRAGMA journal_mode = WAL;\n\
+        CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at TEXT);\n\
+        INSERT INTO schema_version VALUES (11, 'x');\n\
+        CREATE TABLE signing_keys (kid TEXT PRIMARY KEY);''')\n\
+        db.close()\n";
+    let database = home.path().join("hub.db");
+    let made = Command::new("/usr/bin/python3").args(["-c", script]).arg(&database).status();
+    assert!(made.is_ok_and(|status| status.success()), "python3 with sqlite3 is needed");
+    fs::write(home.path().join("operator.token"), "a.b.c\n").expect("ours");
+    let before = fs::read(&database).expect("made");
+    let port = crate::support::free_port().to_string();
+    for args in [&["serve"][..], &["auth", "list-tokens"], &["auth", "rotate-key", "--now"], &["doctor", "--fix"]] {
+        let mut command = home.command(args);
+        command.env("PORT", &port);
+        let done = Finished::run(command);
+        assert!(done.code().is_some_and(|code| code != 0), "{done}");
+        assert!(format!("{}{}", done.stdout, done.stderr).contains("belongs to the TypeScript hub"), "{done}");
+        assert_eq!(fs::read(&database).expect("there"), before, "{done}");
+    }
+    let beside = fs::read_dir(home.path()).expect("ours").flatten();
+    let aside: Vec<_> =
+        beside.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("corrupt")).collect();
+    assert_eq!(aside, [] as [&str; 0]);
+}
+
+/// files §15, case 19: also what the module is killed in the middle of costs nothing.
+#[test]
+fn c15_19_beside_a_module_that_never_stops_rewriting_the_list_no_row_is_lost() {
+    let home = Home::new();
+    let list = home.path().join("services.json");
+    let list = list.to_str().expect("UTF-8");
+    home.install(&module("restless", testchild(&["rewrite", list, "10"])).run(json!({"ready": "none"})));
+    home.install(&sleeper("web"));
+    let hub = Hub::start_in(home, &[]);
+    let mut pid = hub.number_after("restless", "ready ");
+    let web = hub.number_after("web", "ready ");
+    let mut expected: BTreeSet<String> = ["restless", "web"].map(str::to_owned).into();
+    for number in 0..12 {
+        let name = format!("m{number}");
+        hub.run(&["add", &name, "--no-start", "--", "/bin/true"]).succeeds();
+        expected.insert(name);
+        if number % 4 == 3 {
+            let gone = format!("m{}", number - 1);
+            // At this moment the list may be one without it.
+            eventually("a removal", || hub.run(&["remove", &gone]).status.success().then_some(()));
+            expected.remove(&gone);
+        }
+        // Not a third time, after which it would be left alone for a while.
+        if number == 3 || number == 7 {
+            kill(pid, "KILL");
+            pid = hub.until_replaced("restless", pid);
+        }
+    }
+    hub.run(&["stop", "restless"]).succeeds();
+    eventually("every row in the list", || (rows(&hub.home) == expected).then_some(()));
+    assert_eq!(hub.number_after("web", "ready "), web, "nobody was stopped because of a list that was put back");
+    assert!(is_alive(web));
+    assert!(!hub.output().contains("corrupt"), "{}", hub.output());
+}
+
+/// operator-token B8: what was revoked after the backup must not be good again.
+#[test]
+fn a_restored_home_takes_no_token_until_its_key_is_changed() {
+    let mut hub = Hub::start(&[]);
+    let asked = |hub: &Hub, token: &str| {
+        let bearer = format!("Bearer {token}");
+        crate::support::http::request(hub.port, "GET", "/api/modules", &[("Authorization", &bearer)], b"")
+            .expect("an answer")
+            .status
+    };
+    let old = hub.token();
+    let archive = hub.home.path().with_extension("tar");
+    let file = archive.to_str().expect("UTF-8");
+    hub.run(&["backup", file]).succeeds();
+    assert_eq!(asked(&hub, &old), 200);
+    hub.run(&["auth", "rotate-operator"]).succeeds();
+    assert_eq!((asked(&hub, &old), asked(&hub, &hub.token())), (401, 200));
+    assert!(hub.end().success());
+
+    let home = Home::new();
+    let told = Finished::run(home.command(&["restore", file])).succeeds();
+    assert!(told.stderr.contains("parachute auth rotate-key --now"), "{told}");
+    let restored = Hub::start_in(home, &[]);
+    assert_eq!(restored.token(), old);
+    // Nobody can say of any token what it is worth.
+    assert_eq!(asked(&restored, &old), 503, "{}", restored.output());
+    assert!(restored.output().contains("rotate-key --now"), "{}", restored.output());
+    restored.run(&["auth", "rotate-key", "--now"]).succeeds();
+    assert_eq!((asked(&restored, &old), asked(&restored, &restored.token())), (401, 200));
+}
