@@ -15,12 +15,12 @@
 //! | 9 | `manifest::services::tests`: `rows_that_get_in_each_others_way_are_marked_and_stay` |
 //! | 10 | `manifest::services::tests`: `rows_are_retired_…`, `rows_that_get_in_…`; `cli::verbs::doctor`: `fix_mends_what_loses_nothing_…` |
 //! | 11 | `manifest::services::tests`: `vaults_on_one_port_have_one_process`; `manifest::mounts`; `manifest::discovery::tests`: `a_vault_that_is_not_there_yet_…`; `ops::reconcile` |
-//! | 12 | `store::dotenv` |
+//! | 12 | `store::dotenv`, `store::dotenv::write`: `a_shell_and_this_program_read_the_same`, `the_file_is_private_and_a_link_stays_one` |
 //! | 13 | `cli::verbs::ports`; `cli::verbs::register::tests`: `a_port_with_a_listener_…` |
 //! | 14 | `store::identity`; `bad_home`; `hub_life`: `a_second_hub_…`, `a_killed_hub_…`; `cli::tests`: `a_stranger_on_the_port_…`; every test here is on a port of its own |
 //! | 15 | here `c15_15_…` |
 //! | 16 | `origin`; `config`: `an_empty_hub_origin_…`; `bad_arguments`: `an_origin_that_cannot_be_one_…` |
-//! | 17 | with what writes a module's `.env` |
+//! | 17 | `ops::origin`: `a_vaults_env_follows_the_public_origin_and_no_other`; `origin_setting` |
 //! | 18 | `db::tests`; `bad_home`: `a_database_that_is_bad_…`; `access`: `what_holds_a_secret_…`; here `c15_18_…` |
 //! | 19 | here `c15_19_…` |
 //! | 20 | `manifest::services::tests`: `a_path_that_a_row_may_not_have_…`; `manifest::mounts`; `bad_modules`: `a_mount_that_belongs_to_the_hub_…`, `a_second_row_…`; `ready`: `a_stranger_on_the_port_…` |

@@ -136,7 +136,7 @@ fn resolve(path: &str) -> Result<String, BadPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::tests::Random;
+    use crate::sys::testrandom::Random;
 
     #[test]
     fn every_target_has_one_spelling_or_is_refused() {

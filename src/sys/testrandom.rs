@@ -10,17 +10,33 @@ impl Random {
     pub(crate) fn new() -> Self {
         let mut bytes = [0; 8];
         super::random::fill(&mut bytes);
-        let seed = u64::from_ne_bytes(bytes);
+        Self::with_seed(u64::from_ne_bytes(bytes))
+    }
+
+    pub(crate) fn with_seed(seed: u64) -> Self {
         Self { seed, state: seed | 1 }
+    }
+
+    /// 48 bits.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
     /// Less than `limit`, which is not 0.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        let word = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16;
-        usize::try_from(word).unwrap_or_default() % limit
+        usize::try_from(self.next()).unwrap_or_default() % limit
+    }
+
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+        from[self.below(from.len())]
+    }
+
+    /// At most so many.
+    pub(crate) fn bytes(&mut self, most: usize) -> Vec<u8> {
+        (0..self.below(most + 1)).map(|_| u8::try_from(self.below(256)).expect("a byte")).collect()
     }
 
     /// `bytes` with a few places cut, doubled, or replaced by a piece of `spice`.

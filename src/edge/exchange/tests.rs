@@ -13,7 +13,7 @@ mod responses;
 
 use super::*;
 use crate::config::AccessFormat;
-use crate::edge::tests::Random;
+use crate::sys::testrandom::Random;
 use play::Play;
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";

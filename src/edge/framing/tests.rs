@@ -1,6 +1,6 @@
 use super::*;
 use crate::edge::head;
-use crate::edge::tests::Random;
+use crate::sys::testrandom::Random;
 
 fn body_of(version: &str, fields: &str) -> Result<Body, BadFraming> {
     let text = format!("POST / HTTP/{version}\r\nHost: a\r\n{fields}\r\n");

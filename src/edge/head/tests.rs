@@ -1,5 +1,5 @@
 use super::*;
-use crate::edge::tests::Random;
+use crate::sys::testrandom::Random;
 
 /// What the whole way from bytes to a checked head says: the end is found first, then it is read.
 fn read(bytes: &[u8]) -> Result<(String, String), BadHead> {

@@ -1,33 +1,7 @@
 //! Mutated and random tokens against what must hold for any of them. Bounded; the seed is printed by whoever fails.
 
 use super::*;
-
-/// xorshift64*: enough for choosing what to break.
-struct Random {
-    seed: u64,
-    state: u64,
-}
-
-impl Random {
-    fn new() -> Self {
-        let mut bytes = [0; 8];
-        crate::sys::random::fill(&mut bytes);
-        let seed = u64::from_ne_bytes(bytes);
-        Self { seed, state: seed | 1 }
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        let word = self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16;
-        usize::try_from(word).unwrap_or_default() % limit
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most + 1)).map(|_| u8::try_from(self.below(256)).expect("a byte")).collect()
-    }
-}
+use crate::sys::testrandom::Random;
 
 /// Pieces that readers of tokens have been known to trip over.
 const SPICE: [&str; 16] =
