@@ -5,6 +5,7 @@ use super::http::{self, Response};
 use super::module::{Module, free_port};
 use super::process::{Spawned, complete_lines, kill, with_home};
 use super::run::Finished;
+use super::secrets;
 use super::wait::{eventually, within};
 use std::process::ExitStatus;
 use std::thread;
@@ -190,16 +191,20 @@ impl Drop for Hub {
         if thread::panicking() {
             self.show();
         }
-        self.serve.finish();
         let home = self.home.path();
-        if within(LEFTOVER_GRACE, || with_home(home).is_empty().then_some(())).is_some() {
-            return;
-        }
+        let secrets = secrets::of(home);
+        self.serve.finish();
+        let leaked = secrets::leaked(&secrets, home, &self.output());
+        let gone = within(LEFTOVER_GRACE, || with_home(home).is_empty().then_some(())).is_some();
         // The environment of each names this test's own home: nothing of anybody else is hit.
-        let left = with_home(home);
+        let left = if gone { Vec::new() } else { with_home(home) };
         for (pid, _) in &left {
             kill(*pid, "KILL");
         }
-        assert!(thread::panicking() || left.is_empty(), "processes outlived the hub: {left:?}\n{}", self.output());
+        if thread::panicking() {
+            return;
+        }
+        assert!(left.is_empty(), "processes outlived the hub: {left:?}\n{}", self.output());
+        assert!(leaked.is_empty(), "a secret of this home is in {leaked:?}");
     }
 }

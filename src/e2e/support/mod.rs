@@ -9,6 +9,7 @@ mod hub;
 mod module;
 mod process;
 mod run;
+mod secrets;
 mod state;
 mod victim;
 mod wait;
