@@ -23,7 +23,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Threads for quick routes. More than one, because the database may make one of them wait.
@@ -47,6 +47,7 @@ pub(crate) type App = Arc<dyn Fn(Req) -> Outcome + Send + Sync>;
 /// The control server. Whoever started it calls [`Server::stop`].
 pub(crate) struct Server {
     shared: Arc<Shared>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -88,16 +89,19 @@ pub(crate) fn start(listener: UnixListener, app: App, log: Log) -> io::Result<Se
         changed: Condvar::new(),
     });
     hear_of_panics(&shared);
-    let server = Server { shared };
+    let server = Server { shared, workers: Mutex::default() };
     for number in 1..=WORKERS {
         let shared = Arc::clone(&server.shared);
         lock(&shared.life).workers += 1;
         let spawned =
             thread::Builder::new().name(format!("hub/{number}")).stack_size(STACK_BYTES).spawn(move || shared.work());
-        if let Err(error) = spawned {
-            lock(&server.shared.life).workers -= 1;
-            server.stop();
-            return Err(error);
+        match spawned {
+            Ok(worker) => lock(&server.workers).push(worker),
+            Err(error) => {
+                lock(&server.shared.life).workers -= 1;
+                server.stop();
+                return Err(error);
+            }
         }
     }
     Ok(server)
@@ -124,7 +128,13 @@ impl Server {
         (0..WORKERS).for_each(|_| server.unblock());
         let life = lock(&shared.life);
         let waited = shared.changed.wait_timeout_while(life, STOP_DEADLINE, |life| life.workers > 0);
-        drop(waited);
+        let all_ended = !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out();
+        if all_ended {
+            // They still have to let go of what they share, tiny_http and the database among it.
+            for worker in std::mem::take(&mut *lock(&self.workers)) {
+                let _ = worker.join();
+            }
+        }
         // The last owner's drop ends tiny_http's accept thread and removes the socket.
         drop(server);
     }
