@@ -456,7 +456,7 @@ fn stamp(now_unix: i64) -> Result<u64, AuthError> {
 }
 
 /// `BYTES` random bytes in base64url.
-fn random_name<const BYTES: usize>() -> String {
+pub(super) fn random_name<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
     random::fill(&mut bytes);
     b64::encode(&bytes)

@@ -1,12 +1,11 @@
 //! A browser's way in: whoever can show the operator's token gets a code for it, and the browser with the code a
 //! session of ten minutes, which ends with that token.
 
-use super::auth::{Authority, Caller, Reason, Refusal};
+use super::auth::{Authority, Caller, Reason, Refusal, random_name};
 use super::discovery::Asked;
 use super::{Hub, lock};
 use crate::stamp;
-use crate::sys::random;
-use crate::token::{b64, sha256};
+use crate::token::sha256;
 use crate::wire::login::OpenReply;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -42,7 +41,7 @@ pub(crate) enum NoLogin {
 impl Hub {
     /// An address that lets one browser in, within a minute: under the origin that we were given, else on this machine.
     pub(crate) fn open_login(&self, caller: &Caller, here: bool) -> OpenReply {
-        let code = secret();
+        let code = random_name::<32>();
         lock(&self.logins).issue(sha256(code.as_bytes()), caller.clone(), Instant::now());
         let origins = self.parts.authority.origins();
         let origin = origins.given.first().filter(|_| !here).map_or(origins.own(), String::as_str);
@@ -70,7 +69,7 @@ impl Hub {
         if let Some(retry_after) = from.and_then(|from| lock(&self.failures).wait(from, now)) {
             return Err(NoLogin::TooManyFailures { retry_after });
         }
-        let session = secret();
+        let session = random_name::<32>();
         let hash = sha256(session.as_bytes());
         let is_code = code.len() == SECRET_CHARS;
         let caller = lock(&self.logins).redeem(&sha256(code.as_bytes()), hash, now).filter(|_| is_code);
@@ -106,10 +105,4 @@ impl Hub {
     pub(crate) fn logout(&self, session: &str) {
         lock(&self.logins).end(&sha256(session.as_bytes()));
     }
-}
-
-fn secret() -> String {
-    let mut bytes = [0; 32];
-    random::fill(&mut bytes);
-    b64::encode(&bytes)
 }
