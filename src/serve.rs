@@ -30,7 +30,7 @@ use crate::supervisor::{Duties, Ended, Hooks, Recorder, Supervisor, main_loop, o
 use crate::sys::inotify::Inotify;
 use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
-use crate::token;
+use crate::token::{self, proof::BootSecret};
 use error::ServeError;
 use listen::Listeners;
 use socket::PrivateSocket;
@@ -113,6 +113,7 @@ impl Boot {
 
         let identity = Identity {
             instance: random::hex(16),
+            secret: Some(boot_secret()),
             pid: std::process::id(),
             start_ticks: proc::own_start_ticks(),
             port: listeners.port,
@@ -402,6 +403,13 @@ impl Running {
         }
         self.server.stop();
     }
+}
+
+/// By which clients know this boot of the hub.
+fn boot_secret() -> BootSecret {
+    let mut bytes = [0; 32];
+    random::fill(&mut bytes);
+    BootSecret::take(&mut bytes)
 }
 
 /// What the edge counts, in the words of the metrics.

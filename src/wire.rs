@@ -306,6 +306,9 @@ pub(crate) struct Health {
     pub(crate) db: String,
     /// This boot's number: two answers with the same one come from the same hub.
     pub(crate) instance: String,
+    /// What only this boot of the hub can answer to the `challenge` of the request; without one there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proof: Option<String>,
 }
 
 /// `GET /api/ready`; the names are empty for callers without a token (http-api H3).

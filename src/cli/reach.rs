@@ -2,7 +2,7 @@
 
 use super::exit::{Failure, NEW_TOKEN};
 use super::out::Out;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Expected};
 use crate::config::Config;
 use crate::ops::auth::Surroundings;
 use crate::stamp;
@@ -34,7 +34,8 @@ pub(crate) struct Up {
 /// not come within `timeout`.
 pub(crate) fn hub(home: &Home, timeout: Duration) -> Result<Option<Up>, ClientError> {
     let Some(identity) = identity::read(home) else { return Ok(None) };
-    match Client::reach(identity.port, Some(&identity.instance), timeout) {
+    let expected = Expected { instance: identity.instance.clone(), secret: identity.secret.clone() };
+    match Client::reach(identity.port, Some(expected), timeout) {
         Ok((client, health)) => Ok(Some(Up { client, health, identity })),
         Err(ClientError::Unreachable { .. }) => Ok(None),
         Err(other) => Err(other),

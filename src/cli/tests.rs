@@ -5,6 +5,7 @@ use super::{dispatch, parse};
 use crate::config::Config;
 use crate::store::identity::{self, Identity};
 use crate::store::{Create, Home};
+use crate::token::proof::{BootSecret, Challenge};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -31,6 +32,10 @@ const HEALTH: &str =
     r#"{"status":"ok","service":"parachute-hub","version":"0.7.0","db":"ok","instance":"0123456789abcdef"}"#;
 const RUNNING: &str = r#"{"short":"wiki","state":{"short":"wiki","status":"running","ready":true,"pid":4711,"restartsInWindow":0,"restartsTotal":0}}"#;
 
+fn secret() -> BootSecret {
+    BootSecret::take(&mut [7; 32])
+}
+
 impl Fixture {
     fn new() -> Self {
         let name = format!("parachute-cli-{}-{}", std::process::id(), crate::sys::random::hex(8));
@@ -52,6 +57,7 @@ impl Fixture {
         let home = Home::open(&self.path, Create::No).expect("it is there");
         let identity = Identity {
             instance: instance.into(),
+            secret: Some(secret()),
             pid: 99,
             start_ticks: 1,
             port,
@@ -103,14 +109,14 @@ impl FakeHub {
         // Ends with the test process: nobody waits for the last accept.
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
-                serve(stream, answers, &log);
+                serve(stream, port, answers, &log);
             }
         });
         (Self { asked }, port)
     }
 }
 
-fn serve(stream: TcpStream, answers: Answers, log: &Mutex<Vec<String>>) {
+fn serve(stream: TcpStream, port: u16, answers: Answers, log: &Mutex<Vec<String>>) {
     let mut writer = stream.try_clone().expect("a socket");
     let mut reader = BufReader::new(stream);
     loop {
@@ -125,8 +131,16 @@ fn serve(stream: TcpStream, answers: Answers, log: &Mutex<Vec<String>>) {
         }
         let request = head.first().cloned().unwrap_or_default().replace(" http/1.1", "");
         let token = if head.iter().any(|line| line == "authorization: bearer secret") { " +token" } else { "" };
+        let (request, challenge) = match request.split_once("?challenge=") {
+            Some((request, challenge)) => (request.to_owned(), Challenge::parse(challenge)),
+            None => (request, None),
+        };
         log.lock().expect("not poisoned").push(format!("{request}{token}"));
-        let health = ("get /health", 200, HEALTH);
+        let health = match challenge {
+            Some(challenge) => HEALTH.replace('}', &format!(r#","proof":"{}"}}"#, secret().proof(&challenge, port))),
+            None => HEALTH.to_owned(),
+        };
+        let health = ("get /health", 200, health.as_str());
         let (_, status, body) =
             answers.iter().chain([&health]).find(|(path, ..)| *path == request).copied().unwrap_or(("", 404, "no"));
         let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());

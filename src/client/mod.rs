@@ -1,18 +1,23 @@
 //! One function per call of the hub's API; the only part that names `ureq`.
 //!
-//! A [`Client`] exists only after the hub on the port has shown the instance number that its home's identity file
-//! holds, so a bearer never goes to whatever else listens there. Must not know argv, files or exit codes.
+//! A bearer goes only over a connection at whose other end the hub has proved to be the one that is meant, with the
+//! secret of its boot: a [`Client`] exists only after that, and asks for the proof again before it uses another
+//! connection. Must not know argv, files or exit codes.
 
+mod gate;
 mod loopback;
 mod tokens;
 
+use self::gate::Gate;
 use self::loopback::Loopback;
+use crate::sys::random;
+use crate::token::proof::{BootSecret, Challenge};
 use crate::wire::origin::{OriginReply, OriginRequest};
 use crate::wire::{Code, ErrorBody, Health, LogsReply, ModuleList, OpReply};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::time::Duration;
-use ureq::unversioned::transport::TcpConnector;
 
 /// The largest answer that is read. `GET /api/modules` of 1,000 modules is below 1 MiB, a full ring below 256 KiB.
 const ANSWER_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
@@ -74,6 +79,10 @@ pub(crate) enum ClientError {
         port: u16,
         found: Option<String>,
     },
+    /// Something says to be the hub of this home and cannot prove it.
+    Unproven {
+        port: u16,
+    },
     /// The hub said no, in its own words.
     Refused {
         status: u16,
@@ -105,6 +114,10 @@ impl fmt::Display for ClientError {
             Self::WrongHub { port, found: None } => {
                 write!(f, "something that is not a hub answers on 127.0.0.1:{port}; nothing was sent to it")
             }
+            Self::Unproven { port } => write!(
+                f,
+                "something on 127.0.0.1:{port} claims to be the hub of this home and cannot prove it; nothing was sent to it"
+            ),
             Self::Refused { body, .. } => write!(f, "{}: {}", body.error, body.error_description),
             Self::BareStatus { what, status } => write!(f, "the hub answered {what} with HTTP {status} and no reason"),
         }
@@ -120,6 +133,7 @@ impl std::error::Error for ClientError {
             | Self::Broken { .. }
             | Self::TooLarge { .. }
             | Self::WrongHub { .. }
+            | Self::Unproven { .. }
             | Self::Refused { .. }
             | Self::BareStatus { .. } => None,
         }
@@ -134,7 +148,7 @@ impl ClientError {
             Self::TimedOut { .. } => Code::RequestTimeout,
             Self::Broken { .. } => Code::HubNotReady,
             Self::TooLarge { .. } | Self::BadAnswer { .. } => Code::Failed,
-            Self::WrongHub { .. } => Code::WrongHub,
+            Self::WrongHub { .. } | Self::Unproven { .. } => Code::WrongHub,
             Self::Refused { status, body } => Code::from_wire(&body.error).unwrap_or_else(|| code_of_status(*status)),
             Self::BareStatus { status, .. } => code_of_status(*status),
         }
@@ -155,6 +169,15 @@ fn code_of_status(status: u16) -> Code {
     }
 }
 
+/// By what the hub of a home is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Expected {
+    /// What it says of itself, and anybody can say.
+    pub(crate) instance: String,
+    /// What it must prove to have; an older hub has none, and is believed by its number.
+    pub(crate) secret: Option<BootSecret>,
+}
+
 /// A kept-alive connection to the hub of this home.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -162,13 +185,21 @@ pub(crate) struct Client {
     port: u16,
     timeout: Duration,
     bearer: Option<String>,
+    expected: Option<Expected>,
+    gate: Gate,
+    /// Whether the connection that is kept, if one is, leads to the hub that is meant.
+    is_proven: Cell<bool>,
 }
 
 impl Client {
-    /// Asks `GET /health` on 127.0.0.1:`port` and takes the answer only from the hub that calls itself `instance`
-    /// (`None`: no hub of this home is known, so whoever answers is the wrong one). Each phase of the call, here
-    /// and later, takes at most `timeout`.
-    pub(crate) fn reach(port: u16, instance: Option<&str>, timeout: Duration) -> Result<(Self, Health), ClientError> {
+    /// Asks `GET /health` on 127.0.0.1:`port` and takes the answer only from the hub that is `expected` (`None`: no hub
+    /// of this home is known, so whoever answers is the wrong one). Each phase of the call, here and later, takes at
+    /// most `timeout`.
+    pub(crate) fn reach(
+        port: u16,
+        expected: Option<Expected>,
+        timeout: Duration,
+    ) -> Result<(Self, Health), ClientError> {
         let config = ureq::Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
@@ -184,23 +215,49 @@ impl Client {
             .timeout_recv_response(Some(timeout))
             .timeout_recv_body(Some(timeout))
             .build();
-        let agent = ureq::Agent::with_parts(config, TcpConnector::default(), Loopback::new(port));
-        let client = Self { agent, port, timeout, bearer: None };
-        let health = match client.call::<Health>("GET /health", "/health", Method::Get) {
-            Ok(health) => health,
-            // It speaks HTTP and is no hub.
-            Err(
-                ClientError::BadAnswer { .. }
-                | ClientError::Refused { .. }
-                | ClientError::BareStatus { .. }
-                | ClientError::TooLarge { .. },
-            ) => return Err(ClientError::WrongHub { port, found: None }),
-            Err(other) => return Err(other),
+        let gate = Gate::default();
+        let agent = ureq::Agent::with_parts(config, gate.clone(), Loopback::new(port));
+        let client = Self { agent, port, timeout, bearer: None, expected, gate, is_proven: Cell::new(false) };
+        let health = client.prove()?;
+        Ok((client, health))
+    }
+
+    /// Asks whoever is at the other end of the connection, or of a new one, for the proof. No bearer goes with it.
+    fn prove(&self) -> Result<Health, ClientError> {
+        let port = self.port;
+        self.is_proven.set(false);
+        let asked = self.expected.as_ref().and_then(|expected| expected.secret.as_ref()).map(|secret| {
+            let mut bytes = [0; 32];
+            random::fill(&mut bytes);
+            (secret, Challenge::of(&bytes))
+        });
+        let path = match &asked {
+            Some((_, challenge)) => format!("/health?challenge={}", challenge.as_str()),
+            None => "/health".to_owned(),
         };
-        if instance != Some(health.instance.as_str()) {
+        let what = "GET /health";
+        self.gate.set_open(true);
+        let answer = self.bound(self.agent.get(self.url(&path)), self.timeout).call();
+        self.gate.set_open(false);
+        let answer = answer.map_err(|error| self.translate(what, self.timeout, error))?;
+        let health: Health = self.read(what, self.timeout, answer).map_err(|error| match error {
+            // It speaks HTTP and is no hub.
+            ClientError::BadAnswer { .. }
+            | ClientError::Refused { .. }
+            | ClientError::BareStatus { .. }
+            | ClientError::TooLarge { .. } => ClientError::WrongHub { port, found: None },
+            other => other,
+        })?;
+        if self.expected.as_ref().map(|expected| &expected.instance) != Some(&health.instance) {
             return Err(ClientError::WrongHub { port, found: Some(health.instance) });
         }
-        Ok((client, health))
+        if let Some((secret, challenge)) = asked
+            && !health.proof.as_ref().is_some_and(|proof| secret.is_proof(&challenge, port, proof))
+        {
+            return Err(ClientError::Unproven { port });
+        }
+        self.is_proven.set(true);
+        Ok(health)
     }
 
     /// The token that later calls carry.
@@ -263,13 +320,30 @@ impl Client {
         method: Method,
         timeout: Duration,
     ) -> Result<T, ClientError> {
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
-        let fail = |error| self.translate(what, timeout, error);
-        let answer = match method {
-            Method::Get => self.bound(self.agent.get(url), timeout).call(),
-            Method::Post => self.bound(self.agent.post(url), timeout).send_empty(),
-        };
-        self.read(what, timeout, answer.map_err(fail)?)
+        let url = self.url(path);
+        let answer = self.ask(what, timeout, || match method {
+            Method::Get => self.authorised(self.agent.get(&url), timeout).call(),
+            Method::Post => self.authorised(self.agent.post(&url), timeout).send_empty(),
+        })?;
+        self.read(what, timeout, answer)
+    }
+
+    /// Sends a request over the connection that is kept. Where it is gone the hub may have been killed and its port be
+    /// another's: then whoever is there proves first to be the hub, as it is when the client is made.
+    fn ask(
+        &self,
+        what: &'static str,
+        timeout: Duration,
+        send: impl Fn() -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<ureq::http::Response<ureq::Body>, ClientError> {
+        if self.is_proven.get() {
+            match send() {
+                Err(error) if Gate::has_refused(&error) => {}
+                answer => return answer.map_err(|error| self.translate(what, timeout, error)),
+            }
+        }
+        self.prove()?;
+        send().map_err(|error| self.translate(what, timeout, error))
     }
 
     /// A call with a body.
@@ -280,14 +354,15 @@ impl Client {
         how: Sending,
         request: &impl serde::Serialize,
     ) -> Result<T, ClientError> {
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let url = self.url(path);
         let body = serde_json::to_vec(request).map_err(|source| ClientError::BadAnswer { what, source })?;
-        let request = match how {
-            Sending::Post => self.agent.post(url),
-            Sending::Put => self.agent.put(url),
-        };
-        let request = self.bound(request, self.timeout).content_type("application/json");
-        let answer = request.send(&body[..]).map_err(|error| self.translate(what, self.timeout, error))?;
+        let answer = self.ask(what, self.timeout, || {
+            let request = match how {
+                Sending::Post => self.agent.post(&url),
+                Sending::Put => self.agent.put(&url),
+            };
+            self.authorised(request, self.timeout).content_type("application/json").send(&body[..])
+        })?;
         self.read(what, self.timeout, answer)
     }
 
@@ -309,11 +384,19 @@ impl Client {
         }
     }
 
-    fn bound<B>(&self, request: ureq::RequestBuilder<B>, timeout: Duration) -> ureq::RequestBuilder<B> {
-        let request = match &self.bearer {
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    fn authorised<B>(&self, request: ureq::RequestBuilder<B>, timeout: Duration) -> ureq::RequestBuilder<B> {
+        let request = self.bound(request, timeout);
+        match &self.bearer {
             Some(bearer) => request.header("authorization", bearer),
             None => request,
-        };
+        }
+    }
+
+    fn bound<B>(&self, request: ureq::RequestBuilder<B>, timeout: Duration) -> ureq::RequestBuilder<B> {
         request.config().timeout_recv_response(Some(timeout)).timeout_recv_body(Some(timeout)).build()
     }
 
@@ -330,6 +413,7 @@ impl Client {
                 io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ClientError::TimedOut { port, what, after },
                 _ => ClientError::Broken { port, reason: source.to_string() },
             },
+            ureq::Error::Other(reason) => ClientError::Broken { port, reason: reason.to_string() },
             other => ClientError::Broken { port, reason: other.to_string() },
         }
     }

@@ -17,6 +17,11 @@ enum Reply {
     Cut(Vec<u8>),
     /// Bytes, then silence until the client goes away.
     Hang(Vec<u8>),
+    /// The hub's answer to `GET /health`, with the proof that this secret gives on the server's port, or `beside` it.
+    Proof {
+        secret: u8,
+        beside: u16,
+    },
 }
 
 fn ok(body: &str) -> Reply {
@@ -49,7 +54,7 @@ fn serve(replies: Vec<Reply>) -> Server {
         let mut replies = replies.into_iter();
         while let Ok((stream, _)) = listener.accept() {
             connection_tx.send(()).ok();
-            if !answer(stream, &mut replies, &head_tx) {
+            if !answer(stream, port, &mut replies, &head_tx) {
                 return;
             }
         }
@@ -58,7 +63,12 @@ fn serve(replies: Vec<Reply>) -> Server {
 }
 
 /// Answers one connection; false when there is nothing left to say.
-fn answer(mut stream: TcpStream, replies: &mut impl Iterator<Item = Reply>, heads: &mpsc::Sender<String>) -> bool {
+fn answer(
+    mut stream: TcpStream,
+    port: u16,
+    replies: &mut impl Iterator<Item = Reply>,
+    heads: &mpsc::Sender<String>,
+) -> bool {
     loop {
         let mut head = Vec::new();
         let mut byte = [0; 1];
@@ -68,31 +78,140 @@ fn answer(mut stream: TcpStream, replies: &mut impl Iterator<Item = Reply>, head
                 _ => return true,
             }
         }
-        heads.send(String::from_utf8_lossy(&head).into_owned()).ok();
-        match replies.next() {
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let reply = match replies.next() {
+            Some(Reply::Proof { secret, beside }) => ok(&proven_by(secret, &head, port + beside)),
+            Some(reply) => reply,
             None => return false,
-            Some(Reply::Raw(bytes)) => stream.write_all(&bytes).unwrap_or(()),
-            Some(Reply::Cut(bytes)) => {
+        };
+        heads.send(head).ok();
+        match reply {
+            Reply::Raw(bytes) => stream.write_all(&bytes).unwrap_or(()),
+            Reply::Cut(bytes) => {
                 stream.write_all(&bytes).unwrap_or(());
                 return true;
             }
-            Some(Reply::Hang(bytes)) => {
+            Reply::Hang(bytes) => {
                 stream.write_all(&bytes).unwrap_or(());
                 stream.read_to_end(&mut Vec::new()).ok();
                 return true;
             }
+            Reply::Proof { .. } => unreachable!("it was made into an answer"),
         }
     }
 }
 
+fn secret(byte: u8) -> BootSecret {
+    BootSecret::take(&mut [byte; 32])
+}
+
+/// What comes after `challenge=` in the head of a request.
+fn challenge_in(head: &str) -> Option<Challenge> {
+    let (_, rest) = head.split_once("challenge=")?;
+    Challenge::parse(rest.split(' ').next()?)
+}
+
+fn with_proof(proof: &str) -> String {
+    HEALTH.replace('}', &format!(r#","proof":{proof}}}"#))
+}
+
+fn proven_by(byte: u8, head: &str, port: u16) -> String {
+    let challenge = challenge_in(head).expect("a challenge");
+    with_proof(&format!("{:?}", secret(byte).proof(&challenge, port)))
+}
+
+/// A hub that was started before there were proofs.
+fn older() -> Option<Expected> {
+    Some(Expected { instance: "abc".to_owned(), secret: None })
+}
+
+/// The hub of this home, with the secret 7.
+fn ours() -> Option<Expected> {
+    Some(Expected { instance: "abc".to_owned(), secret: Some(secret(7)) })
+}
+
 fn reach(server: &Server, timeout: Duration) -> Result<(Client, Health), ClientError> {
-    Client::reach(server.port, Some("abc"), timeout)
+    Client::reach(server.port, older(), timeout)
+}
+
+const LIST: &str = r#"{"modules":[],"supervised":[],"supervisor_available":true,"module_install_channel":"latest"}"#;
+
+#[test]
+fn the_bearer_goes_to_who_proves_to_be_the_hub_and_each_challenge_is_new() {
+    let server = serve(vec![Reply::Proof { secret: 7, beside: 0 }, ok(LIST), Reply::Proof { secret: 7, beside: 0 }]);
+    let (mut client, _) = Client::reach(server.port, ours(), PATIENT).expect("our hub");
+    client.set_bearer("secret");
+    client.modules().expect("a list");
+    drop(client);
+    Client::reach(server.port, ours(), PATIENT).expect("our hub");
+    let heads: Vec<String> = server.heads.try_iter().collect();
+    assert!(heads[1].contains("authorization: Bearer secret\r\n"), "{heads:?}");
+    let (first, second) = (challenge_in(&heads[0]).expect("asked"), challenge_in(&heads[2]).expect("asked"));
+    assert_eq!(first.as_str().len(), 64, "32 random bytes");
+    assert_ne!(first, second);
+}
+
+#[test]
+fn who_cannot_prove_it_is_not_the_hub() {
+    let earlier = secret(7).proof(&Challenge::of(&[1; 32]), 1939);
+    for (name, reply) in [
+        ("an answer of before there were proofs", ok(HEALTH)),
+        ("another home's hub", Reply::Proof { secret: 8, beside: 0 }),
+        ("our hub on another port, asked in between", Reply::Proof { secret: 7, beside: 1 }),
+        ("an earlier proof", ok(&with_proof(&format!("{earlier:?}")))),
+        ("an empty one", ok(&with_proof("\"\""))),
+        ("null", ok(&with_proof("null"))),
+    ] {
+        let server = serve(vec![reply]);
+        let error = Client::reach(server.port, ours(), PATIENT).expect_err(name);
+        assert!(matches!(error, ClientError::Unproven { .. }), "{name}: {error}");
+        assert_eq!(error.code(), Code::WrongHub, "{name}");
+        assert!(error.to_string().ends_with("; nothing was sent to it"), "{error}");
+    }
+    let server = serve(vec![ok(&with_proof("17"))]);
+    let error = Client::reach(server.port, ours(), PATIENT).expect_err("no text");
+    assert!(matches!(error, ClientError::WrongHub { found: None, .. }), "{error}");
+}
+
+#[test]
+fn another_connection_needs_another_proof_before_the_bearer() {
+    let closing = |body: &str| {
+        let head = format!("HTTP/1.1 200 X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        Reply::Cut([head.as_bytes(), body.as_bytes()].concat())
+    };
+    let proof = Reply::Proof { secret: 7, beside: 0 };
+    let impostor = Reply::Proof { secret: 8, beside: 0 };
+    let server = serve(vec![proof.clone(), closing(LIST), impostor.clone(), impostor, proof, ok(LIST)]);
+    let (mut client, _) = Client::reach(server.port, ours(), PATIENT).expect("our hub");
+    client.set_bearer("secret");
+    client.modules().expect("a list");
+    // The second time the impostor's connection is still there.
+    for _ in 0..2 {
+        let error = client.set_origin(None).expect_err("somebody else took the port");
+        assert!(matches!(error, ClientError::Unproven { .. }), "{error}");
+    }
+    client.modules().expect("the hub is back");
+    let heads: Vec<String> = server.heads.try_iter().collect();
+    let bearers: Vec<bool> = heads.iter().map(|head| head.contains("authorization: Bearer secret\r\n")).collect();
+    assert_eq!(bearers, [false, true, false, false, false, true], "{heads:?}");
+    assert_eq!(heads.iter().filter(|head| head.starts_with("GET /health?challenge=")).count(), 4, "{heads:?}");
+}
+
+#[test]
+fn a_hub_that_closes_every_connection_gets_no_bearer() {
+    let body = HEALTH;
+    let closing = format!("HTTP/1.1 200 X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let server = serve(vec![Reply::Cut(closing.clone().into_bytes()), Reply::Cut(closing.into_bytes())]);
+    let (mut client, _) = reach(&server, PATIENT).expect("our hub");
+    client.set_bearer("secret");
+    let error = client.modules().expect_err("there is no proven connection");
+    assert_eq!(error.code(), Code::HubNotReady, "{error}");
+    assert!(server.heads.try_iter().all(|head| head.starts_with("GET /health ")), "{error}");
 }
 
 #[test]
 fn two_calls_share_one_connection_and_the_bearer_goes_only_with_the_second() {
-    let list = r#"{"modules":[],"supervised":[],"supervisor_available":true,"module_install_channel":"latest"}"#;
-    let server = serve(vec![ok(HEALTH), ok(list)]);
+    let server = serve(vec![ok(HEALTH), ok(LIST)]);
     let (mut client, health) = reach(&server, PATIENT).expect("our hub");
     assert_eq!(health.instance, "abc");
     client.set_bearer("secret");
@@ -194,7 +313,7 @@ fn nothing_on_the_port_is_a_hub_that_is_down() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = listener.local_addr().expect("bound").port();
     drop(listener);
-    let error = Client::reach(port, Some("abc"), PATIENT).expect_err("nothing listens");
+    let error = Client::reach(port, older(), PATIENT).expect_err("nothing listens");
     assert_eq!(error.code(), Code::HubDown);
     assert!(error.to_string().starts_with(&format!("hub not answering on 127.0.0.1:{port}: ")), "{error}");
 }

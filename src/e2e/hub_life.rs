@@ -191,11 +191,22 @@ fn a_hub_tells_who_it_is_and_where() {
     assert_eq!(hub.home.read("hub/run/hub.port").trim(), hub.port.to_string());
     let pid_file = hub.home.read("hub/run/hub.pid");
     let words: Vec<&str> = pid_file.split_whitespace().collect();
+    assert_eq!(words.len(), 4, "pid, start, instance, secret");
+    let is_hex = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
+    assert!(words[3].len() == 64 && is_hex(words[3]), "32 bytes in hex");
+    let proven = hub.get("/health?challenge=abc").json();
+    let proof = proven["proof"].as_str().expect("a proof");
+    assert!(proof.len() == 64 && is_hex(proof) && proof != words[3], "{proven}");
+    for answer in [&health, &record, &hub.api("GET", "/api/hub").json(), &proven] {
+        assert!(!answer.to_string().contains(words[3]), "{answer}");
+    }
     assert_eq!((words[0], words[2]), (&*hub.pid().to_string(), health["instance"].as_str().expect("text")));
 
     hub.kill();
     hub.start_again();
     assert_ne!(hub.get("/health").json()["instance"], health["instance"], "another boot is another instance");
+    let secret = hub.home.read("hub/run/hub.pid").split_whitespace().nth(3).map(str::to_owned);
+    assert_ne!(secret.as_deref(), Some(words[3]), "and has another secret");
     assert_eq!(hub.end().code(), Some(0));
     assert_eq!(IDENTITY.map(|file| hub.home.read(file)), ["", "", ""]);
 }

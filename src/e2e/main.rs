@@ -10,6 +10,7 @@ mod differential;
 mod discovery;
 mod environment;
 mod hub_life;
+mod impostor;
 mod introspection;
 mod login;
 mod logs;

@@ -3,6 +3,7 @@
 use super::Hub;
 use crate::manifest::Short;
 use crate::supervisor::{Snapshot, StartErrorKind, Status};
+use crate::token::proof::Challenge;
 use crate::wire::{Health, HubInfo, Ready};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,8 +12,10 @@ use std::path::Path;
 const CONTAINER_HOME: &str = "/parachute";
 
 impl Hub {
-    /// Always an answer while the process lives; what is wrong with the database is said in it.
-    pub(crate) fn health(&self) -> Health {
+    /// Always an answer while the process lives; what is wrong with the database is said in it. To a challenge it has
+    /// the proof that this is the hub of its home.
+    pub(crate) fn health(&self, challenge: Option<&Challenge>) -> Health {
+        let identity = &self.parts.identity;
         if self.parts.authority.db_lost().is_some() {
             self.parts.supervisor.look_at_home();
         }
@@ -21,7 +24,8 @@ impl Hub {
             service: "parachute-hub".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             db: self.parts.authority.db_health().to_string(),
-            instance: self.parts.identity.instance.clone(),
+            instance: identity.instance.clone(),
+            proof: challenge.and_then(|challenge| Some(identity.secret.as_ref()?.proof(challenge, identity.port))),
         }
     }
 

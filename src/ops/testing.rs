@@ -12,6 +12,7 @@ use crate::store::{Create, Home, operator_token};
 use crate::supervisor::plan::Facts;
 use crate::supervisor::{Hooks, Supervisor};
 use crate::sys::testdir::TestDir;
+use crate::token::proof::BootSecret;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -61,6 +62,7 @@ impl Fixture {
         };
         let identity = Identity {
             instance: "test-instance".to_owned(),
+            secret: Some(BootSecret::take(&mut [7; 32])),
             pid: 42,
             start_ticks: 1,
             port: 1939,

@@ -1,13 +1,17 @@
 //! Which hub runs in this home: a lock for life, and the files by which others find it (files §14.6, hub identity).
 
-use super::atomic::{self, PRIVATE, PUBLIC, SMALL_FILE_MAX_BYTES};
+use super::atomic::{self, Links, PRIVATE, PUBLIC, SMALL_FILE_MAX_BYTES, Secret, Target, Trust};
 use super::{Home, StoreError};
 use crate::manifest::{Port, json};
 use crate::sys::fs::{self, FileLock};
+use crate::sys::wipe::wipe;
+use crate::token::proof::BootSecret;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
+use std::str::SplitWhitespace;
 use std::time::Instant;
 
 const LOCK: &str = "hub.lock";
@@ -16,6 +20,8 @@ const PID: &str = "hub/run/hub.pid";
 const PORT: &str = "hub/run/hub.port";
 const INSTANCE: &str = "hub-instance.json";
 
+/// Two numbers of at most 20 digits, and two words of 32 and 64.
+const PID_MAX_BYTES: usize = 256;
 /// Enough for every decimal number that a pid can be.
 const LOCK_MAX_BYTES: u64 = 64;
 
@@ -56,6 +62,10 @@ impl HubLock {
 pub(crate) struct Identity {
     /// This boot's random number, as `/health` says it too.
     pub(crate) instance: String,
+    /// By which it proves to be this boot: everybody can read the number above and say it, too. Kept in its pid file,
+    /// for the home's owner alone. `None` for a hub of before there were proofs, which stays reachable with the
+    /// commands of an upgraded binary until it is restarted; only the number tells it from others.
+    pub(crate) secret: Option<BootSecret>,
     pub(crate) pid: u32,
     /// The process's start time in clock ticks since boot, so that a reused pid is not taken for it.
     pub(crate) start_ticks: u64,
@@ -66,10 +76,21 @@ pub(crate) struct Identity {
 
 /// Tells others where the hub is. Called once it listens, never before.
 pub(crate) fn publish(home: &Home, identity: &Identity) -> Result<(), StoreError> {
-    let Identity { instance, pid, start_ticks, port, started_at } = identity;
+    let Identity { instance, secret, pid, start_ticks, port, started_at } = identity;
     let record = json!({ "instance": instance, "pid": pid, "port": port, "startedAt": started_at });
     atomic::write_volatile(home, Path::new(INSTANCE), &json::to_bytes(&record), PUBLIC)?;
-    atomic::write_volatile(home, Path::new(PID), format!("{pid} {start_ticks} {instance}\n").as_bytes(), PRIVATE)?;
+    // Large enough from the start, so that no copy of the secret stays behind in a buffer that was grown.
+    let mut words = String::with_capacity(PID_MAX_BYTES + instance.len());
+    write!(words, "{pid} {start_ticks} {instance}").expect("writing into a String cannot fail");
+    if let Some(secret) = secret {
+        words.push(' ');
+        words.extend(secret.hex_digits());
+    }
+    words.push('\n');
+    let mut words = words.into_bytes();
+    let written = atomic::write_volatile(home, Path::new(PID), &words, PRIVATE);
+    wipe(&mut words);
+    written?;
     // Last, because clients look here first.
     atomic::write_volatile(home, Path::new(PORT), format!("{port}\n").as_bytes(), PRIVATE)
 }
@@ -77,15 +98,20 @@ pub(crate) fn publish(home: &Home, identity: &Identity) -> Result<(), StoreError
 /// What the last hub published; `None` when anything is missing, garbled or of two different hubs. It may have died
 /// since: compare the start time, or ask its port.
 pub(crate) fn read(home: &Home) -> Option<Identity> {
-    let pid = read_text(home, PID)?;
-    let mut words = pid.split_whitespace();
+    let pid = read_pid(home)?;
+    let mut words = words(&pid)?;
     let (pid, start_ticks, instance) = (words.next()?, words.next()?, words.next()?);
+    let secret = match words.next() {
+        Some(word) => Some(BootSecret::parse(word)?),
+        None => None,
+    };
     let record: Value = json::parse(read_text(home, INSTANCE)?.as_bytes()).ok()?;
     if record.get("instance").and_then(Value::as_str) != Some(instance) {
         return None;
     }
     Some(Identity {
         instance: instance.to_owned(),
+        secret,
         pid: pid.parse().ok().filter(|pid| *pid > 0)?,
         start_ticks: start_ticks.parse().ok()?,
         port: Port::new(read_text(home, PORT)?.trim().parse().ok()?)?.get(),
@@ -95,8 +121,8 @@ pub(crate) fn read(home: &Home) -> Option<Identity> {
 
 /// Takes back what [`publish`] wrote, unless another hub has published since.
 pub(crate) fn clear(home: &Home, instance: &str) -> Result<(), StoreError> {
-    let published = read_text(home, PID);
-    if published.as_deref().and_then(|text| text.split_whitespace().nth(2)) != Some(instance) {
+    let published = read_pid(home);
+    if published.as_ref().and_then(words).and_then(|mut words| words.nth(2)) != Some(instance) {
         return Ok(());
     }
     // The pid file last: it says whose the others are, so that a second attempt finds what a failed one left.
@@ -104,6 +130,17 @@ pub(crate) fn clear(home: &Home, instance: &str) -> Result<(), StoreError> {
         atomic::remove(home, Path::new(relative))?;
     }
     Ok(())
+}
+
+/// Pid, start time, instance and, of a hub that can prove who it is, its secret.
+fn words(pid: &Secret) -> Option<SplitWhitespace<'_>> {
+    std::str::from_utf8(pid.as_slice()).ok().map(str::split_whitespace)
+}
+
+/// Reading it changes nothing about the file, whatever its mode is.
+fn read_pid(home: &Home) -> Option<Secret> {
+    let target = Target::locate(home, Path::new(PID), Links::Refuse).ok().flatten()?;
+    target.read_secret(PID_MAX_BYTES, Trust::AsGiven).ok().flatten()
 }
 
 fn read_text(home: &Home, relative: &str) -> Option<String> {
@@ -116,9 +153,14 @@ mod tests {
     use super::*;
     use crate::store::testing::TestHome;
 
+    fn secret() -> BootSecret {
+        BootSecret::take(&mut [0xa5; 32])
+    }
+
     fn identity() -> Identity {
         Identity {
             instance: "3f2a".to_owned(),
+            secret: Some(secret()),
             pid: 4711,
             start_ticks: 99,
             port: 1939,
@@ -133,7 +175,7 @@ mod tests {
         publish(&home, &identity()).expect("published");
         assert_eq!(read(&home), Some(identity()));
         assert_eq!(home.text(PORT), "1939\n");
-        assert_eq!(home.text(PID).split(' ').next(), Some("4711"));
+        assert_eq!(home.text(PID), format!("4711 99 3f2a {}\n", "a5".repeat(32)));
         clear(&home, "another").expect("not ours");
         assert_eq!(read(&home), Some(identity()), "another hub's files stay");
         clear(&home, "3f2a").expect("cleared");
@@ -143,8 +185,39 @@ mod tests {
     }
 
     #[test]
+    fn the_secret_stands_in_a_private_file_and_nowhere_else() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = TestHome::new();
+        publish(&home, &identity()).expect("published");
+        let mode = std::fs::metadata(home.path().join(PID)).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let digits: String = secret().hex_digits().collect();
+        for other in [INSTANCE, PORT] {
+            assert!(!home.text(other).contains(&digits), "{other}");
+        }
+        assert!(!format!("{:?}", identity()).contains("a5"), "{:?}", identity());
+    }
+
+    #[test]
+    fn the_hub_of_an_older_binary_is_found_and_has_no_secret() {
+        let home = TestHome::new();
+        let older = Identity { secret: None, ..identity() };
+        publish(&home, &older).expect("published");
+        assert_eq!(home.text(PID), "4711 99 3f2a\n");
+        assert_eq!(read(&home), Some(older));
+        clear(&home, "3f2a").expect("cleared");
+        assert_eq!(read(&home), None);
+    }
+
+    #[test]
     fn garbage_is_no_hub() {
-        for (relative, text) in [
+        let a5 = "a5".repeat(32);
+        let pid_with = |secret: &str| format!("4711 99 3f2a {secret}\n");
+        let bad_secrets =
+            [&a5[1..], &format!("{a5}a5"), &a5.to_uppercase(), &a5.replace('5', "g"), "\0", &"a".repeat(500)]
+                .map(pid_with);
+        let bad_secrets = bad_secrets.iter().map(|text| (PID, text.as_str()));
+        let others = [
             (PORT, ""),
             (PORT, "0\n"),
             (PORT, "65536\n"),
@@ -160,7 +233,8 @@ mod tests {
             (INSTANCE, "[]"),
             (INSTANCE, "{\"instance\":\"3f2a\"}"),
             (INSTANCE, "{\"instance\":5,\"startedAt\":\"x\"}"),
-        ] {
+        ];
+        for (relative, text) in others.into_iter().chain(bad_secrets) {
             let home = TestHome::new();
             publish(&home, &identity()).expect("published");
             home.put(relative, text);

@@ -8,6 +8,7 @@ use super::services::Services;
 use super::testing::{TestHome, short};
 use super::{Home, atomic, modules, operator_token};
 use crate::sys::fault::{Fault, Played, play};
+use crate::token::proof::BootSecret;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -53,6 +54,7 @@ fn text(result: Result<(), super::StoreError>) -> Result<(), String> {
 fn this_hub(instance: &str) -> Identity {
     Identity {
         instance: instance.to_owned(),
+        secret: Some(BootSecret::take(&mut [7; 32])),
         pid: 4711,
         start_ticks: 99,
         port: 1939,

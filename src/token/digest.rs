@@ -1,5 +1,6 @@
 //! SHA-256 of what does not fit into memory.
 
+use super::hex;
 use sha2::{Digest as _, Sha256};
 
 /// A hash in the making.
@@ -13,6 +14,6 @@ impl Digest {
 
     /// Lower-case hex, as `sha256sum` prints it.
     pub(crate) fn hex(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&self.0.finalize())
     }
 }

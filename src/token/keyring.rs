@@ -67,7 +67,7 @@ impl FileKey {
 }
 
 /// HMAC over the label and the words, with a NUL before each word.
-fn derive(key: &Secret, label: &[u8], words: &[&[u8]]) -> [u8; 32] {
+pub(super) fn derive(key: &Secret, label: &[u8], words: &[&[u8]]) -> [u8; 32] {
     let mut mac = hmac(key.expose());
     mac.update(label);
     for word in words {

@@ -10,8 +10,10 @@ pub(crate) mod b64;
 pub(crate) mod claims;
 pub(crate) mod digest;
 pub(crate) mod grant;
+mod hex;
 pub(crate) mod keyring;
 pub(crate) mod mint;
+pub(crate) mod proof;
 pub(crate) mod scope;
 pub(crate) mod verify;
 

@@ -266,6 +266,7 @@ mod tests {
         let home = Home::open(dir.path(), Create::No).expect("a home");
         let gone = Identity {
             instance: "gone".into(),
+            secret: None,
             pid: 1,
             start_ticks: 1,
             port: 1,

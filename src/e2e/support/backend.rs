@@ -1,4 +1,4 @@
-//! A module that is part of the test: it keeps what it is asked, and says, byte by byte, what the test wants it to say.
+//! A module, or who takes the hub's place, that is part of the test: it keeps what it is asked, and says, byte by byte, what the test wants it to say.
 
 use super::http::{Fields, read_body, read_head};
 use super::module::free_port;
@@ -42,7 +42,11 @@ pub(crate) struct Backend {
 impl Backend {
     /// Answers on a port of its own until the test's process ends.
     pub(crate) fn start(answer: impl Fn(&Recorded) -> Said + Send + Sync + 'static) -> Self {
-        let port = free_port();
+        Self::start_on(free_port(), answer)
+    }
+
+    /// The same on this port, which must be free.
+    pub(crate) fn start_on(port: u16, answer: impl Fn(&Recorded) -> Said + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
         let records = Arc::new(Mutex::new(Vec::new()));
         let (kept, answer) = (Arc::clone(&records), Arc::new(answer));

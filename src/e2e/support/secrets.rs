@@ -8,10 +8,18 @@ use std::process::{Command, Stdio};
 /// Less than any secret has, and more than what a test puts in the place of one.
 const SHORTEST_BYTES: usize = 32;
 
-/// The operator's token and the keys of the modules that run.
+const PID: &str = "hub/run/hub.pid";
+
+/// The operator's token, the keys of the modules that run, and by what the hub proves who it is.
 pub(super) fn of(home: &Path) -> Vec<String> {
-    let texts = holders(home).into_iter().filter(|path| is_file(path)).filter_map(|path| fs::read_to_string(path).ok());
-    texts.map(|text| text.trim().to_owned()).filter(|secret| secret.len() >= SHORTEST_BYTES).collect()
+    let files = holders(home).into_iter().filter(|path| is_file(path));
+    let secrets = files.filter_map(|path| {
+        let text = fs::read_to_string(&path).ok()?;
+        // The words before it are no secrets. A hub of before there were proofs has none.
+        let secret = if path.ends_with(PID) { text.split_whitespace().nth(3)? } else { text.trim() };
+        Some(secret.to_owned())
+    });
+    secrets.filter(|secret| secret.len() >= SHORTEST_BYTES).collect()
 }
 
 /// Where one of them is found: in what the hub printed, and in other files of the home than their own.
@@ -29,7 +37,7 @@ pub(super) fn leaked(secrets: &[String], home: &Path, output: &str) -> Vec<Strin
 
 fn holders(home: &Path) -> Vec<PathBuf> {
     let modules = fs::read_dir(home).into_iter().flatten().flatten().map(|module| module.path().join("run/hub.key"));
-    modules.chain([home.join("operator.token")]).collect()
+    modules.chain([home.join("operator.token"), home.join(PID)]).collect()
 }
 
 /// A test may have put a pipe there.
@@ -60,8 +68,9 @@ fn a_secret_at_a_wrong_place_would_be_found() {
     let secret = |name: char| name.to_string().repeat(SHORTEST_BYTES);
     home.write("operator.token", &format!("{}\n", secret('t')));
     home.write("web/run/hub.key", &format!("{}\n", secret('k')));
+    home.write(PID, &format!("4711 99 {} {}\n", secret('i'), secret('b')));
     let secrets = of(home.path());
-    assert_eq!(secrets.len(), 2, "{secrets:?}");
+    assert_eq!(secrets, [secret('k'), secret('t'), secret('b')], "{secrets:?}");
     assert_eq!(leaked(&secrets, home.path(), "all is well"), [] as [&str; 0]);
     home.write("web/logs/web.log", &format!("said {}", secret('k')));
     let log = home.path().join("web/logs/web.log").to_string_lossy().into_owned();

@@ -12,13 +12,21 @@ use super::reply::{Outcome, Reply};
 use super::request::{BadNumber, Req};
 use crate::manifest::Short;
 use crate::ops::Hub;
+use crate::token::proof::Challenge;
 use crate::token::scope::HOST_AUTH;
 use crate::wire::Code;
 use std::sync::Arc;
 
-/// Always 200 while the process lives (http-api §3).
-pub(super) fn health(hub: &Arc<Hub>, _req: &Req) -> Outcome {
-    Reply::json(200, &hub.health()).into()
+/// Always 200 while the process lives (http-api §3), unless it is asked to prove something that is no challenge.
+pub(super) fn health(hub: &Arc<Hub>, req: &Req) -> Outcome {
+    match req.query("challenge").map(Challenge::parse) {
+        None => Reply::json(200, &hub.health(None)).into(),
+        Some(Some(challenge)) => Reply::json(200, &hub.health(Some(&challenge))).into(),
+        Some(None) => {
+            let description = "parameter \"challenge\" must be 1 to 64 letters, digits, hyphens and underscores";
+            Reply::error(400, Code::InvalidRequest, description).into()
+        }
+    }
 }
 
 /// 503 while a module that should run is not ready; which ones, only for somebody with a token (http-api H3).

@@ -1,5 +1,6 @@
 use super::*;
 use crate::ops::testing::Fixture;
+use crate::token::proof::{BootSecret, Challenge};
 use serde_json::{Value, json};
 
 fn rows() -> Value {
@@ -310,6 +311,18 @@ fn the_open_routes_answer_and_readiness_names_nobody_to_strangers() {
     let version = env!("CARGO_PKG_VERSION");
     let health = json!({"status": "ok", "service": "parachute-hub", "version": version, "db": "ok", "instance": "test-instance"});
     assert_eq!(body, health);
+    let secret = BootSecret::take(&mut [7; 32]);
+    for good in ["a", "Az09-_", &"f".repeat(64)] {
+        let (reply, body) = ask(&fixture, "GET", &format!("/health?x&challenge={good}"), None);
+        assert_eq!(reply.status, 200, "{good}");
+        let proof = secret.proof(&Challenge::parse(good).expect("a challenge"), 1939);
+        assert_eq!(body["proof"], json!(proof), "{good}");
+        assert_eq!(body.as_object().expect("an object").len(), 6, "nothing else is added: {body}");
+    }
+    for bad in ["", "a+b", "a%20b", "%C3%A9", "a.b", &"f".repeat(65)] {
+        let (reply, body) = ask(&fixture, "GET", &format!("/health?challenge={bad}"), None);
+        assert_eq!((reply.status, &body["error"]), (400, &json!("invalid_request")), "{bad}");
+    }
     let nothing = json!({"ready": true, "ready_modules": [], "transient_modules": [], "persistent_modules": []});
     for token in [None, token] {
         let (reply, body) = ask(&fixture, "GET", "/api/ready", token);

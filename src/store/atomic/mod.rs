@@ -4,7 +4,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-pub(super) use secret::Trust;
+pub(super) use secret::{Secret, Trust};
 
 use super::home::is_trusted;
 use super::{Home, StoreError};

@@ -113,9 +113,11 @@ fn hub_up() -> HubRow {
         version: "0.7.0".into(),
         db: "ok".into(),
         instance: "abc".into(),
+        proof: None,
     };
     let identity = Identity {
         instance: "abc".into(),
+        secret: None,
         pid: 99,
         start_ticks: 1,
         port: 1939,
