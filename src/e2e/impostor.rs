@@ -1,7 +1,7 @@
 //! Another program on the port of a hub that was killed, such as another user's: what it says to be the hub, and what
 //! the commands tell it.
 
-use crate::support::{Backend, Hub, Recorded, Said, eventually, http, is_free, module, testchild};
+use crate::support::{Backend, Finished, Home, Hub, Recorded, Said, eventually, http, is_free, module, testchild};
 use serde_json::Value;
 
 /// What a command ends with that finds it.
@@ -104,6 +104,17 @@ fn an_impostor_that_repeats_an_earlier_proof_gets_no_token() {
     let error: Value = serde_json::from_str(&refused.stderr).unwrap_or_else(|_| panic!("JSON: {refused}"));
     assert_eq!(error["error"]["code"], "wrong_hub", "{refused}");
     heard_nothing(&impostor, "open");
+}
+
+#[test]
+fn doctor_names_another_homes_hub_on_the_port() {
+    let other = Hub::start(&[]);
+    let home = Home::new();
+    let mut doctor = home.command(&["doctor"]);
+    doctor.env("PORT", other.port.to_string());
+    let looked = Finished::run(doctor).succeeds();
+    let expected = format!("its hub is down, and another hub has port {}", other.port);
+    assert!(looked.stdout.contains(&expected), "{looked}");
 }
 
 #[test]

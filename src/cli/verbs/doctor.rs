@@ -6,7 +6,7 @@ use super::remove;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{Out, Report, printable};
 use crate::cli::reach::{self, HEALTH_TIMEOUT};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::config::Config;
 use crate::db;
 use crate::manifest::Problem;
@@ -69,7 +69,7 @@ fn hub(home: &Home, config: &Config, findings: &mut Findings) {
     let file = home.run_dir().join("hub.port");
     let Some(identity) = identity::read(home) else {
         // A hub of another home on our port is in the way of the next start.
-        if Client::reach(config.port, None, HEALTH_TIMEOUT).is_ok() {
+        if let Err(ClientError::WrongHub { found: Some(_), .. }) = Client::reach(config.port, None, HEALTH_TIMEOUT) {
             findings.note(
                 home.path(),
                 &format!("its hub is down, and another hub has port {}; stop that one or set PORT", config.port),
