@@ -1,9 +1,10 @@
 //! Modules that ask the hub about the tokens of their callers; the numbers are those of operator-token Part C.
 
-use crate::support::{Connection, Home, Hub, Module, eventually, http, module, testchild};
+use crate::support::{Connection, Finished, Home, Hub, Module, eventually, http, module, testchild};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 pub(crate) fn web() -> Module {
     module("web", testchild(&["http"]))
@@ -79,6 +80,32 @@ fn the_example_modules_let_in_whoever_has_a_good_token_for_them() {
             introspect(&hub, &module_key(&hub, name), &token).json()["jti"].as_str().expect("a good token").to_owned();
         hub.run(&["auth", "revoke-token", &jti]).succeeds();
         eventually(&format!("{name} to forget a revoked token"), || (ask(Some(&token)).status == 401).then_some(()));
+    }
+}
+
+/// C47 is measured by `scripts/bench timing`; what its tool takes the time of are refusals, and none is put off.
+#[test]
+fn c47_the_tool_that_measures_refusals_gets_them_at_once() {
+    const SAMPLES: &str = "50";
+    let hub = Hub::start(&[web()]);
+    hub.until_ready("web");
+    let (key, token) = (hub.home.path().join("web/run/hub.key"), hub.home.path().with_file_name("token"));
+    let [key, token] = [&key, &token].map(|path| path.to_str().expect("a temporary directory is UTF-8"));
+    hub.run(&["auth", "mint-token", "--scope", "web:read", "--token-file", token]).succeeds();
+    for guess in ["mac", "key"] {
+        let argv = testchild(&["timing", &hub.port.to_string(), guess, key, token, SAMPLES, "3600"]);
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]);
+        let measured = Finished::run(command).succeeds();
+        let value = |key: &str| {
+            let line = measured.stdout.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+            line.unwrap_or_else(|| panic!("no {key}: {measured}")).to_owned()
+        };
+        assert_eq!(value("samples"), SAMPLES, "{guess}");
+        for key in ["first_us", "last_us", "t"] {
+            let number: f64 = value(key).parse().unwrap_or_else(|_| panic!("{key}: {measured}"));
+            assert!(key == "t" || number > 0.0, "{key}: {measured}");
+        }
     }
 }
 

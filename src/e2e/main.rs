@@ -28,6 +28,7 @@ mod streams;
 mod support;
 mod upstreams;
 mod websockets;
+mod welch;
 
 mod access;
 mod access_log;

@@ -28,12 +28,15 @@
 //! | `args …` | argv, directory, ids, masks and descriptors, each a line, then `ready PID`; waits for ever |
 //! | `stdin` | `stdin eof`, `stdin data` or `stdin open`; waits for ever |
 //! | `free-port`, `stopwatch N COMMAND…`, `measure PORT LOG COMMAND…` | tools of the scripts: see `stopwatch.rs` |
+//! | `timing PORT mac\|key KEY-FILE TOKEN-FILE N SECONDS` | another one: see `timing.rs` |
 #![no_main] // std's own `main` would ignore SIGPIPE, and `args` is to show what the supervisor handed down
 #![allow(unsafe_code)]
 
 mod pattern;
 mod stopwatch;
+mod timing;
 mod web;
+mod welch;
 
 use std::ffi::{OsString, c_char, c_int};
 use std::fmt::Display;
@@ -47,6 +50,7 @@ use std::process::{exit, id};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use timing::Guess;
 use web::serve;
 
 /// The same numbers on every platform that we build for.
@@ -139,6 +143,11 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
         ["free-port"] => stopwatch::free_port(),
         ["stopwatch", times, _, ..] => stopwatch::repeat(number(times), &args[2..]),
         ["measure", port, log, _, ..] => stopwatch::measure(number(port), log, &args[3..]),
+        ["timing", port, guess @ ("mac" | "key"), key, token, samples, seconds] => {
+            let guess = if guess == "mac" { Guess::Mac } else { Guess::Key };
+            let limit = Duration::from_secs(number(seconds));
+            timing::run(number(port), guess, [key, token], number(samples), limit);
+        }
         _ => die(USAGE, format_args!("unknown subcommand or arguments: {words:?}")),
     }
     0

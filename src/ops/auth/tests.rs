@@ -17,8 +17,9 @@
 //! | 6, 40–42, 54 | `keys`; 40, 41 also `e2e::tokens` |
 //! | 44–46, 51 | `modules`; 44–46 also `e2e::introspection` |
 //!
-//! 47 is no test: a time measured on a busy machine says nothing. MACs are compared by `Mac::verify_slice`, hashes by
-//! `same_hash`, and module keys are looked up by their SHA-256, which whoever guesses cannot steer.
+//! 47 is no test, because a time measured on a busy machine must decide nothing: `scripts/bench timing` measures it. MACs
+//! are compared by `Mac::verify_slice`, hashes by `same_hash`, and module keys are looked up by their SHA-256, which
+//! whoever guesses cannot steer.
 
 use super::operator::{Outcome, TTL_S};
 use super::*;
