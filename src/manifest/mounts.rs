@@ -3,7 +3,7 @@
 use super::discovery::{Audience, is_visible};
 use super::module::Manifest;
 use super::run::Run;
-use super::services::{Document, Entry, Row, VAULT_FAMILY_MOUNTS};
+use super::services::{Entry, Listing, Row, VAULT_FAMILY_MOUNTS};
 use super::{Port, Short, known};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) struct Mount {
 /// The mounts of all usable rows. The first of two rows that claim the same path has it, and what the vaults have in
 /// common is the first vault's where nobody claims it. `manifest_of` says what a module says of itself; one that cannot
 /// be read leaves what the row and the known modules say.
-pub(crate) fn mounts(document: &Document, manifest_of: impl Fn(&Row) -> Option<Arc<Manifest>>) -> Vec<Mount> {
+pub(crate) fn mounts(document: &Listing, manifest_of: impl Fn(&Row) -> Option<Arc<Manifest>>) -> Vec<Mount> {
     let mut taken = HashSet::new();
     let mut mounts = Vec::new();
     let usable = || document.entries().iter().filter_map(|entry| Some((entry, entry.row.as_ref().ok()?)));
@@ -91,6 +91,7 @@ fn of_row(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::services::Document;
     use serde_json::{Value, json};
 
     fn of(rows: &[Value], manifest: Option<Value>) -> Vec<Mount> {

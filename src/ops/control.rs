@@ -3,7 +3,7 @@
 use super::reconcile::process_of;
 use super::state::module_state;
 use super::{Hub, OpError};
-use crate::manifest::services::Document;
+use crate::manifest::services::Listing;
 use crate::manifest::{Short, known};
 use crate::supervisor::{OpFailure, Snapshot, Supervisor};
 use crate::wire::OpReply;
@@ -55,7 +55,7 @@ impl Hub {
     }
 
     /// Refuses what cannot be started for want of a row or a command, before anything is touched.
-    fn check(&self, document: &Document, short: &Short) -> Result<(), OpError> {
+    fn check(&self, document: &Listing, short: &Short) -> Result<(), OpError> {
         let entry = document.find(short).ok_or_else(|| OpError::NotInstalled { short: short.clone() })?;
         let row = entry
             .row

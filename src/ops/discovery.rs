@@ -4,7 +4,7 @@ use super::{Hub, OpError, lock};
 use crate::manifest::Short;
 use crate::manifest::discovery::{self, Audience};
 use crate::manifest::module::Manifest;
-use crate::manifest::services::{Document, Row};
+use crate::manifest::services::{Listing, Row};
 use crate::origin;
 use crate::store::StoreError;
 use serde_json::Value;
@@ -36,7 +36,7 @@ impl Hub {
     pub(crate) fn discovery(&self, asked: Asked<'_>, audience: Audience) -> Result<Value, OpError> {
         let document = match self.reconcile() {
             Ok(document) => document,
-            Err(OpError::Services { source: StoreError::Syntax { .. } }) => Arc::new(Document::empty()),
+            Err(OpError::Services { source: StoreError::Syntax { .. } }) => Arc::default(),
             Err(error) => return Err(error),
         };
         let modules = self.with_manifests(&document);
@@ -62,7 +62,7 @@ impl Hub {
         self.parts.authority.origins().is_own(origin, asked.origin().as_deref())
     }
 
-    fn with_manifests(&self, document: &Document) -> Vec<(Arc<Row>, Option<Arc<Manifest>>)> {
+    fn with_manifests(&self, document: &Listing) -> Vec<(Arc<Row>, Option<Arc<Manifest>>)> {
         let mut unusable = BTreeMap::new();
         let rows = document.entries().iter().filter_map(|entry| entry.row.as_ref().ok());
         let with_manifest = rows.map(|row| {

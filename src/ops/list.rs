@@ -3,7 +3,7 @@
 use super::Hub;
 use super::state::{last_exit, start_error, status};
 use crate::manifest::module::Manifest;
-use crate::manifest::services::{Document, Entry, Row, ui_status};
+use crate::manifest::services::{Entry, Listing, Row, ui_status};
 use crate::manifest::{Short, discovery, known};
 use crate::stamp::iso;
 use crate::supervisor::Snapshot;
@@ -57,10 +57,10 @@ impl Hub {
     }
 
     /// `services.json`, or nothing and why.
-    fn document(&self) -> (Arc<Document>, Option<String>) {
+    fn document(&self) -> (Arc<Listing>, Option<String>) {
         match self.reconcile() {
             Ok(document) => (document, None),
-            Err(error) => (Arc::new(Document::empty()), Some(error.to_string())),
+            Err(error) => (Arc::default(), Some(error.to_string())),
         }
     }
 
@@ -197,6 +197,7 @@ fn uis(row: &Row) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::services::Document;
     use crate::ops::state::tests::snapshot;
     use crate::supervisor::Status;
 

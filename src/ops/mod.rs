@@ -24,7 +24,7 @@ use self::manifests::Manifests;
 use self::metrics::Traffic;
 use crate::logs::Ring;
 use crate::manifest::Short;
-use crate::manifest::services::Document;
+use crate::manifest::services::Listing;
 use crate::origin::Origins;
 use crate::store::Home;
 use crate::store::identity::Identity;
@@ -66,7 +66,7 @@ pub(crate) struct Hub {
     parts: Parts,
     started: Instant,
     /// The document that the supervisor was last brought in line with.
-    reconciled: Mutex<Option<Arc<Document>>>,
+    reconciled: Mutex<Option<Arc<Listing>>>,
     /// Somebody is doing again what was undone in services.json.
     mending: Arc<AtomicBool>,
     refusals: Mutex<Refusals>,

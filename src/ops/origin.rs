@@ -7,7 +7,7 @@ use super::Hub;
 use super::auth::{Asker, AuthError, Authority, OriginChange};
 use crate::db::{DbError, Via};
 use crate::manifest::Short;
-use crate::manifest::services::Document;
+use crate::manifest::services::Listing;
 use crate::origin::{self, Origins};
 use crate::store::dotenv::{self, DotEnv};
 use crate::store::{Home, StoreError};
@@ -54,7 +54,7 @@ pub(crate) fn shown(authority: &Authority) -> Result<OriginReply, DbError> {
 pub(crate) fn set(
     authority: &Authority,
     home: &Home,
-    document: Option<&Document>,
+    document: Option<&Listing>,
     origin: Option<&str>,
     asker: Asker<'_>,
 ) -> Result<OriginReply, AuthError> {
@@ -77,7 +77,7 @@ pub(crate) fn set(
 }
 
 /// The vault, if there is one.
-fn vault(document: Option<&Document>) -> Option<Short> {
+fn vault(document: Option<&Listing>) -> Option<Short> {
     let vault = Short::parse(VAULT).ok()?;
     document?.find(&vault).is_some().then_some(vault)
 }

@@ -2,7 +2,7 @@
 //! a removed one is stopped and forgotten.
 
 use super::{Hub, OpError, lock, plan_source};
-use crate::manifest::services::{Document, Row};
+use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct Difference {
 }
 
 /// A bad row keeps its module: the process may be fine, and the row will be put right.
-fn difference(document: &Document, runnable: &[Short], known: &BTreeSet<Short>) -> Difference {
+fn difference(document: &Listing, runnable: &[Short], known: &BTreeSet<Short>) -> Difference {
     let rows: BTreeSet<&Short> = document.entries().iter().filter_map(|entry| entry.short.as_ref()).collect();
     Difference {
         new: runnable.iter().filter(|short| !known.contains(short)).cloned().collect(),
@@ -29,13 +29,13 @@ fn difference(document: &Document, runnable: &[Short], known: &BTreeSet<Short>) 
 }
 
 /// The rows that have a process of their own, in file order: usable ones that no other row's process serves.
-fn processes(document: &Document) -> impl Iterator<Item = &Row> {
+fn processes(document: &Listing) -> impl Iterator<Item = &Row> {
     let own = document.entries().iter().filter(|entry| entry.served_by.is_none());
     own.filter_map(|entry| entry.row.as_deref().ok())
 }
 
 /// The module whose process serves this one: itself, but for a further vault on the same port (files §3.10).
-pub(super) fn process_of(document: &Document, short: &Short) -> Short {
+pub(super) fn process_of(document: &Listing, short: &Short) -> Short {
     let served_by = document.find(short).and_then(|entry| entry.served_by.as_ref());
     served_by.unwrap_or(short).clone()
 }
@@ -79,7 +79,7 @@ impl Hub {
 
     /// Reads `services.json` and, when it changed since the last time, tells the supervisor. Blocks for a `stat`, and
     /// for reading the file when it changed; a module that was removed is waited for elsewhere.
-    pub(super) fn reconcile(&self) -> Result<Arc<Document>, OpError> {
+    pub(super) fn reconcile(&self) -> Result<Arc<Listing>, OpError> {
         let document = self.parts.services.read().map_err(|source| OpError::Services { source })?;
         let last = lock(&self.reconciled).clone();
         if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &document)) {
@@ -145,7 +145,7 @@ impl Hub {
     }
 
     /// The modules that can be started, in file order.
-    fn runnable(&self, document: &Document) -> Vec<Short> {
+    fn runnable(&self, document: &Listing) -> Vec<Short> {
         processes(document).filter(|row| self.has_command(row)).map(|row| row.short.clone()).collect()
     }
 
@@ -178,6 +178,7 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::services::Document;
 
     fn row(name: &str, port: u16) -> serde_json::Value {
         serde_json::json!({"name": name, "port": port, "paths": ["/x"], "health": "/health", "version": "1"})

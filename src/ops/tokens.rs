@@ -7,7 +7,7 @@ use super::auth::{
 use crate::db::{CreatedVia, DbError, Filter, Listed, Logged, Via};
 use crate::manifest::Short;
 use crate::manifest::discovery::vault_names;
-use crate::manifest::services::Document;
+use crate::manifest::services::Listing;
 use crate::stamp;
 use crate::supervisor::standing::Standing;
 use crate::token::grant::Wanted;
@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 /// The vaults that the rows name.
-pub(crate) fn vaults(document: &Document) -> BTreeSet<String> {
+pub(crate) fn vaults(document: &Listing) -> BTreeSet<String> {
     let rows = document.entries().iter().filter_map(|entry| entry.row.as_deref().ok());
     rows.flat_map(vault_names).collect()
 }

@@ -4,7 +4,7 @@ use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report, printable};
 use crate::config::Config;
 use crate::manifest::run::Run;
-use crate::manifest::services::{Document, Row};
+use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
 use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
@@ -145,7 +145,7 @@ fn database(home: &Home, file: &Path, findings: &mut Findings) {
     }
 }
 
-fn rows(home: &Home, document: &Document, findings: &mut Findings) {
+fn rows(home: &Home, document: &Listing, findings: &mut Findings) {
     let file = home.services_json();
     for entry in document.entries() {
         match &entry.row {

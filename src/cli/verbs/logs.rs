@@ -8,7 +8,6 @@ use crate::client::ClientError;
 use crate::config::Config;
 use crate::logs::follow::{self, FileLine, FollowError, Follower};
 use crate::manifest::Short;
-use crate::manifest::services::Document;
 use crate::stamp;
 use crate::store::services::Services;
 use crate::store::{Create, Home};
@@ -42,7 +41,7 @@ pub(super) fn run(
     }
     let document = Services::new(home.clone()).read().unwrap_or_else(|error| {
         out.warn(&error.to_string());
-        Arc::new(Document::empty())
+        Arc::default()
     });
     let short = match names::resolve(&document, name) {
         Ok(short) => short,

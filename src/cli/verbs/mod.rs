@@ -23,7 +23,6 @@ use super::out::{Out, Report};
 use super::parse::{Command, Globals};
 use super::reach;
 use crate::config::Config;
-use crate::manifest::services::Document;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError};
 use serde_json::{Value, json};
@@ -56,7 +55,7 @@ pub(super) fn run(command: Command, globals: &Globals, config: &Config, out: &mu
 pub(super) fn module_names(config: &Config, out: &mut Out) -> Result<Report, Failure> {
     let document = match Home::open(&config.home, Create::No) {
         Ok(home) => Services::new(home).read().map_err(|error| reach::store_failure(&error))?,
-        Err(StoreError::NoHome { .. }) => Arc::new(Document::empty()),
+        Err(StoreError::NoHome { .. }) => Arc::default(),
         Err(error) => return Err(reach::store_failure(&error)),
     };
     let names: Vec<&str> = names::installed(&document).collect();

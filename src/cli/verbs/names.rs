@@ -5,19 +5,19 @@ use crate::cli::out::printable;
 use crate::cli::suggest::nearest;
 use crate::manifest::Short;
 use crate::manifest::known::{self, KNOWN};
-use crate::manifest::services::Document;
+use crate::manifest::services::Listing;
 use crate::wire::Code;
 
 /// How many names an "unknown module" message lists.
 const LISTED: usize = 20;
 
 /// The short names of the rows, in the file's order.
-pub(super) fn installed(document: &Document) -> impl Iterator<Item = &str> {
+pub(super) fn installed(document: &Listing) -> impl Iterator<Item = &str> {
     document.entries().iter().filter_map(|entry| entry.short.as_ref().map(Short::as_str))
 }
 
 /// The module that `name` means: a short name or a row's name.
-pub(super) fn resolve(document: &Document, name: &str) -> Result<Short, Failure> {
+pub(super) fn resolve(document: &Listing, name: &str) -> Result<Short, Failure> {
     let by_short = |entry: &&_| -> bool {
         let entry: &crate::manifest::services::Entry = entry;
         entry.short.as_ref().is_some_and(|short| short.as_str() == name)
@@ -38,7 +38,7 @@ pub(super) fn resolve(document: &Document, name: &str) -> Result<Short, Failure>
     }
 }
 
-fn unknown(document: &Document, name: &str) -> Failure {
+fn unknown(document: &Listing, name: &str) -> Failure {
     if let Some(known) = KNOWN.iter().find(|known| known.short == name || known.manifest_name == name) {
         return not_installed(known.short);
     }
@@ -75,6 +75,7 @@ pub(super) fn not_installed(short: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::services::Document;
 
     fn document() -> Document {
         Document::parse(

@@ -9,7 +9,7 @@ use crate::cli::parse::AfterRegistering;
 use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT};
 use crate::client::Op;
 use crate::config::Config;
-use crate::manifest::services::{Document, Entry, Exposure};
+use crate::manifest::services::{Document, Entry, Exposure, Listing};
 use crate::manifest::{Problem, Short};
 use crate::store::services::{EditError, Services};
 use crate::store::{Create, Home, identity};
@@ -110,7 +110,7 @@ pub(super) enum Prepare {
 }
 
 fn decide(
-    document: &Document,
+    document: &Listing,
     wanted: &Wanted,
     hub: u16,
     replace: bool,
@@ -180,7 +180,7 @@ fn is_as_wanted(entry: &Entry, wanted: &Wanted, port: u16) -> bool {
 }
 
 /// Fields of the row that the new command line no longer sets.
-fn stale_fields(document: &Document, wanted: &Wanted) -> Vec<&'static str> {
+fn stale_fields(document: &Listing, wanted: &Wanted) -> Vec<&'static str> {
     let Extras::Exactly { run, strip_prefix, exposure } = &wanted.extras else { return Vec::new() };
     if !document.entries().iter().any(|entry| entry.name == wanted.name) {
         return Vec::new();

@@ -18,17 +18,24 @@ use super::fields::{self, filled, object, required, wrong};
 use super::{Port, Problem, Short, discovery, json, known, shown};
 use serde_json::{Value, json as json_value};
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The root's one key that is ours.
 const SERVICES: &str = "services";
 
-/// A parsed `services.json`.
+/// What `services.json` says, without the tree that it was read from, which is five times as large.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Listing {
+    entries: Vec<Entry>,
+}
+
+/// A parsed `services.json` that can be changed and written again.
 #[derive(Debug, Clone)]
 pub(crate) struct Document {
     /// Always an object whose `services` is an array.
     root: Value,
-    entries: Vec<Entry>,
+    listing: Listing,
 }
 
 /// What became of one row.
@@ -47,10 +54,38 @@ pub(crate) struct Entry {
     pub(crate) served_by: Option<Short>,
 }
 
+impl Listing {
+    /// Every row in the file's order, usable or not.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry of that short name; a usable one before a bad one.
+    pub(crate) fn find(&self, short: &Short) -> Option<&Entry> {
+        let mut of_short = self.entries.iter().filter(|entry| entry.short.as_ref() == Some(short));
+        let first = of_short.clone().next();
+        of_short.find(|entry| entry.row.is_ok()).or(first)
+    }
+}
+
+impl Deref for Document {
+    type Target = Listing;
+
+    fn deref(&self) -> &Listing {
+        &self.listing
+    }
+}
+
+impl From<Document> for Listing {
+    fn from(document: Document) -> Self {
+        document.listing
+    }
+}
+
 impl Document {
     /// What a missing file stands for.
     pub(crate) fn empty() -> Self {
-        Self { root: json_value!({ SERVICES: [] }), entries: Vec::new() }
+        Self { root: json_value!({ SERVICES: [] }), listing: Listing::default() }
     }
 
     /// Reads the document. Fails only where there is no list of rows at all; bad rows become bad entries.
@@ -66,18 +101,6 @@ impl Document {
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         json::to_bytes(&self.root)
-    }
-
-    /// Every row in the file's order, usable or not.
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// The entry of that short name; a usable one before a bad one.
-    pub(crate) fn find(&self, short: &Short) -> Option<&Entry> {
-        let mut of_short = self.entries.iter().filter(|entry| entry.short.as_ref() == Some(short));
-        let first = of_short.clone().next();
-        of_short.find(|entry| entry.row.is_ok()).or(first)
     }
 
     /// Whether both hold the same tree.
@@ -106,10 +129,10 @@ impl Document {
             }
         };
         changed.reread();
-        if let Some(Entry { row: Err(problem), .. }) = changed.entries.get(index) {
+        if let Some(Entry { row: Err(problem), .. }) = changed.entries().get(index) {
             return Err(problem.clone());
         }
-        if let Some(Entry { row: Ok(row), .. }) = changed.entries.get(index)
+        if let Some(Entry { row: Ok(row), .. }) = changed.entries().get(index)
             && let Some(problem) = row.refused_paths.first()
         {
             return Err(problem.clone());
@@ -164,9 +187,9 @@ impl Document {
 
     /// Takes over `changed`, unless a row that was good is bad in it.
     fn adopt(&mut self, changed: Self) -> Result<(), Problem> {
-        let newly_bad = changed.entries.iter().find_map(|entry| {
+        let newly_bad = changed.entries().iter().find_map(|entry| {
             let problem = entry.row.as_ref().err()?;
-            let was_good = self.entries.get(entry.index).is_some_and(|before| before.row.is_ok());
+            let was_good = self.entries().get(entry.index).is_some_and(|before| before.row.is_ok());
             was_good.then_some(problem)
         });
         match newly_bad {
@@ -179,7 +202,7 @@ impl Document {
     }
 
     fn from_root(root: Value) -> Self {
-        let mut document = Self { root, entries: Vec::new() };
+        let mut document = Self { root, listing: Listing::default() };
         document.reread();
         document
     }
@@ -210,7 +233,7 @@ impl Document {
 
     /// Makes the entries anew from the tree.
     fn reread(&mut self) {
-        self.entries = entries(self.rows());
+        self.listing = Listing { entries: entries(self.rows()) };
     }
 }
 

@@ -1,14 +1,13 @@
 //! The write itself: optimistic against writers that ignore the lock, and looking at what it displaced.
 
 use super::journal::Journal;
-use super::{EditError, SERVICES, SERVICES_MAX_BYTES, Services};
+use super::{EditError, SERVICES_MAX_BYTES, Services};
 use crate::manifest::Problem;
 use crate::manifest::services::{self, Document};
 use crate::store::StoreError;
-use crate::store::atomic::{self, Links, PUBLIC, Target};
+use crate::store::atomic::{self, PUBLIC, Target};
 use crate::sys::fs::{Rename, Stat};
 use std::io;
-use std::path::Path;
 use std::time::SystemTime;
 
 /// How often an edit is made on what stands there, because the file changed under it.
@@ -66,8 +65,7 @@ impl Services {
     }
 
     fn target(&self) -> Result<Target, StoreError> {
-        let target = Target::locate(&self.home, Path::new(SERVICES), Links::Follow)?;
-        target.ok_or_else(|| StoreError::NoHome { path: self.home.path().to_owned() })
+        self.located()?.ok_or_else(|| StoreError::NoHome { path: self.home.path().to_owned() })
     }
 
     /// What is there now; `None` when it had to be recovered first, or was changing.

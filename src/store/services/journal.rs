@@ -39,6 +39,10 @@ impl Journal {
         Ok(Self { edits: edits.collect() })
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
     pub(super) fn edits(&self) -> impl Iterator<Item = &Edit> {
         self.edits.iter().map(|(_, edit)| edit)
     }

@@ -12,7 +12,7 @@ pub(crate) use recover::Recovery;
 use super::atomic::{Links, Target};
 use super::{Home, StoreError};
 use crate::manifest::Problem;
-use crate::manifest::services::{self, Document};
+use crate::manifest::services::{self, Document, Listing};
 use crate::sys::fs::{FileLock, Stat};
 use journal::Journal;
 use std::ffi::OsStr;
@@ -39,7 +39,7 @@ const RACY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Services {
     home: Home,
-    cache: Mutex<Option<(Option<Stat>, Arc<Document>)>>,
+    cache: Mutex<Option<(Option<Stat>, Arc<Listing>)>>,
     recoveries: Mutex<Vec<Recovery>>,
 }
 
@@ -80,25 +80,30 @@ impl Services {
         Self { home, cache: Mutex::new(None), recoveries: Mutex::new(Vec::new()) }
     }
 
-    /// The document as it stands; a missing file is an empty one. Costs one `stat` while the file is unchanged, never
-    /// writes and never waits for a writer.
-    pub(crate) fn read(&self) -> Result<Arc<Document>, StoreError> {
-        let Some(target) = Target::locate(&self.home, Path::new(SERVICES), Links::Follow)? else {
-            return Ok(Arc::new(Document::empty()));
-        };
+    /// What it says now; a missing file says nothing. Costs one `stat` while the file is unchanged, never writes and
+    /// never waits for a writer.
+    pub(crate) fn read(&self) -> Result<Arc<Listing>, StoreError> {
+        let Some(target) = self.located()? else { return Ok(Arc::default()) };
         let stat = target.stat()?;
-        if let Some((cached, document)) = self.cache().as_ref()
+        if let Some((cached, listing)) = self.cache().as_ref()
             && *cached == stat
         {
-            return Ok(Arc::clone(document));
+            return Ok(Arc::clone(listing));
         }
-        let (document, stat) = match target.read(SERVICES_MAX_BYTES)? {
-            None => (Document::empty(), None),
-            Some((bytes, stat)) => (parse(&target, &bytes)?, Some(stat)),
-        };
-        let document = Arc::new(document);
-        *self.cache() = is_settled(stat.as_ref()).then(|| (stat, Arc::clone(&document)));
-        Ok(document)
+        let (document, stat) = read_tree(&target)?;
+        let listing = Arc::new(Listing::from(document));
+        *self.cache() = is_settled(stat.as_ref()).then(|| (stat, Arc::clone(&listing)));
+        Ok(listing)
+    }
+
+    /// The same with all that stands in the file, read anew.
+    fn document(&self) -> Result<Document, StoreError> {
+        self.located()?.map_or_else(|| Ok(Document::empty()), |target| read_tree(&target).map(|(document, _)| document))
+    }
+
+    /// `None` without a home.
+    fn located(&self) -> Result<Option<Target>, StoreError> {
+        Target::locate(&self.home, Path::new(SERVICES), Links::Follow)
     }
 
     /// Changes the document and writes it, durably. `edit` may be called more than once, each time with a fresh
@@ -128,7 +133,10 @@ impl Services {
     }
 
     fn undone_of(&self, journal: &Journal) -> Result<Vec<String>, StoreError> {
-        let document = self.read()?;
+        if journal.is_empty() {
+            return Ok(Vec::new());
+        }
+        let document = self.document()?;
         Ok(services::redone(&document, journal.edits()).map(|(_, names)| names).unwrap_or_default())
     }
 
@@ -167,10 +175,18 @@ impl Services {
         })
     }
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, Option<(Option<Stat>, Arc<Document>)>> {
+    fn cache(&self) -> std::sync::MutexGuard<'_, Option<(Option<Stat>, Arc<Listing>)>> {
         // The pair is replaced as a whole, so a panic elsewhere leaves it sound.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The whole document, and the file's facts if there is one.
+fn read_tree(target: &Target) -> Result<(Document, Option<Stat>), StoreError> {
+    Ok(match target.read(SERVICES_MAX_BYTES)? {
+        None => (Document::empty(), None),
+        Some((bytes, stat)) => (parse(target, &bytes)?, Some(stat)),
+    })
 }
 
 fn parse(target: &Target, bytes: &[u8]) -> Result<Document, StoreError> {

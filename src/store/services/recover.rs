@@ -54,7 +54,7 @@ impl Services {
     /// Saves the document as `services.json.bak` when that holds something else. For the boot, after a good read. A
     /// missing file and one without rows do not replace a backup.
     pub(crate) fn save_backup(&self) -> Result<(), StoreError> {
-        let document = self.read()?;
+        let document = self.document()?;
         // One that cannot be read is written anew, or refused as what it is.
         let unchanged = self.backup().ok().flatten().is_some_and(|backup| backup.same_content(&document));
         if unchanged || document.entries().is_empty() {

@@ -1,7 +1,7 @@
 use super::recover::Instead;
 use super::*;
 use crate::manifest::Short;
-use crate::manifest::services::Document;
+use crate::manifest::services::{Document, Listing};
 use crate::store::atomic::PRIVATE;
 use crate::store::testing::TestHome;
 use crate::sys::fs::Dir;
@@ -19,7 +19,7 @@ fn row(name: &str, port: u16) -> Value {
     json!({ "name": name, "port": port, "paths": [], "health": "/", "version": "" })
 }
 
-fn names(document: &Document) -> BTreeSet<String> {
+fn names(document: &Listing) -> BTreeSet<String> {
     document.entries().iter().map(|entry| entry.name.clone()).collect()
 }
 

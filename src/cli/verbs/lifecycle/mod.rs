@@ -12,7 +12,6 @@ use crate::client::{Client, ClientError, Op};
 use crate::config::Config;
 use crate::logs::follow;
 use crate::manifest::Short;
-use crate::manifest::services::Document;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError};
 use crate::wire::{Code, ModuleState, OpReply};
@@ -47,7 +46,7 @@ pub(super) fn run(
     let names = if names.is_empty() { &hub_only } else { names };
     let document = Services::new(home.clone()).read().unwrap_or_else(|error| {
         out.warn(&error.to_string());
-        Arc::new(Document::empty())
+        Arc::default()
     });
     // A mistyped name is told before anything is started or stopped.
     let targets = names

@@ -9,7 +9,6 @@ use crate::cli::out::{Out, Report};
 use crate::cli::reach::{self, HEALTH_TIMEOUT, START_HUB, Up};
 use crate::client::ClientError;
 use crate::config::Config;
-use crate::manifest::services::Document;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError};
 use crate::wire::{Code, ModuleList};
@@ -40,7 +39,7 @@ fn look(home: &Home, config: &Config, timeout: Duration, now_ms: i64, out: &mut 
     let mut notes = Vec::new();
     let document = Services::new(home.clone()).read().unwrap_or_else(|error| {
         notes.push(error.to_string());
-        Arc::new(Document::empty())
+        Arc::default()
     });
     let (mut hub, states) = match reach::hub(home, timeout) {
         Ok(Some(up)) => {

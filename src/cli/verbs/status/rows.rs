@@ -5,7 +5,7 @@ use crate::cli::out::printable;
 use crate::cli::reach::START_HUB;
 use crate::client::ClientError;
 use crate::manifest::known;
-use crate::manifest::services::{Document, Entry, Row};
+use crate::manifest::services::{Entry, Listing, Row};
 use crate::store::identity::Identity;
 use crate::wire::{Health, LastExit, ModuleInfo, ModuleList, StartError, Status};
 use serde_json::Value;
@@ -110,7 +110,7 @@ impl HubRow {
 }
 
 /// Every row of services.json in its order, then what the hub runs without a row.
-pub(super) fn modules(document: &Document, list: Option<&ModuleList>, home: &Path, now_ms: i64) -> Vec<ModuleRow> {
+pub(super) fn modules(document: &Listing, list: Option<&ModuleList>, home: &Path, now_ms: i64) -> Vec<ModuleRow> {
     let live = |short: &str| list.and_then(|list| list.modules.iter().find(|info| info.short == short));
     let mut rows: Vec<ModuleRow> =
         document.entries().iter().map(|entry| of_entry(entry, &live, home, now_ms)).collect();

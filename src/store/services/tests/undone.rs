@@ -56,7 +56,7 @@ fn write_without_lock(home: &Home, name: &str, row: Value) {
     std::fs::rename(&temp, &path).expect("a rename");
 }
 
-fn versions(document: &Document) -> BTreeMap<String, String> {
+fn versions(document: &Listing) -> BTreeMap<String, String> {
     let rows = document.entries().iter().filter_map(|entry| entry.row.as_ref().ok());
     rows.map(|row| (row.name.clone(), row.version.clone())).collect()
 }
