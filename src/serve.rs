@@ -4,6 +4,7 @@
 //! another hub could be using, and no module is started before what an earlier hub left has been ended.
 
 mod error;
+mod identities;
 mod listen;
 mod notify;
 mod socket;
@@ -32,6 +33,7 @@ use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
 use crate::token::{self, proof::BootSecret};
 use error::ServeError;
+use identities::Identities;
 use listen::Listeners;
 use socket::PrivateSocket;
 use std::ffi::OsString;
@@ -90,6 +92,8 @@ struct Running {
     hub: Arc<Hub>,
     server: Arc<Server>,
     edge: edge::EdgeHandle,
+    /// The edge asks it.
+    identities: Arc<Identities>,
     /// The edge writes it, unless it goes to standard output.
     access_log: Option<AccessLog>,
     /// The edge connects through it.
@@ -280,10 +284,11 @@ impl Boot {
         let server = server::start(listener, app, self.log()).map_err(ServeError::starting("the control server"))?;
         let server = Arc::new(server);
         let access_log = self.access_log().map_err(ServeError::starting("the access log"))?;
-        let hooks = self.edge_hooks(&hub, &supervisor, &server, counters, access_log.clone());
+        let identities = Identities::new(Arc::clone(&hub), Arc::clone(&bell), self.log());
+        let hooks = self.edge_hooks(&hub, &supervisor, &server, &identities, counters, access_log.clone());
         let edge = edge::start(self.edge_settings(home, own_hosts), listeners.sockets, socket_path, hooks, bell)
             .map_err(ServeError::starting("the edge"))?;
-        Ok(Running { supervisor, hub, server, edge, access_log, _socket_directory: socket_directory })
+        Ok(Running { supervisor, hub, server, edge, identities, access_log, _socket_directory: socket_directory })
     }
 
     fn edge_settings(&self, home: &Home, own_hosts: edge::OwnHosts) -> edge::Settings {
@@ -300,16 +305,18 @@ impl Boot {
         hub: &Arc<Hub>,
         supervisor: &Arc<Supervisor>,
         server: &Arc<Server>,
+        identities: &Arc<Identities>,
         counters: Arc<edge::Counters>,
         access_log: Option<AccessLog>,
     ) -> edge::Hooks {
         let (hub, supervisor, server) = (Arc::clone(hub), Arc::clone(supervisor), Arc::clone(server));
-        let console = self.console.clone();
+        let (identities, console) = (Arc::clone(identities), self.console.clone());
         edge::Hooks {
             routes: Arc::new(move |before| {
                 Some(edge::Table::new(hub.mounts()?, |short| supervisor.board(short), before))
             }),
             on_client_gone: Arc::new(move |exchange| server.client_gone(exchange)),
+            identify: Box::new(move |ticket, question| identities.ask(ticket, question)),
             counters,
             log: Arc::new(move |line| console.line("", line)),
             access_log: self.edge_access_log(access_log),
@@ -398,6 +405,7 @@ impl Running {
     fn stop(self) {
         self.server.end_waits();
         self.edge.stop(Instant::now() + EDGE_GRACE);
+        self.identities.stop();
         if let Some(log) = self.access_log {
             log.finish(Instant::now() + ACCESS_LOG_GRACE);
         }

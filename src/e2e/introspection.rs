@@ -40,8 +40,86 @@ pub(crate) fn introspect(hub: &Hub, key: &str, token: &str) -> http::Response {
 fn example(home: &Home, name: &str, argv: &[&str], file: &str) {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     home.install(&module(name, argv).run(json!({ "ready": { "probe": "http", "timeoutMs": 60_000 } })));
+    copy_example(home, name, file);
+}
+
+fn copy_example(home: &Home, name: &str, file: &str) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/modules").join(name).join(file);
     fs::copy(source, home.package(name).join(file)).expect("the example is there");
+}
+
+#[test]
+fn a_module_that_is_told_by_the_hub_believes_nobody_else() {
+    const NAME: &str = "proves-python";
+    let home = Home::new();
+    let argv = ["/usr/bin/python3", "server.py"].map(str::to_owned).to_vec();
+    let run = json!({ "ready": { "probe": "http", "timeoutMs": 60_000 }, "proofHeaders": true });
+    let proves = module(NAME, argv).run(run);
+    home.install(&proves);
+    copy_example(&home, NAME, "server.py");
+    let hub = Hub::start_in(home, &[]);
+    hub.until_ready(NAME);
+    let tokens = ["ann", "bob"].map(|subject| {
+        let body = json!({ "scope": format!("{NAME}:read"), "subject": subject }).to_string();
+        let bearer = format!("Bearer {}", hub.token());
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let minted = http::request(hub.port, "POST", "/api/auth/mint-token", &headers, body.as_bytes());
+        let minted = minted.expect("an answer").json();
+        let said = |field: &str| minted[field].as_str().unwrap_or_else(|| panic!("no {field}: {minted}")).to_owned();
+        (said("token"), said("jti"))
+    });
+    let (token, jti) = &tokens[0];
+    let elsewhere = mint(&hub, "other:read");
+    let narrow = mint(&hub, &format!("{NAME}:write"));
+    let ask = |port: u16, path: &str, token: &str, more: &[(&str, &str)]| {
+        let bearer = format!("Bearer {token}");
+        let headers: Vec<_> = [("Authorization", bearer.as_str())].iter().chain(more).copied().collect();
+        http::request(port, "GET", path, &headers, b"").expect("an answer")
+    };
+    let path = format!("/{NAME}/a%20b?c=d&e");
+    for (what, token, status) in [
+        ("good", token.as_str(), 200),
+        ("without the scope", narrow.as_str(), 403),
+        ("another module's", elsewhere.as_str(), 401),
+        ("the hub's", hub.token().as_str(), 401),
+        ("none of ours", "x.y.z", 401),
+        ("cut", &token[..token.len() - 1], 401),
+    ] {
+        let answer = ask(hub.port, &path, token, &[]);
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+    }
+    assert_eq!(ask(hub.port, &path, token, &[]).json()["subject"], "ann");
+    let forged = [
+        ("X-Parachute-Subject", "eve"),
+        ("X-Parachute-Scope", "proves-python:read"),
+        ("X-Parachute-Token-Id", "AAAAAAAAAAAAAAAAAAAAAA"),
+        ("X-Parachute-Proof-Time", "1800000000"),
+        ("X-Parachute-Proof", "00"),
+    ];
+    assert_eq!(ask(hub.port, &path, "x", &forged).status, 401, "through the hub");
+    assert_eq!(ask(hub.port, &path, token, &forged).json()["subject"], "ann", "only the hub's words arrive");
+    assert_eq!(ask(proves.port, &path, token, &forged).status, 401, "past the hub");
+
+    // Many at once: everybody is who they are.
+    std::thread::scope(|scope| {
+        for turn in 0..8 {
+            let (ask, path, tokens) = (&ask, &path, &tokens);
+            scope.spawn(move || {
+                for round in 0..25 {
+                    let which = (turn + round) % 3;
+                    let token = tokens.get(which).map_or("x.y.z", |(token, _)| token);
+                    let answer = ask(hub.port, path, token, &[]);
+                    let expected = [json!("ann"), json!("bob"), json!(null)];
+                    assert_eq!(answer.json()["subject"], expected[which], "{answer:?}");
+                }
+            });
+        }
+    });
+
+    hub.run(&["restart", NAME]).succeeds();
+    assert_eq!(ask(hub.port, &path, token, &[]).status, 200, "the next child has a key of its own");
+    hub.run(&["auth", "revoke-token", jti]).succeeds();
+    assert_eq!(ask(hub.port, &path, token, &[]).status, 401, "a revocation holds at once");
 }
 
 #[test]

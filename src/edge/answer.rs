@@ -34,6 +34,8 @@ pub(crate) enum Answer<'a> {
     HubDown,
     /// Too many connections or exchanges at once.
     Busy,
+    /// The module wants to know who its caller is, and the hub cannot say.
+    AuthUnavailable,
     UpstreamTimeout,
 }
 
@@ -49,7 +51,7 @@ impl Answer<'_> {
             Self::NoWebSocket => 426,
             Self::TooManyWebSockets => 429,
             Self::UpstreamUnreachable | Self::ModuleUnreachable => 502,
-            Self::HubDown | Self::Busy | Self::ModuleStarting => 503,
+            Self::HubDown | Self::Busy | Self::ModuleStarting | Self::AuthUnavailable => 503,
             Self::UpstreamTimeout => 504,
         }
     }
@@ -66,6 +68,7 @@ impl Answer<'_> {
             Self::TooManyWebSockets => "too_many_connections",
             Self::HubDown => "service_unavailable",
             Self::Busy => "busy",
+            Self::AuthUnavailable => "auth_unavailable",
         }
     }
 
@@ -92,6 +95,9 @@ impl Answer<'_> {
             Self::TooManyWebSockets => "too many WebSockets are open; close some".to_owned(),
             Self::HubDown => "the hub does not take requests now; try again, and see its log".to_owned(),
             Self::Busy => "too many requests at once; try again".to_owned(),
+            Self::AuthUnavailable => {
+                "the hub cannot say now whose token this is; try again, and see its log".to_owned()
+            }
             Self::UpstreamTimeout => "the upstream did not answer in time".to_owned(),
         }
     }
@@ -129,7 +135,7 @@ impl Answer<'_> {
     fn retry_after(self) -> Option<u32> {
         match self {
             Self::ModuleStarting => Some(page::RETRY_AFTER_MS / 1000),
-            Self::HubDown | Self::Busy => Some(1),
+            Self::HubDown | Self::Busy | Self::AuthUnavailable => Some(1),
             Self::TooManyWebSockets => Some(10),
             _ => None,
         }

@@ -7,11 +7,12 @@ use super::exchange::Rules;
 use super::framing::{self, Body, Coding, Reader};
 use super::head::{self, Request, Version};
 use super::headers::{self, Provenance, Recipient};
+use super::identity::Identity;
 use super::layer::{self, Layer};
 use super::path;
 use super::places::Place;
 use super::relay::{self, MAX_BODY_BYTES, Relay, Reply, Tally, Upstream};
-use super::route::{self, Target};
+use super::route::{self, Module, Target};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -136,6 +137,7 @@ fn send_on<'a>(
     let from = Provenance { exchange: id, peer: head.peer, layer };
     let mut to_upstream = Outgoing::default();
     headers::write_request(request, &path, body, &from, recipient, to_upstream.tail());
+    let identity = module.as_ref().and_then(|module| identity(request, module, to_upstream.pending()));
     Ok(Relay {
         id,
         request: relay::Request {
@@ -151,6 +153,7 @@ fn send_on<'a>(
         module,
         websocket,
         _introspection: introspection,
+        identity,
         waiting: None,
         hold_until: None,
         upstream: Upstream::Wanted { fresh: false },
@@ -164,6 +167,16 @@ fn send_on<'a>(
         entry: None,
         tally: Tally::default(),
     })
+}
+
+/// What the module is to be told of its caller, once that is known: who shows no token, or several, is nobody.
+fn identity(request: &Request<'_>, module: &Module, head: &[u8]) -> Option<Box<Identity>> {
+    let mut shown = request.fields.all("authorization");
+    let (Some(authorization), None) = (shown.next(), shown.next()) else { return None };
+    if !module.mount.proof_headers {
+        return None;
+    }
+    Identity::new(module.mount.process.clone(), authorization, head).map(Box::new)
 }
 
 /// RFC 6455 §4.1, as far as it is the edge's business.

@@ -1,5 +1,7 @@
 //! Pure: bytes on their way in and out. Their owner bounds them by what it asks to be read.
 
+use std::ops::Range;
+
 /// Bytes that came from a socket and wait to be understood.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
@@ -113,6 +115,13 @@ impl Outgoing {
     /// Everything that was kept is pending again.
     pub(crate) fn rewind(&mut self) {
         self.sent = 0;
+    }
+
+    /// Puts `bytes` in the place of those in `range`, unless some of what is there has been sent already.
+    pub(crate) fn replace(&mut self, range: Range<usize>, bytes: Vec<u8>) {
+        if self.sent == 0 && range.start <= range.end && range.end <= self.bytes.len() {
+            self.bytes.splice(range, bytes);
+        }
     }
 
     /// Drops everything.

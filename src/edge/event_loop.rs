@@ -7,6 +7,7 @@ mod upstreams;
 use super::accept::{self, Acceptor, Complaints};
 use super::access::Journal;
 use super::exchange::{Asks, Connection, Rules};
+use super::identity::Ticket;
 use super::places::{Places, PlacesOf};
 use super::pool::Pool;
 use super::route::{Hosts, Table};
@@ -229,9 +230,15 @@ impl EventLoop {
         }
     }
 
-    /// The loop is to stop, or a module stands differently, for which requests wait.
+    /// The loop is to stop, it is known who some callers are, or a module stands differently, for which requests wait.
     fn woken(&mut self, now: Instant) {
         self.begin_to_stop();
+        for (ticket, verdict) in self.shared.bell.take_verdicts() {
+            if let Some(client) = self.clients.get_mut(ticket.client) {
+                client.connection.identified(ticket.exchange, &verdict);
+                self.drive(ticket.client, now);
+            }
+        }
         let waiting: Vec<Key> =
             self.clients.iter().filter(|(_, client)| client.connection.is_waiting()).map(|(key, _)| key).collect();
         for key in waiting {
@@ -370,6 +377,7 @@ impl EventLoop {
 
     fn perform(&mut self, key: Key, asks: &Asks, now: Instant) {
         let Some(client) = self.clients.get_mut(key) else { return };
+        let exchange = client.connection.exchange();
         if asks.shut_down {
             client.socket.shut_down_write();
         }
@@ -378,6 +386,9 @@ impl EventLoop {
         }
         if let Some(id) = asks.gone {
             (self.hooks.on_client_gone)(id);
+        }
+        if let (Some(question), Some(exchange)) = (&asks.identify, exchange) {
+            (self.hooks.identify)(Ticket { client: key, exchange }, question.clone());
         }
         if let Some(open) = asks.open {
             self.open(open, key, now);

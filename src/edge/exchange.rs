@@ -17,6 +17,7 @@ use super::answer::{Answer, Manner};
 use super::begin::{Begun, Head, begin};
 use super::buffer::{Incoming, Outgoing};
 use super::head::{self, MAX_HEAD_BYTES};
+use super::identity::Verdict;
 use super::places::{Places, PlacesOf};
 use super::relay::{MAX_BUFFER_BYTES, Progress, Relay, Reply, Unavailable, Upstream};
 use super::route::{Hosts, Table};
@@ -209,6 +210,20 @@ impl Connection {
         }
     }
 
+    /// The hub has said who the caller of this exchange is.
+    pub(crate) fn identified(&mut self, exchange: u64, verdict: &Verdict) {
+        if let Some(relay) = self.relay_mut()
+            && relay.id == exchange
+        {
+            relay.identified(verdict);
+        }
+    }
+
+    /// The number of the exchange that is under way.
+    pub(crate) fn exchange(&self) -> Option<u64> {
+        self.relay().map(|relay| relay.id)
+    }
+
     /// The upstream sends no more. Not `cleanly`: its connection broke, and more may have been on its way.
     pub(crate) fn upstream_ended(&mut self, cleanly: bool) {
         if let Some(relay) = self.relay_mut() {
@@ -315,9 +330,11 @@ impl Connection {
                 // A socket that turned out to be closed is given back first.
                 asks.release = (relay.repeats > 0).then_some(Release::Close);
                 if !relay.is_waiting() {
-                    asks.open = Some(Open { to: relay.destination(), history: relay.history(fresh) });
-                    relay.tried = relay.standing();
-                    relay.upstream = Upstream::Opening { since: now };
+                    asks.identify = relay.identify(fresh, now);
+                    if asks.identify.is_none() {
+                        asks.open = Some(Open { to: relay.destination(), history: relay.history(fresh) });
+                        relay.opening(now);
+                    }
                 }
                 false
             }

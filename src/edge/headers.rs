@@ -6,7 +6,7 @@ mod to_client;
 mod to_upstream;
 
 pub(crate) use to_client::{Author, Framed, write_response, write_switch};
-pub(crate) use to_upstream::{IsHubBearer, Provenance, Recipient, write_request};
+pub(crate) use to_upstream::{IsHubBearer, Provenance, Recipient, write_caller, write_request};
 
 use super::head::{Field, Fields};
 use std::io::Write;

@@ -26,6 +26,7 @@ mod framing;
 mod head;
 mod headers;
 mod hold;
+mod identity;
 mod layer;
 mod own_hosts;
 mod page;
@@ -41,6 +42,7 @@ mod tests;
 mod watch;
 
 pub(crate) use headers::IsHubBearer;
+pub(crate) use identity::{Caller, Question, Ticket, Verdict};
 pub(crate) use own_hosts::OwnHosts;
 pub(crate) use route::Table;
 
@@ -67,6 +69,9 @@ pub(crate) type OnClientGone = Arc<dyn Fn(u64) + Send + Sync>;
 /// edge's thread when their file has changed: it may block for reading small files.
 pub(crate) type Routes = Arc<dyn Fn(&Table) -> Option<Table> + Send + Sync>;
 
+/// Finds out who a module's caller is and rings the bell with the answer. Called on the edge's thread: it must not block.
+pub(crate) type Identify = Box<dyn Fn(Ticket, Question) + Send>;
+
 /// Where the lines of the access log go.
 pub(crate) struct AccessLog {
     pub(crate) format: AccessFormat,
@@ -78,22 +83,25 @@ pub(crate) struct AccessLog {
 pub(crate) struct Hooks {
     pub(crate) routes: Routes,
     pub(crate) on_client_gone: OnClientGone,
+    pub(crate) identify: Identify,
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: Log,
     /// `None`: requests are not logged.
     pub(crate) access_log: Option<AccessLog>,
 }
 
-/// Tells the edge, which need not run yet, that a module stands differently.
+/// Tells the edge, which need not run yet, that a module stands differently or who a caller is.
 pub(crate) struct Bell {
     waker: Waker,
     /// Of requests that wait for a module.
     waiting: Places,
+    /// Answers that the edge has not taken yet; a request waits for each.
+    verdicts: Mutex<Vec<(Ticket, Verdict)>>,
 }
 
 impl Bell {
     pub(crate) fn new() -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { waker: Waker::new()?, waiting: Places::default() }))
+        Ok(Arc::new(Self { waker: Waker::new()?, waiting: Places::default(), verdicts: Mutex::default() }))
     }
 
     /// Requests that wait for a module.
@@ -106,6 +114,16 @@ impl Bell {
         if self.waiting() > 0 {
             self.waker.wake();
         }
+    }
+
+    /// The answer to a question of the edge.
+    pub(crate) fn answer(&self, ticket: Ticket, verdict: Verdict) {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, verdict));
+        self.waker.wake();
+    }
+
+    fn take_verdicts(&self) -> Vec<(Ticket, Verdict)> {
+        std::mem::take(&mut *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -13,6 +13,7 @@ use super::buffer::{Incoming, Outgoing};
 use super::exchange::{Destination, History};
 use super::framing::{Coding, Reader};
 use super::head::{self, Version};
+use super::identity::{Identity, Question, Verdict};
 use super::places::Place;
 use super::route::Module;
 use crate::supervisor::standing::Standing;
@@ -40,6 +41,8 @@ pub(crate) struct Relay {
     pub(crate) websocket: Option<Vec<Place>>,
     /// It asks about a token, and this is its place among those that do.
     pub(crate) _introspection: Option<Place>,
+    /// The module wants to be told who its caller is, and there may be something to tell.
+    pub(crate) identity: Option<Box<Identity>>,
     /// Its place among those who wait for the module.
     pub(crate) waiting: Option<(Place, Place)>,
     /// Until when it waits for the module to come back, however often that goes away again meanwhile.
@@ -88,6 +91,11 @@ pub(crate) enum Upstream {
         until: Instant,
         failed: Option<Standing>,
     },
+    /// One is wanted once the hub has said who the caller is, which it was asked then.
+    Identifying {
+        since: Instant,
+        fresh: bool,
+    },
     /// Asked for, and on its way since then.
     Opening {
         since: Instant,
@@ -115,6 +123,8 @@ pub(crate) enum Unavailable {
     Down,
     /// No more connections are opened now.
     Busy,
+    /// The hub cannot say who the caller is.
+    Unidentified,
 }
 
 /// The answer's state.
@@ -169,6 +179,7 @@ impl Relay {
             (
                 Upstream::Wanted { .. }
                 | Upstream::Waiting { .. }
+                | Upstream::Identifying { .. }
                 | Upstream::Opening { .. }
                 | Upstream::Ended { .. }
                 | Upstream::Refused(_),
@@ -235,6 +246,38 @@ impl Relay {
             History::Any
         } else {
             History::JustUsed
+        }
+    }
+
+    /// What to ask the hub before a socket is asked for, if anything.
+    pub(crate) fn identify(&mut self, fresh: bool, now: Instant) -> Option<Question> {
+        let identity = self.identity.as_ref().filter(|identity| !identity.holds)?;
+        self.upstream = Upstream::Identifying { since: now, fresh };
+        Some(identity.question())
+    }
+
+    /// The hub's answer to that.
+    pub(crate) fn identified(&mut self, verdict: &Verdict) {
+        let (Upstream::Identifying { fresh, .. }, Some(identity)) = (self.upstream, &mut self.identity) else { return };
+        let caller = match verdict {
+            Verdict::Known(caller) => Some(caller),
+            Verdict::Unknown => None,
+            Verdict::Unavailable => {
+                self.upstream = Upstream::Refused(Unavailable::Unidentified);
+                return;
+            }
+        };
+        identity.tell(caller, &mut self.to_upstream);
+        self.upstream = Upstream::Wanted { fresh };
+    }
+
+    /// A socket has been asked for.
+    pub(crate) fn opening(&mut self, now: Instant) {
+        self.tried = self.standing();
+        self.upstream = Upstream::Opening { since: now };
+        // Another try is another proof.
+        if let Some(identity) = &mut self.identity {
+            identity.holds = false;
         }
     }
 

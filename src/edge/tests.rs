@@ -17,9 +17,11 @@ pub(crate) fn mount(path: &str) -> Mount {
         websocket: false,
         hold: Duration::ZERO,
         hub_credentials: false,
+        proof_headers: false,
     }
 }
 
+mod callers;
 mod hostile;
 mod modules;
 mod relaying;

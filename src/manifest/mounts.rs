@@ -27,6 +27,8 @@ pub(crate) struct Mount {
     pub(crate) hold: Duration,
     /// It gets the hub's own bearers and cookies.
     pub(crate) hub_credentials: bool,
+    /// It is told who its caller is.
+    pub(crate) proof_headers: bool,
 }
 
 /// The mounts of all usable rows. The first of two rows that claim the same path has it, and what the vaults have in
@@ -85,6 +87,7 @@ fn of_row(
         websocket,
         hold: run.hold,
         hub_credentials: run.hub_credentials,
+        proof_headers: run.proof_headers,
     })
 }
 
@@ -192,8 +195,8 @@ mod tests {
     #[test]
     fn exposure_holding_and_credentials_come_from_the_row() {
         let row = with(row("wiki", 2001, &["/wiki"]), "publicExposure", json!("loopback"));
-        let row = with(row, "run", json!({ "holdMs": 0, "hubCredentials": true }));
+        let row = with(row, "run", json!({ "holdMs": 0, "hubCredentials": true, "proofHeaders": true }));
         let mount = &of(&[row], None)[0];
-        assert!(mount.local_only && mount.hub_credentials && mount.hold.is_zero());
+        assert!(mount.local_only && mount.hub_credentials && mount.proof_headers && mount.hold.is_zero());
     }
 }

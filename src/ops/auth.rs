@@ -20,7 +20,7 @@ pub(crate) use error::{AuthError, Reason, Refusal, TokenOpError};
 pub(super) use failures::Failures;
 pub(crate) use keys::{KeyChange, Overlap};
 pub(crate) use mint::{Asker, Handed};
-pub(crate) use modules::{Active, KeyOwner, Rejected};
+pub(crate) use modules::{Active, Grants, KeyOwner, Proof, Rejected};
 pub(crate) use operator::{Renewal, Renewed};
 pub(crate) use origins::{OriginChange, Surroundings, origins_beside};
 

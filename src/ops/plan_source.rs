@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::Log;
-use super::auth::Authority;
+use super::auth::{Authority, Grants};
 use super::manifests::Manifests;
 
 /// The `run` settings of a row: the module's own, overridden by the row's.
@@ -86,7 +86,8 @@ impl Files {
 
     /// What the next child shows the hub, and where. A module without it runs all the same: not every one asks.
     fn credentials(&self, short: &Short, run: &Run) -> Option<Credentials> {
-        match self.authority.issue_module_key(short, run.verify_keys) {
+        let grants = Grants { verify_keys: run.verify_keys, proofs: run.proof_headers };
+        match self.authority.issue_module_key(short, grants) {
             Ok(issued) => Some(Credentials {
                 introspection_url: self.introspection_url.clone(),
                 key_file: issued.key_file,

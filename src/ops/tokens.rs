@@ -2,7 +2,8 @@
 
 use super::Hub;
 use super::auth::{
-    Active, Asker, AuthError, Authority, Caller, Handed, KeyOwner, Reason, Refusal, Rejected, Renewal, TokenOpError,
+    Active, Asker, AuthError, Authority, Caller, Handed, KeyOwner, Proof, Reason, Refusal, Rejected, Renewal,
+    TokenOpError,
 };
 use crate::db::{CreatedVia, DbError, Filter, Listed, Logged, Via};
 use crate::manifest::Short;
@@ -10,6 +11,7 @@ use crate::manifest::discovery::vault_names;
 use crate::manifest::services::Listing;
 use crate::stamp;
 use crate::supervisor::standing::Standing;
+use crate::token;
 use crate::token::grant::Wanted;
 use crate::token::verify::TokenError;
 use crate::wire::tokens::{
@@ -220,10 +222,29 @@ impl Hub {
 
     /// What the module is told about a token; `None` when it is not good for that module, whatever the reason.
     pub(crate) fn introspect(&self, short: &Short, token: &str) -> Result<Option<Active>, DbError> {
+        self.active("/oauth/introspect", short, token)
+    }
+
+    /// What the child of `short` is told about the caller of a request for `target`, who shows `authorization`: their
+    /// claims, and a proof that it is the hub who says so. `None` for anybody whose token is not good for the module.
+    pub(crate) fn prove_caller(
+        &self,
+        short: &Short,
+        authorization: &str,
+        method: &str,
+        target: &str,
+    ) -> Result<Option<(Active, Proof)>, DbError> {
+        let Some(token) = token::from_authorization(authorization) else { return Ok(None) };
+        let Some(active) = self.active("a caller", short, token)? else { return Ok(None) };
+        let proof = self.parts.authority.prove(short, &active, method, target);
+        Ok(proof.map(|proof| (active, proof)))
+    }
+
+    fn active(&self, asked: &str, short: &Short, token: &str) -> Result<Option<Active>, DbError> {
         match self.parts.authority.introspect(short, token)? {
             Ok(active) => Ok(Some(active)),
             Err(Rejected(reason)) => {
-                self.say_refused("/oauth/introspect", &format_args!("inactive for {short}: {reason}"));
+                self.say_refused(asked, &format_args!("inactive for {short}: {reason}"));
                 Ok(None)
             }
         }

@@ -188,7 +188,7 @@ pub(crate) fn is_shaped_like_ours(token: &str) -> bool {
     header.is_some_and(|header| header.starts_with(HEADER_START.as_bytes()))
 }
 
-fn hmac(key: &[u8; 32]) -> Hmac<Sha256> {
+pub(super) fn hmac(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 

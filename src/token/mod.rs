@@ -6,6 +6,7 @@
 //! registered is asked by `ops::auth`.
 #![forbid(unsafe_code)]
 
+pub(crate) mod attest;
 pub(crate) mod b64;
 pub(crate) mod claims;
 pub(crate) mod digest;

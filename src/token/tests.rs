@@ -25,7 +25,7 @@ fn keyring() -> Keyring {
     Keyring::new(&[master(KID, 0, MasterState::Active)], &["hub"])
 }
 
-fn claims() -> Claims {
+pub(super) fn claims() -> Claims {
     Claims {
         v: 1,
         iss: ISSUER.into(),

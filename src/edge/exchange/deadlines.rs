@@ -4,6 +4,7 @@ use super::asks::{Asks, Release};
 use super::{Connection, Rules, State};
 use crate::edge::Settings;
 use crate::edge::answer::Answer;
+use crate::edge::identity;
 use crate::edge::relay::{Relay, Reply, Unavailable, Upstream};
 use std::mem;
 use std::time::Instant;
@@ -29,6 +30,7 @@ impl Connection {
         };
         let upstream = match (relay.upstream, relay.reply) {
             (Upstream::Waiting { until, .. }, _) => Some(until),
+            (Upstream::Identifying { since, .. }, _) => Some(since + identity::ANSWER_TIMEOUT),
             (Upstream::Opening { since }, _) => Some(since + settings.connect_timeout),
             (_, Reply::Head { .. }) => Some(relay.moved_at + answer_timeout),
             // It takes nothing of what waits for it.
@@ -69,6 +71,10 @@ impl Connection {
             }
             // Whoever asked goes on to wait, or is told what holds now.
             State::Relaying(relay) if relay.is_waiting() => self.state = State::Relaying(relay),
+            State::Relaying(mut relay) if matches!(relay.upstream, Upstream::Identifying { .. }) => {
+                relay.upstream = Upstream::Refused(Unavailable::Unidentified);
+                self.state = State::Relaying(relay);
+            }
             State::Relaying(mut relay) if matches!(relay.upstream, Upstream::Opening { .. }) => {
                 asks.release = Some(Release::Close);
                 relay.upstream = Upstream::Refused(Unavailable::Down);

@@ -3,6 +3,7 @@
 use super::{HEAD_BYTES, HUB_COOKIE, is_hop_by_hop, is_one_of, is_our_own, write_field, write_length};
 use crate::edge::framing::Body;
 use crate::edge::head::{Field, Request};
+use crate::edge::identity::Caller;
 use crate::edge::layer::{self, Layer};
 use crate::edge::path::Path;
 use crate::manifest::mounts::Mount;
@@ -116,6 +117,16 @@ pub(crate) fn write_request(
         }
         Recipient::Module { websocket: false, .. } => out.extend_from_slice(b"\r\n"),
     }
+}
+
+/// Appends who the hub says that the caller is. Nobody else's fields of these names ever get as far as this.
+pub(crate) fn write_caller(caller: &Caller, out: &mut Vec<u8>) {
+    let Caller { subject, scope, token_id, proven_at, proof } = caller;
+    write_field("X-Parachute-Subject", subject.as_bytes(), out);
+    write_field("X-Parachute-Scope", scope.as_bytes(), out);
+    write_field("X-Parachute-Token-Id", token_id.as_bytes(), out);
+    write_field("X-Parachute-Proof-Time", proven_at.to_string().as_bytes(), out);
+    write_field("X-Parachute-Proof", proof.as_bytes(), out);
 }
 
 /// A field as a module gets it that has not asked for what authenticates its callers to the hub.

@@ -98,10 +98,12 @@ impl Relay {
         match self.upstream {
             Upstream::Wanted { .. }
             | Upstream::Waiting { .. }
+            | Upstream::Identifying { .. }
             | Upstream::Opening { .. }
             | Upstream::Open { .. }
             | Upstream::Deaf { .. } => Progress::Waiting,
             Upstream::Refused(Unavailable::Busy) => Progress::Failed(Answer::Busy),
+            Upstream::Refused(Unavailable::Unidentified) => Progress::Failed(Answer::AuthUnavailable),
             Upstream::Refused(Unavailable::Down) if self.module.is_some() => self.unreached(now),
             Upstream::Refused(Unavailable::Down) => Progress::Failed(Answer::HubDown),
             Upstream::Ended { reused, .. } => {

@@ -21,15 +21,15 @@ fn wiki(port: u16) -> Mount {
 }
 
 /// One module, its standing, and the edge in front of it.
-struct Wiki {
-    world: World,
+pub(super) struct Wiki {
+    pub(super) world: World,
     board: Arc<Board>,
     listener: Option<TcpListener>,
     port: u16,
 }
 
 impl Wiki {
-    fn new(change: impl FnOnce(&mut Mount)) -> Self {
+    pub(super) fn new(change: impl FnOnce(&mut Mount)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let port = listener.local_addr().expect("address").port();
         let mut mount = wiki(port);
@@ -40,13 +40,13 @@ impl Wiki {
         Self { world: World::with_modules(vec![mount], boards), board, listener: Some(listener), port }
     }
 
-    fn stands(&self, standing: Standing) {
+    pub(super) fn stands(&self, standing: Standing) {
         self.board.set(standing);
         self.world.bell.ring();
     }
 
     /// The next connection; a test that waits in vain fails.
-    fn accept(&self) -> Client {
+    pub(super) fn accept(&self) -> Client {
         let listener = self.listener.as_ref().expect("listens");
         listener.set_nonblocking(true).expect("nonblocking");
         let deadline = Instant::now() + PATIENCE;
@@ -63,11 +63,11 @@ impl Wiki {
         Client::over(stream)
     }
 
-    fn stop_listening(&mut self) {
+    pub(super) fn stop_listening(&mut self) {
         self.listener = None;
     }
 
-    fn listen_again(&mut self) {
+    pub(super) fn listen_again(&mut self) {
         // The port was free a moment ago, and connections of ours to it may linger.
         self.listener = Some(TcpListener::bind(("127.0.0.1", self.port)).expect("bind again"));
     }

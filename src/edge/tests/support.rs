@@ -1,6 +1,6 @@
 //! A hub that says what it got and misbehaves when asked to, and a client that reads answers to the letter.
 
-use crate::edge::{self, Bell, EdgeHandle, OnClientGone, Routes, Settings, Table};
+use crate::edge::{self, Bell, EdgeHandle, OnClientGone, Question, Routes, Settings, Table, Verdict};
 use crate::manifest::Short;
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::Board;
@@ -93,6 +93,7 @@ impl World {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let bell = edge::Bell::new().expect("a bell");
+        let answers = Arc::clone(&bell);
         let edge = edge::start(
             settings,
             vec![listener],
@@ -100,6 +101,7 @@ impl World {
             edge::Hooks {
                 routes,
                 on_client_gone,
+                identify: Box::new(move |ticket, question| answers.answer(ticket, verdict(&question))),
                 counters: Arc::default(),
                 log: Arc::new(move |line: &str| lines.lock().expect("log").push(line.to_owned())),
                 access_log: None,
@@ -122,6 +124,22 @@ impl World {
         let mut client = self.client();
         client.send(request.as_bytes());
         client.reply()
+    }
+}
+
+/// What the hub of this world says about callers.
+fn verdict(question: &Question) -> Verdict {
+    let Question { module, authorization, method, target } = question;
+    match authorization.strip_prefix("Bearer ") {
+        Some("unclear") => Verdict::Unavailable,
+        Some(name @ ("ann" | "bob")) => Verdict::Known(edge::Caller {
+            subject: name.to_owned(),
+            scope: format!("{module}:read"),
+            token_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            proven_at: 1_800_000_000,
+            proof: format!("{module} {method} {target}"),
+        }),
+        _ => Verdict::Unknown,
     }
 }
 

@@ -130,6 +130,8 @@ pub(crate) struct Run {
     pub(crate) hub_credentials: bool,
     /// It gets keys to check tokens with, and could forge tokens for itself with them.
     pub(crate) verify_keys: bool,
+    /// Requests for it say who its caller is, with a proof that the hub says so.
+    pub(crate) proof_headers: bool,
 }
 
 impl Default for Ready {
@@ -178,6 +180,7 @@ impl Default for Run {
             hold: Duration::from_secs(5),
             hub_credentials: false,
             verify_keys: false,
+            proof_headers: false,
         }
     }
 }

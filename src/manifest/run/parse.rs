@@ -43,6 +43,7 @@ pub(super) fn apply(run: &mut Run, layer: &Value) -> Result<(), Problem> {
             "holdMs" => run.hold = wait(value, key, 0)?,
             "hubCredentials" => run.hub_credentials = boolean(value, key)?,
             "verifyKeys" => run.verify_keys = boolean(value, key)?,
+            "proofHeaders" => run.proof_headers = boolean(value, key)?,
             _ => return Err(unknown(key)),
         }
     }

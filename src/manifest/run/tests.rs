@@ -22,7 +22,8 @@ fn every_key_is_read() {
         "user": "nobody", "group": "nogroup", "umask": "027", "cwd": "/srv",
         "logs": { "maxBytes": 65536, "files": 1, "file": false, "console": false },
         "env": { "inherit": false, "set": { "A": "1", "B": "" } }, "watch": ["config.json"],
-        "holdMs": 7, "hubCredentials": true, "verifyKeys": true
+        "holdMs": 7, "hubCredentials": true, "verifyKeys": true,
+        "proofHeaders": true
     });
     let expected = Run {
         restart: Restart::OnFailure,
@@ -58,6 +59,7 @@ fn every_key_is_read() {
         hold: Duration::from_millis(7),
         hub_credentials: true,
         verify_keys: true,
+        proof_headers: true,
     };
     assert_eq!(Run::resolve(Some(&all), None), Ok(expected.clone()));
     assert_eq!(Run::resolve(None, Some(&all)), Ok(expected));

@@ -7,7 +7,9 @@ use crate::db::{DbError, Entry};
 use crate::manifest::Short;
 use crate::store::module_secrets;
 use crate::sys::random;
+use crate::token::attest::Attested;
 use crate::token::claims::Claims;
+use crate::token::keyring::Secret;
 use crate::token::verify::{Accept, Expect};
 use crate::token::{b64, sha256};
 use serde_json::{Value, json};
@@ -16,7 +18,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// The keys of the children that this hub has started, by their hashes; nobody but the child has the key itself.
+/// The keys of the children that this hub has started, by their hashes; the key itself is kept only where the hub
+/// proves something to the child with it.
 #[derive(Default)]
 pub(super) struct SpawnKeys(Mutex<Issuance>);
 
@@ -29,16 +32,23 @@ struct Issuance {
 /// A child is prepared while the one before it may still run, and goes on if that comes to nothing.
 #[derive(Default)]
 struct OfModule {
-    running: Option<[u8; 32]>,
-    prepared: Option<[u8; 32]>,
+    running: Option<SpawnKey>,
+    prepared: Option<SpawnKey>,
+}
+
+struct SpawnKey {
+    hash: [u8; 32],
+    /// For the proofs that the child asked for.
+    secret: Option<Secret>,
 }
 
 impl SpawnKeys {
-    fn prepare(&self, short: &Short, hash: [u8; 32]) {
+    fn prepare(&self, short: &Short, key: SpawnKey) {
         self.with(|all| {
+            let hash = key.hash;
             let of_module = all.by_module.entry(short.clone()).or_default();
-            if let Some(unused) = of_module.prepared.replace(hash) {
-                all.owners.remove(&unused);
+            if let Some(unused) = of_module.prepared.replace(key) {
+                all.owners.remove(&unused.hash);
             }
             all.owners.insert(hash, short.clone());
         });
@@ -49,13 +59,21 @@ impl SpawnKeys {
             let Some(of_module) = all.by_module.get_mut(short) else { return };
             let Some(prepared) = of_module.prepared.take() else { return };
             if let Some(dead) = of_module.running.replace(prepared) {
-                all.owners.remove(&dead);
+                all.owners.remove(&dead.hash);
             }
         });
     }
 
     fn owner(&self, hash: &[u8; 32]) -> Option<Short> {
         self.with(|all| all.owners.get(hash).cloned())
+    }
+
+    /// The proof for the running child of a module that asked for such.
+    fn prove(&self, short: &Short, attested: &Attested<'_>) -> Option<String> {
+        self.with(|all| {
+            let key = all.by_module.get(short)?.running.as_ref()?;
+            Some(attested.under(key.secret.as_ref()?))
+        })
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Issuance) -> T) -> T {
@@ -80,26 +98,37 @@ pub(crate) struct Issued {
     pub(crate) verify_keys_file: Option<PathBuf>,
 }
 
+/// What a child is given besides its key.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Grants {
+    /// Keys to check tokens with.
+    pub(crate) verify_keys: bool,
+    /// Proofs of who its callers are.
+    pub(crate) proofs: bool,
+}
+
 /// What is said of a token that is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Active(pub(crate) Box<Claims>);
 
 impl Authority {
-    /// Writes the key, and with `verify_keys` also those to check tokens with, that the next child of the module gets.
-    pub(crate) fn issue_module_key(&self, short: &Short, verify_keys: bool) -> Result<Issued, AuthError> {
+    /// Writes the key, and whatever else is granted, that the next child of the module gets.
+    pub(crate) fn issue_module_key(&self, short: &Short, grants: Grants) -> Result<Issued, AuthError> {
         let keys = self.keys();
         let master = keys.active().ok_or(AuthError::NoKey)?;
         let mut nonce = [0; 16];
         random::fill(&mut nonce);
-        let key = b64::encode(master.module_key(short.as_str(), &nonce).expose());
+        let secret = master.module_key(short.as_str(), &nonce);
+        let key = b64::encode(secret.expose());
         let key_file = module_secrets::write_key(&self.home, short, &key)?;
-        let verify_keys_file = if verify_keys {
+        let verify_keys_file = if grants.verify_keys {
             Some(self.write_verify_keys(&keys, short)?)
         } else {
             module_secrets::remove_verify_keys(&self.home, short)?;
             None
         };
-        self.spawn_keys.prepare(short, sha256(key.as_bytes()));
+        let secret = grants.proofs.then_some(secret);
+        self.spawn_keys.prepare(short, SpawnKey { hash: sha256(key.as_bytes()), secret });
         Ok(Issued { key_file, verify_keys_file })
     }
 
@@ -171,6 +200,15 @@ impl Authority {
         }
     }
 
+    /// Proves to the running child of `short` that the hub says who its caller is; `None` when that child was not
+    /// promised any proof.
+    pub(crate) fn prove(&self, short: &Short, active: &Active, method: &str, target: &str) -> Option<Proof> {
+        let at = u64::try_from(unix_now()).unwrap_or(0);
+        let Active(claims) = active;
+        let mac = self.spawn_keys.prove(short, &Attested { method, target, claims, at })?;
+        Some(Proof { at, mac })
+    }
+
     /// Writes the keys of a module that has some anew, after the hub's own key or its origin has changed.
     pub(crate) fn renew_verify_keys(&self, short: &Short) -> Result<bool, AuthError> {
         if !module_secrets::has_verify_keys(&self.home, short) {
@@ -191,6 +229,15 @@ impl Authority {
             json!({ "keys": list, "issuers": origins.issuers, "audience_owner": short.as_str(), "hid": self.hid });
         Ok(module_secrets::write_verify_keys(&self.home, short, format!("{document:#}\n").as_bytes())?)
     }
+}
+
+/// For half a minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proof {
+    /// Unix seconds.
+    pub(crate) at: u64,
+    /// In hex.
+    pub(crate) mac: String,
 }
 
 /// Why a token was refused, for the log.

@@ -3,7 +3,8 @@
 use super::registry::{mint, operator};
 use super::*;
 use crate::manifest::Short;
-use crate::token::keyring::Key;
+use crate::token::attest::Attested;
+use crate::token::keyring::{Key, Secret};
 
 fn short(name: &str) -> Short {
     Short::parse(name).expect("a short name")
@@ -11,7 +12,7 @@ fn short(name: &str) -> Short {
 
 /// The key that the next child of a module finds in its file.
 fn issue(authority: &Authority, module: &Short) -> String {
-    let issued = authority.issue_module_key(module, false).unwrap_or_else(|e| panic!("{e}"));
+    let issued = authority.issue_module_key(module, Grants::default()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(fs::metadata(&issued.key_file).expect("there").permissions().mode() & 0o7777, 0o600);
     fs::read_to_string(&issued.key_file).expect("there").trim().to_owned()
 }
@@ -50,6 +51,41 @@ fn c44_a_key_is_good_for_one_child_of_one_module() {
         assert_eq!(owner(&authority, junk), None, "{junk:.50}");
     }
     assert_eq!(owner(&open(home.path()), &second), None, "another hub has never heard of it");
+}
+
+#[test]
+fn only_the_child_that_was_promised_proofs_gets_them_and_under_its_own_key() {
+    let home = TestDir::new("auth-proofs");
+    let (authority, caller) = operator(home.path());
+    let (web, scribe) = (short("web"), short("scribe"));
+    let Handed { token, .. } = mint(&authority, &caller, "web:read", NOW).unwrap_or_else(|e| panic!("{e}"));
+    let active = Active(told(&authority, &web, &token, NOW).expect("good"));
+    let with = Grants { proofs: true, ..Grants::default() };
+    let issue = |grants| {
+        let issued = authority.issue_module_key(&web, grants).unwrap_or_else(|e| panic!("{e}"));
+        let text = fs::read_to_string(issued.key_file).expect("there");
+        let mut key: [u8; 32] = b64::decode(text.trim().as_bytes()).expect("base64url").try_into().expect("32 bytes");
+        Secret::take(&mut key)
+    };
+    let proof = || authority.prove(&web, &active, "GET", "/a?b");
+    let is_under = |key: &Secret| {
+        let Some(Proof { at, mac }) = proof() else { return false };
+        let Active(claims) = &active;
+        Attested { method: "GET", target: "/a?b", claims, at }.under(key) == mac
+    };
+
+    let first = issue(with);
+    assert_eq!(proof(), None, "the child is not there yet");
+    authority.module_spawned(&web);
+    assert!(is_under(&first));
+    let second = issue(with);
+    assert!(is_under(&first), "while the next one is prepared");
+    authority.module_spawned(&web);
+    assert!(is_under(&second) && !is_under(&first));
+    assert_eq!(authority.prove(&scribe, &active, "GET", "/a?b"), None);
+    issue(Grants::default());
+    authority.module_spawned(&web);
+    assert_eq!(proof(), None, "this one was promised none");
 }
 
 #[test]
@@ -132,7 +168,8 @@ fn c51_a_derived_key_opens_nothing_but_its_own_module() {
     let home = TestDir::new("auth-derived");
     let (authority, operator) = operator(home.path());
     let vault = short("vault");
-    let issued = authority.issue_module_key(&vault, true).unwrap_or_else(|e| panic!("{e}"));
+    let grants = Grants { verify_keys: true, ..Grants::default() };
+    let issued = authority.issue_module_key(&vault, grants).unwrap_or_else(|e| panic!("{e}"));
     let path = issued.verify_keys_file.expect("asked for");
     assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o600);
     let file: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("there")).expect("JSON");
@@ -181,6 +218,6 @@ fn c51_a_derived_key_opens_nothing_but_its_own_module() {
     assert!(!authority.renew_verify_keys(&short("scribe")).unwrap_or_else(|e| panic!("{e}")), "it has none");
     let file: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("there")).expect("JSON");
     assert_eq!(file["keys"].as_array().map(Vec::len), Some(2));
-    authority.issue_module_key(&vault, false).unwrap_or_else(|e| panic!("{e}"));
+    authority.issue_module_key(&vault, Grants::default()).unwrap_or_else(|e| panic!("{e}"));
     assert!(!path.exists(), "taken back with the setting");
 }

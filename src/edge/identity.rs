@@ -1,0 +1,167 @@
+//! Pure: a module that asks for it is told who its caller is, with a proof that it is the hub who says so
+//! (operator-token B9, option 3).
+//!
+//! Whether a token is good only the hub's database knows, and nobody waits for that on the edge's thread: the request
+//! waits instead, like one whose module is on its way. It asks again before every further try, because a proof is good
+//! for one child of the module only, and for half a minute.
+
+use super::buffer::Outgoing;
+use super::headers;
+use super::slab::Key;
+use crate::manifest::Short;
+use std::mem;
+use std::time::Duration;
+
+/// For an answer; longer than the database is ever waited for.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which request an answer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(super) client: Key,
+    pub(super) exchange: u64,
+}
+
+/// Asks who shows a module this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// The module whose process answers the request.
+    pub(crate) module: Short,
+    /// The value of the request's `Authorization` field.
+    pub(crate) authorization: String,
+    /// As the module sees it, like `target`, which has the query.
+    pub(crate) method: String,
+    pub(crate) target: String,
+}
+
+/// What the hub says to that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Known(Caller),
+    /// Nobody that this module needs to know: no token, or none that is good for it.
+    Unknown,
+    /// The hub cannot say.
+    Unavailable,
+}
+
+/// Whoever holds a token that is good for the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) subject: String,
+    /// Separated by single spaces.
+    pub(crate) scope: String,
+    pub(crate) token_id: String,
+    /// When the proof was made, in Unix seconds.
+    pub(crate) proven_at: u64,
+    /// In hex.
+    pub(crate) proof: String,
+}
+
+/// What a request's module is to be told of its caller.
+pub(crate) struct Identity {
+    question: Question,
+    /// Where in the request's head it is told, in bytes, and how many of them tell it now.
+    at: usize,
+    told_bytes: usize,
+    /// It is told, and holds for the try to come.
+    pub(super) holds: bool,
+}
+
+impl Identity {
+    /// For a request whose whole head is written; `None` when that is no head.
+    pub(crate) fn new(module: Short, authorization: &[u8], head: &[u8]) -> Option<Self> {
+        let mut words = head.split(|byte| *byte == b' ');
+        let mut word = || Some(std::str::from_utf8(words.next()?).ok()?.to_owned());
+        let (method, target) = (word()?, word()?);
+        // A token is ASCII; with anything else nobody shows one.
+        let authorization = std::str::from_utf8(authorization).unwrap_or_default().to_owned();
+        let question = Question { module, authorization, method, target };
+        let at = head.len().checked_sub(END_OF_HEAD.len()).filter(|_| head.ends_with(END_OF_HEAD))?;
+        Some(Self { question, at, told_bytes: 0, holds: false })
+    }
+
+    pub(crate) fn question(&self) -> Question {
+        self.question.clone()
+    }
+
+    /// Writes what is known into the head, of which nothing has been sent, in the place of what was known before.
+    pub(crate) fn tell(&mut self, caller: Option<&Caller>, request: &mut Outgoing) {
+        let mut fields = Vec::new();
+        if let Some(caller) = caller {
+            headers::write_caller(caller, &mut fields);
+        }
+        let told_bytes = mem::replace(&mut self.told_bytes, fields.len());
+        request.replace(self.at..self.at + told_bytes, fields);
+        self.holds = true;
+    }
+}
+
+/// The empty line; the fields before it end with their own line ends.
+const END_OF_HEAD: &[u8] = b"\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(subject: &str) -> Caller {
+        Caller {
+            subject: subject.to_owned(),
+            scope: "wiki:read wiki:write".to_owned(),
+            token_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            proven_at: 1_800_000_000,
+            proof: "ab".repeat(32),
+        }
+    }
+
+    fn request(head: &str, body: &str) -> Outgoing {
+        let mut request = Outgoing::default();
+        request.tail().extend_from_slice(head.as_bytes());
+        request.tail().extend_from_slice(body.as_bytes());
+        request
+    }
+
+    const HEAD: &str = "PUT /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n";
+
+    #[test]
+    fn the_question_is_about_what_the_module_sees() {
+        let module = Short::parse("wiki").expect("a name");
+        let identity = Identity::new(module.clone(), b"Bearer x", HEAD.as_bytes()).expect("a head");
+        let expected = Question {
+            module: module.clone(),
+            authorization: "Bearer x".to_owned(),
+            method: "PUT".to_owned(),
+            target: "/a?b=c".to_owned(),
+        };
+        assert_eq!(identity.question(), expected);
+        let odd = Identity::new(module.clone(), b"Bearer \xff", HEAD.as_bytes()).expect("a head");
+        assert_eq!(odd.question().authorization, "");
+        for no_head in ["", "\r\n", "GET", "GET /", "GET / HTTP/1.1"] {
+            assert!(Identity::new(module.clone(), b"", no_head.as_bytes()).is_none(), "{no_head:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_stands_behind_the_other_fields_and_takes_the_place_of_what_was_told_before() {
+        let mut identity = Identity::new(Short::parse("wiki").expect("a name"), b"", HEAD.as_bytes()).expect("a head");
+        let mut request = request(HEAD, "body");
+        for (caller, subject) in
+            [(Some(caller("ann")), Some("ann")), (Some(caller("a longer name")), Some("a longer name")), (None, None)]
+        {
+            identity.tell(caller.as_ref(), &mut request);
+            let text = String::from_utf8(request.pending().to_vec()).expect("text");
+            assert!(text.starts_with("PUT /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"), "{text}");
+            assert!(text.ends_with("\r\n\r\nbody"), "{text}");
+            let told: Vec<&str> = text.lines().filter(|line| line.starts_with("X-Parachute-")).collect();
+            let expected = subject.map(|subject| {
+                vec![
+                    format!("X-Parachute-Subject: {subject}"),
+                    "X-Parachute-Scope: wiki:read wiki:write".to_owned(),
+                    "X-Parachute-Token-Id: AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+                    "X-Parachute-Proof-Time: 1800000000".to_owned(),
+                    format!("X-Parachute-Proof: {}", "ab".repeat(32)),
+                ]
+            });
+            assert_eq!(told, expected.unwrap_or_default());
+        }
+    }
+}

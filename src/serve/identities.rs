@@ -1,0 +1,87 @@
+//! Answers the edge's questions about callers on a thread of its own, because the database may have to be waited for.
+
+use crate::edge::{Bell, Caller, Question, Ticket, Verdict};
+use crate::ops::auth::{Active, Proof};
+use crate::ops::{Hub, Log};
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+/// SQLite reads on it.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// The thread, which begins with the first question: most homes have no module that wants to know.
+pub(super) struct Identities {
+    hub: Arc<Hub>,
+    bell: Arc<Bell>,
+    log: Log,
+    thread: Mutex<Option<Thread>>,
+}
+
+struct Thread {
+    questions: Sender<(Ticket, Question)>,
+    handle: JoinHandle<()>,
+}
+
+impl Identities {
+    pub(super) fn new(hub: Arc<Hub>, bell: Arc<Bell>, log: Log) -> Arc<Self> {
+        Arc::new(Self { hub, bell, log, thread: Mutex::default() })
+    }
+
+    /// Takes a question. Never blocks; as many wait as the edge has connections, which it limits.
+    pub(super) fn ask(&self, ticket: Ticket, question: Question) {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.as_ref().is_none_or(|thread| thread.handle.is_finished()) {
+            *thread = self.start().ok();
+        }
+        let asked = thread.as_ref().map(|thread| thread.questions.send((ticket, question)));
+        if !matches!(asked, Some(Ok(()))) {
+            self.bell.answer(ticket, Verdict::Unavailable);
+        }
+    }
+
+    fn start(&self) -> io::Result<Thread> {
+        let (questions, asked) = channel();
+        let (hub, bell, log) = (Arc::clone(&self.hub), Arc::clone(&self.bell), Arc::clone(&self.log));
+        let handle = Builder::new()
+            .name("hub/callers".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || answer_all(&hub, &bell, &log, &asked))?;
+        Ok(Thread { questions, handle })
+    }
+
+    /// Waits until the thread has ended, so that nobody has the database when it is closed. The edge asks no more.
+    pub(super) fn stop(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Thread { questions, handle }) = thread {
+            drop(questions);
+            // After a panic it has ended, too.
+            let _ = handle.join();
+        }
+    }
+}
+
+fn answer_all(hub: &Hub, bell: &Bell, log: &Log, asked: &Receiver<(Ticket, Question)>) {
+    while let Ok((ticket, question)) = asked.recv() {
+        bell.answer(ticket, verdict(hub, log, &question));
+    }
+}
+
+fn verdict(hub: &Hub, log: &Log, question: &Question) -> Verdict {
+    let Question { module, authorization, method, target } = question;
+    match hub.prove_caller(module, authorization, method, target) {
+        Ok(None) => Verdict::Unknown,
+        Ok(Some((Active(claims), Proof { at, mac }))) => Verdict::Known(Caller {
+            subject: claims.sub,
+            scope: claims.scope,
+            token_id: claims.jti,
+            proven_at: at,
+            proof: mac,
+        }),
+        Err(error) => {
+            log(&format!("a caller of {module} cannot be identified: {error}"));
+            Verdict::Unavailable
+        }
+    }
+}
