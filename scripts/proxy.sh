@@ -1,5 +1,6 @@
-# Sourced by bench: the edge beside nginx and haproxy, all three in front of the same nginx. Every round measures all of
-# them one after the other, so that they meet the same machine. Needs nginx, haproxy, wrk and curl.
+# Sourced by bench: the edge beside nginx and haproxy, all three in front of the same nginx, and beside the edge one that
+# logs its requests. Every round measures all of them one after the other, so that they meet the same machine. Needs
+# nginx, haproxy, wrk and curl.
 
 PROXY_BIG_BYTES=104857600
 
@@ -84,9 +85,23 @@ CONF
     mkdir -p "$sandbox/modules/m"
     row m "$backend_port" "$sandbox/modules/m"
     hub_start
-    for port in "$nginx_port" "$haproxy_port" "$hub_port"; do
+    logging_hub_start
+    for port in "$nginx_port" "$haproxy_port" "$hub_port" "$logging_port"; do
         until [ "$(curl -s "http://127.0.0.1:$port/m" || :)" = ok. ]; do sleep 0.1; done
     done
+}
+
+# A second hub in front of the same backend, one that logs every request.
+logging_hub_start() {
+    logging_port=$("$testchild" free-port | sed 's/^port //')
+    mkdir -m 700 "$sandbox/logging"
+    (
+        home=$sandbox/logging hub_port=$logging_port
+        install_rows
+        become env PARACHUTE_ACCESS_LOG=json PARACHUTE_ACCESS_LOG_FILE="$sandbox/access.log" "$parachute" serve
+    ) >"$sandbox/logging.log" 2>&1 &
+    logging_hub=$!
+    servers="$servers $logging_hub"
 }
 
 # front NAME: sets `port` and `pids`.
@@ -96,6 +111,7 @@ front() {
         nginx) port=$nginx_port pids=$(nginx_pids front) ;;
         haproxy) port=$haproxy_port pids=$haproxy_pid ;;
         edge) port=$hub_port pids=$hub ;;
+        logging) port=$logging_port pids=$logging_hub ;;
     esac
 }
 
@@ -103,12 +119,13 @@ all_ticks() {
     for pid in $pids; do ticks "$pid"; done | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# Requests with so many connections at a time; $2: `keep` or `close`.
+# requests CONNECTIONS keep|close NAME...: requests with so many connections at a time through each of these fronts.
 requests() {
-    connections=$1 header='X-Test: 1'
-    [ "$2" = keep ] || header='Connection: close'
+    connections=$1 kind=$2 header='X-Test: 1'
+    shift 2
+    [ "$kind" = keep ] || header='Connection: close'
     for round in $(seq "$PROXY_ROUNDS"); do
-        for name in direct nginx haproxy edge; do
+        for name; do
             front "$name"
             before=$(all_ticks)
             wrk -t1 -c"$connections" -d"$PROXY_SECONDS" --latency -H "$header" "http://127.0.0.1:$port/m" >"$sandbox/wrk"
@@ -119,14 +136,14 @@ requests() {
                 / requests in / { requests = $1 } $1 == "Requests/sec:" { rate = $2 }
                 /Non-2xx|Socket errors/ { bad = 1 }
                 END { printf "%d %d %d %.2f %d\n", rate, p50, p99, ticks / per_s * 1e6 / requests, bad }
-            ' "$sandbox/wrk" >>"$sandbox/requests.$connections.$2.$name"
+            ' "$sandbox/wrk" >>"$sandbox/requests.$connections.$kind.$name"
         done
     done
-    for name in direct nginx haproxy edge; do
-        file=$sandbox/requests.$connections.$2.$name
+    for name; do
+        file=$sandbox/requests.$connections.$kind.$name
         column() { awk -v n="$1" '{ print $n }' "$file" | median; }
         bad=$(awk '{ bad += $5 } END { print bad + 0 }' "$file")
-        printf '%-38s %8s req/s  p50 %6s us  p99 %7s us  %7s us CPU a request%s\n' "$connections $2, $name" \
+        printf '%-38s %8s req/s  p50 %6s us  p99 %7s us  %7s us CPU a request%s\n' "$connections $kind, $name" \
             "$(column 1)" "$(column 2)" "$(column 3)" "$(column 4)" "$([ "$bad" = 0 ] || echo ", errors in $bad rounds")"
     done
 }
@@ -155,8 +172,9 @@ large() {
 
 proxy() {
     proxy_open
-    for connections in 1 16 64 256; do requests "$connections" keep; done
-    for connections in 1 64; do requests "$connections" close; done
+    for connections in 1 16 256; do requests "$connections" keep direct nginx haproxy edge; done
+    requests 64 keep direct nginx haproxy edge logging
+    for connections in 1 64; do requests "$connections" close direct nginx haproxy edge; done
     large down
     large up
     for server in $servers; do kill "$server" 2>/dev/null || :; done
