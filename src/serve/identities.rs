@@ -4,7 +4,8 @@ use crate::edge::{Bell, Caller, Question, Ticket, Verdict};
 use crate::ops::auth::{Active, Proof};
 use crate::ops::{Hub, Log};
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -21,6 +22,8 @@ pub(super) struct Identities {
 
 struct Thread {
     questions: Sender<(Ticket, Question)>,
+    /// Nobody waits for the answers that are still due.
+    moot: Arc<AtomicBool>,
     handle: JoinHandle<()>,
 }
 
@@ -44,27 +47,28 @@ impl Identities {
     fn start(&self) -> io::Result<Thread> {
         let (questions, asked) = channel();
         let (hub, bell, log) = (Arc::clone(&self.hub), Arc::clone(&self.bell), Arc::clone(&self.log));
-        let handle = Builder::new()
-            .name("hub/callers".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || answer_all(&hub, &bell, &log, &asked))?;
-        Ok(Thread { questions, handle })
+        let moot = Arc::new(AtomicBool::new(false));
+        let is_moot = Arc::clone(&moot);
+        let work = move || {
+            while let Ok((ticket, question)) = asked.recv()
+                && !is_moot.load(Ordering::Relaxed)
+            {
+                bell.answer(ticket, verdict(&hub, &log, &question));
+            }
+        };
+        let handle = Builder::new().name("hub/callers".to_owned()).stack_size(STACK_BYTES).spawn(work)?;
+        Ok(Thread { questions, moot, handle })
     }
 
     /// Waits until the thread has ended, so that nobody has the database when it is closed. The edge asks no more.
     pub(super) fn stop(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Thread { questions, handle }) = thread {
+        if let Some(Thread { questions, moot, handle }) = thread {
+            moot.store(true, Ordering::Relaxed);
             drop(questions);
             // After a panic it has ended, too.
             let _ = handle.join();
         }
-    }
-}
-
-fn answer_all(hub: &Hub, bell: &Bell, log: &Log, asked: &Receiver<(Ticket, Question)>) {
-    while let Ok((ticket, question)) = asked.recv() {
-        bell.answer(ticket, verdict(hub, log, &question));
     }
 }
 
