@@ -73,7 +73,10 @@ pub(super) fn port(value: &Value, field: &str) -> Result<Port, Problem> {
 pub(super) fn strings(value: &Value, field: &str) -> Result<Vec<String>, Problem> {
     let items = value.as_array().ok_or_else(|| wrong(field, "an array of strings", value))?;
     let one = |(index, item)| string(item, &format!("{field}[{index}]")).map(str::to_owned);
-    items.iter().enumerate().map(one).collect()
+    let mut texts: Vec<String> = items.iter().enumerate().map(one).collect::<Result<_, _>>()?;
+    // They are kept for as long as the hub runs, and most are one or two.
+    texts.shrink_to_fit();
+    Ok(texts)
 }
 
 /// A path below the origin, such as `/health`.

@@ -76,7 +76,7 @@ fn of_row(
 ) -> impl Iterator<Item = Mount> {
     let websocket = row.websocket.or_else(|| manifest.and_then(|manifest| manifest.websocket)).unwrap_or(false);
     // Settings that cannot be used are said where the module is started, and shown in its row.
-    let run = Run::resolve(manifest.and_then(|manifest| manifest.run.as_ref()), row.run.as_ref()).unwrap_or_default();
+    let run = Run::of(manifest, Some(row)).unwrap_or_default();
     paths.into_iter().map(move |(path, strip)| Mount {
         path,
         short: row.short.clone(),

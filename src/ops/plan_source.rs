@@ -1,7 +1,6 @@
 //! What the files of the home say of one module, for the supervisor, anew at every spawn.
 
 use crate::manifest::known;
-use crate::manifest::module::Manifest;
 use crate::manifest::run::Run;
 use crate::manifest::services::Row;
 use crate::manifest::{Problem, Short};
@@ -18,11 +17,6 @@ use std::time::SystemTime;
 use super::Log;
 use super::auth::{Authority, Grants};
 use super::manifests::Manifests;
-
-/// The `run` settings of a row: the module's own, overridden by the row's.
-pub(super) fn run(row: &Row, manifest: Option<&Manifest>) -> Result<Run, Problem> {
-    Run::resolve(manifest.and_then(|manifest| manifest.run.as_ref()), row.run.as_ref())
-}
 
 /// What the files of one home say.
 pub(crate) struct Files {
@@ -62,7 +56,7 @@ impl Files {
         };
         let manifest = self.manifests.of(&row)?;
         let argv = known::start_command(&row.short, manifest.as_deref()).ok_or(Unusable::NoCommand)?;
-        let run = run(&row, manifest.as_deref()).map_err(Unusable::Run)?;
+        let run = Run::of(manifest.as_deref(), Some(&row)).map_err(Unusable::Run)?;
         let dotenv = dotenv::read(&self.home, short)?;
         let origins = self.authority.origins();
         if let Err(error) = super::origin::heal_dotenv(&self.home, short, &dotenv, &origins) {

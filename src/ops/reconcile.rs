@@ -1,7 +1,8 @@
 //! Keeping the supervisor in line with `services.json`: a new row is known without a restart of the hub, the worker of
 //! a removed one is stopped and forgotten.
 
-use super::{Hub, OpError, lock, plan_source};
+use super::{Hub, OpError, lock};
+use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
 use std::collections::BTreeSet;
@@ -67,7 +68,7 @@ impl Hub {
     /// What a module waits for at boot. Settings that cannot be read are the business of its own start.
     fn dependencies(&self, row: &Row) -> Vec<Short> {
         let manifest = self.parts.manifests.of(row).ok().flatten();
-        plan_source::run(row, manifest.as_deref()).map(|run| run.depends_on).unwrap_or_default()
+        Run::of(manifest.as_deref(), Some(row)).map(|run| run.depends_on).unwrap_or_default()
     }
 
     /// Looks at `services.json` because somebody says that it changed.

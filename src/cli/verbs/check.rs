@@ -175,11 +175,10 @@ fn module(home: &Home, file: &Path, row: &Row, findings: &mut Findings) {
         };
         findings.bad(file, &format!("row {}: {text}", row.name));
     }
-    let of_manifest = manifest.as_ref().and_then(|manifest| manifest.run.as_ref());
-    if let Err(problem) = Run::resolve(of_manifest, None) {
+    if let Err(problem) = Run::of(manifest.as_ref(), None) {
         let dir = row.install_dir.clone().unwrap_or_else(|| home.adopted_dir(&row.short));
         findings.bad(&dir.join(".parachute/module.json"), &problem.to_string());
-    } else if let Err(problem) = Run::resolve(of_manifest, row.run.as_ref()) {
+    } else if let Err(problem) = Run::of(manifest.as_ref(), Some(row)) {
         findings.bad(file, &format!("row {}: {problem}", row.name));
     }
 }

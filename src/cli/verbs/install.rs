@@ -40,7 +40,7 @@ pub(super) fn run(
         )
     })?;
     let short = short(&manifest)?;
-    Run::resolve(manifest.run.as_ref(), None).map_err(|problem| {
+    Run::of(Some(&manifest), None).map_err(|problem| {
         let file = directory.join(".parachute/module.json");
         Failure::new(Code::InvalidConfig, format!("{}: {problem}", file.display()), "correct it, then install again")
     })?;

@@ -9,6 +9,7 @@ use crate::cli::parse::AfterRegistering;
 use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT};
 use crate::client::Op;
 use crate::config::Config;
+use crate::manifest::json::Packed;
 use crate::manifest::services::{Document, Entry, Exposure, Listing};
 use crate::manifest::{Problem, Short};
 use crate::store::services::{EditError, Services};
@@ -168,7 +169,9 @@ fn is_as_wanted(entry: &Entry, wanted: &Wanted, port: u16) -> bool {
     let extras = match &wanted.extras {
         Extras::AsTheyAre => true,
         Extras::Exactly { run, strip_prefix, exposure } => {
-            row.run == *run && row.strip_prefix == *strip_prefix && row.public_exposure == *exposure
+            row.run.as_ref().map(Packed::value) == *run
+                && row.strip_prefix == *strip_prefix
+                && row.public_exposure == *exposure
         }
     };
     extras

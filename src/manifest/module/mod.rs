@@ -7,7 +7,8 @@ mod tests;
 use super::fields::{
     Object, boolean, filled, mount_defect, object, optional, owned, port, required, rooted, string, strings, wrong,
 };
-use super::{Port, Problem, Short, json};
+use super::json::{self, Packed};
+use super::{Port, Problem, Short};
 use serde_json::Value;
 
 /// The checked manifest. Keys that are not known are ignored.
@@ -28,8 +29,8 @@ pub(crate) struct Manifest {
     pub(crate) management_url: Option<String>,
     pub(crate) ui_url: Option<String>,
     pub(crate) websocket: Option<bool>,
-    /// Settings for `Run::resolve`, unchecked.
-    pub(crate) run: Option<Value>,
+    /// Settings for `Run::of`, unchecked.
+    pub(crate) run: Option<Packed>,
 }
 
 impl Manifest {
@@ -66,7 +67,7 @@ impl Manifest {
             management_url: optional(map, "managementUrl", link)?,
             ui_url: optional(map, "uiUrl", link)?,
             websocket: optional(map, "websocket", boolean)?,
-            run: map.get("run").cloned(),
+            run: map.get("run").map(Packed::of),
         })
     }
 }

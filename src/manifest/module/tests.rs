@@ -16,7 +16,7 @@ fn samples_are_what_their_names_say() {
     let full = Manifest::parse(&sample("good-everything")).expect("a good manifest");
     assert_eq!((full.name.as_str(), full.manifest_name.as_str(), full.port.get()), ("wiki", "acme-wiki", 3000));
     assert_eq!(full.start_cmd.as_deref(), Some(&["./run.sh", "--port", "{port}"].map(str::to_owned)[..]));
-    assert_eq!(full.run, Some(json!({ "stopTimeoutMs": 8000 })));
+    assert_eq!(full.run.map(|run| run.value()), Some(json!({ "stopTimeoutMs": 8000 })));
     assert!(Manifest::parse(&sample("good-small")).expect("a good manifest").start_cmd.is_none());
     for (name, field) in [
         ("bad-not-json", ""),

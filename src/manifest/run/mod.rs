@@ -7,6 +7,9 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+use super::json::Packed;
+use super::module::Manifest;
+use super::services::Row;
 use super::{Problem, Short};
 use serde_json::Value;
 use std::time::Duration;
@@ -186,6 +189,13 @@ impl Default for Run {
 }
 
 impl Run {
+    /// What a module's own manifest says, overridden by its row.
+    pub(crate) fn of(manifest: Option<&Manifest>, row: Option<&Row>) -> Result<Self, Problem> {
+        let said = [manifest.and_then(|manifest| manifest.run.as_ref()), row.and_then(|row| row.run.as_ref())];
+        let [manifest, row] = said.map(|run| run.map(Packed::value));
+        Self::resolve(manifest.as_ref(), row.as_ref())
+    }
+
     /// The defaults, overridden by the manifest's `run`, overridden by the row's. Objects inside are overridden key by
     /// key as well, arrays as a whole. A [`Problem`] names the key as `run.<key>`.
     pub(crate) fn resolve(manifest: Option<&Value>, row: Option<&Value>) -> Result<Self, Problem> {

@@ -3,6 +3,7 @@
 use crate::manifest::fields::{
     Object, boolean, filled, mount_defect, object, optional, owned, port, required, rooted, string, strings, wrong,
 };
+use crate::manifest::json::Packed;
 use crate::manifest::{Port, Problem, Short, known, shown};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -50,8 +51,8 @@ pub(crate) struct Row {
     pub(crate) uis: Option<Value>,
     /// An object with `error_type` and `error_description`; a malformed one counts as absent.
     pub(crate) last_start_error: Option<Value>,
-    /// An object for `Run::resolve`, its keys unchecked.
-    pub(crate) run: Option<Value>,
+    /// An object for `Run::of`, its keys unchecked.
+    pub(crate) run: Option<Packed>,
 }
 
 impl Row {
@@ -84,7 +85,7 @@ impl Row {
             websocket: optional(map, "websocket", boolean)?,
             uis: optional(map, "uis", sub_units)?,
             last_start_error: map.get("lastStartError").filter(|error| is_start_error(error)).cloned(),
-            run: optional(map, "run", |run, field| object(run, field).map(|_| run.clone()))?,
+            run: optional(map, "run", |run, field| object(run, field).map(|_| Packed::of(run)))?,
         })
     }
 
