@@ -65,19 +65,32 @@ pub(crate) struct Prepared {
     pub(crate) spec: Box<SpawnSpec>,
 }
 
+/// For which child of its module settings are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    First,
+    /// One came before it.
+    Later,
+}
+
 /// Reads the settings anew and looks whether they can work. `own_child` says that the module's own child may hold its
 /// port now. Blocks for a few small reads.
 ///
-/// They are read on a thread that ends with it: reading goes deep and frees hundreds of small blocks, and the C library
-/// keeps both for the thread. That of a module lives as long as the hub and would hold on to them. It keeps the stacks
-/// of ended threads, too, so only a few read at a time.
+/// For the first child they are read on a thread that ends with it: reading goes deep and frees hundreds of small blocks,
+/// and the C library keeps both for the thread. That of a module lives as long as the hub and would hold on to them. It
+/// keeps the stacks of ended threads, too, so only a few read at a time. Few modules ever get another child, and then
+/// somebody waits for it: making a thread would take as long as all the rest.
 pub(crate) fn prepare(
     source: &PlanSource,
     facts: &Facts,
     short: &Short,
+    occasion: Occasion,
     own_child: bool,
 ) -> Result<Prepared, StartError> {
     let read = || read(source, facts, short, own_child);
+    if occasion == Occasion::Later {
+        return read();
+    }
     let Some(_turn) = READING.take(PATIENCE) else { return read() };
     thread::scope(|scope| {
         let aside = thread::Builder::new().name("settings".to_owned()).stack_size(WORKER_STACK_BYTES);

@@ -9,7 +9,7 @@ use super::output::Output;
 use super::probe::Probe;
 use super::published::Published;
 use super::remains::Remains;
-use super::settings::{self, Prepared, Settings};
+use super::settings::{self, Occasion, Prepared, Settings};
 use super::waiters::{Waiters, Wants};
 use super::watch::Watch;
 use super::words;
@@ -232,7 +232,7 @@ impl Worker {
 
     /// Refuses what cannot start before the old child is touched (supervisor B9).
     fn restart(&mut self, reply: Option<Reply>) {
-        match settings::prepare(&self.context.source, &self.context.facts, &self.short, self.living.is_some()) {
+        match self.prepare(self.living.is_some()) {
             Ok(prepared) => {
                 self.prepared = Some(Box::new(prepared));
                 self.expect(Wants::Up, reply);
@@ -455,16 +455,21 @@ impl Worker {
         }
     }
 
+    fn prepare(&self, own_child: bool) -> Result<Prepared, StartError> {
+        let occasion = if self.child == 0 { Occasion::First } else { Occasion::Later };
+        settings::prepare(&self.context.source, &self.context.facts, &self.short, occasion, own_child)
+    }
+
     fn spawn(&mut self, child: u64) {
+        let prepared = match self.prepared.take() {
+            Some(prepared) => Ok(*prepared),
+            None => self.prepare(false),
+        };
         self.child = child;
         self.probe = None;
         self.clearing = false;
         self.look_again_at = None;
         self.remains.clear();
-        let prepared = match self.prepared.take() {
-            Some(prepared) => Ok(*prepared),
-            None => settings::prepare(&self.context.source, &self.context.facts, &self.short, false),
-        };
         match prepared {
             Ok(Prepared { settings, spec }) => {
                 self.module.set_policy(settings.policy);
