@@ -45,7 +45,11 @@ proxy_open() {
 server {
     listen 127.0.0.1:$backend_port backlog=4096;
     location = /m { return 200 'ok.'; }
-    location = /m/up { client_body_buffer_size 256k; proxy_pass http://127.0.0.1:$backend_port/m/sink; proxy_request_buffering off; }
+    # Reads all of a body before it answers; whoever sends one through a proxy may stop at an early answer.
+    location = /m/up {
+        client_body_buffer_size $((PROXY_BIG_BYTES + 4096)); proxy_request_buffering on; proxy_pass_request_body off;
+        proxy_set_header Content-Length ''; proxy_pass http://127.0.0.1:$backend_port/m/sink;
+    }
     location = /m/sink { return 204; }
     location /m/ { root $sandbox/files; }
 }
