@@ -156,7 +156,7 @@ fn send_on<'a>(
         identity,
         waiting: None,
         hold_until: None,
-        upstream: Upstream::Wanted { fresh: false },
+        upstream: Upstream::Wanted { fresh: false, identified: false },
         tried: None,
         repeats: 0,
         interim: 0,
@@ -171,11 +171,11 @@ fn send_on<'a>(
 
 /// What the module is to be told of its caller, once that is known: who shows no token, or several, is nobody.
 fn identity(request: &Request<'_>, module: &Module, head: &[u8]) -> Option<Box<Identity>> {
-    let mut shown = request.fields.all("authorization");
-    let (Some(authorization), None) = (shown.next(), shown.next()) else { return None };
     if !module.mount.proof_headers {
         return None;
     }
+    let mut shown = request.fields.all("authorization");
+    let (Some(authorization), None) = (shown.next(), shown.next()) else { return None };
     Identity::new(module.mount.process.clone(), authorization, head).map(Box::new)
 }
 

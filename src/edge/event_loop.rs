@@ -377,7 +377,6 @@ impl EventLoop {
 
     fn perform(&mut self, key: Key, asks: &Asks, now: Instant) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        let exchange = client.connection.exchange();
         if asks.shut_down {
             client.socket.shut_down_write();
         }
@@ -387,8 +386,8 @@ impl EventLoop {
         if let Some(id) = asks.gone {
             (self.hooks.on_client_gone)(id);
         }
-        if let (Some(question), Some(exchange)) = (&asks.identify, exchange) {
-            (self.hooks.identify)(Ticket { client: key, exchange }, question.clone());
+        if let Some((exchange, question)) = &asks.identify {
+            (self.hooks.identify)(Ticket { client: key, exchange: *exchange }, Arc::clone(question));
         }
         if let Some(open) = asks.open {
             self.open(open, key, now);

@@ -219,11 +219,6 @@ impl Connection {
         }
     }
 
-    /// The number of the exchange that is under way.
-    pub(crate) fn exchange(&self) -> Option<u64> {
-        self.relay().map(|relay| relay.id)
-    }
-
     /// The upstream sends no more. Not `cleanly`: its connection broke, and more may have been on its way.
     pub(crate) fn upstream_ended(&mut self, cleanly: bool) {
         if let Some(relay) = self.relay_mut() {
@@ -323,17 +318,20 @@ impl Connection {
         let State::Relaying(relay) = &mut self.state else { return false };
         match progress {
             Progress::Waiting => {
-                let Upstream::Wanted { fresh } = relay.upstream else { return false };
+                let Upstream::Wanted { fresh, identified } = relay.upstream else { return false };
                 if let Some(answer) = relay.hold_before(now) {
                     return self.fail(answer, now, asks, journal);
                 }
                 // A socket that turned out to be closed is given back first.
                 asks.release = (relay.repeats > 0).then_some(Release::Close);
                 if !relay.is_waiting() {
-                    asks.identify = relay.identify(fresh, now);
-                    if asks.identify.is_none() {
+                    let question = if identified { None } else { relay.identify(fresh, now) };
+                    if let Some(question) = question {
+                        asks.identify = Some((relay.id, question));
+                    } else {
                         asks.open = Some(Open { to: relay.destination(), history: relay.history(fresh) });
-                        relay.opening(now);
+                        relay.tried = relay.standing();
+                        relay.upstream = Upstream::Opening { since: now };
                     }
                 }
                 false

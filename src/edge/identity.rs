@@ -10,6 +10,7 @@ use super::headers;
 use super::slab::Key;
 use crate::manifest::Short;
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// For an answer; longer than the database is ever waited for.
@@ -59,12 +60,10 @@ pub(crate) struct Caller {
 
 /// What a request's module is to be told of its caller.
 pub(crate) struct Identity {
-    question: Question,
+    question: Arc<Question>,
     /// Where in the request's head it is told, in bytes, and how many of them tell it now.
     at: usize,
     told_bytes: usize,
-    /// It is told, and holds for the try to come.
-    pub(super) holds: bool,
 }
 
 impl Identity {
@@ -75,13 +74,13 @@ impl Identity {
         let (method, target) = (word()?, word()?);
         // A token is ASCII; with anything else nobody shows one.
         let authorization = std::str::from_utf8(authorization).unwrap_or_default().to_owned();
-        let question = Question { module, authorization, method, target };
+        let question = Arc::new(Question { module, authorization, method, target });
         let at = head.len().checked_sub(END_OF_HEAD.len()).filter(|_| head.ends_with(END_OF_HEAD))?;
-        Some(Self { question, at, told_bytes: 0, holds: false })
+        Some(Self { question, at, told_bytes: 0 })
     }
 
-    pub(crate) fn question(&self) -> Question {
-        self.question.clone()
+    pub(crate) fn question(&self) -> Arc<Question> {
+        Arc::clone(&self.question)
     }
 
     /// Writes what is known into the head, of which nothing has been sent, in the place of what was known before.
@@ -92,7 +91,6 @@ impl Identity {
         }
         let told_bytes = mem::replace(&mut self.told_bytes, fields.len());
         request.replace(self.at..self.at + told_bytes, fields);
-        self.holds = true;
     }
 }
 
@@ -132,7 +130,7 @@ mod tests {
             method: "PUT".to_owned(),
             target: "/a?b=c".to_owned(),
         };
-        assert_eq!(identity.question(), expected);
+        assert_eq!(*identity.question(), expected);
         let odd = Identity::new(module.clone(), b"Bearer \xff", HEAD.as_bytes()).expect("a head");
         assert_eq!(odd.question().authorization, "");
         for no_head in ["", "\r\n", "GET", "GET /", "GET / HTTP/1.1"] {

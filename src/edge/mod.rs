@@ -70,7 +70,7 @@ pub(crate) type OnClientGone = Arc<dyn Fn(u64) + Send + Sync>;
 pub(crate) type Routes = Arc<dyn Fn(&Table) -> Option<Table> + Send + Sync>;
 
 /// Finds out who a module's caller is and rings the bell with the answer. Called on the edge's thread: it must not block.
-pub(crate) type Identify = Box<dyn Fn(Ticket, Question) + Send>;
+pub(crate) type Identify = Box<dyn Fn(Ticket, Arc<Question>) + Send>;
 
 /// Where the lines of the access log go.
 pub(crate) struct AccessLog {

@@ -81,9 +81,11 @@ pub(crate) struct Request {
 /// The other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Upstream {
-    /// Asked for; `fresh`: not one that has been used before.
+    /// Asked for; `fresh`: not one that has been used before. `identified`: what the hub says of the caller stands in
+    /// the request, for this try.
     Wanted {
         fresh: bool,
+        identified: bool,
     },
     /// The module is on its way back, or it has just `failed`, standing like this, and nobody has said what becomes of
     /// it.
@@ -250,8 +252,8 @@ impl Relay {
     }
 
     /// What to ask the hub before a socket is asked for, if anything.
-    pub(crate) fn identify(&mut self, fresh: bool, now: Instant) -> Option<Question> {
-        let identity = self.identity.as_ref().filter(|identity| !identity.holds)?;
+    pub(crate) fn identify(&mut self, fresh: bool, now: Instant) -> Option<Arc<Question>> {
+        let identity = self.identity.as_ref()?;
         self.upstream = Upstream::Identifying { since: now, fresh };
         Some(identity.question())
     }
@@ -268,17 +270,7 @@ impl Relay {
             }
         };
         identity.tell(caller, &mut self.to_upstream);
-        self.upstream = Upstream::Wanted { fresh };
-    }
-
-    /// A socket has been asked for.
-    pub(crate) fn opening(&mut self, now: Instant) {
-        self.tried = self.standing();
-        self.upstream = Upstream::Opening { since: now };
-        // Another try is another proof.
-        if let Some(identity) = &mut self.identity {
-            identity.holds = false;
-        }
+        self.upstream = Upstream::Wanted { fresh, identified: true };
     }
 
     /// How its failure is told.

@@ -21,7 +21,7 @@ pub(super) struct Identities {
 }
 
 struct Thread {
-    questions: Sender<(Ticket, Question)>,
+    questions: Sender<(Ticket, Arc<Question>)>,
     /// Nobody waits for the answers that are still due.
     moot: Arc<AtomicBool>,
     handle: JoinHandle<()>,
@@ -33,7 +33,7 @@ impl Identities {
     }
 
     /// Takes a question. Never blocks; as many wait as the edge has connections, which it limits.
-    pub(super) fn ask(&self, ticket: Ticket, question: Question) {
+    pub(super) fn ask(&self, ticket: Ticket, question: Arc<Question>) {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.as_ref().is_none_or(|thread| thread.handle.is_finished()) {
             *thread = self.start().ok();
@@ -45,7 +45,7 @@ impl Identities {
     }
 
     fn start(&self) -> io::Result<Thread> {
-        let (questions, asked) = channel();
+        let (questions, asked) = channel::<(Ticket, Arc<Question>)>();
         let (hub, bell, log) = (Arc::clone(&self.hub), Arc::clone(&self.bell), Arc::clone(&self.log));
         let moot = Arc::new(AtomicBool::new(false));
         let is_moot = Arc::clone(&moot);

@@ -1,6 +1,7 @@
 //! Pure: what a connection asks of the loop.
 
 use crate::edge::identity::Question;
+use std::sync::Arc;
 
 /// What [`super::Connection::advance`] asks for, to be done in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -9,8 +10,8 @@ pub(crate) struct Asks {
     pub(crate) release: Option<Release>,
     /// Say that nobody waits for this exchange any more.
     pub(crate) gone: Option<u64>,
-    /// Ask the hub who the caller is, and tell the connection, by `identified`.
-    pub(crate) identify: Option<Question>,
+    /// Ask the hub who the caller of this exchange is, and tell the connection, by `identified`.
+    pub(crate) identify: Option<(u64, Arc<Question>)>,
     /// Open an upstream and tell the connection, by `upstream_opened` or `upstream_refused`.
     pub(crate) open: Option<Open>,
     /// Tell the client that no more will be sent; everything has been.

@@ -24,7 +24,7 @@ impl Relay {
         let failed = match next {
             Next::Connect => {
                 self.waiting = None;
-                self.upstream = Upstream::Wanted { fresh: false };
+                self.upstream = Upstream::Wanted { fresh: false, identified: false };
                 return None;
             }
             Next::Hold => None,
@@ -115,7 +115,7 @@ impl Relay {
                 self.to_upstream.rewind();
                 self.repeats += 1;
                 if reused {
-                    self.upstream = Upstream::Wanted { fresh: true };
+                    self.upstream = Upstream::Wanted { fresh: true, identified: false };
                     Progress::Waiting
                 } else {
                     // It hung up on a request that had just reached it: it is ending, or it does so every time.

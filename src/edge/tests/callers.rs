@@ -1,11 +1,9 @@
 //! Who a module's caller is, told to the module that asks for it.
 
-use super::modules::Wiki;
-use super::support::Client;
+use super::modules::{OK, Wiki};
+use super::support::{Client, PATIENCE, known};
 use crate::supervisor::standing::Standing;
 use std::time::{Duration, Instant};
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn wiki() -> Wiki {
     Wiki::new(|mount| (mount.strip, mount.proof_headers) = (true, true))
@@ -52,7 +50,7 @@ fn a_module_hears_who_shows_a_good_token_and_nothing_of_anybody_else() {
             let head = module.until("\r\n\r\n");
             assert_eq!(told(&head), caller.map(|name| about(name, "GET")).unwrap_or_default(), "{fields:?}: {head}");
             assert!(!head.contains("wiki:admin"), "{head}");
-            module.send(format!("{}Connection: close\r\n\r\nok", OK.trim_end_matches("\r\nok")).as_bytes());
+            module.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
             assert_eq!(client.reply().status, 200);
         }
     }
@@ -116,6 +114,26 @@ fn a_request_that_is_sent_again_is_told_anew_and_once() {
     wiki.stands(Standing::Up { since: Instant::now() + Duration::from_secs(1) });
     let mut module = wiki.accept();
     assert_eq!(told(&module.until("\r\n\r\n")), about("ann", "GET"));
+    module.send(OK.as_bytes());
+    assert_eq!(client.reply().status, 200);
+}
+
+#[test]
+fn what_was_known_before_a_restart_is_asked_again_after_it() {
+    let wiki = wiki();
+    let mut client = ask(&wiki, "GET", "Authorization: Bearer later\r\n");
+    let next = || wiki.world.asked.recv_timeout(PATIENCE).expect("a question");
+    let (ticket, question) = next();
+    wiki.stands(Standing::Restarting);
+    wiki.world.bell.answer(ticket, known(&question, "ann"));
+    // Once the hub has answered another one, this is waiting for its module.
+    assert_eq!(wiki.world.ask("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
+    wiki.stands(Standing::Up { since: Instant::now() });
+    // The proof is made under the key of the child that gets it.
+    let (ticket, question) = next();
+    wiki.world.bell.answer(ticket, known(&question, "bob"));
+    let mut module = wiki.accept();
+    assert_eq!(told(&module.until("\r\n\r\n")), about("bob", "GET"));
     module.send(OK.as_bytes());
     assert_eq!(client.reply().status, 200);
 }

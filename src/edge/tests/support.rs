@@ -1,6 +1,6 @@
 //! A hub that says what it got and misbehaves when asked to, and a client that reads answers to the letter.
 
-use crate::edge::{self, Bell, EdgeHandle, OnClientGone, Question, Routes, Settings, Table, Verdict};
+use crate::edge::{self, Bell, EdgeHandle, OnClientGone, Question, Routes, Settings, Table, Ticket, Verdict};
 use crate::manifest::Short;
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::Board;
@@ -27,6 +27,8 @@ pub(crate) struct World {
     /// Lets a backend that waits go on.
     pub(crate) go: Sender<()>,
     pub(crate) log: Arc<Mutex<Vec<String>>>,
+    /// What is asked about callers who show `later`, for the test to answer.
+    pub(crate) asked: Receiver<(Ticket, Arc<Question>)>,
     /// Rung when a module stands differently.
     pub(crate) bell: Arc<Bell>,
     dir: PathBuf,
@@ -94,6 +96,11 @@ impl World {
         let lines = Arc::clone(&log);
         let bell = edge::Bell::new().expect("a bell");
         let answers = Arc::clone(&bell);
+        let (later, asked) = channel();
+        let identify = move |ticket, question: Arc<Question>| match question.authorization.as_str() {
+            "Bearer later" => later.send((ticket, question)).unwrap_or_default(),
+            _ => answers.answer(ticket, verdict(&question)),
+        };
         let edge = edge::start(
             settings,
             vec![listener],
@@ -101,7 +108,7 @@ impl World {
             edge::Hooks {
                 routes,
                 on_client_gone,
-                identify: Box::new(move |ticket, question| answers.answer(ticket, verdict(&question))),
+                identify: Box::new(identify),
                 counters: Arc::default(),
                 log: Arc::new(move |line: &str| lines.lock().expect("log").push(line.to_owned())),
                 access_log: None,
@@ -109,7 +116,7 @@ impl World {
             Arc::clone(&bell),
         );
         let (go, seen, gone) = (channel().0, channel().1, channel().1);
-        Self { address, edge: Some(edge.expect("start")), gone, seen, go, log, bell, dir }
+        Self { address, edge: Some(edge.expect("start")), gone, seen, go, log, asked, bell, dir }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -129,18 +136,23 @@ impl World {
 
 /// What the hub of this world says about callers.
 fn verdict(question: &Question) -> Verdict {
-    let Question { module, authorization, method, target } = question;
-    match authorization.strip_prefix("Bearer ") {
+    match question.authorization.strip_prefix("Bearer ") {
         Some("unclear") => Verdict::Unavailable,
-        Some(name @ ("ann" | "bob")) => Verdict::Known(edge::Caller {
-            subject: name.to_owned(),
-            scope: format!("{module}:read"),
-            token_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
-            proven_at: 1_800_000_000,
-            proof: format!("{module} {method} {target}"),
-        }),
+        Some(name @ ("ann" | "bob")) => known(question, name),
         _ => Verdict::Unknown,
     }
+}
+
+/// That it is this caller who asks.
+pub(crate) fn known(question: &Question, name: &str) -> Verdict {
+    let Question { module, method, target, .. } = question;
+    Verdict::Known(edge::Caller {
+        subject: name.to_owned(),
+        scope: format!("{module}:read"),
+        token_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+        proven_at: 1_800_000_000,
+        proof: format!("{module} {method} {target}"),
+    })
 }
 
 impl Drop for World {
