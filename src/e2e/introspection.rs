@@ -1,6 +1,7 @@
 //! Modules that ask the hub about the tokens of their callers; the numbers are those of operator-token Part C.
 
 use crate::support::{Connection, Finished, Home, Hub, Module, eventually, http, module, testchild};
+use crate::tokens::post;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -60,11 +61,8 @@ fn a_module_that_is_told_by_the_hub_believes_nobody_else() {
     let hub = Hub::start_in(home, &[]);
     hub.until_ready(NAME);
     let tokens = ["ann", "bob"].map(|subject| {
-        let body = json!({ "scope": format!("{NAME}:read"), "subject": subject }).to_string();
-        let bearer = format!("Bearer {}", hub.token());
-        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
-        let minted = http::request(hub.port, "POST", "/api/auth/mint-token", &headers, body.as_bytes());
-        let minted = minted.expect("an answer").json();
+        let wanted = json!({ "scope": format!("{NAME}:read"), "subject": subject });
+        let minted = post(&hub, "/api/auth/mint-token", &hub.token(), &wanted).json();
         let said = |field: &str| minted[field].as_str().unwrap_or_else(|| panic!("no {field}: {minted}")).to_owned();
         (said("token"), said("jti"))
     });

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 #[track_caller]
-fn post(hub: &Hub, path: &str, bearer: &str, body: &Value) -> http::Response {
+pub(crate) fn post(hub: &Hub, path: &str, bearer: &str, body: &Value) -> http::Response {
     let bearer = format!("Bearer {bearer}");
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     http::request(hub.port, "POST", path, &headers, body.to_string().as_bytes())
