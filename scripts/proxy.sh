@@ -3,6 +3,8 @@
 # nginx, haproxy, wrk and curl.
 
 PROXY_BIG_BYTES=104857600
+# What is compared with each other everywhere.
+FRONTS='direct nginx haproxy edge'
 
 # Starts nginx with a configuration in the sandbox: $1 names it, standard input is what goes into `http`.
 nginx_start() {
@@ -155,7 +157,7 @@ requests() {
 # A large body, down or up.
 large() {
     for round in $(seq "$PROXY_ROUNDS"); do
-        for name in direct nginx haproxy edge; do
+        for name in $FRONTS; do
             front "$name"
             before=$(all_ticks)
             case $1 in
@@ -167,7 +169,7 @@ large() {
                 'BEGIN { printf "%d %.2f\n", speed / 1e6, ticks / per_s * 1e9 / bytes }' >>"$sandbox/large.$1.$name"
         done
     done
-    for name in direct nginx haproxy edge; do
+    for name in $FRONTS; do
         file=$sandbox/large.$1.$name
         column() { awk -v n="$1" '{ print $n }' "$file" | median; }
         printf '%-38s %8s MB/s  %s CPU s/GB\n' "100 MiB $1, $name" "$(column 1)" "$(column 2)"
@@ -176,9 +178,9 @@ large() {
 
 proxy() {
     proxy_open
-    for connections in 1 16 256; do requests "$connections" keep direct nginx haproxy edge; done
-    requests 64 keep direct nginx haproxy edge logging
-    for connections in 1 64; do requests "$connections" close direct nginx haproxy edge; done
+    for connections in 1 16 256; do requests "$connections" keep $FRONTS; done
+    requests 64 keep $FRONTS logging
+    for connections in 1 64; do requests "$connections" close $FRONTS; done
     large down
     large up
     for server in $servers; do kill "$server" 2>/dev/null || :; done
