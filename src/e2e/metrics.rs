@@ -60,6 +60,16 @@ fn the_numbers_follow_the_modules() {
 }
 
 #[test]
+fn the_number_of_requests_has_the_one_in_it_that_asks() {
+    let hub = hub();
+    let asked = || numbers(&hub).get("parachute_edge_requests_total").copied().expect("a number of requests");
+    let first = asked();
+    for later in 1..=200 {
+        assert_eq!(asked(), first + f64::from(later));
+    }
+}
+
+#[test]
 fn strangers_see_no_numbers_without_a_token() {
     let hub = hub();
     let answer = ask_from(&hub, "203.0.113.7", "/metrics", None);

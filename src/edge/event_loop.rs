@@ -159,7 +159,6 @@ impl EventLoop {
             if mem::take(&mut self.accept_again) || self.acceptor.deadline().is_some_and(|at| at <= now) {
                 self.accept(now);
             }
-            self.shared.counters.requests.store(self.rules.requests, Ordering::Relaxed);
             self.write_journal();
             if self.is_over(now) {
                 return;
@@ -359,6 +358,8 @@ impl EventLoop {
             moved |= client.read_upstream(upstream, now);
         }
         let asks = client.connection.advance(now, &mut self.rules);
+        // Before anybody can hear of a request it has been counted.
+        self.shared.counters.requests.store(self.rules.requests, Ordering::Relaxed);
         if asks.close {
             self.perform(key, &asks, now);
             return Round::Closed;
