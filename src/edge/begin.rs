@@ -62,7 +62,10 @@ pub(crate) fn begin(head: Head<'_>, now: Instant, rules: &mut Rules, to_client: 
         }
     };
     match sent_on {
-        Ok(relay) => Begun::Relaying(Box::new(Relay { entry, ..relay })),
+        Ok(mut relay) => {
+            relay.entry = entry;
+            Begun::Relaying(relay)
+        }
         Err(Refused { answer, head_only, keep }) => {
             let bytes = answer.write(Manner { head_only, close: !keep, ..Manner::default() }, to_client);
             rules.journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
@@ -78,7 +81,7 @@ fn send_on<'a>(
     now: Instant,
     rules: &mut Rules,
     to_client: &mut Vec<u8>,
-) -> Result<Relay, Refused<'a>> {
+) -> Result<Box<Relay>, Refused<'a>> {
     let is_head = request.method == "HEAD";
     let refuse = |answer: Answer<'a>, keep: bool| Refused { answer, head_only: is_head, keep };
     let body = framing::request_body(&request.fields, request.version)
@@ -88,10 +91,13 @@ fn send_on<'a>(
     let keep = keep_alive && body == Body::Empty;
     let path = path::normalise(request.target).map_err(|bad| refuse(Answer::BadPath(bad), keep))?;
     let layer = layer::of(head.peer.ip(), &request.fields);
-    let module = match route::target(&rules.hosts, &rules.table, layer, request.host, &path.path) {
+    let module = match route::target(&rules.hosts, &rules.table, layer, request.host.map(|host| host.name), &path.path)
+    {
         Target::Hub => None,
         Target::Module(module) => Some(module).filter(|module| !module.misses_suffix(request.method, &path.path)),
-        Target::Refuse(route::Refusal::ForeignHost) => return Err(refuse(Answer::ForeignHost(request.host), keep)),
+        Target::Refuse(route::Refusal::ForeignHost) => {
+            return Err(refuse(Answer::ForeignHost(request.host.map(|host| host.text)), keep));
+        }
     };
     let limit_bytes = if module.is_none() { MAX_BODY_BYTES } else { u64::MAX };
     if matches!(body, Body::Length(length) if length > limit_bytes) {
@@ -138,7 +144,7 @@ fn send_on<'a>(
     let mut to_upstream = Outgoing::default();
     headers::write_request(request, &path, body, &from, recipient, to_upstream.tail());
     let identity = module.as_ref().and_then(|module| identity(request, module, to_upstream.pending()));
-    Ok(Relay {
+    Ok(Box::new(Relay {
         id,
         request: relay::Request {
             version: request.version,
@@ -166,7 +172,7 @@ fn send_on<'a>(
         moved_at: now,
         entry: None,
         tally: Tally::default(),
-    })
+    }))
 }
 
 /// What the module is to be told of its caller, once that is known: who shows no token, or several, is nobody.

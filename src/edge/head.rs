@@ -4,7 +4,9 @@
 #[cfg(test)]
 mod tests;
 
+use crate::sys::memchr::memchr;
 use std::fmt;
+use std::mem::MaybeUninit;
 
 /// A request line and its fields, with the empty line. What browsers and our own tools send stays below 8 KiB.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -22,47 +24,73 @@ pub(crate) struct Field<'a> {
 
 impl Field<'_> {
     pub(crate) fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
+        // Asked some hundred times for every request, and most names differ in their length.
+        self.name.len() == name.len() && is_same(self.name, name)
     }
+}
+
+/// Apart, so that the look at the lengths has no call in it.
+#[inline(never)]
+fn is_same(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
 }
 
 /// The fields of a head, in the order in which they came.
 pub(crate) struct Fields<'a> {
-    list: [Field<'a>; MAX_FIELDS],
-    count: usize,
+    list: Vec<Field<'a>>,
+    lengths: Lengths,
 }
 
 impl<'a> Fields<'a> {
     fn new(parsed: &[httparse::Header<'a>]) -> Self {
-        let mut list = [Field { name: "", value: b"" }; MAX_FIELDS];
-        let mut count = 0;
-        for (slot, header) in list.iter_mut().zip(parsed) {
-            *slot = Field { name: header.name, value: header.value };
-            count += 1;
-        }
-        Self { list, count }
+        let mut lengths = Lengths::NONE;
+        let field = |header: &httparse::Header<'a>| {
+            lengths = lengths.and(header.name);
+            Field { name: header.name, value: header.value }
+        };
+        Self { list: parsed.iter().map(field).collect(), lengths }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Field<'a>> + Clone + '_ {
-        self.list.iter().take(self.count).copied()
+        self.list.iter().copied()
     }
 
     /// The values of every field called `name`.
     pub(crate) fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
-        self.iter().filter(move |field| field.is(name)).map(|field| field.value)
+        // Most of what is asked for is not there at all.
+        let list = if self.lengths.has_that_of(name) { self.list.as_slice() } else { &[] };
+        list.iter().filter(move |field| field.is(name)).map(|field| field.value)
     }
 
     pub(crate) fn first(&self, name: &str) -> Option<&'a [u8]> {
-        self.iter().find(|field| field.is(name)).map(|field| field.value)
+        self.all(name).next()
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.iter().any(|field| field.is(name))
+        self.first(name).is_some()
     }
 
     /// Whether the comma-separated list in the fields called `name` holds `word`.
     pub(crate) fn lists(&self, name: &str, word: &str) -> bool {
         self.all(name).any(|value| words(value).any(|w| w.eq_ignore_ascii_case(word.as_bytes())))
+    }
+}
+
+/// The lengths of some names, a bit for each up to 63 bytes: most other names are told from all of them by it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lengths(u64);
+
+impl Lengths {
+    pub(crate) const NONE: Self = Self(0);
+
+    /// With that of `name`. Longer names count as none; they are compared with nothing that is asked for.
+    #[must_use]
+    pub(crate) const fn and(self, name: &str) -> Self {
+        if name.len() < 64 { Self(self.0 | 1 << name.len()) } else { self }
+    }
+
+    pub(crate) const fn has_that_of(self, name: &str) -> bool {
+        name.len() < 64 && (self.0 >> name.len()) & 1 == 1
     }
 }
 
@@ -83,8 +111,17 @@ pub(crate) struct Request<'a> {
     pub(crate) target: &'a str,
     pub(crate) version: Version,
     /// Only an HTTP/1.0 request can be without.
-    pub(crate) host: Option<&'a str>,
+    pub(crate) host: Option<Host<'a>>,
     pub(crate) fields: Fields<'a>,
+}
+
+/// A host field: a name or an address, and perhaps a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Host<'a> {
+    /// As it was sent.
+    pub(crate) text: &'a str,
+    /// As [`host_name`] has it.
+    pub(crate) name: &'a str,
 }
 
 /// An answer's head.
@@ -158,15 +195,13 @@ pub(crate) fn end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, Ba
     // Nothing behind the limit makes a difference, so that it does not matter how much is there already.
     let bytes = bytes.get(..MAX_HEAD_BYTES).unwrap_or(bytes);
     let mut rest = bytes.get(*scanned..).unwrap_or_default();
-    while let Some(offset) = rest.iter().position(|byte| *byte == b'\n') {
+    while let Some(offset) = memchr(b'\n', rest) {
         let at = *scanned + offset;
-        let line = bytes.get(..at).unwrap_or_default();
-        if !line.ends_with(b"\r") {
-            return Err(BadHead::BareLineEnd);
-        }
         *scanned = at + 1;
-        if line.ends_with(b"\r\n\r") || line == b"\r" {
-            return Ok(Some(*scanned));
+        match bytes.get(..at).unwrap_or_default() {
+            [.., b'\r', b'\n', b'\r'] | [b'\r'] => return Ok(Some(*scanned)),
+            [.., b'\r'] => {}
+            _ => return Err(BadHead::BareLineEnd),
         }
         rest = rest.get(offset + 1..).unwrap_or_default();
     }
@@ -176,9 +211,9 @@ pub(crate) fn end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, Ba
 
 /// Reads a whole request head, as [`end`] has measured it.
 pub(crate) fn request(bytes: &[u8]) -> Result<Request<'_>, BadHead> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut parsed = httparse::Request::new(&mut headers);
-    match parsed.parse(bytes) {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(BadHead::RequestLine),
         Err(httparse::Error::Version) if !names_a_version(bytes) => return Err(BadHead::RequestLine),
@@ -198,15 +233,15 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Request<'_>, BadHead> {
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let fields = checked(parsed.headers)?;
     let host = host(&fields, version)?;
-    let target = path_of(method, target, host)?;
+    let target = path_of(method, target, host.map(|host| host.text))?;
     Ok(Request { method, target, version, host, fields })
 }
 
 /// Reads a whole response head, as [`end`] has measured it.
 pub(crate) fn response(bytes: &[u8]) -> Result<Response<'_>, BadHead> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut headers);
-    match parsed.parse(bytes) {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut headers) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(BadHead::StatusLine),
         Err(error) => return Err(refused(error, BadHead::StatusLine)),
@@ -241,21 +276,15 @@ fn refused(error: httparse::Error, first_line: BadHead) -> BadHead {
     }
 }
 
-/// What the parser lets pass and we do not: values with control characters other than tab.
+/// The parser has seen to it that no value has a control character other than tab, which the tests hold it to.
 fn checked<'a>(headers: &[httparse::Header<'a>]) -> Result<Fields<'a>, BadHead> {
-    let fields = Fields::new(headers);
-    for field in fields.iter() {
-        if field.name.is_empty() {
-            return Err(BadHead::FieldName);
-        }
-        if field.value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f) {
-            return Err(BadHead::FieldValue);
-        }
+    if headers.iter().any(|header| header.name.is_empty()) {
+        return Err(BadHead::FieldName);
     }
-    Ok(fields)
+    Ok(Fields::new(headers))
 }
 
-fn host<'a>(fields: &Fields<'a>, version: Version) -> Result<Option<&'a str>, BadHead> {
+fn host<'a>(fields: &Fields<'a>, version: Version) -> Result<Option<Host<'a>>, BadHead> {
     let mut values = fields.all("host");
     match (values.next(), values.next()) {
         (None, _) if version == Version::Http10 => Ok(None),
@@ -263,7 +292,8 @@ fn host<'a>(fields: &Fields<'a>, version: Version) -> Result<Option<&'a str>, Ba
         (Some(_), Some(_)) => Err(BadHead::SeveralHosts),
         (Some(value), None) => {
             let text = std::str::from_utf8(value).map_err(|_| BadHead::Host)?;
-            if host_name(text).is_none() { Err(BadHead::Host) } else { Ok(Some(text)) }
+            let name = host_name(text).ok_or(BadHead::Host)?;
+            Ok(Some(Host { text, name }))
         }
     }
 }

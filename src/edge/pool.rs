@@ -2,7 +2,7 @@
 
 use super::exchange::{Destination, History};
 use super::slab::Key;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// More would hold a thread each in the hub for nothing.
@@ -17,7 +17,7 @@ const JUST_NOW: Duration = Duration::from_secs(1);
 /// Idle sockets, the one used last on top: it is the least likely to have been closed by the other side.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    idle: HashMap<Destination, Vec<(Instant, Key)>>,
+    idle: BTreeMap<Destination, Vec<(Instant, Key)>>,
     /// No socket has been idle for too long before then, so that nobody need look; one may have been taken since.
     look_at: Option<Instant>,
 }

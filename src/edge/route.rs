@@ -142,10 +142,9 @@ impl Hosts {
     }
 }
 
-/// Chooses. `host` is the host field, which only HTTP/1.0 may leave out: no browser does, so that a local caller
+/// Chooses. `name` is that of the host field, which only HTTP/1.0 may leave out: no browser does, so that a local caller
 /// without one cannot be a foreign page.
-pub(crate) fn target(hosts: &Hosts, table: &Table, layer: Layer, host: Option<&str>, path: &str) -> Target {
-    let name = host.and_then(head::host_name);
+pub(crate) fn target(hosts: &Hosts, table: &Table, layer: Layer, name: Option<&str>, path: &str) -> Target {
     let is_local = match (layer, name) {
         (Layer::Loopback, None) => true,
         (Layer::Loopback, Some(name)) => hosts.is_local(name) || hosts.is_configured(name),
@@ -222,7 +221,8 @@ mod tests {
             (Tailnet, Some("box.ts.net"), "/api/modules", true),
             (Tailnet, Some("other.ts.net"), "/api/modules", false),
         ] {
-            let hub = matches!(target(&hosts, &Table::default(), layer, host, path), Target::Hub);
+            let hub =
+                matches!(target(&hosts, &Table::default(), layer, host.and_then(head::host_name), path), Target::Hub);
             assert_eq!(hub, passes, "{layer:?} {host:?} {path}");
         }
     }
@@ -231,7 +231,8 @@ mod tests {
     fn another_origin_counts_from_the_next_request_on() {
         let own = OwnHosts::of(&["https://old.example"]);
         let hosts = Hosts::new(own.clone(), &[], Vec::new());
-        let passes = |host| matches!(target(&hosts, &Table::default(), Public, Some(host), "/"), Target::Hub);
+        let passes =
+            |host| matches!(target(&hosts, &Table::default(), Public, head::host_name(host), "/"), Target::Hub);
         assert!(passes("old.example") && !passes("new.example"));
         own.replace(&["https://New.example:8443".to_owned()]);
         assert!(!passes("old.example") && passes("new.example:8443"));
@@ -243,7 +244,7 @@ mod tests {
     }
 
     fn goes(table: &Table, layer: Layer, host: &str, path: &str) -> String {
-        match target(&hosts(), table, layer, Some(host), path) {
+        match target(&hosts(), table, layer, head::host_name(host), path) {
             Target::Hub => "hub".to_owned(),
             Target::Module(module) => module.mount.path.clone(),
             Target::Refuse(Refusal::ForeignHost) => "refused".to_owned(),

@@ -35,7 +35,7 @@ pub(crate) struct Open {
 }
 
 /// The other end of an upstream's socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Destination {
     /// The private socket.
     Hub,

@@ -9,6 +9,13 @@ use crate::edge::relay::{Relay, Reply, Unavailable, Upstream};
 use std::mem;
 use std::time::Instant;
 
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 impl Connection {
     /// When to call [`Self::advance`] at the latest; `None` means that only an event can change anything.
     pub(crate) fn deadline(&self, settings: &Settings) -> Option<Instant> {
@@ -20,7 +27,7 @@ impl Connection {
             State::Closing { .. } | State::Closed => None,
             State::Lingering { until } => Some(*until),
         };
-        [blocked, own].into_iter().flatten().min()
+        sooner(blocked, own)
     }
 
     fn relay_deadline(&self, relay: &Relay, settings: &Settings) -> Option<Instant> {
@@ -41,7 +48,7 @@ impl Connection {
             (_, Reply::Tunnel) => None,
         };
         let body = self.awaits_body(relay).then(|| relay.moved_at + settings.stall_timeout);
-        [upstream, body].into_iter().flatten().min()
+        sooner(upstream, body)
     }
 
     /// It is the client's turn to send a part of its request.

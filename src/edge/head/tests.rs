@@ -233,3 +233,37 @@ fn mutated_heads_are_refused_or_harmless() {
         }
     }
 }
+
+#[test]
+fn no_place_in_a_value_lets_a_control_character_through() {
+    // The parser looks at many bytes at a time, and at the last ones in another way.
+    for (place, byte) in (0..70).flat_map(|place| (0..=255).map(move |byte| (place, byte))) {
+        let value = [b"a".repeat(place), vec![byte], b"b".repeat(70 - place)].concat();
+        let fields = |first: &[u8]| [first, b"\r\nHost: a\r\nX: ", &value[..], b"\r\n\r\n"].concat();
+        let (request_head, response_head) = (fields(b"GET / HTTP/1.1"), fields(b"HTTP/1.1 200 OK"));
+        let read = [
+            request(&request_head).map(|request| request.fields.first("x") == Some(value.trim_ascii())),
+            response(&response_head).map(|response| response.fields.first("x") == Some(value.trim_ascii())),
+        ];
+        let good = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        for read in read {
+            assert!(if good { read == Ok(true) } else { read.is_err() }, "{byte:#x} at {place}: {read:?}");
+        }
+    }
+}
+
+#[test]
+fn an_end_is_found_wherever_the_bytes_are_cut() {
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n\r\nbody\n";
+    let ends = head.len() - b"body\n".len();
+    for first in 0..=head.len() {
+        for second in first..=head.len() {
+            let mut scanned = 0;
+            let found: Vec<_> = [first, second, head.len()].map(|cut| end(&head[..cut], &mut scanned)).into();
+            let expected = [first, second, head.len()].map(|cut| Ok((cut >= ends).then_some(ends)));
+            // What has been found is not looked for again.
+            let until = expected.iter().position(|found| *found != Ok(None)).unwrap_or_default();
+            assert_eq!(found[..=until], expected[..=until], "{first}, {second}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use crate::edge::layer;
 use crate::edge::tests::mount as plain_mount;
 use crate::edge::{head, path};
 use crate::manifest::mounts::Mount;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The fields that the hub gets, without the two lines that every request has, as `name: value` lines.
 fn passed(peer: &str, fields: &str) -> String {
@@ -204,5 +204,39 @@ fn an_answer_loses_what_was_meant_for_us() {
         let mut out = Vec::new();
         write_response(&response, Framed { body, close }, Author::Hub, &mut out);
         assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+}
+
+#[test]
+fn numbers_and_addresses_are_written_as_std_shows_them() {
+    let written = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("text")
+    };
+    for number in [0, 9, 10, 99, 100, 404, u64::from(u32::MAX), u64::MAX] {
+        assert_eq!(written(&|out| write_number(number, out)), number.to_string());
+    }
+    for text in ["0.0.0.0", "127.0.0.1", "255.10.0.99", "::1", "::ffff:1.2.3.4", "2001:db8::1"] {
+        let address: IpAddr = text.parse().expect("an address");
+        assert_eq!(written(&|out| write_address(address, out)), address.to_string());
+    }
+}
+
+#[test]
+fn names_of_any_length_are_found_and_left_out() {
+    let long = "x".repeat(70);
+    let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{long}: 1\r\nTE: 2\r\nConnection: Keep-Alive, {long}, te\r\n\r\n");
+    let request = head::request(text.as_bytes()).expect("a good head");
+    assert!(names_some(&request.fields));
+    let passed_on = |field: &Field<'_>| !is_hop_by_hop(*field, &request.fields, true);
+    let kept: Vec<&str> = request.fields.iter().filter(passed_on).map(|field| field.name).collect();
+    assert_eq!(kept, ["Host"]);
+    for (value, expected) in
+        [("keep-alive", false), (" Upgrade ,keep-alive,", false), ("close", true), ("x, upgrade", true)]
+    {
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {value}\r\n\r\n");
+        let request = head::request(text.as_bytes()).expect("a good head");
+        assert_eq!(names_some(&request.fields), expected, "{value}");
     }
 }

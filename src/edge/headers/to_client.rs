@@ -1,9 +1,8 @@
 //! Pure: an answer as the client gets it.
 
-use super::{HEAD_BYTES, HUB_COOKIE, is_hop_by_hop, is_our_own, write_field, write_length};
+use super::{HEAD_BYTES, HUB_COOKIE, is_hop_by_hop, is_our_own, names_some, write_field, write_length, write_number};
 use crate::edge::framing::Body;
 use crate::edge::head::{Field, Fields, Response};
-use std::io::Write;
 
 /// What the client is told about the connection and the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +53,13 @@ pub(crate) fn write_switch(response: &Response<'_>, out: &mut Vec<u8>) {
 
 /// The status and the fields that are the upstream's to say.
 fn write_passed_on(response: &Response<'_>, by: Author, out: &mut Vec<u8>) {
-    let _ = write!(out, "HTTP/1.1 {} {}\r\n", response.status, response.reason);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_number(response.status.into(), out);
+    out.push(b' ');
+    out.extend_from_slice(response.reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
     let fields = &response.fields;
-    let names_some = fields.has("connection");
+    let names_some = names_some(fields);
     for field in fields.iter() {
         let forged = by == Author::Module && sets_hub_cookie(field);
         if !forged && !is_hop_by_hop(field, fields, names_some) && !is_our_own(field) {
@@ -83,7 +86,10 @@ fn write_safety(fields: &Fields<'_>, out: &mut Vec<u8>) {
 /// A module that sets the hub's cookies would log its visitors in or out of the hub. Browsers send a cookie without a
 /// name as its bare value, which can look like any other.
 fn sets_hub_cookie(field: Field<'_>) -> bool {
+    if !field.is("set-cookie") {
+        return false;
+    }
     let is_padding = |byte: &u8| matches!(byte, b'=' | b' ' | b'\t');
     let start = field.value.iter().position(|byte| !is_padding(byte)).unwrap_or_default();
-    field.is("set-cookie") && field.value.get(start..).is_some_and(|cookie| cookie.starts_with(HUB_COOKIE))
+    field.value.get(start..).is_some_and(|cookie| cookie.starts_with(HUB_COOKIE))
 }

@@ -1,17 +1,19 @@
 //! Pure: a request as the hub or a module gets it.
 
-use super::{HEAD_BYTES, HUB_COOKIE, is_hop_by_hop, is_one_of, is_our_own, write_field, write_length};
+use super::{
+    HEAD_BYTES, HUB_COOKIE, Names, is_hop_by_hop, is_our_own, names_some, write_address, write_field, write_length,
+    write_number,
+};
 use crate::edge::framing::Body;
 use crate::edge::head::{Field, Request};
 use crate::edge::identity::Caller;
 use crate::edge::layer::{self, Layer};
 use crate::edge::path::Path;
 use crate::manifest::mounts::Mount;
-use std::io::Write;
 use std::net::SocketAddr;
 
 /// What only a proxy next to us can know. From anybody else such fields are claims, and are left out.
-const SAID_BY_PROXIES: [&str; 9] = [
+static SAID_BY_PROXIES: Names<9> = Names::of([
     "cf-connecting-ip",
     "cf-ray",
     "tailscale-funnel-request",
@@ -21,10 +23,10 @@ const SAID_BY_PROXIES: [&str; 9] = [
     "true-client-ip",
     "x-forwarded-port",
     "x-real-ip",
-];
+]);
 /// Written anew from what we know.
-const FORWARDING: [&str; 5] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"];
+static FORWARDING: Names<5> =
+    Names::of(["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"]);
 
 /// Whether the value of an `Authorization` field is a token that the hub issued for itself.
 pub(crate) type IsHubBearer = fn(&[u8]) -> bool;
@@ -60,7 +62,7 @@ pub(crate) fn write_request(
     to: Recipient<'_>,
     out: &mut Vec<u8>,
 ) {
-    let host = request.host.unwrap_or("localhost");
+    let host = request.host.map_or("localhost", |host| host.text);
     let prefix = match to {
         Recipient::Module { mount, spelling, .. } if mount.strip => Some(spelling),
         Recipient::Hub | Recipient::Module { .. } => None,
@@ -78,11 +80,11 @@ pub(crate) fn write_request(
     out.extend_from_slice(host.as_bytes());
     out.extend_from_slice(b"\r\n");
     let fields = &request.fields;
-    let names_some = fields.has("connection");
+    let names_some = names_some(fields);
     let trusted = layer::is_loopback(from.peer.ip());
     for field in fields.iter() {
-        let ours = field.is("host") || is_one_of(field, &FORWARDING) || is_our_own(field);
-        if ours || is_hop_by_hop(field, fields, names_some) || (!trusted && is_one_of(field, &SAID_BY_PROXIES)) {
+        let ours = field.is("host") || FORWARDING.have(field) || is_our_own(field);
+        if ours || is_hop_by_hop(field, fields, names_some) || (!trusted && SAID_BY_PROXIES.have(field)) {
             continue;
         }
         match to {
@@ -104,13 +106,16 @@ pub(crate) fn write_request(
     if let Some(prefix) = prefix {
         write_field("X-Forwarded-Prefix", prefix.as_bytes(), out);
     }
-    // Writing to a Vec cannot fail.
-    let client = layer::client_ip(from.peer.ip(), fields);
-    let _ = write!(out, "X-Parachute-Layer: {}\r\nX-Parachute-Client-IP: {client}\r\n", from.layer.as_str());
+    write_field("X-Parachute-Layer", from.layer.as_str().as_bytes(), out);
+    out.extend_from_slice(b"X-Parachute-Client-IP: ");
+    write_address(layer::client_ip(from.peer.ip(), fields), out);
+    out.extend_from_slice(b"\r\n");
     match to {
         // The hub's server holds a thread for every connection that may bring another request.
         Recipient::Hub => {
-            let _ = write!(out, "X-Parachute-Exchange: {}\r\nConnection: close\r\n\r\n", from.exchange);
+            out.extend_from_slice(b"X-Parachute-Exchange: ");
+            write_number(from.exchange, out);
+            out.extend_from_slice(b"\r\nConnection: close\r\n\r\n");
         }
         Recipient::Module { websocket: true, .. } => {
             out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
@@ -161,7 +166,8 @@ fn write_forwarding(request: &Request<'_>, host: &str, from: &Provenance, truste
             out.extend_from_slice(b", ");
         }
     }
-    let _ = write!(out, "{}\r\n", from.peer.ip());
+    write_address(from.peer.ip(), out);
+    out.extend_from_slice(b"\r\n");
     write_field("X-Forwarded-Proto", said("x-forwarded-proto").unwrap_or(b"http"), out);
     write_field("X-Forwarded-Host", said("x-forwarded-host").unwrap_or(host.as_bytes()), out);
     if let Some(forwarded) = said("forwarded") {
