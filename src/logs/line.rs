@@ -1,6 +1,7 @@
 //! Pure: bytes as read to blocks of whole, capped lines; and a line's bytes to text that is safe to show.
 #![forbid(unsafe_code)]
 
+use crate::sys::memchr::memchr;
 use std::borrow::Cow;
 
 /// The longest line, without its newline. Long enough for a stack trace in one JSON record, short enough that four of
@@ -127,19 +128,9 @@ fn word(chunk: &[u8]) -> u64 {
     chunk.try_into().map_or(0, u64::from_le_bytes)
 }
 
-/// The place of the first newline. Eight bytes a step, because std has no public `memchr` and this is the inner loop
-/// of the log path.
-#[inline]
+/// The place of the first newline.
 pub(crate) fn find_newline(bytes: &[u8]) -> Option<usize> {
-    let words = bytes.chunks_exact(8);
-    let rest = words.remainder();
-    for (index, chunk) in words.enumerate() {
-        let bits = equal_bits(word(chunk), b'\n');
-        if bits != 0 {
-            return Some(index * 8 + bits.trailing_zeros() as usize / 8);
-        }
-    }
-    rest.iter().position(|byte| *byte == b'\n').map(|at| bytes.len() - rest.len() + at)
+    memchr(b'\n', bytes)
 }
 
 /// How many newlines there are.
