@@ -14,6 +14,12 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// After an error that is not about one connection, such as no memory for sockets.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// A peer that drops off the network says nothing, and a WebSocket or a stream may be silent for good: after two minutes
+/// without a sign of life from its kernel it is given up.
+const VANISHED_IDLE_S: i32 = 60;
+const VANISHED_INTERVAL_S: i32 = 15;
+const VANISHED_PROBES: i32 = 4;
+
 /// The listeners.
 pub(crate) struct Acceptor {
     listeners: Vec<Listener>,
@@ -48,6 +54,7 @@ impl Acceptor {
         for (number, listener) in listeners.iter().enumerate() {
             listener.set_nonblocking(true)?;
             socket::send_at_once(listener.as_fd())?;
+            socket::keep_alive(listener.as_fd(), VANISHED_IDLE_S, VANISHED_INTERVAL_S, VANISHED_PROBES)?;
             epoll.add(listener.as_fd(), token(number), Interest::Read)?;
         }
         let listeners = listeners.into_iter().map(|socket| Listener { socket, ready: true }).collect();

@@ -222,10 +222,13 @@ impl EventLoop {
         }
     }
 
-    /// Takes over the routes as they are now. Those that cannot be read stay as they were; the hub says why.
+    /// Takes over the routes as they are now. Those that cannot be read stay as they were; the hub says why. Whoever makes
+    /// them reads files of the user's: not even a bug there ends the edge.
     fn reload(&mut self) {
-        if let Some(table) = (self.hooks.routes)(&self.rules.table) {
-            self.rules.table = Arc::new(table);
+        match panic::catch_unwind(AssertUnwindSafe(|| (self.hooks.routes)(&self.rules.table))) {
+            Ok(Some(table)) => self.rules.table = Arc::new(table),
+            Ok(None) => {}
+            Err(_) => (self.hooks.log)("[edge] a bug: reading the routes panicked; they stay as they were"),
         }
     }
 
@@ -307,10 +310,11 @@ impl EventLoop {
         }
     }
 
-    /// Closes the connection that has been idle for longest; false when none is.
+    /// Closes the connection that has been idle for longest, or else the one with the oldest unfinished head; false when
+    /// all are at work.
     fn shed_one(&mut self, now: Instant) -> bool {
-        let idle = self.clients.iter().filter_map(|(key, client)| Some((client.connection.idle_since()?, key)));
-        let Some((_, key)) = idle.min() else { return false };
+        let dispensable = self.clients.iter().filter_map(|(key, client)| Some((client.connection.dispensable()?, key)));
+        let Some((_, key)) = dispensable.min() else { return false };
         self.close(key, now);
         true
     }

@@ -48,6 +48,14 @@ pub(crate) struct Rules {
     pub(crate) journal: Journal,
 }
 
+/// Which connections give way to a new one when there is no place: first those that can be closed without harm, then
+/// those whose request does not come to its end, of which a stranger could make as many as there are places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Dispensable {
+    Idle,
+    Unfinished,
+}
+
 /// A client's connection.
 pub(crate) struct Connection {
     peer: SocketAddr,
@@ -238,12 +246,13 @@ impl Connection {
         self.relay().is_some_and(Relay::is_waiting)
     }
 
-    /// Since when nothing of a request has been there; such a connection can be closed without harm.
-    pub(crate) fn idle_since(&self) -> Option<Instant> {
+    /// How dispensable it is while it has no whole request, less is more: nothing of one is there, or only a part, and
+    /// since when.
+    pub(crate) fn dispensable(&self) -> Option<(Dispensable, Instant)> {
         match self.state {
-            State::Idle { since, .. } if self.to_client.is_empty() => Some(since),
+            State::Idle { since, .. } if self.to_client.is_empty() => Some((Dispensable::Idle, since)),
+            State::Head { since, .. } => Some((Dispensable::Unfinished, since)),
             State::Idle { .. }
-            | State::Head { .. }
             | State::Relaying(_)
             | State::Closing { .. }
             | State::Lingering { .. }

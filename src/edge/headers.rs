@@ -70,8 +70,12 @@ fn is_hop_by_hop(field: Field<'_>, fields: &Fields<'_>, names_some: bool) -> boo
 }
 
 fn is_our_own(field: Field<'_>) -> bool {
-    const PREFIX: &str = "x-parachute-";
-    field.name.get(..PREFIX.len()).is_some_and(|start| is_alike(start, PREFIX))
+    begins_with(field, "x-parachute-")
+}
+
+/// Whether the beginning of the field's name could be taken for `ours`.
+fn begins_with(field: Field<'_>, ours: &str) -> bool {
+    field.name.get(..ours.len()).is_some_and(|start| is_alike(start, ours))
 }
 
 /// Whether `name` could be taken for `ours`. Servers that hand fields on as variables (CGI, WSGI, PHP) make the same of

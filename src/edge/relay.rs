@@ -25,8 +25,9 @@ use std::time::Instant;
 pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
 /// What may wait in either direction of a connection: enough for one large write, small times 1,024 connections.
 pub(crate) const MAX_BUFFER_BYTES: usize = 64 * 1024;
-/// A request that got no answer is sent again at most so often.
-const MAX_REPEATS: u32 = 2;
+/// A request that got no answer is sent again at most so often. One that brings its module down each time must not use
+/// up the restarts that the module has (design §4).
+const MAX_REPEATS: u32 = 1;
 /// The first read of an answer; most are smaller.
 const FIRST_READ_BYTES: usize = 8 * 1024;
 

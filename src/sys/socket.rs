@@ -25,12 +25,28 @@ pub(crate) fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)
 
 /// Has small writes sent at once; what a listener accepts inherits it.
 pub(crate) fn send_at_once(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let on: libc::c_int = 1;
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
+/// Has the kernel ask a silent peer whether it is still there, and end the connection of one that has vanished; what a
+/// listener accepts inherits it. Takes `idle_s` seconds of silence and `probes` questions, `interval_s` seconds apart.
+pub(crate) fn keep_alive(fd: BorrowedFd<'_>, idle_s: i32, interval_s: i32, probes: i32) -> io::Result<()> {
+    let options = [
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, idle_s),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, interval_s),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, probes),
+    ];
+    for (level, option, value) in options {
+        set_option(fd, level, option, value)?;
+    }
+    Ok(())
+}
+
+fn set_option(fd: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let length = libc::socklen_t::try_from(mem::size_of::<libc::c_int>()).expect("four bytes");
     // SAFETY: the pointer is that of a live value, and `length` is its size.
-    cvt(unsafe {
-        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), length)
-    })?;
+    cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), length) })?;
     Ok(())
 }
 
@@ -194,16 +210,33 @@ mod tests {
         std::fs::remove_dir_all(&dir).expect("clean up");
     }
 
+    fn number_of(fd: &OwnedFd, level: libc::c_int, option: libc::c_int) -> libc::c_int {
+        let mut value: libc::c_int = -1;
+        let mut length = libc::socklen_t::try_from(mem::size_of::<libc::c_int>()).expect("four bytes");
+        // SAFETY: both pointers are those of live, writable values, and `length` is the size of the first.
+        cvt(unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length) })
+            .expect("an option that there is");
+        value
+    }
+
     #[test]
-    fn what_is_accepted_does_not_block_and_sends_at_once() {
+    fn what_is_accepted_does_not_block_sends_at_once_and_notices_who_vanishes() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(address).expect("bind");
             listener.set_nonblocking(true).expect("nonblocking");
             send_at_once(listener.as_fd()).expect("an option that there is");
+            keep_alive(listener.as_fd(), 60, 15, 4).expect("options that there are");
             assert_eq!(accept(&listener).expect_err("nobody waits").kind(), io::ErrorKind::WouldBlock);
             let client = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
             let (fd, peer) = accept(&listener).expect("a client waits");
             assert_eq!(peer, client.local_addr().expect("address"));
+            let kept = [
+                (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+                (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
+                (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
+                (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
+            ];
+            assert_eq!(kept.map(|(level, option)| number_of(&fd, level, option)), [1, 60, 15, 4]);
             let mut accepted = TcpStream::from(fd);
             assert!(accepted.nodelay().expect("an option that there is"));
             assert_eq!(accepted.read(&mut [0; 1]).expect_err("nothing to read").kind(), io::ErrorKind::WouldBlock);

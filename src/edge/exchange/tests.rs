@@ -69,7 +69,7 @@ fn a_good_exchange_leaves_both_connections_open() {
     }
     assert_eq!(play.said(), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".repeat(3));
     assert_eq!(play.released, [Release::Reuse; 3]);
-    assert!(play.connection.idle_since().is_some() && !play.closed);
+    assert!(play.connection.dispensable().is_some_and(|(how, _)| how == Dispensable::Idle) && !play.closed);
     assert_eq!(play.rules.last_exchange, 3);
 }
 

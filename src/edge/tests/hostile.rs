@@ -1,9 +1,12 @@
 //! What the others see when somebody misbehaves.
 
 use super::support::{PATIENCE, World};
+use crate::edge::Routes;
+use crate::sys::testdir::TestDir;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -179,6 +182,47 @@ fn a_full_edge_gives_up_the_oldest_idle_connection() {
     let reply = refused.reply();
     assert!(reply.status == 503 && reply.body.contains("\"busy\""), "{reply:?}");
     assert!(refused.ends());
+}
+
+#[test]
+fn a_bug_in_reading_the_routes_is_not_the_end() {
+    let dir = TestDir::new("edge-routes");
+    let file = dir.join("routes");
+    std::fs::write(&file, "1").expect("written");
+    let asked = AtomicUsize::new(0);
+    let routes: Routes = Arc::new(move |_| {
+        assert!(asked.fetch_add(1, Ordering::Relaxed) == 0, "a bug");
+        None
+    });
+    let watched = file.clone();
+    let world = World::routing(|settings| settings.watched = Some(watched), Arc::new(|_| {}), routes).with_backend();
+    std::fs::write(&file, "2").expect("written");
+    let deadline = Instant::now() + PATIENCE;
+    while !world.log.lock().expect("log").iter().any(|line| line.contains("reading the routes panicked")) {
+        assert!(Instant::now() < deadline, "{:?}", world.log);
+        std::thread::yield_now();
+    }
+    still_answers(&world);
+}
+
+#[test]
+fn heads_that_do_not_end_keep_nobody_out() {
+    let world = World::with(|settings| settings.limits.connections = 4);
+    let mut slow: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = world.client();
+            client.send(b"G");
+            client
+        })
+        .collect();
+    for _ in 0..8 {
+        let mut client = world.client();
+        client.send(GET.as_bytes());
+        assert_eq!(client.reply().status, 200);
+        // Somebody who is idle gives way before anybody who may still go on.
+        still_answers(&world);
+    }
+    assert!(slow.iter_mut().any(super::support::Client::ends));
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl World {
         Self::routing(change, on_client_gone, Arc::new(|_| None))
     }
 
-    fn routing(change: impl FnOnce(&mut Settings), on_client_gone: OnClientGone, routes: Routes) -> Self {
+    /// An edge that asks `routes` where its modules are.
+    pub(crate) fn routing(change: impl FnOnce(&mut Settings), on_client_gone: OnClientGone, routes: Routes) -> Self {
         let name = format!("parachute-edge-{}-{}", std::process::id(), crate::sys::random::hex(6));
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).expect("a directory");
