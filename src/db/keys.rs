@@ -62,20 +62,26 @@ impl Keys<'_> {
         })
     }
 
-    /// Makes this the active key unless there is one already, and buries those whose time is over.
-    pub(crate) fn ensure_active(&self, kid: &str, secret: &[u8; 32], now_unix: i64) -> Result<(), DbError> {
+    /// Makes this the active key unless there is one already, and buries those whose time was over at `over_unix`.
+    pub(crate) fn ensure_active(
+        &self,
+        kid: &str,
+        secret: &[u8; 32],
+        now_unix: i64,
+        over_unix: i64,
+    ) -> Result<(), DbError> {
         let active = "SELECT 1 FROM hs_keys WHERE state = 'active'";
         let exists = |connection: &Connection| connection.query_row(active, [], |_| Ok(())).optional();
         let over = "SELECT 1 FROM hs_keys WHERE state = 'verify' AND verify_until <= ?1";
         let all_is_well = self.0.read("look for a key", |connection| {
-            let is_over = connection.query_row(over, params![now_unix], |_| Ok(())).optional()?.is_some();
+            let is_over = connection.query_row(over, params![over_unix], |_| Ok(())).optional()?.is_some();
             Ok(exists(connection)?.is_some() && !is_over)
         })?;
         if all_is_well {
             return Ok(());
         }
         self.0.write("store a new key", |transaction| {
-            bury_what_is_over(transaction, now_unix)?;
+            bury_what_is_over(transaction, over_unix)?;
             if exists(transaction)?.is_none() {
                 insert_active(transaction, kid, secret, now_unix)?;
             }

@@ -4,6 +4,7 @@
 //! is remembered by its hash for as long as nobody writes to the database, so that a request costs one hash and one
 //! look at a counter.
 
+mod clock;
 mod error;
 mod failures;
 mod key_file;
@@ -148,13 +149,16 @@ impl Authority {
     fn open_at(home: &Home, surroundings: Surroundings, log: Log, now_unix: i64) -> Result<Self, AuthError> {
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
         let origins = origins::look_up(&db, &surroundings, As::Hub, now_unix)?;
-        origins::remember(&db, &origins, now_unix)?;
+        let settled_unix = clock::settled(&db, now_unix)?;
+        origins::remember(&db, &origins, now_unix, settled_unix)?;
         // The origin of the hub before is an earlier one from now on.
         let origins = origins::look_up(&db, &surroundings, As::Hub, now_unix)?;
-        db.tokens().purge(now_unix)?;
+        db.tokens().purge(settled_unix)?;
         let is_fresh = db.keys().usable(now_unix)?.is_empty();
         let authority = Self::with_db(home, db, surroundings, origins, log, now_unix)?;
         authority.remember_ttl(now_unix)?;
+        // The last that asks what was seen before has done so.
+        clock::note(&authority.db, now_unix)?;
         if let Some(void) = authority.adopt_key_file(is_fresh, now_unix)? {
             let line = format!(
                 "the keys are bound to the file of PARACHUTE_SIGNING_KEY_FILE from now on; {void} tokens are void"
@@ -175,8 +179,12 @@ impl Authority {
         let hid = db.settings().get_or_insert(HID_KEY, &random::hex(16), now_unix)?;
         let file_key = key_file::read(&surroundings)?;
         let secret = random_secret();
-        db.keys().ensure_active(&random_name::<8>(), secret.expose(), now_unix)?;
-        let (found, noted) = (db.epoch()?, epoch::read(home)?);
+        let settled_unix = clock::settled(&db, now_unix)?;
+        db.keys().ensure_active(&random_name::<8>(), secret.expose(), now_unix, settled_unix)?;
+        // In this order: who raises the epoch writes it to the database first. The other way round a change between the
+        // two looks would look like an older copy of the database.
+        let noted = epoch::read(home)?;
+        let found = db.epoch()?;
         if noted.is_none() {
             epoch::note(home, found)?;
         }
@@ -357,8 +365,10 @@ impl Authority {
         let unchanged = self.current_state().version == version;
         if !unchanged {
             let keys = Arc::new(Keys::load(&self.db, self.file_key.as_ref(), now_unix)?);
+            // In this order, as when it is opened.
+            let seen = self.epoch.load(Ordering::Relaxed);
             let found = self.db.epoch()?;
-            let seen = self.epoch.fetch_max(found, Ordering::Relaxed).max(found);
+            self.epoch.fetch_max(found, Ordering::Relaxed);
             let mut state = self.current_state();
             state.version = version;
             state.keys = keys;

@@ -1,7 +1,7 @@
 //! The origins of this hub: what the surroundings say and the database remembers, made into one set that tokens are
 //! issued under and checked against, that children are told, and that the operator's token follows (operator-token B5).
 
-use super::{Asker, AuthError, Authority, DATABASE_NAME, unix_now};
+use super::{Asker, AuthError, Authority, DATABASE_NAME, clock, unix_now};
 use crate::db::{Db, DbError, Entry};
 use crate::origin::{self, Facts, OriginError, Origins};
 use crate::store::Home;
@@ -80,9 +80,9 @@ fn resolved(
     origin::resolve(&Facts { port: surroundings.port, stored, configured, last, earlier })
 }
 
-/// Stores that `origins` hold from now on, and forgets those that no living token can name. What was issued under
+/// Stores that `origins` hold from now on, and forgets those that no living token can name at the settled time. What was issued under
 /// until now was so until this moment, however long ago that hub was started.
-pub(super) fn remember(db: &Db, origins: &Origins, now_unix: i64) -> Result<(), DbError> {
+pub(super) fn remember(db: &Db, origins: &Origins, now_unix: i64, settled_unix: i64) -> Result<(), DbError> {
     let settings = db.settings();
     let canonical = origins.canonical.as_str();
     let last = settings.get(ISSUER_KEY)?;
@@ -95,7 +95,7 @@ pub(super) fn remember(db: &Db, origins: &Origins, now_unix: i64) -> Result<(), 
     let known = settings.below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
     if !known.iter().any(|(origin, at)| origin == canonical && now_unix - at < ORIGIN_RENEWED_AFTER_S) {
         settings.put(&format!("{ORIGIN_PREFIX}{canonical}"), "", now_unix)?;
-        settings.forget_below(ORIGIN_PREFIX, now_unix - ORIGIN_KEPT_S)?;
+        settings.forget_below(ORIGIN_PREFIX, settled_unix - ORIGIN_KEPT_S)?;
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ impl Authority {
         }
         // As a hub: that an earlier one had the origin that is taken back is no reason to keep it.
         let now = look_up(&self.db, &self.surroundings, As::Hub, now_unix)?;
-        remember(&self.db, &now, now_unix)?;
+        remember(&self.db, &now, now_unix, clock::settled(&self.db, now_unix)?)?;
         // The origin before is an earlier one from now on.
         let now = Arc::new(look_up(&self.db, &self.surroundings, As::Hub, now_unix)?);
         *self.origins.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&now);

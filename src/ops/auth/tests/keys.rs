@@ -227,3 +227,40 @@ fn a_home_that_had_its_keys_to_itself_can_be_bound_to_a_file_later() {
     let bound = told(home.path(), Some(&file), as_hub).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((code(&bound, &token, NOW), code(&bound, &token_in(home.path()), NOW)), ("key", "ok"));
 }
+
+/// C43: what a start with a wrong clock would delete is still there when the clock is right again.
+#[test]
+fn a_start_far_in_the_future_costs_nothing() {
+    const DAY_S: i64 = 86_400;
+    for wrong in [NOW + 3 * DAY_S, NOW + 10 * 365 * DAY_S, PLAUSIBLE_UNIX.end + DAY_S] {
+        let home = TestDir::new("auth-far");
+        let (authority, _) = operator(home.path());
+        let earlier = token_in(home.path());
+        rotate(&authority, Overlap::Full, NOW);
+        let (kept, rows) = (token_in(home.path()), "SELECT count(*) FROM tokens");
+        let count = authority.db.number_for_test(rows);
+        drop(authority);
+        for issuer in ["https://other.example", ISSUER] {
+            // Refused or not, whatever it does with the operator's token is tested elsewhere.
+            drop(open_at(home.path(), issuer, wrong));
+            let back = open_at(home.path(), ISSUER, NOW + 60);
+            assert_eq!(back.db.number_for_test(rows), count, "{wrong}");
+            assert_eq!((code(&back, &kept, NOW + 60), code(&back, &earlier, NOW + 60)), ("ok", "ok"), "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn what_is_over_is_deleted_by_the_second_start_that_says_so() {
+    let home = TestDir::new("auth-over");
+    let (authority, _) = operator(home.path());
+    rotate(&authority, Overlap::Full, NOW);
+    drop(authority);
+    let later = NOW + 400 * 86_400;
+    for (start, buried) in [(later, 0), (later + 60, 1), (later + 120, 1)] {
+        let authority = open_at(home.path(), ISSUER, start);
+        let dead = authority.db.number_for_test("SELECT count(*) FROM hs_keys WHERE state = 'dead'");
+        let tokens = authority.db.number_for_test("SELECT count(*) FROM tokens");
+        assert_eq!((dead, tokens > 0), (buried, buried == 0), "{}", start - later);
+    }
+}
