@@ -145,13 +145,25 @@ requests() {
             ' "$sandbox/wrk" >>"$sandbox/requests.$connections.$kind.$name"
         done
     done
+    : >"$sandbox/medians"
     for name; do
         file=$sandbox/requests.$connections.$kind.$name
         column() { awk -v n="$1" '{ print $n }' "$file" | median; }
         bad=$(awk '{ bad += $5 } END { print bad + 0 }' "$file")
+        rate=$(column 1) cpu=$(column 4)
+        echo "$name $rate $cpu" >>"$sandbox/medians"
         printf '%-38s %8s req/s  p50 %6s us  p99 %7s us  %7s us CPU a request%s\n' "$connections $kind, $name" \
-            "$(column 1)" "$(column 2)" "$(column 3)" "$(column 4)" "$([ "$bad" = 0 ] || echo ", errors in $bad rounds")"
+            "$rate" "$(column 2)" "$(column 3)" "$cpu" "$([ "$bad" = 0 ] || echo ", errors in $bad rounds")"
     done
+    # Each yardstick is the better of the two in that respect.
+    awk -v line="$connections $kind, edge : better of both" '
+        { rate[$1] = $2; cpu[$1] = $3 }
+        END {
+            best = rate["nginx"] > rate["haproxy"] ? rate["nginx"] : rate["haproxy"]
+            least = cpu["nginx"] < cpu["haproxy"] ? cpu["nginx"] : cpu["haproxy"]
+            printf "%-38s %8.2f x req/s (budget 1.1)  %.2f x CPU a request (budget 0.9)\n", line, \
+                rate["edge"] / best, cpu["edge"] / least
+        }' "$sandbox/medians"
 }
 
 # A large body, down or up.
@@ -172,15 +184,20 @@ large() {
     for name in $FRONTS; do
         file=$sandbox/large.$1.$name
         column() { awk -v n="$1" '{ print $n }' "$file" | median; }
-        printf '%-38s %8s MB/s  %s CPU s/GB\n' "100 MiB $1, $name" "$(column 1)" "$(column 2)"
+        speed=$(column 1)
+        [ "$name" != direct ] || direct=$speed
+        printf '%-38s %8s MB/s  %s CPU s/GB\n' "100 MiB $1, $name" "$speed" "$(column 2)"
     done
+    # The edge is the last of them.
+    awk -v line="100 MiB $1, edge : direct" -v edge="$speed" -v direct="$direct" \
+        'BEGIN { printf "%-38s %8.2f (budget 0.85)\n", line, edge / direct }'
 }
 
 proxy() {
     proxy_open
     for connections in 1 16 256; do requests "$connections" keep $FRONTS; done
     requests 64 keep $FRONTS logging
-    for connections in 1 64; do requests "$connections" close $FRONTS; done
+    for connections in 1 16 64 256; do requests "$connections" close $FRONTS; done
     large down
     large up
     for server in $servers; do kill "$server" 2>/dev/null || :; done
