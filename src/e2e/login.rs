@@ -68,6 +68,9 @@ fn a_browser_on_this_machine_is_let_in_once_and_acts_for_the_operator_alone() {
         (stop, &[&host, &cookie, "Origin: null"], 403),
         (stop, &[&host, &cookie, "Sec-Fetch-Site: same-origin"], 403),
         ("POST /api/auth/open", &[&host, &cookie, &own], 401),
+        // Nor does it give what outlives it.
+        ("POST /api/auth/mint-token", &[&host, &cookie, &own], 401),
+        ("POST /api/auth/operator/rotate", &[&host, &cookie, &own], 401),
         (stop, &[&host, &cookie, &own], 200),
     ] {
         let answer = raw(&hub, request, fields);

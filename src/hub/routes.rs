@@ -70,7 +70,10 @@ enum Access {
     Open,
     /// A token with one of these scopes; none: any good token, and the handler looks further.
     Scopes(&'static [&'static str]),
-    /// The same, and without a token for programs on this machine.
+    /// The same, and shown as a token: what this gives outlives a browser's session, which a page of any module could
+    /// use.
+    Bearer(&'static [&'static str]),
+    /// A token with one of these scopes, or none for programs on this machine.
     LocalOr(&'static [&'static str]),
     /// The key of a module, from a program on this machine.
     ModuleKey,
@@ -90,7 +93,8 @@ impl Access {
             Open => return Ok(Visitor::Anybody),
             ModuleKey => return admit_module(hub, req).map(Visitor::Module),
             LocalOr(_) if req.sender.audience == Audience::Local => return Ok(Visitor::Anybody),
-            Scopes(scopes) | LocalOr(scopes) => scopes,
+            Bearer(_) if req.bearer.is_none() => return Err(unauthenticated()),
+            Scopes(scopes) | Bearer(scopes) | LocalOr(scopes) => scopes,
         };
         let admitted = match (&req.bearer, &req.session) {
             (None, Some(session)) => hub.authorize_session(session, scopes),
@@ -115,7 +119,7 @@ fn admit_module(hub: &Hub, req: &Req) -> Result<Short, Reply> {
 }
 
 use Accepts::{Any, Get, Post, Public, Put};
-use Access::{LocalOr, ModuleKey, Open, Scopes};
+use Access::{Bearer, LocalOr, ModuleKey, Open, Scopes};
 
 /// Starting, stopping, restarting and reading the output of a module (operator-token A3).
 const START: Access = Scopes(&[HOST_START, HOST_ADMIN]);
@@ -138,11 +142,11 @@ const ROUTES: &[Route] = &[
     Route(Post, "/api/modules/{short}/stop", START, api::modules::stop),
     Route(Post, "/api/modules/{short}/restart", START, api::modules::restart),
     Route(Get, "/api/modules/{short}/logs", START, api::logs::logs),
-    Route(Post, "/api/auth/mint-token", ANY_TOKEN, api::tokens::mint),
+    Route(Post, "/api/auth/mint-token", Bearer(&[]), api::tokens::mint),
     Route(Post, "/api/auth/revoke-token", ANY_TOKEN, api::tokens::revoke),
     Route(Post, "/api/auth/revoke-all", AUTH, api::tokens::revoke_all),
-    Route(Post, "/api/auth/operator/rotate", ANY_TOKEN, api::tokens::renew),
-    Route(Post, "/api/auth/open", ADMIN, api::tokens::open),
+    Route(Post, "/api/auth/operator/rotate", Bearer(&[]), api::tokens::renew),
+    Route(Post, "/api/auth/open", Bearer(&[HOST_ADMIN]), api::tokens::open),
     Route(Get, "/api/auth/tokens", AUTH, api::tokens::list),
     Route(Get, "/api/auth/tokens/{jti}", AUTH, api::tokens::show),
     Route(Get, "/api/auth/log", AUTH, api::tokens::log),
