@@ -3,7 +3,7 @@
 use super::Log;
 use super::answer::{Answer, Manner};
 use crate::sys::{epoll::Epoll, epoll::Interest, socket};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -139,20 +139,30 @@ pub(crate) fn refuse(client: &OwnedFd) {
     socket::shutdown_write(client.as_fd());
 }
 
-/// Says every kind of trouble once: what happens for each of ten thousand connections is one line.
+/// Every kind of trouble is said once in that time: what happens for each of ten thousand connections is one line, and
+/// what comes back months later is another.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(3600);
+
+/// Says what goes wrong.
 pub(crate) struct Complaints {
-    said: HashSet<(&'static str, Option<i32>)>,
+    said: HashMap<(&'static str, Option<i32>), Instant>,
     log: Log,
 }
 
 impl Complaints {
     pub(crate) fn new(log: Log) -> Self {
-        Self { said: HashSet::new(), log }
+        Self { said: HashMap::new(), log }
     }
 
     pub(crate) fn say(&mut self, what: &'static str, error: &io::Error) {
-        if self.said.insert((what, error.raw_os_error())) {
-            (self.log)(&format!("[edge] {what}: {error}; said once, not again for the same reason"));
+        self.say_at(what, error, Instant::now());
+    }
+
+    fn say_at(&mut self, what: &'static str, error: &io::Error, now: Instant) {
+        let kind = (what, error.raw_os_error());
+        if self.said.get(&kind).is_none_or(|said| now.saturating_duration_since(*said) >= COMPLAINT_EVERY) {
+            self.said.insert(kind, now);
+            (self.log)(&format!("[edge] {what}: {error}; said once an hour for the same reason"));
         }
     }
 }
@@ -176,14 +186,21 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_trouble_is_said_once() {
+    fn each_kind_of_trouble_is_said_once_an_hour() {
         let lines = Arc::new(Mutex::new(0));
         let counted = Arc::clone(&lines);
         let mut complaints = Complaints::new(Arc::new(move |_: &str| *counted.lock().expect("count") += 1));
-        for _ in 0..3 {
-            complaints.say("cannot accept a connection", &io::Error::from_raw_os_error(24));
-            complaints.say("cannot accept a connection", &io::Error::from_raw_os_error(103));
+        let start = Instant::now();
+        for (after, expected) in
+            [(Duration::ZERO, 2), (COMPLAINT_EVERY - Duration::from_millis(1), 2), (COMPLAINT_EVERY, 4)]
+        {
+            for _ in 0..3 {
+                for reason in [24, 103] {
+                    let error = io::Error::from_raw_os_error(reason);
+                    complaints.say_at("cannot accept a connection", &error, start + after);
+                }
+            }
+            assert_eq!(*lines.lock().expect("count"), expected, "{after:?}");
         }
-        assert_eq!(*lines.lock().expect("count"), 2);
     }
 }
