@@ -1,4 +1,5 @@
-//! Chance for tests that try many inputs: whoever fails prints the seed.
+//! Chance for tests that try many inputs: whoever fails prints the seed, and PARACHUTE_TEST_SEED makes the same choices
+//! again.
 
 /// xorshift64*: enough for choosing what to break.
 pub(crate) struct Random {
@@ -7,7 +8,11 @@ pub(crate) struct Random {
 }
 
 impl Random {
+    #[expect(clippy::disallowed_methods, reason = "tests have no configuration")]
     pub(crate) fn new() -> Self {
+        if let Ok(seed) = std::env::var("PARACHUTE_TEST_SEED") {
+            return Self::with_seed(seed.parse().expect("PARACHUTE_TEST_SEED is a number"));
+        }
         let mut bytes = [0; 8];
         super::random::fill(&mut bytes);
         Self::with_seed(u64::from_ne_bytes(bytes))
@@ -54,5 +59,14 @@ impl Random {
             mutated.splice(at..end, piece);
         }
         mutated
+    }
+}
+
+impl Drop for Random {
+    #[expect(clippy::print_stderr, reason = "the program under test may have panicked before the test could say it")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("PARACHUTE_TEST_SEED={}", self.seed);
+        }
     }
 }
