@@ -246,8 +246,8 @@ impl Connection {
         self.relay().is_some_and(Relay::is_waiting)
     }
 
-    /// How dispensable it is while it has no whole request, less is more: nothing of one is there, or only a part, and
-    /// since when.
+    /// What it has of a request and since when, while that is nothing or only a part of the head; among several the
+    /// smallest is the one to give up first.
     pub(crate) fn dispensable(&self) -> Option<(Dispensable, Instant)> {
         match self.state {
             State::Idle { since, .. } if self.to_client.is_empty() => Some((Dispensable::Idle, since)),

@@ -136,6 +136,7 @@ mod tests {
     use crate::store::testing::TestHome;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// The token, or the first word of the refusal's kind.
     fn outcome(read: Result<OperatorToken, OperatorTokenError>) -> Result<String, String> {
@@ -181,6 +182,29 @@ mod tests {
         write(&home, "a.b.c").expect("written");
         let token = read(&home).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((token.text.as_str(), token.warnings.len()), ("a.b.c", 0));
+    }
+
+    /// A command reads it while the hub renews it.
+    #[test]
+    fn a_token_that_is_being_replaced_reads_as_the_old_or_the_new_one() {
+        let home = TestHome::new();
+        write(&home, "a.b.c").expect("written");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut reads = 0_u32;
+                while !is_over.load(Ordering::Relaxed) || reads == 0 {
+                    let token = outcome(read(&home));
+                    assert!(matches!(token.as_deref(), Ok("a.b.c" | "d.e.f")), "{token:?} after {reads}");
+                    reads += 1;
+                }
+            });
+            for number in 0..300 {
+                write(&home, if number % 2 == 0 { "d.e.f" } else { "a.b.c" }).expect("written");
+            }
+            is_over.store(true, Ordering::Relaxed);
+            reader.join().expect("every read had a token");
+        });
     }
 
     #[test]

@@ -80,8 +80,8 @@ fn resolved(
     origin::resolve(&Facts { port: surroundings.port, stored, configured, last, earlier })
 }
 
-/// Stores that `origins` hold from now on, and forgets those that no living token can name at the settled time. What was issued under
-/// until now was so until this moment, however long ago that hub was started.
+/// Stores that `origins` hold from now on, and forgets those that no living token can name at the settled time. What
+/// was issued under until now was so until this moment, however long ago that hub was started.
 pub(super) fn remember(db: &Db, origins: &Origins, now_unix: i64, settled_unix: i64) -> Result<(), DbError> {
     let settings = db.settings();
     let canonical = origins.canonical.as_str();

@@ -69,7 +69,8 @@ impl Target {
         if stat.uid != fs::effective_uid() {
             return Err(StoreError::ForeignOwner { path: path(), owner_uid: stat.uid });
         }
-        if stat.links != 1 {
+        // With no name left it was replaced since it was opened; what it held is what a look a moment earlier had found.
+        if stat.links > 1 {
             return Err(StoreError::HardLinked { path: path(), names: stat.links });
         }
         if stat.mode & LOOSE_BITS == 0 {
