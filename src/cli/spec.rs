@@ -284,6 +284,8 @@ pub(crate) const VERBS: &[Verb] = &[
         args: "",
         about: "Check the home and the running hub; with --fix, mend it",
         notes: &[
+            "Looks at every file, at how long the operator's token is good and how old",
+            "the key is, and asks the running hub as the operator and as each module.",
             "What it mends loses nothing: modes that let others in, an unusable list",
             "with a backup, rows that newer ones superseded, what dead writers left.",
             "Exit code 6 if something is wrong.",

@@ -3,8 +3,8 @@
 use super::{Client, ClientError, Method, Sending};
 use crate::wire::login::OpenReply;
 use crate::wire::tokens::{
-    LogReply, MintRequest, Minted, RenewalReply, RevokeAllReply, RevokeAllRequest, RevokeReply, RevokeRequest,
-    TokenInfo, TokenList,
+    IsActive, LogReply, MintRequest, Minted, RenewalReply, RevokeAllReply, RevokeAllRequest, RevokeReply,
+    RevokeRequest, TokenInfo, TokenList,
 };
 
 impl Client {
@@ -31,6 +31,17 @@ impl Client {
     pub(crate) fn open_login(&self, here: bool) -> Result<OpenReply, ClientError> {
         let path = if here { "/api/auth/open?here=1" } else { "/api/auth/open" };
         self.call("the address", path, Method::Post)
+    }
+
+    /// Whether a token is good for a module, asked as the module asks: with its `key` and not our token.
+    pub(crate) fn introspect(&self, key: &str, token: &str) -> Result<IsActive, ClientError> {
+        let what = "the answer to a module";
+        let (url, key) = (self.url("/oauth/introspect"), format!("Bearer {key}"));
+        let answer = self.ask(what, self.timeout, || {
+            let request = self.bound(self.agent.post(&url), self.timeout).header("authorization", &key);
+            request.send_form([("token", token)])
+        })?;
+        self.read(what, self.timeout, answer)
     }
 
     /// A page of the registry. Values that are not there are any.

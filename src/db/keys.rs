@@ -6,7 +6,7 @@ use super::{Db, DbError, epoch};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Keys that sign or verify at a time; every token's header is compared with each.
-const USABLE_LIMIT: i64 = 4;
+pub(crate) const USABLE_LIMIT: i64 = 4;
 
 /// What a key is still good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,13 @@ pub(crate) struct KeyRow {
     pub(crate) kid: String,
     pub(crate) secret: [u8; 32],
     pub(crate) state: KeyState,
+}
+
+/// The keys as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyStanding {
+    pub(crate) usable: u64,
+    pub(crate) active_since_unix: Option<i64>,
 }
 
 /// What becomes of the keys before a new one.
@@ -59,6 +66,21 @@ impl Keys<'_> {
                 Ok(KeyRow { kid: row.get(0)?, secret: row.get(1)?, state })
             })?;
             rows.collect()
+        })
+    }
+
+    /// How many keys sign or verify at `now_unix`, and since when there is the active one.
+    pub(crate) fn standing(&self, now_unix: i64) -> Result<KeyStanding, DbError> {
+        self.0.read("count the keys", |connection| {
+            connection.query_row(
+                "SELECT count(*) FILTER (WHERE state = 'active' OR (state = 'verify' AND verify_until > ?1)), \
+                 max(created_at) FILTER (WHERE state = 'active') FROM hs_keys",
+                params![now_unix],
+                |row| {
+                    let usable: i64 = row.get(0)?;
+                    Ok(KeyStanding { usable: usable.unsigned_abs(), active_since_unix: row.get(1)? })
+                },
+            )
         })
     }
 

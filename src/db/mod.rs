@@ -21,7 +21,7 @@ mod tests;
 pub(crate) use auth_log::{AuthLog, Entry, Logged, Via};
 pub(crate) use copy::{copy, epoch_of, verify};
 pub(crate) use error::{DbError, DbHealth};
-pub(crate) use keys::{KeyState, Keys, Retire};
+pub(crate) use keys::{KeyStanding, KeyState, Keys, Retire, USABLE_LIMIT};
 pub(crate) use module_keys::ModuleKeys;
 pub(crate) use settings::Settings;
 pub(crate) use tokens::{
@@ -57,14 +57,24 @@ impl Db {
     /// Opens the database, creating it (0600) where there is none. A damaged one is moved aside and replaced; one of
     /// another program or of a later release is refused and left as it is (files §14.5). Its directory must exist.
     pub(crate) fn open(path: &Path) -> Result<Self, DbError> {
-        let opened = open::open(path)?;
-        Ok(Self {
+        Ok(Self::of(open::open(path)?))
+    }
+
+    fn of(opened: open::Opened) -> Self {
+        Self {
             connection: Mutex::new(opened.connection),
             path: opened.path,
             identity: opened.identity,
             writes: AtomicU64::new(0),
             notices: opened.notices,
-        })
+        }
+    }
+
+    /// Opens the database to read from it only. `None` where there is none, or one that a hub has yet to bring to this
+    /// release's schema. Changes nothing: a damaged one is an error.
+    pub(crate) fn look(path: &Path) -> Result<Option<Self>, DbError> {
+        let opened = open::look(path)?;
+        Ok(opened.map(Self::of))
     }
 
     /// What opening had to put right, as sentences for the log.

@@ -48,6 +48,17 @@ pub(super) fn open(path: &Path) -> Result<Opened, DbError> {
     Ok(Opened { connection, identity: (facts.dev, facts.ino), path, notices })
 }
 
+/// A connection that only reads, to a sound database of ours and of this release.
+pub(super) fn look(path: &Path) -> Result<Option<Opened>, DbError> {
+    let path = resolve(path)?;
+    let Some(facts) = inspect(&path)?.filter(|facts| facts.size_bytes > 0) else { return Ok(None) };
+    look_inside(&path)?;
+    let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let version = user_version(&connection).map_err(|source| DbError::sqlite(&path, "read its version", &source))?;
+    let opened = Opened { connection, identity: (facts.dev, facts.ino), path, notices: Vec::new() };
+    Ok((version == known_version()).then_some(opened))
+}
+
 /// The same file with a directory that has no links in it: SQLite refuses a link anywhere in a path, and only the last
 /// part is ours to judge.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, DbError> {

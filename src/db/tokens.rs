@@ -154,6 +154,13 @@ impl Tokens<'_> {
         })
     }
 
+    /// When the newest one was issued, by the clock of that moment.
+    pub(crate) fn newest_iat(&self) -> Result<Option<i64>, DbError> {
+        self.0.read("look for the newest token", |connection| {
+            connection.query_row("SELECT max(iat) FROM tokens", [], |row| row.get(0))
+        })
+    }
+
     /// Registers `token`, durably, before anybody is given it, and takes back what it replaces; how many those are.
     pub(crate) fn register(
         &self,

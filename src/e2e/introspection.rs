@@ -312,3 +312,36 @@ fn c46_a_flood_of_junk_keeps_nobody_else_waiting() {
     let said = hub.output().lines().filter(|line| line.contains("inactive for web")).count();
     assert!(said < 200, "the log is not flooded: {said} lines");
 }
+
+/// operator-token Part D: what `doctor` says of tokens, with a hub and without.
+#[test]
+fn doctor_knows_how_long_the_token_is_good_and_whether_modules_are_answered() {
+    let home = Home::new();
+    home.install(&web());
+    home.install(&module("other", testchild(&["http"])));
+    let mut hub = Hub::start_in(home, &[]);
+    hub.number_after("web", "ready ");
+    hub.number_after("other", "ready ");
+    let told = hub.run(&["doctor"]).succeeds();
+    for sentence in
+        ["operator.token: is good until ", "; set admin", "its signing key is 0 days old", "of 2 modules about tokens"]
+    {
+        assert!(told.stdout.contains(sentence), "{sentence}: {told}");
+    }
+    let data = hub.run(&["doctor", "--json"]).succeeds().json();
+    assert_eq!(data.pointer("/data/invalid"), Some(&json!(0)), "{data}");
+    // What a backup that was put back over a running module's home would look like.
+    hub.home.write("web/run/hub.key", &format!("{}\n", "k".repeat(43)));
+    let told = hub.run(&["doctor"]);
+    assert!(told.code() == Some(6) && told.stdout.contains("parachute restart web"), "{told}");
+    hub.run(&["restart", "web"]).succeeds();
+    hub.run(&["doctor"]).succeeds();
+    hub.end();
+    let token = hub.home.read("operator.token");
+    let told = hub.run(&["doctor"]).succeeds();
+    assert!(told.stdout.contains("operator.token: is good until "), "without a hub, too: {told}");
+    hub.run(&["auth", "rotate-operator"]).succeeds();
+    hub.home.write("operator.token", &token);
+    let told = hub.run(&["doctor"]);
+    assert!(told.code() == Some(6) && told.stdout.contains("was revoked on "), "{told}");
+}

@@ -336,4 +336,6 @@ fn c48_no_token_and_no_key_is_anywhere_but_where_it_belongs() {
         let facts = fs::symlink_metadata(hub.home.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(facts.permissions().mode() & 0o7777, 0o600, "{name}");
     }
+    // Where it was asked for.
+    fs::remove_file(&file).expect("it is there");
 }

@@ -4,6 +4,7 @@
 //! is remembered by its hash for as long as nobody writes to the database, so that a request costs one hash and one
 //! look at a counter.
 
+mod checkup;
 mod clock;
 mod error;
 mod failures;
@@ -17,6 +18,7 @@ mod origins;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use checkup::{About, Weight, checkup};
 pub(crate) use error::{AuthError, Reason, Refusal, TokenOpError};
 pub(super) use failures::Failures;
 pub(crate) use keys::{KeyChange, Overlap};

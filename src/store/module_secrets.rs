@@ -1,7 +1,7 @@
 //! What a module is handed by file, because an environment can be looked at: its key to the hub, and the keys by which
 //! it may check tokens itself (operator-token B9).
 
-use super::atomic::{self, PRIVATE};
+use super::atomic::{self, Links, PRIVATE, Target, Trust};
 use super::{Home, StoreError};
 use crate::manifest::Short;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 const RUN: &str = "run";
 const KEY: &str = "hub.key";
 const VERIFY_KEYS: &str = "verify-keys.json";
+/// Largest key file that is read; a key has 43 characters.
+const KEY_LIMIT_BYTES: usize = 256;
 
 /// Writes the key that a child of the module shows to the hub; where it stands. A new child needs a new one, so it is
 /// not waited for until the disk has it.
@@ -16,6 +18,13 @@ pub(crate) fn write_key(home: &Home, short: &Short, key: &str) -> Result<PathBuf
     let relative = in_run_dir(short, KEY);
     atomic::write_volatile(home, &relative, format!("{key}\n").as_bytes(), PRIVATE)?;
     Ok(home.path().join(relative))
+}
+
+/// The key that the module's child was handed; `None` where there is no file, or one that is not ours alone.
+pub(crate) fn read_key(home: &Home, short: &Short) -> Option<String> {
+    let target = Target::locate(home, Path::new(&in_run_dir(short, KEY)), Links::Refuse).ok()??;
+    let secret = target.read_secret(KEY_LIMIT_BYTES, Trust::Ours).ok()??;
+    std::str::from_utf8(secret.as_slice()).ok().map(|text| text.trim_ascii().to_owned())
 }
 
 /// Writes the keys by which the module checks tokens; where they stand.

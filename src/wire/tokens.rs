@@ -140,6 +140,12 @@ pub(crate) struct RevocationList {
     pub(crate) jtis: Vec<String>,
 }
 
+/// What every answer to `POST /oauth/introspect` has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct IsActive {
+    pub(crate) active: bool,
+}
+
 /// `POST /oauth/introspect` of a token that is good for the module that asks; of any other only `active`, which is
 /// false then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -19,11 +19,19 @@ use std::path::{Path, PathBuf};
 /// A file of the hub's own is a file: never a link, a directory or a FIFO.
 const NOT_REGULAR: &str = "is not a regular file; move it away";
 
-/// One thing that is wrong, or could be better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    Well,
+    /// Only worth knowing.
+    Note,
+    /// Something will not work.
+    Invalid,
+}
+
+/// What was found about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
-    /// Something will not work; otherwise it is only worth knowing.
-    invalid: bool,
+    weight: Weight,
     file: PathBuf,
     /// Names the field where there is one.
     text: String,
@@ -71,16 +79,25 @@ pub(super) struct Findings(Vec<Finding>);
 impl Findings {
     /// How many of them keep something from working.
     pub(super) fn invalid(&self) -> usize {
-        self.0.iter().filter(|finding| finding.invalid).count()
+        self.0.iter().filter(|finding| finding.weight == Weight::Invalid).count()
+    }
+
+    /// Whether something of this file will not work.
+    pub(super) fn is_bad(&self, file: &Path) -> bool {
+        self.0.iter().any(|finding| finding.weight == Weight::Invalid && finding.file == file)
     }
 
     pub(super) fn text(&self, config: &Config) -> String {
         let mut text = String::new();
         for finding in &self.0 {
-            let mark = if finding.invalid { '✗' } else { '⚠' };
+            let mark = match finding.weight {
+                Weight::Well => '✓',
+                Weight::Note => '⚠',
+                Weight::Invalid => '✗',
+            };
             text.push_str(&format!("{mark} {}: {}\n", finding.file.display(), printable(&finding.text)));
         }
-        if self.0.is_empty() {
+        if self.0.iter().all(|finding| finding.weight == Weight::Well) {
             text.push_str(&format!("✓ {}: nothing is wrong\n", config.home.display()));
         }
         text
@@ -91,17 +108,26 @@ impl Findings {
             "home": config.home.to_string_lossy(),
             "invalid": self.invalid(),
             "findings": self.0.iter().map(|finding| json!({
-                "invalid": finding.invalid, "file": finding.file.to_string_lossy(), "text": finding.text,
+                "invalid": finding.weight == Weight::Invalid, "well": finding.weight == Weight::Well,
+                "file": finding.file.to_string_lossy(), "text": finding.text,
             })).collect::<Vec<_>>(),
         })
     }
 
     pub(super) fn bad(&mut self, file: &Path, text: &str) {
-        self.0.push(Finding { invalid: true, file: file.to_owned(), text: text.to_owned() });
+        self.push(Weight::Invalid, file, text);
     }
 
     pub(super) fn note(&mut self, file: &Path, text: &str) {
-        self.0.push(Finding { invalid: false, file: file.to_owned(), text: text.to_owned() });
+        self.push(Weight::Note, file, text);
+    }
+
+    pub(super) fn well(&mut self, file: &Path, text: &str) {
+        self.push(Weight::Well, file, text);
+    }
+
+    fn push(&mut self, weight: Weight, file: &Path, text: &str) {
+        self.0.push(Finding { weight, file: file.to_owned(), text: text.to_owned() });
     }
 
     fn store(&mut self, error: &StoreError) {
@@ -212,12 +238,19 @@ fn token(home: &Home, findings: &mut Findings) {
 
 /// Whether nobody else may read it; a missing file is private.
 fn private(file: &Path, findings: &mut Findings) -> bool {
-    match fs::symlink_metadata(file) {
-        Ok(facts) if facts.is_file() && facts.mode() & 0o077 != 0 => {
-            let mode = facts.mode() & 0o7777;
-            findings.note(file, &format!("others may read it (mode {mode:04o}); run: chmod 600 {}", file.display()));
-            false
-        }
-        Ok(_) | Err(_) => true,
+    if let Some(mode) = loose_mode(file) {
+        findings.note(file, &format!("others may read it (mode {mode:04o}); run: chmod 600 {}", file.display()));
+        return false;
     }
+    true
+}
+
+/// The same, without a word about it.
+pub(super) fn is_private(file: &Path) -> bool {
+    loose_mode(file).is_none()
+}
+
+fn loose_mode(file: &Path) -> Option<u32> {
+    let facts = fs::symlink_metadata(file).ok().filter(fs::Metadata::is_file)?;
+    (facts.mode() & 0o077 != 0).then_some(facts.mode() & 0o7777)
 }

@@ -1,6 +1,8 @@
 //! `doctor`: what `check` finds in the files, what only shows beside them and in the running hub, and, with `--fix`,
 //! mending what can be mended without losing anything.
 
+mod auth;
+
 use super::check::{self, Findings};
 use super::remove;
 use crate::cli::exit::{Exit, Failure};
@@ -29,7 +31,9 @@ pub(super) fn run(fix: bool, config: &Config, out: &mut Out) -> Result<Report, F
     }
     let (mut findings, home) = check::files(config);
     if let Some(home) = &home {
-        beside(home, &mut findings);
+        if beside(home, &mut findings) {
+            auth::files(home, config, &mut findings);
+        }
         hub(home, config, &mut findings);
     }
     out.data(&findings.text(config));
@@ -49,10 +53,11 @@ pub(super) fn run(fix: bool, config: &Config, out: &mut Out) -> Result<Report, F
     Ok(Report { data, failure })
 }
 
-/// What a look at the single files does not show.
-fn beside(home: &Home, findings: &mut Findings) {
+/// What a look at the single files does not show; whether the database is sound, or is not there yet.
+fn beside(home: &Home, findings: &mut Findings) -> bool {
     let database = home.path().join("hub.db");
-    if let Err(error) = db::verify(&database) {
+    let verified = db::verify(&database);
+    if let Err(error) = &verified {
         findings.bad(&database, &error.to_string());
     }
     let entries = std::fs::read_dir(home.path()).into_iter().flatten().flatten();
@@ -62,6 +67,7 @@ fn beside(home: &Home, findings: &mut Findings) {
     for name in kept {
         findings.note(&home.path().join(name), "could not be used and was kept; look at it, then move it away");
     }
+    verified.is_ok()
 }
 
 /// Whether the hub that the files name is there, is this home's, and takes the operator's token.
@@ -78,25 +84,13 @@ fn hub(home: &Home, config: &Config, findings: &mut Findings) {
         return;
     };
     match reach::hub(home, HEALTH_TIMEOUT) {
-        Ok(Some(up)) => token(home, config, up, findings),
+        Ok(Some(up)) => auth::running(home, config, up, findings),
         Ok(None) if !is_alive(&identity) => findings.note(
             &file,
             &format!("names a hub (pid {}) that is gone; the next parachute serve replaces it", identity.pid),
         ),
         Ok(None) => findings.bad(&file, &format!("the hub (pid {}) runs and does not answer", identity.pid)),
         Err(error) => findings.bad(&file, &error.to_string()),
-    }
-}
-
-fn token(home: &Home, config: &Config, mut up: reach::Up, findings: &mut Findings) {
-    let file = home.path().join("operator.token");
-    // Warnings about the file are among the findings already.
-    let mut silent = Out::silent();
-    let asked = up
-        .authorise(home, config, &mut silent)
-        .and_then(|()| up.client.modules().map(drop).map_err(|error| Failure::of_client(&error)));
-    if let Err(failure) = asked {
-        findings.bad(&file, &format!("{}; {}", failure.message, failure.hint));
     }
 }
 

@@ -9,34 +9,63 @@ use std::process::{Command, Stdio};
 const SHORTEST_BYTES: usize = 32;
 
 const PID: &str = "hub/run/hub.pid";
+const VERIFY_KEYS: &str = "run/verify-keys.json";
 
-/// The operator's token, the keys of the modules that run, and by what the hub proves who it is.
+/// How every token of a hub begins: `{"alg":"HS256","typ":"JWT","kid":"`, in base64url,
+/// but for the end, which depends on what follows.
+const TOKEN_START: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6I";
+/// Of a SHA-256 MAC in base64url; without it a token is good for nothing.
+const MAC_CHARS: usize = 43;
+
+/// The operator's token, the keys of the modules that run, those that they check tokens with, and by what the hub proves
+/// who it is.
 pub(super) fn of(home: &Path) -> Vec<String> {
     let files = holders(home).into_iter().filter(|path| is_file(path));
-    let secrets = files.filter_map(|path| {
-        let text = fs::read_to_string(&path).ok()?;
-        // The words before it are no secrets. A hub of before there were proofs has none.
-        let secret = if path.ends_with(PID) { text.split_whitespace().nth(3)? } else { text.trim() };
-        Some(secret.to_owned())
+    let secrets = files.flat_map(|path| {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        if path.ends_with(PID) {
+            // The words before it are no secrets. A hub of before there were proofs has none.
+            return text.split_whitespace().nth(3).map(str::to_owned).into_iter().collect();
+        }
+        if path.ends_with(VERIFY_KEYS) {
+            return keys_in(&text);
+        }
+        vec![text.trim().to_owned()]
     });
     secrets.filter(|secret| secret.len() >= SHORTEST_BYTES).collect()
 }
 
-/// Where one of them is found: in what the hub printed, and in other files of the home than their own.
+fn keys_in(verify_keys: &str) -> Vec<String> {
+    let document: serde_json::Value = serde_json::from_str(verify_keys).unwrap_or_default();
+    let keys = document["keys"].as_array().into_iter().flatten();
+    keys.filter_map(|key| key["k"].as_str().map(str::to_owned)).collect()
+}
+
+/// Where one of them or any token is found, minted, replaced or expired: in what the hub printed, and in other files of
+/// the home than their own.
 pub(super) fn leaked(secrets: &[String], home: &Path, output: &str) -> Vec<String> {
-    if secrets.is_empty() {
-        return Vec::new();
-    }
-    let printed = secrets.iter().filter(|secret| output.contains(secret.as_str()));
-    let mut found: Vec<String> = printed.map(|_| "the hub's output".to_owned()).collect();
+    let printed = secrets.iter().any(|secret| output.contains(secret.as_str())) || has_token(output);
+    let mut found: Vec<String> = printed.then(|| "the hub's output".to_owned()).into_iter().collect();
     let holders = holders(home);
-    let files = holding(home, &secrets.join("\n"));
-    found.extend(files.into_iter().filter(|file| !holders.iter().any(|holder| Path::new(file) == holder)));
+    let token = format!("{TOKEN_START}[A-Za-z0-9_-]+[.][A-Za-z0-9_-]+[.][A-Za-z0-9_-]{{{MAC_CHARS}}}");
+    for (kind, patterns) in [("-F", secrets.join("\n")), ("-E", token)] {
+        let files = holding(home, kind, &patterns);
+        found.extend(files.into_iter().filter(|file| !holders.iter().any(|holder| Path::new(file) == holder)));
+    }
+    found.dedup();
     found
 }
 
+fn has_token(text: &str) -> bool {
+    text.match_indices(TOKEN_START).any(|(at, _)| {
+        let mut parts = text[at..].split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+        parts.nth(2).is_some_and(|mac| mac.len() >= MAC_CHARS)
+    })
+}
+
 fn holders(home: &Path) -> Vec<PathBuf> {
-    let modules = fs::read_dir(home).into_iter().flatten().flatten().map(|module| module.path().join("run/hub.key"));
+    let modules = fs::read_dir(home).into_iter().flatten().flatten().map(|module| module.path());
+    let modules = modules.flat_map(|module| [module.join("run/hub.key"), module.join(VERIFY_KEYS)]);
     modules.chain([home.join("operator.token"), home.join(PID)]).collect()
 }
 
@@ -45,10 +74,13 @@ fn is_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|facts| facts.is_file())
 }
 
-/// The regular files below `home` that hold one of the lines of `patterns`.
-fn holding(home: &Path, patterns: &str) -> Vec<String> {
+/// The regular files below `home` that hold one of the lines of `patterns`, which are texts (`-F`) or expressions (`-E`).
+fn holding(home: &Path, kind: &str, patterns: &str) -> Vec<String> {
+    if patterns.is_empty() {
+        return Vec::new();
+    }
     let grep = Command::new("grep")
-        .args(["-rlF", "-D", "skip", "-f", "-", "--"])
+        .args(["-rl", kind, "-D", "skip", "-f", "-", "--"])
         .arg(home)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -68,12 +100,21 @@ fn a_secret_at_a_wrong_place_would_be_found() {
     let secret = |name: char| name.to_string().repeat(SHORTEST_BYTES);
     home.write("operator.token", &format!("{}\n", secret('t')));
     home.write("web/run/hub.key", &format!("{}\n", secret('k')));
+    home.write(&format!("web/{VERIFY_KEYS}"), &format!(r#"{{"keys":[{{"kid":"1","k":"{}"}}]}}"#, secret('v')));
     home.write(PID, &format!("4711 99 {} {}\n", secret('i'), secret('b')));
-    let secrets = of(home.path());
-    assert_eq!(secrets, [secret('k'), secret('t'), secret('b')], "{secrets:?}");
-    assert_eq!(leaked(&secrets, home.path(), "all is well"), [] as [&str; 0]);
-    home.write("web/logs/web.log", &format!("said {}", secret('k')));
-    let log = home.path().join("web/logs/web.log").to_string_lossy().into_owned();
-    let expected = ["the hub's output".to_owned(), log];
-    assert_eq!(leaked(&secrets, home.path(), &format!("token {}", secret('t'))), expected);
+    let mut secrets = of(home.path());
+    secrets.sort();
+    assert_eq!(secrets, [secret('b'), secret('k'), secret('t'), secret('v')], "{secrets:?}");
+    let nothing: [&str; 0] = [];
+    assert_eq!(leaked(&secrets, home.path(), "all is well"), nothing);
+    let token = format!("{TOKEN_START}mE.eyJ2Ijox.{}", "m".repeat(MAC_CHARS));
+    let place = home.path().join("web/logs/web.log").to_string_lossy().into_owned();
+    for text in [secret('k'), token.clone()] {
+        home.write("web/logs/web.log", &format!("said {text}"));
+        let printed = format!("token {text}.");
+        assert_eq!(leaked(&secrets, home.path(), &printed), ["the hub's output", place.as_str()], "{text}");
+    }
+    let cut = &token[..token.len() - 1];
+    home.write("web/logs/web.log", &format!("said {cut}"));
+    assert_eq!(leaked(&secrets, home.path(), cut), nothing, "nobody can use it");
 }

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 /// Life of an operator token (B7).
 pub(super) const TTL_S: u64 = 90 * 86_400;
 /// It is renewed when no more than this is left of it, or than a quarter of the life that new ones have.
-const RENEWAL_WINDOW_S: u64 = 7 * 86_400;
+pub(super) const RENEWAL_WINDOW_S: u64 = 7 * 86_400;
 /// Setting that holds what the last hub was told about that life, for commands that were not.
 const TTL_KEY: &str = "operator_ttl_s";
 /// What a replaced one still has, so that scripts that hold it come to their end.
