@@ -15,6 +15,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) stored: Option<&'a str>,
     /// What the environment says.
     pub(crate) configured: Option<&'a str>,
+    /// What the record of an exposure says. It was not written for us to check: what is no origin, or means this machine
+    /// only, is none.
+    pub(crate) exposed: Option<&'a str>,
     /// What the last hub issued under, for commands: they do not know what that hub was told.
     pub(crate) last: Option<&'a str>,
     /// Origins of the past whose tokens are still good.
@@ -26,6 +29,8 @@ pub(crate) struct Facts<'a> {
 pub(crate) enum Source {
     Settings,
     Env,
+    /// The record of an exposure.
+    Expose,
     /// Nobody has said one: callers are told the one that they asked, and tokens are issued under this machine's name.
     Request,
 }
@@ -35,6 +40,7 @@ impl Source {
         match self {
             Self::Settings => "settings",
             Self::Env => "env",
+            Self::Expose => "expose",
             Self::Request => "request",
         }
     }
@@ -117,8 +123,8 @@ impl fmt::Display for OriginError {
 
 impl std::error::Error for OriginError {}
 
-/// The origins that follow: the stored one before the configured one, then the last hub's, then this machine's name for
-/// the port (http-api §1.2). One that was given and cannot be used is an error, because tokens issued under another
+/// The origins that follow: the stored one before the configured one, then the one that the hub is exposed under, the
+/// last hub's, and this machine's name for the port (http-api §1.2). One that was given and cannot be used is an error, because tokens issued under another
 /// would not be accepted later.
 pub(crate) fn resolve(facts: &Facts<'_>) -> Result<Origins, OriginError> {
     let loopback = ["localhost", "127.0.0.1"].map(|host| match facts.port {
@@ -126,12 +132,14 @@ pub(crate) fn resolve(facts: &Facts<'_>) -> Result<Origins, OriginError> {
         port => format!("http://{host}:{port}"),
     });
     let (stored, configured) = (facts.stored.map(canonical).transpose()?, facts.configured.map(canonical).transpose()?);
-    let source = match (&stored, &configured) {
-        (Some(_), _) => Source::Settings,
-        (None, Some(_)) => Source::Env,
-        (None, None) => Source::Request,
+    let exposed = facts.exposed.and_then(|exposed| canonical(exposed).ok()).filter(|exposed| !is_this_machine(exposed));
+    let source = match (&stored, &configured, &exposed) {
+        (Some(_), _, _) => Source::Settings,
+        (None, Some(_), _) => Source::Env,
+        (None, None, Some(_)) => Source::Expose,
+        (None, None, None) => Source::Request,
     };
-    let given: Vec<String> = distinct(stored.into_iter().chain(configured));
+    let given: Vec<String> = distinct(stored.into_iter().chain(configured).chain(exposed));
     // It was stored by a hub, in the one spelling.
     let last = facts.last.filter(|_| given.is_empty()).map(str::to_owned);
     let [_, own] = &loopback;
@@ -327,8 +335,8 @@ mod tests {
             ),
             (None, Some(LOCAL), None, Source::Env, &[LOCAL, OWN, "https://old.example"]),
         ] {
-            let origins =
-                resolve(&Facts { port: 1939, stored, configured, last, earlier: &earlier }).expect("good origins");
+            let origins = resolve(&Facts { port: 1939, stored, configured, last, earlier: &earlier, exposed: None })
+                .expect("good origins");
             let row = format!("{stored:?} {configured:?} {last:?}");
             assert_eq!(
                 (origins.source, origins.issuers.iter().map(String::as_str).collect::<Vec<_>>()),
@@ -347,6 +355,33 @@ mod tests {
         {
             assert!(resolve(&bad).is_err(), "{bad:?}");
         }
+    }
+
+    /// files §15, case 16
+    #[test]
+    fn what_the_hub_is_exposed_under_comes_after_what_was_said_and_cannot_break_it() {
+        const E: &str = "https://e.example";
+        for (stored, configured, exposed, canonical, source) in [
+            (None, None, E, E, Source::Expose),
+            (None, None, "HTTPS://E.example:443/", E, Source::Expose),
+            (None, Some("https://a.example"), E, "https://a.example", Source::Env),
+            (Some("https://s.example"), None, E, "https://s.example", Source::Settings),
+            (None, None, "http://127.0.0.1:1939", "http://127.0.0.1:1939", Source::Request),
+            (None, None, "http://LOCALHOST.:1939", "http://127.0.0.1:1939", Source::Request),
+            (None, None, "http://0.0.0.0", "http://127.0.0.1:1939", Source::Request),
+            (None, None, "https://e.example/path", "http://127.0.0.1:1939", Source::Request),
+            (None, None, "nonsense", "http://127.0.0.1:1939", Source::Request),
+        ] {
+            let exposed = Some(exposed);
+            let facts = Facts { port: 1939, stored, configured, exposed, ..Facts::default() };
+            let origins = resolve(&facts).expect("good origins");
+            assert_eq!((origins.canonical.as_str(), origins.source), (canonical, source), "{facts:?}");
+            let accepted = exposed.is_some_and(|exposed| exposed.eq_ignore_ascii_case(E) || exposed.ends_with(":443/"));
+            assert_eq!(origins.issuers.iter().any(|issuer| issuer == E), accepted, "{facts:?}");
+            assert_eq!(origins.is_own(E, None), accepted, "{facts:?}");
+        }
+        let facts = Facts { port: 1939, exposed: Some(E), last: Some("https://l.example"), ..Facts::default() };
+        assert_eq!(resolve(&facts).expect("good").canonical, E, "also for a command");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::store::children::{self, Child, Header, Journal};
 use crate::store::identity::{self, HubLock, Identity};
 use crate::store::intent::Intent;
 use crate::store::services::Services;
-use crate::store::{Create, Home, atomic};
+use crate::store::{Create, Home, atomic, exposure};
 use crate::supervisor::plan::Facts;
 use crate::supervisor::{Duties, Ended, Hooks, Recorder, Supervisor, main_loop, orphans};
 use crate::sys::inotify::Inotify;
@@ -195,6 +195,9 @@ impl Boot {
         };
         let authority = Authority::open(home, surroundings, self.log())?;
         authority.notices().iter().for_each(|notice| self.say(notice));
+        if let Err(error) = exposure::read(home) {
+            self.say(&format!("{error}; until then the hub is taken not to be exposed"));
+        }
         authority.bootstrap()?.notices.iter().for_each(|notice| self.say(notice));
         Ok(Arc::new(authority))
     }

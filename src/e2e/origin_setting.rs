@@ -134,3 +134,41 @@ fn what_is_no_origin_changes_nothing() {
     assert_eq!(shown(&hub)["hub_origin"], Value::Null);
     assert_eq!(put(&hub, "{\"hub_origin\": \"\"}").status, 200);
 }
+
+/// files §9: whoever exposed the hub wrote down how.
+#[test]
+fn a_hub_has_the_origin_that_it_is_exposed_under_unless_another_was_given() {
+    let state = |origin: &str| {
+        json!({
+            "version": 1, "layer": "public", "mode": "path", "canonicalFqdn": "box.tail.example", "port": 443,
+            "funnel": true, "hubOrigin": origin, "entries": [],
+        })
+        .to_string()
+    };
+    let home = Home::new();
+    home.install(&module("web", testchild(&["http"])));
+    home.write("expose-state.json", &state("https://exposed.example"));
+    let mut hub = Hub::start_in(home, &[]);
+    let pid = hub.number_after("web", "ready ");
+    assert_eq!(environment(&hub, pid, "PARACHUTE_HUB_ORIGIN").as_deref(), Some("https://exposed.example"));
+    let told = shown(&hub);
+    assert_eq!((&told["resolved_issuer"], &told["source"]), (&json!("https://exposed.example"), &json!("expose")));
+    assert_eq!(from_elsewhere(&hub, "exposed.example"), 401, "its host is ours");
+    hub.run(&["hub", "set-origin", "https://given.example"]).succeeds();
+    assert_eq!(shown(&hub)["source"], "settings");
+    hub.run(&["hub", "set-origin", "--unset"]).succeeds();
+    assert_eq!(shown(&hub)["source"], "expose");
+    hub.end();
+    // Tokens that were issued under it stay good when it is gone.
+    hub.home.write("expose-state.json", "{\"version\":1}");
+    hub.start_again();
+    assert_eq!(shown(&hub)["source"], "request");
+    assert!(
+        hub.output().contains("expose-state.json cannot be used: field \"layer\": must be tailnet or public"),
+        "{}",
+        hub.output()
+    );
+    let told = hub.run(&["check"]).fails_with(78);
+    assert!(told.stdout.contains("expose-state.json cannot be used"), "{told}");
+    assert_eq!(hub.home.read("expose-state.json"), "{\"version\":1}");
+}

@@ -144,6 +144,8 @@ fn the_verbs_do_the_same_with_the_hub_up_and_down() {
         assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o7777, 0o600);
         assert!(!minted.to_string().contains(&token) && data["token_file"] == path, "{minted}");
         hub.run(&["auth", "mint-token", "--scope", "web:read", "--token-file", path]).fails_with(7);
+        // It was asked for there, and belongs nowhere in a home.
+        fs::remove_file(&file).expect("it is there");
         let jti = data["jti"].as_str().expect("a number");
         let shown = hub.run(&["auth", "show-token", jti, "--json"]).succeeds().json();
         assert_eq!(shown["data"]["audience"], "web", "up: {is_up}");

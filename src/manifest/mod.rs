@@ -3,6 +3,7 @@
 //! Knows no file and no clock: bytes in, values or a `Problem` that names the field out.
 
 pub(crate) mod discovery;
+pub(crate) mod exposure;
 mod fields;
 pub(crate) mod json;
 pub(crate) mod known;

@@ -141,7 +141,7 @@ impl Authority {
     pub(crate) fn open_beside(home: &Home, surroundings: Surroundings, log: Log) -> Result<Self, AuthError> {
         let now_unix = unix_now();
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
-        let origins = origins::look_up(&db, &surroundings, As::Command, now_unix)?;
+        let origins = origins::look_up(&db, home, &surroundings, As::Command, now_unix)?;
         if key_file::compare(&db, key_file::read(&surroundings)?.as_ref())? == key_file::Bound::Otherwise {
             return Err(AuthError::OtherKeyFile);
         }
@@ -150,11 +150,11 @@ impl Authority {
 
     fn open_at(home: &Home, surroundings: Surroundings, log: Log, now_unix: i64) -> Result<Self, AuthError> {
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
-        let origins = origins::look_up(&db, &surroundings, As::Hub, now_unix)?;
+        let origins = origins::look_up(&db, home, &surroundings, As::Hub, now_unix)?;
         let settled_unix = clock::settled(&db, now_unix)?;
         origins::remember(&db, &origins, now_unix, settled_unix)?;
         // The origin of the hub before is an earlier one from now on.
-        let origins = origins::look_up(&db, &surroundings, As::Hub, now_unix)?;
+        let origins = origins::look_up(&db, home, &surroundings, As::Hub, now_unix)?;
         db.tokens().purge(settled_unix)?;
         let is_fresh = db.keys().usable(now_unix)?.is_empty();
         let authority = Self::with_db(home, db, surroundings, origins, log, now_unix)?;

@@ -8,6 +8,7 @@ pub(crate) mod children;
 pub(crate) mod dotenv;
 pub(crate) mod epoch;
 mod error;
+pub(crate) mod exposure;
 mod home;
 pub(crate) mod identity;
 pub(crate) mod intent;

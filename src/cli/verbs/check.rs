@@ -9,7 +9,7 @@ use crate::manifest::{Short, known};
 use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::services::Services;
-use crate::store::{Create, Home, StoreError, dotenv, modules};
+use crate::store::{Create, Home, StoreError, dotenv, exposure, modules};
 use crate::wire::Code;
 use serde_json::{Value, json};
 use std::fs;
@@ -152,6 +152,9 @@ fn look(home: &Home, findings: &mut Findings) {
         if fs::symlink_metadata(&file).is_ok_and(|facts| !facts.is_file()) {
             findings.bad(&file, NOT_REGULAR);
         }
+    }
+    if let Err(error) = exposure::read(home) {
+        findings.store(&error);
     }
     if let Some(warning) = Intent::load(home).warning() {
         findings.bad(&home.path().join("hub/intent.json"), &warning);

@@ -89,7 +89,7 @@ pub(crate) fn checkup(home: &Home, surroundings: &Surroundings, token: Option<&s
         newest_iat: db.tokens().newest_iat()?,
         epoch: (db.epoch()?, epoch::read(home)?),
         hid: db.settings().get(HID_KEY)?,
-        issuers: origins::look_up(&db, surroundings, As::Command, now_unix)?.issuers,
+        issuers: origins::look_up(&db, home, surroundings, As::Command, now_unix)?.issuers,
         live: db.tokens().count_live(AUDIENCE_OPERATOR, now_unix)?,
         token,
     };

@@ -4,7 +4,7 @@
 use super::{Asker, AuthError, Authority, DATABASE_NAME, clock, unix_now};
 use crate::db::{Db, DbError, Entry};
 use crate::origin::{self, Facts, OriginError, Origins};
-use crate::store::Home;
+use crate::store::{Home, exposure};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -55,29 +55,39 @@ pub(super) enum As {
 pub(crate) fn origins_beside(home: &Home, surroundings: &Surroundings) -> Result<Origins, AuthError> {
     let path = home.path().join(DATABASE_NAME);
     if !path.exists() {
-        return Ok(resolved(surroundings, None, None, &[])?);
+        return Ok(resolved(home, surroundings, None, None, &[])?);
     }
-    look_up(&Db::open(&path)?, surroundings, As::Command, unix_now())
+    look_up(&Db::open(&path)?, home, surroundings, As::Command, unix_now())
 }
 
-pub(super) fn look_up(db: &Db, surroundings: &Surroundings, who: As, now_unix: i64) -> Result<Origins, AuthError> {
+pub(super) fn look_up(
+    db: &Db,
+    home: &Home,
+    surroundings: &Surroundings,
+    who: As,
+    now_unix: i64,
+) -> Result<Origins, AuthError> {
     let settings = db.settings();
     let stored = settings.get(STORED_KEY)?;
     let last = if who == As::Command { settings.get(ISSUER_KEY)? } else { None };
     let earlier = settings.below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
     let earlier: Vec<String> =
         earlier.into_iter().filter(|(_, at)| now_unix - at < ORIGIN_KEPT_S).map(|(origin, _)| origin).collect();
-    Ok(resolved(surroundings, stored.as_deref(), last.as_deref(), &earlier)?)
+    Ok(resolved(home, surroundings, stored.as_deref(), last.as_deref(), &earlier)?)
 }
 
 fn resolved(
+    home: &Home,
     surroundings: &Surroundings,
     stored: Option<&str>,
     last: Option<&str>,
     earlier: &[String],
 ) -> Result<Origins, OriginError> {
     let configured = surroundings.configured.as_deref();
-    origin::resolve(&Facts { port: surroundings.port, stored, configured, last, earlier })
+    // One that cannot be read is none; the hub and `check` say so.
+    let exposure = exposure::read(home).ok().flatten();
+    let exposed = exposure.as_ref().map(|exposure| exposure.origin.as_str());
+    origin::resolve(&Facts { port: surroundings.port, stored, configured, exposed, last, earlier })
 }
 
 /// Stores that `origins` hold from now on, and forgets those that no living token can name at the settled time. What
@@ -133,10 +143,10 @@ impl Authority {
             self.db.settings().replace(STORED_KEY, sub, &entry, now_unix)?;
         }
         // As a hub: that an earlier one had the origin that is taken back is no reason to keep it.
-        let now = look_up(&self.db, &self.surroundings, As::Hub, now_unix)?;
+        let now = look_up(&self.db, &self.home, &self.surroundings, As::Hub, now_unix)?;
         remember(&self.db, &now, now_unix, clock::settled(&self.db, now_unix)?)?;
         // The origin before is an earlier one from now on.
-        let now = Arc::new(look_up(&self.db, &self.surroundings, As::Hub, now_unix)?);
+        let now = Arc::new(look_up(&self.db, &self.home, &self.surroundings, As::Hub, now_unix)?);
         *self.origins.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&now);
         let notices = self.follow_origin(now_unix)?;
         Ok(OriginChange { before, now, notices })
