@@ -56,6 +56,24 @@ pub(crate) struct Limits {
     pub(crate) websockets: usize,
     /// `PARACHUTE_WS_MAX_PER_IP` WebSockets of one client.
     pub(crate) websockets_per_ip: usize,
+    /// Sockets to the hub, each of which holds a thread there; further requests are refused.
+    pub(crate) hub_connections: usize,
+    /// `PARACHUTE_MAX_HELD` requests that wait for one module that is being restarted.
+    pub(crate) held: usize,
+    /// `PARACHUTE_MAX_BODY_MIB`, of a request to a module, in bytes; `None`: whatever the module takes.
+    pub(crate) module_body_bytes: Option<u64>,
+    /// `PARACHUTE_HEAD_TIMEOUT_S`: for a whole head, from its first byte.
+    pub(crate) head_timeout: Duration,
+    /// `PARACHUTE_IDLE_TIMEOUT_S`: between two requests.
+    pub(crate) idle_timeout: Duration,
+    /// `PARACHUTE_STALL_TIMEOUT_S`: for the client to send, or take, the next byte.
+    pub(crate) stall_timeout: Duration,
+    /// For the hub's answer to begin; its longest operations and polls take about 40 s.
+    pub(crate) hub_answer_timeout: Duration,
+    /// `PARACHUTE_CONNECT_TIMEOUT_S`: for a module to take a connection.
+    pub(crate) connect_timeout: Duration,
+    /// `PARACHUTE_ANSWER_TIMEOUT_S`: for a module's answer to begin.
+    pub(crate) module_answer_timeout: Duration,
     /// `PARACHUTE_MODULE_SILENCE_S`: between two parts of a module's answer; `None` is for ever.
     pub(crate) module_silence: Option<Duration>,
 }
@@ -67,6 +85,15 @@ impl Default for Limits {
             connections_per_ip: 256,
             websockets: 512,
             websockets_per_ip: 32,
+            hub_connections: 256,
+            held: 64,
+            module_body_bytes: None,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(255),
+            stall_timeout: Duration::from_secs(30),
+            hub_answer_timeout: Duration::from_secs(120),
+            connect_timeout: Duration::from_secs(2),
+            module_answer_timeout: Duration::from_secs(60),
             module_silence: None,
         }
     }
@@ -197,16 +224,28 @@ impl Config {
             let count = value.parse().ok().filter(|count| (1..=MAX_COUNT).contains(count));
             count.ok_or(ConfigError::Invalid { variable, value, expected: COUNT_EXPECTED })
         };
+        let seconds = |variable, default: Duration| {
+            count(variable, usize::try_from(default.as_secs()).unwrap_or(MAX_COUNT))
+                .map(|seconds| Duration::from_secs(seconds as u64))
+        };
         let defaults = Limits::default();
         let limits = Limits {
             connections: count("PARACHUTE_MAX_CONNECTIONS", defaults.connections)?,
             connections_per_ip: count("PARACHUTE_MAX_CONNECTIONS_PER_IP", defaults.connections_per_ip)?,
             websockets: count("PARACHUTE_WS_MAX_TOTAL", defaults.websockets)?,
             websockets_per_ip: count("PARACHUTE_WS_MAX_PER_IP", defaults.websockets_per_ip)?,
-            module_silence: match count("PARACHUTE_MODULE_SILENCE_S", 0)? {
+            held: count("PARACHUTE_MAX_HELD", defaults.held)?,
+            module_body_bytes: match count("PARACHUTE_MAX_BODY_MIB", 0)? {
                 0 => None,
-                seconds => Some(Duration::from_secs(seconds as u64)),
+                mebibytes => Some((mebibytes as u64) << 20),
             },
+            head_timeout: seconds("PARACHUTE_HEAD_TIMEOUT_S", defaults.head_timeout)?,
+            idle_timeout: seconds("PARACHUTE_IDLE_TIMEOUT_S", defaults.idle_timeout)?,
+            stall_timeout: seconds("PARACHUTE_STALL_TIMEOUT_S", defaults.stall_timeout)?,
+            connect_timeout: seconds("PARACHUTE_CONNECT_TIMEOUT_S", defaults.connect_timeout)?,
+            module_answer_timeout: seconds("PARACHUTE_ANSWER_TIMEOUT_S", defaults.module_answer_timeout)?,
+            module_silence: Some(seconds("PARACHUTE_MODULE_SILENCE_S", Duration::ZERO)?).filter(|time| !time.is_zero()),
+            ..defaults
         };
 
         let operator_ttl_s = match text("PARACHUTE_OPERATOR_TOKEN_TTL_S", OPERATOR_TTL_EXPECTED)? {
@@ -340,9 +379,14 @@ mod tests {
         assert_eq!(all("PARACHUTE_MAX_CONNECTIONS", "7"), Ok(some));
         let some = Limits { module_silence: Some(Duration::from_secs(60)), ..Limits::default() };
         assert_eq!(all("PARACHUTE_MODULE_SILENCE_S", "60"), Ok(some));
+        let some = Limits { module_body_bytes: Some(2 << 20), ..Limits::default() };
+        assert_eq!(all("PARACHUTE_MAX_BODY_MIB", "2"), Ok(some));
+        let some = Limits { head_timeout: Duration::from_secs(3), ..Limits::default() };
+        assert_eq!(all("PARACHUTE_HEAD_TIMEOUT_S", "3"), Ok(some));
         assert_eq!(all("PARACHUTE_WS_MAX_TOTAL", ""), Ok(Limits::default()));
         for value in ["0", "-1", "1.5", "x", "100001", "99999999999999999999"] {
-            for variable in ["PARACHUTE_MAX_CONNECTIONS_PER_IP", "PARACHUTE_WS_MAX_PER_IP"] {
+            for variable in ["PARACHUTE_MAX_CONNECTIONS_PER_IP", "PARACHUTE_WS_MAX_PER_IP", "PARACHUTE_IDLE_TIMEOUT_S"]
+            {
                 assert!(all(variable, value).is_err(), "{variable}={value}");
             }
         }

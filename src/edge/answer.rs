@@ -4,7 +4,6 @@ use super::framing::BadFraming;
 use super::head::{self, BadHead, Fields};
 use super::page;
 use super::path::BadPath;
-use super::relay::MAX_BODY_BYTES;
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -18,7 +17,9 @@ pub(crate) enum Answer<'a> {
     Expectation,
     /// The client took too long to send its request.
     SlowRequest,
-    BodyTooLarge,
+    BodyTooLarge {
+        limit_bytes: u64,
+    },
     ForeignHost(Option<&'a str>),
     /// The upstream hung up, or broke the protocol, before it had answered.
     UpstreamUnreachable,
@@ -46,7 +47,7 @@ impl Answer<'_> {
             Self::BadFraming(_) | Self::BadPath(_) => 400,
             Self::Expectation => 417,
             Self::SlowRequest => 408,
-            Self::BodyTooLarge => 413,
+            Self::BodyTooLarge { .. } => 413,
             Self::ForeignHost(_) => 421,
             Self::NoWebSocket => 426,
             Self::TooManyWebSockets => 429,
@@ -60,7 +61,7 @@ impl Answer<'_> {
         match self {
             Self::BadHead(_) | Self::BadFraming(_) | Self::BadPath(_) | Self::Expectation => "invalid_request",
             Self::SlowRequest | Self::UpstreamTimeout => "request_timeout",
-            Self::BodyTooLarge => "too_large",
+            Self::BodyTooLarge { .. } => "too_large",
             Self::ForeignHost(_) => "misdirected_request",
             Self::UpstreamUnreachable | Self::ModuleUnreachable => "upstream_unreachable",
             Self::ModuleStarting => "upstream_starting",
@@ -79,7 +80,7 @@ impl Answer<'_> {
             Self::BadPath(bad) => bad.to_string(),
             Self::Expectation => "the expectation is not 100-continue".to_owned(),
             Self::SlowRequest => "the request did not arrive in time".to_owned(),
-            Self::BodyTooLarge => format!("the request body is larger than {MAX_BODY_BYTES} bytes"),
+            Self::BodyTooLarge { limit_bytes } => format!("the request body is larger than {limit_bytes} bytes"),
             Self::ForeignHost(host) => format!(
                 "this hub does not answer to the host {:?}; to allow it, add it to PARACHUTE_ALLOWED_HOSTS and restart the hub",
                 host.unwrap_or_default()
@@ -233,7 +234,7 @@ mod tests {
             Answer::BadPath(BadPath::Nul),
             Answer::Expectation,
             Answer::SlowRequest,
-            Answer::BodyTooLarge,
+            Answer::BodyTooLarge { limit_bytes: 1 },
             Answer::ForeignHost(Some("evil.example")),
             Answer::UpstreamUnreachable,
             Answer::HubDown,

@@ -99,9 +99,11 @@ fn send_on<'a>(
             return Err(refuse(Answer::ForeignHost(request.host.map(|host| host.text)), keep));
         }
     };
-    let limit_bytes = if module.is_none() { MAX_BODY_BYTES } else { u64::MAX };
+    let limits = &rules.settings.limits;
+    let limit_bytes = if module.is_none() { MAX_BODY_BYTES } else { limits.module_body_bytes.unwrap_or(u64::MAX) };
+    let most_held = limits.held;
     if matches!(body, Body::Length(length) if length > limit_bytes) {
-        return Err(refuse(Answer::BodyTooLarge, false));
+        return Err(refuse(Answer::BodyTooLarge { limit_bytes }, false));
     }
     let websocket = match &module {
         Some(module) if asks_for_websocket(request, body) => {
@@ -155,6 +157,7 @@ fn send_on<'a>(
             body: Reader::new(body),
             coding: if body == Body::Chunked { Coding::Chunked } else { Coding::Plain },
             limit_bytes,
+            most_held,
         },
         module,
         websocket,

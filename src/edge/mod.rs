@@ -55,7 +55,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The loop keeps no large values on its stack.
 const STACK_BYTES: usize = 256 * 1024;
@@ -137,20 +137,6 @@ pub(crate) struct Settings {
     /// With more connections than these, the one that has been idle for longest gives way. Those of one address count
     /// for addresses other than loopback, where many clients sit behind one proxy.
     pub(crate) limits: Limits,
-    /// Sockets to the hub, each of which holds a thread there; further requests are refused.
-    pub(crate) max_hub_connections: usize,
-    /// For a whole head, from its first byte.
-    pub(crate) head_timeout: Duration,
-    /// Between two requests.
-    pub(crate) idle_timeout: Duration,
-    /// For the client to send, or take, the next byte.
-    pub(crate) stall_timeout: Duration,
-    /// For the hub's answer to begin; its longest operations and polls take about 40 s.
-    pub(crate) hub_answer_timeout: Duration,
-    /// For a module to take a connection.
-    pub(crate) connect_timeout: Duration,
-    /// For a module's answer to begin.
-    pub(crate) module_answer_timeout: Duration,
     /// What stays with the hub.
     pub(crate) is_hub_bearer: IsHubBearer,
     /// The file whose change means new routes.
@@ -159,20 +145,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(own_hosts: OwnHosts, allowed_hosts: Vec<String>) -> Self {
-        Self {
-            own_hosts,
-            allowed_hosts,
-            limits: Limits::default(),
-            max_hub_connections: 256,
-            head_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(255),
-            stall_timeout: Duration::from_secs(30),
-            hub_answer_timeout: Duration::from_secs(120),
-            connect_timeout: Duration::from_secs(2),
-            module_answer_timeout: Duration::from_secs(60),
-            is_hub_bearer: |_| false,
-            watched: None,
-        }
+        Self { own_hosts, allowed_hosts, limits: Limits::default(), is_hub_bearer: |_| false, watched: None }
     }
 }
 

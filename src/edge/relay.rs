@@ -77,6 +77,8 @@ pub(crate) struct Request {
     pub(crate) coding: Coding,
     /// Of the body.
     pub(crate) limit_bytes: u64,
+    /// Requests that may wait for the module at a time.
+    pub(crate) most_held: usize,
 }
 
 /// The other side.
@@ -320,7 +322,7 @@ impl Relay {
         match pump(body, *coding, from_client, &mut self.to_upstream, moved, *limit_bytes) {
             Ok(()) => {}
             Err(Stopped::Framing(bad)) => return Err(Answer::BadFraming(bad)),
-            Err(Stopped::TooLarge) => return Err(Answer::BodyTooLarge),
+            Err(Stopped::TooLarge) => return Err(Answer::BodyTooLarge { limit_bytes: *limit_bytes }),
         }
         if from_client.len() == before {
             return Ok(());

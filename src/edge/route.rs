@@ -41,9 +41,6 @@ pub(crate) struct Module {
     waiting_overall: Places,
 }
 
-/// Requests that wait for one module; more would only fail later.
-const MAX_WAITING: usize = 64;
-
 impl Module {
     /// Whether a request of this method for this path is about a vault as such. Programs that take the vault's own path
     /// for that of its protocol are told the right one, which is the hub's to say (http-api §9.8).
@@ -55,10 +52,10 @@ impl Module {
         self.board.as_deref().map(Board::get)
     }
 
-    /// A place to wait for it, if there is one. How it stands has to be asked again then: only who has a place is told
-    /// of a change.
-    pub(crate) fn wait(&self) -> Option<(Place, Place)> {
-        Some((self.waiting.take(MAX_WAITING)?, self.waiting_overall.take(usize::MAX)?))
+    /// A place to wait for it among `most`, if there is one. How it stands has to be asked again then: only who has a
+    /// place is told of a change.
+    pub(crate) fn wait(&self, most: usize) -> Option<(Place, Place)> {
+        Some((self.waiting.take(most)?, self.waiting_overall.take(usize::MAX)?))
     }
 }
 

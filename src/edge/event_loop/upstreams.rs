@@ -57,7 +57,7 @@ impl EventLoop {
 
     fn open_hub(&mut self, owner: Key) -> Result<Key, Unavailable> {
         let to_hub = self.upstreams.iter().filter(|(_, upstream)| upstream.to == Destination::Hub).count();
-        if to_hub >= self.rules.settings.max_hub_connections {
+        if to_hub >= self.rules.settings.limits.hub_connections {
             return Err(Unavailable::Busy);
         }
         let epoll = &self.epoll;

@@ -19,10 +19,10 @@ fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 impl Connection {
     /// When to call [`Self::advance`] at the latest; `None` means that only an event can change anything.
     pub(crate) fn deadline(&self, settings: &Settings) -> Option<Instant> {
-        let blocked = self.blocked_since.map(|since| since + settings.stall_timeout);
+        let blocked = self.blocked_since.map(|since| since + settings.limits.stall_timeout);
         let own = match &self.state {
-            State::Idle { since, .. } => Some(*since + settings.idle_timeout),
-            State::Head { since, .. } => Some(*since + settings.head_timeout),
+            State::Idle { since, .. } => Some(*since + settings.limits.idle_timeout),
+            State::Head { since, .. } => Some(*since + settings.limits.head_timeout),
             State::Relaying(relay) => self.relay_deadline(relay, settings),
             State::Closing { .. } | State::Closed => None,
             State::Lingering { until } => Some(*until),
@@ -32,22 +32,22 @@ impl Connection {
 
     fn relay_deadline(&self, relay: &Relay, settings: &Settings) -> Option<Instant> {
         let (answer_timeout, silence) = match relay.module {
-            None => (settings.hub_answer_timeout, None),
-            Some(_) => (settings.module_answer_timeout, settings.limits.module_silence),
+            None => (settings.limits.hub_answer_timeout, None),
+            Some(_) => (settings.limits.module_answer_timeout, settings.limits.module_silence),
         };
         let upstream = match (relay.upstream, relay.reply) {
             (Upstream::Waiting { until, .. }, _) => Some(until),
             (Upstream::Identifying { since, .. }, _) => Some(since + identity::ANSWER_TIMEOUT),
-            (Upstream::Opening { since }, _) => Some(since + settings.connect_timeout),
+            (Upstream::Opening { since }, _) => Some(since + settings.limits.connect_timeout),
             (_, Reply::Head { .. }) => Some(relay.moved_at + answer_timeout),
             // It takes nothing of what waits for it.
-            (_, Reply::Tunnel) if !relay.to_upstream.is_empty() => Some(relay.moved_at + settings.stall_timeout),
+            (_, Reply::Tunnel) if !relay.to_upstream.is_empty() => Some(relay.moved_at + settings.limits.stall_timeout),
             // While nothing of it is read, its silence means nothing.
             (_, Reply::Body { .. }) if relay.upstream_room(self.to_client.len()) == 0 => None,
             (_, Reply::Body { .. }) => silence.map(|silence| relay.moved_at + silence),
             (_, Reply::Tunnel) => None,
         };
-        let body = self.awaits_body(relay).then(|| relay.moved_at + settings.stall_timeout);
+        let body = self.awaits_body(relay).then(|| relay.moved_at + settings.limits.stall_timeout);
         sooner(upstream, body)
     }
 
@@ -64,7 +64,7 @@ impl Connection {
         if self.deadline(&rules.settings).is_none_or(|deadline| now < deadline) {
             return;
         }
-        let blocked = self.blocked_since.is_some_and(|since| now >= since + rules.settings.stall_timeout);
+        let blocked = self.blocked_since.is_some_and(|since| now >= since + rules.settings.limits.stall_timeout);
         match mem::replace(&mut self.state, State::Closed) {
             State::Relaying(mut relay) if blocked => {
                 asks.gone = relay.module.is_none().then_some(relay.id);

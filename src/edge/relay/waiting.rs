@@ -42,7 +42,7 @@ impl Relay {
         let hold = module.mount.hold;
         let until = if failed.is_some() { now + hold::SETTLE } else { *self.hold_until.get_or_insert(now + hold) };
         if self.waiting.is_none() {
-            self.waiting = module.wait();
+            self.waiting = module.wait(self.request.most_held);
             if self.waiting.is_none() {
                 return Some(Answer::ModuleStarting);
             }

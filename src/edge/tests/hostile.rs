@@ -79,7 +79,7 @@ fn a_malformed_request_is_refused_and_the_connection_ends() {
 
 #[test]
 fn slow_heads_hold_nobody_up_and_are_given_up() {
-    let world = World::with(|settings| settings.head_timeout = Duration::from_millis(500));
+    let world = World::with(|settings| settings.limits.head_timeout = Duration::from_millis(500));
     let mut slow: Vec<_> = (0..200).map(|_| world.client()).collect();
     for client in &mut slow {
         client.send(b"GET / HTTP/1.1\r\nHost: loc");
@@ -227,7 +227,7 @@ fn heads_that_do_not_end_keep_nobody_out() {
 
 #[test]
 fn a_client_that_does_not_listen_is_given_up() {
-    let world = World::with(|settings| settings.stall_timeout = Duration::from_millis(300));
+    let world = World::with(|settings| settings.limits.stall_timeout = Duration::from_millis(300));
     let mut client = world.client();
     // More answers than the buffers of both kernels and ours hold.
     for _ in 0..20 {
@@ -242,7 +242,7 @@ fn a_client_that_does_not_listen_is_given_up() {
 
 #[test]
 fn an_upstream_that_does_not_answer_is_given_up() {
-    let world = World::with(|settings| settings.hub_answer_timeout = Duration::from_secs(2));
+    let world = World::with(|settings| settings.limits.hub_answer_timeout = Duration::from_secs(2));
     assert_eq!(world.ask("GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 504);
     world.gone.recv_timeout(PATIENCE).expect("reported");
     still_answers(&world);
@@ -250,7 +250,7 @@ fn an_upstream_that_does_not_answer_is_given_up() {
 
 #[test]
 fn an_idle_connection_ends_after_its_time() {
-    let world = World::with(|settings| settings.idle_timeout = Duration::from_secs(2));
+    let world = World::with(|settings| settings.limits.idle_timeout = Duration::from_secs(2));
     let mut client = world.client();
     client.send(GET.as_bytes());
     assert_eq!(client.reply().status, 200);
@@ -277,7 +277,7 @@ fn a_panic_ends_one_connection_only() {
 
 #[test]
 fn more_than_the_hub_takes_is_refused() {
-    let world = World::with(|settings| settings.max_hub_connections = 1);
+    let world = World::with(|settings| settings.limits.hub_connections = 1);
     let mut first = world.client();
     first.send(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(world.seen.recv_timeout(PATIENCE).expect("seen"), "GET /wait");

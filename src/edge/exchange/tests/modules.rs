@@ -167,11 +167,11 @@ fn who_waits_is_counted_for_as_long_as_it_waits() {
     board.set(Standing::Restarting);
     play.client(GET_M, usize::MAX);
     let Some(module) = play.connection.relay().and_then(|relay| relay.module.clone()) else { panic!("no module") };
-    let others: Vec<_> = std::iter::from_fn(|| module.wait()).collect();
+    let others: Vec<_> = std::iter::from_fn(|| module.wait(64)).collect();
     assert_eq!(others.len(), 63);
     play.connection.client_hung_up();
     play.settle();
-    assert!(play.closed && module.wait().is_some());
+    assert!(play.closed && module.wait(64).is_some());
 }
 
 #[test]
@@ -227,6 +227,30 @@ fn a_websocket_needs_a_clear_answer() {
     }
 }
 
+#[test]
+fn a_body_for_a_module_is_as_long_as_the_operator_lets_it_be() {
+    let most = 1 << 10;
+    for (framing, bodies) in [
+        (format!("Content-Length: {most}"), vec!["x".repeat(most)]),
+        (format!("Content-Length: {}", most + 1), vec![]),
+        ("Transfer-Encoding: chunked".to_owned(), vec![format!("400\r\n{}\r\n", "x".repeat(most)), "1\r\nx\r\n".to_owned()]),
+    ] {
+        for limit in [None, Some(most as u64)] {
+            let (mut play, board) = Play::with_module(HOLD);
+            play.rules.settings.limits.module_body_bytes = limit;
+            board.set(up(&play));
+            let head = format!("POST /m HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n");
+            play.client(head.as_bytes(), usize::MAX);
+            for body in &bodies {
+                play.client(body.as_bytes(), usize::MAX);
+            }
+            let refused = play.said().contains("HTTP/1.1 413 ") && play.said().contains("larger than 1024 bytes");
+            let expected = limit.is_some() && !framing.ends_with(&format!(" {most}"));
+            assert_eq!(refused, expected, "{framing} {limit:?}: {}", play.said());
+        }
+    }
+}
+
 /// A client that reads slowly is no module that is silent.
 #[test]
 fn silence_counts_only_while_somebody_listens() {
@@ -245,7 +269,7 @@ fn silence_counts_only_while_somebody_listens() {
     }
     let begin = play.now;
     let stalled = play.connection.deadline(&play.rules.settings);
-    assert_eq!(stalled, Some(begin + play.rules.settings.stall_timeout));
+    assert_eq!(stalled, Some(begin + play.rules.settings.limits.stall_timeout));
     play.now += Duration::from_secs(20);
     play.settle();
     assert!(!play.is_over(), "the client has taken something");
