@@ -53,6 +53,7 @@ codes! {
     LocalOnly = "local_only",
     /// A page of somebody else caused the request.
     CsrfOriginMismatch = "csrf_origin_mismatch",
+    CsrfOriginRequired = "csrf_origin_required",
     /// Too many bad tokens came from this address.
     TooManyFailures = "too_many_failures",
     NotFound = "not_found",

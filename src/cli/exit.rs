@@ -53,6 +53,7 @@ impl Exit {
             | Code::TooLarge
             | Code::ModuleOpFailed
             | Code::CsrfOriginMismatch
+            | Code::CsrfOriginRequired
             | Code::InternalError
             | Code::Failed => Self::Failed,
             Code::Usage | Code::InvalidHubOrigin => Self::Usage,

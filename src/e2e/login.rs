@@ -75,6 +75,11 @@ fn a_browser_on_this_machine_is_let_in_once_and_acts_for_the_operator_alone() {
     ] {
         let answer = raw(&hub, request, fields);
         assert_eq!(answer.status, status, "{request} {}: {answer:?}", fields.len());
+        if status == 403 {
+            let is_silent = !fields.iter().any(|field| field.starts_with("Origin"));
+            let code = if is_silent { "csrf_origin_required" } else { "csrf_origin_mismatch" };
+            assert_eq!(answer.json()["error"], code, "{fields:?}");
+        }
     }
 
     // It ends with the token that it rests on.

@@ -149,6 +149,9 @@ impl Answer<'_> {
         match (self, manner.html) {
             (Self::ModuleStarting, true) => (HTML, page::starting(module)),
             (Self::ModuleUnreachable, true) => (HTML, page::unreachable(module)),
+            (_, true) if manner.module.is_some() => {
+                (HTML, page::failed(module, reason(self.status()), &self.description(module)))
+            }
             _ => {
                 let mut body = json!({ "error": self.code(), "error_description": self.description(module) });
                 let more = match self {
@@ -160,6 +163,9 @@ impl Answer<'_> {
                     }),
                     Self::ModuleUnreachable => {
                         json!({ "error_type": self.code(), "service": module, "admin_url": "/admin/modules" })
+                    }
+                    Self::UpstreamUnreachable | Self::UpstreamTimeout if manner.module.is_some() => {
+                        json!({ "error_type": self.code(), "service": module })
                     }
                     _ => json!({}),
                 };
@@ -300,12 +306,25 @@ mod tests {
             (&body["error_type"], &body["admin_url"]),
             (&json!("upstream_unreachable"), &json!("/admin/modules"))
         );
-        for answer in [Answer::ModuleStarting, Answer::ModuleUnreachable] {
+        for answer in [Answer::UpstreamUnreachable, Answer::UpstreamTimeout] {
+            let body: Value = serde_json::from_str(&answered(answer, false).1).expect("json");
+            assert_eq!((&body["error_type"], &body["service"]), (&body["error"], &json!("wi<ki")));
+        }
+        for answer in [
+            Answer::ModuleStarting,
+            Answer::ModuleUnreachable,
+            Answer::UpstreamUnreachable,
+            Answer::UpstreamTimeout,
+            Answer::Busy,
+            Answer::BodyTooLarge { limit_bytes: 1 },
+        ] {
             let (head, body) = answered(answer, true);
             assert!(head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"), "{head}");
             assert!(head.contains("\r\nCache-Control: no-store\r\n") && body.contains("wi&lt;ki"), "{head}\n{body}");
         }
-        assert!(answered(Answer::HubDown, true).1.starts_with('{'));
+        let mut out = Vec::new();
+        Answer::HubDown.write(Manner { html: true, ..Manner::default() }, &mut out);
+        assert!(out.ends_with(b"}"), "what is about no module is for programs");
     }
 
     #[test]

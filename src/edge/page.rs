@@ -41,6 +41,19 @@ pub(crate) fn unreachable(module: &str) -> String {
     )
 }
 
+/// The page for a request that came to nothing although its module is there: why, as a sentence without its end.
+pub(crate) fn failed(module: &str, title: &str, why: &str) -> String {
+    let (name, why) = (escape(module), escape(why));
+    page(
+        title,
+        "",
+        &format!(
+            "<p><strong>{name}</strong> was asked, and {why}.</p>\
+             <p><a href=\"\">Try again</a> or go to <a href=\"/\">the hub</a>.</p>"
+        ),
+    )
+}
+
 fn page(title: &str, head: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -58,7 +71,7 @@ mod tests {
     #[test]
     fn a_name_is_text_wherever_it_stands() {
         let hostile = "</script><img src=x onerror=\"alert('1')\">&";
-        for page in [starting(hostile), unreachable(hostile)] {
+        for page in [starting(hostile), unreachable(hostile), failed(hostile, "x", hostile)] {
             assert!(!page.contains("<img") && !page.contains("</script><img"), "{page}");
             assert!(page.contains("&lt;/script&gt;&lt;img"), "{page}");
         }

@@ -165,13 +165,14 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
         Ok(found) => found,
         Err(missing) => return elsewhere(hub, &req, &missing).into(),
     };
-    if route.0.changes_state() && is_forged(hub, &req) {
-        return Reply::error(
-            403,
-            Code::CsrfOriginMismatch,
-            "a page of another origin may not do this; programs leave out the Origin header",
-        )
-        .into();
+    if route.0.changes_state()
+        && let Some(code) = forgery(hub, &req)
+    {
+        let text = match code {
+            Code::CsrfOriginRequired => "a browser that was let in must say from which page it asks, by Origin",
+            _ => "a page of another origin may not do this; programs leave out the Origin header",
+        };
+        return Reply::error(403, code, text).into();
     }
     match route.2.admit(hub, &req) {
         Ok(Visitor::Anybody) => {}
@@ -183,12 +184,17 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
     (route.3)(hub, &req)
 }
 
-/// Whether somebody else's page made a browser send this. A page cannot make up a token, so that whoever shows one
-/// means it (http-api §11). A cookie the browser sends by itself: then the page has to say that it is ours.
-fn is_forged(hub: &Hub, req: &Req) -> bool {
+/// What makes it doubtful that whoever sends this means it: somebody else's page may have made a browser do so. A page
+/// cannot make up a token, so that whoever shows one means it (http-api §11). A cookie the browser sends by itself:
+/// then the page has to say that it is ours.
+fn forgery(hub: &Hub, req: &Req) -> Option<Code> {
     let is_own = |origin: &str| hub.is_own_origin(origin, req.sender.asked());
-    let doubtful = req.session.is_some() && !req.sender.is_own_page(is_own);
-    req.bearer.is_none() && (doubtful || req.sender.is_foreign_page(is_own))
+    match req.session.is_some() {
+        _ if req.bearer.is_some() => None,
+        _ if req.sender.is_foreign_page(is_own) => Some(Code::CsrfOriginMismatch),
+        true if !req.sender.is_own_page(is_own) => Some(Code::CsrfOriginRequired),
+        true | false => None,
+    }
 }
 
 /// What becomes of a request that no route takes.

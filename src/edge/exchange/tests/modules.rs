@@ -233,7 +233,10 @@ fn a_body_for_a_module_is_as_long_as_the_operator_lets_it_be() {
     for (framing, bodies) in [
         (format!("Content-Length: {most}"), vec!["x".repeat(most)]),
         (format!("Content-Length: {}", most + 1), vec![]),
-        ("Transfer-Encoding: chunked".to_owned(), vec![format!("400\r\n{}\r\n", "x".repeat(most)), "1\r\nx\r\n".to_owned()]),
+        (
+            "Transfer-Encoding: chunked".to_owned(),
+            vec![format!("400\r\n{}\r\n", "x".repeat(most)), "1\r\nx\r\n".to_owned()],
+        ),
     ] {
         for limit in [None, Some(most as u64)] {
             let (mut play, board) = Play::with_module(HOLD);
