@@ -314,7 +314,11 @@ impl Authority {
                 checked = self.keys().check(token, owner, expect);
             }
         }
-        let verified = checked?;
+        let verified = checked.map_err(|error| {
+            let said = error.is_of_a_genuine_token().then(|| claims::unverified(token)).flatten();
+            let jti = said.map(|claims| claims.jti).filter(|jti| claims::is_jti(jti));
+            Rejection::Token { error, jti }
+        })?;
         if let Some(found) = self.current_state().rolled_back {
             return Err(Rejection::RolledBack { found, seen: self.epoch.load(Ordering::Relaxed) });
         }

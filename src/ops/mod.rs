@@ -13,6 +13,7 @@ mod mounts;
 pub(crate) mod origin;
 pub(crate) mod plan_source;
 mod reconcile;
+mod refusals;
 mod state;
 pub(crate) mod tokens;
 
@@ -22,6 +23,7 @@ use self::auth::logins::Logins;
 use self::auth::{Authority, Caller, Failures, Reason, Refusal};
 use self::manifests::Manifests;
 use self::metrics::Traffic;
+use self::refusals::{Cause, Of, Refusals};
 use crate::logs::Ring;
 use crate::manifest::Short;
 use crate::manifest::services::Listing;
@@ -35,10 +37,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// Refusals are said in the log at most this often; whoever can reach the hub can cause them without end.
-const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 /// Takes one line for the hub's own log, without prefix and newline. Never blocks.
 pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
@@ -74,12 +73,6 @@ pub(crate) struct Hub {
     logins: Mutex<Logins>,
     /// The manifests that the discovery document does without, with the reasons that the log has.
     unusable_manifests: Mutex<BTreeMap<Short, String>>,
-}
-
-#[derive(Default)]
-struct Refusals {
-    said: Option<Instant>,
-    unsaid: u64,
 }
 
 impl Hub {
@@ -118,24 +111,22 @@ impl Hub {
         decided
     }
 
-    /// Says why somebody was refused, and how often that was not said. A request without any token is no event.
+    /// Says why somebody was refused. A request without any token is no event.
     pub(crate) fn log_refusal(&self, path: &str, refusal: &Refusal) {
         if !matches!(refusal, Refusal::Unauthenticated { reason: Reason::Missing, .. }) {
-            self.say_refused(path, &refusal);
+            self.say_refused(path, Cause { of: Of::Caller, why: refusal.cause() }, &refusal);
         }
     }
 
-    fn say_refused(&self, path: &str, why: &dyn std::fmt::Display) {
-        let unsaid = {
-            let mut refusals = lock(&self.refusals);
-            if refusals.said.is_some_and(|at| at.elapsed() < REFUSAL_LOG_INTERVAL) {
-                refusals.unsaid += 1;
-                return;
-            }
-            refusals.said = Some(Instant::now());
-            std::mem::take(&mut refusals.unsaid)
-        };
-        let more = if unsaid == 0 { String::new() } else { format!(" ({unsaid} more since the last line)") };
+    /// Says why the hub could not do what somebody may well ask of it; the answer does not tell.
+    pub(crate) fn log_failure(&self, path: &str, why: &dyn std::fmt::Display) {
+        self.say_refused(path, Cause { of: Of::Hub, why: "failed" }, why);
+    }
+
+    /// Says a refusal, and how many more of the same cause were not said.
+    fn say_refused(&self, path: &str, cause: Cause, why: &dyn std::fmt::Display) {
+        let Some(unsaid) = lock(&self.refusals).count(cause, Instant::now()) else { return };
+        let more = if unsaid == 0 { String::new() } else { format!(" ({unsaid} more like it since the last line)") };
         (self.parts.log)(&format!("refused {path:?}: {why}{more}"));
     }
 

@@ -2,9 +2,9 @@
 
 use super::Hub;
 use super::auth::{
-    Active, Asker, AuthError, Authority, Caller, Handed, KeyOwner, Proof, Reason, Refusal, Rejected, Renewal,
-    TokenOpError,
+    Active, Asker, AuthError, Authority, Caller, Handed, KeyOwner, Proof, Rejected, Renewal, TokenOpError,
 };
+use super::refusals::{Cause, Of};
 use crate::db::{CreatedVia, DbError, Filter, Listed, Logged, Via};
 use crate::manifest::Short;
 use crate::manifest::discovery::vault_names;
@@ -13,7 +13,6 @@ use crate::stamp;
 use crate::supervisor::standing::Standing;
 use crate::token;
 use crate::token::grant::Wanted;
-use crate::token::verify::TokenError;
 use crate::wire::tokens::{
     LogEntry, LogReply, MintRequest, Minted, RenewalReply, RevocationList, RevokeAllReply, RevokeReply, TokenInfo,
     TokenList,
@@ -194,7 +193,7 @@ impl Hub {
     pub(crate) fn module_of_key(&self, path: &str, key: Option<&str>) -> Result<Short, NotAnswered> {
         let owner = key.map(|key| self.parts.authority.owner_of_key(key)).transpose();
         let owner = owner.map_err(|error| {
-            self.say_refused(path, &error);
+            self.say_refused(path, Cause { of: Of::Module, why: "unavailable" }, &error);
             NotAnswered::Unavailable
         })?;
         match owner.flatten() {
@@ -203,7 +202,12 @@ impl Hub {
                 let standing = self.parts.supervisor.board(&short).map(|board| board.get());
                 match standing {
                     Some(Standing::Stopped | Standing::Crashed) | None => {
-                        self.say_refused(path, &format_args!("module_key: the child of {short} that had it is gone"));
+                        let gone = Cause { of: Of::Module, why: "gone" };
+                        self.say_refused(
+                            path,
+                            gone,
+                            &format_args!("module_key: the child of {short} that had it is gone"),
+                        );
                     }
                     Some(
                         Standing::Up { .. } | Standing::Unbound { .. } | Standing::Starting | Standing::Restarting,
@@ -212,9 +216,11 @@ impl Hub {
                     }
                 }
             }
+            // A request without any key is no event.
+            None if key.is_none() => {}
             None => {
-                let reason = if key.is_some() { Reason::Token(TokenError::Key) } else { Reason::Missing };
-                self.log_refusal(path, &Refusal::Unauthenticated { reason, jti: None });
+                let unknown = Cause { of: Of::Module, why: "unknown" };
+                self.say_refused(path, unknown, &"module_key: no module of this hub has this key");
             }
         }
         Err(NotAnswered::Unknown)
@@ -243,8 +249,9 @@ impl Hub {
     fn active(&self, asked: &str, short: &Short, token: &str) -> Result<Option<Active>, DbError> {
         match self.parts.authority.introspect(short, token)? {
             Ok(active) => Ok(Some(active)),
-            Err(Rejected(reason)) => {
-                self.say_refused(asked, &format_args!("inactive for {short}: {reason}"));
+            Err(Rejected { cause, text }) => {
+                let cause = Cause { of: Of::Shown, why: cause };
+                self.say_refused(asked, cause, &format_args!("inactive for {short}: {text}"));
                 Ok(None)
             }
         }
@@ -252,6 +259,6 @@ impl Hub {
 
     /// A refusal of a request that came from where none may.
     pub(crate) fn log_stranger(&self, path: &str) {
-        self.say_refused(path, &"not a program on this machine");
+        self.say_refused(path, Cause { of: Of::Module, why: "stranger" }, &"not a program on this machine");
     }
 }

@@ -78,8 +78,8 @@ pub(crate) enum TokenError {
 }
 
 impl TokenError {
-    /// One word for the log.
-    pub(crate) fn code(self) -> &'static str {
+    /// One word for the log, as the specification has it.
+    pub(super) fn code(self) -> &'static str {
         match self {
             Self::Encoding | Self::Payload(_) => "malformed",
             Self::Key => "key",
@@ -93,11 +93,34 @@ impl TokenError {
             Self::Revoked => "revoked",
         }
     }
+
+    /// The same, and what is malformed: no two causes share it.
+    pub(crate) fn cause(self) -> &'static str {
+        match self {
+            Self::Payload(shape) => shape.rule(),
+            other => other.code(),
+        }
+    }
+
+    /// Whether it was signed by us all the same, so that what it says of itself is true.
+    pub(crate) fn is_of_a_genuine_token(self) -> bool {
+        match self {
+            Self::Encoding | Self::Payload(_) | Self::Key | Self::Signature => false,
+            Self::Expired { .. }
+            | Self::NotYetValid
+            | Self::Clock { .. }
+            | Self::Issuer
+            | Self::Audience
+            | Self::Unregistered
+            | Self::Revoked => true,
+        }
+    }
 }
 
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Shape {
+    /// What the rule is about.
+    fn rule(self) -> &'static str {
+        match self {
             Self::Json => "its fields",
             Self::Spelling => "its spelling",
             Self::Version => "v",
@@ -106,7 +129,13 @@ impl fmt::Display for Shape {
             Self::ScopeSet => "pa_scope_set",
             Self::Scope => "scope",
             Self::Permissions => "permissions",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rule())
     }
 }
 

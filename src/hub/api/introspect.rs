@@ -50,7 +50,8 @@ pub(in crate::hub) fn introspect(hub: &Arc<Hub>, req: &Req) -> Outcome {
             Reply::json(200, &answer).into()
         }
         Ok(None) => Reply::json(200, &json!({ "active": false })).into(),
-        Err(_) => {
+        Err(error) => {
+            hub.log_failure(&req.path, &error);
             Reply::error(503, Code::ServiceUnavailable, "the hub's database cannot be asked about the token").into()
         }
     }

@@ -18,19 +18,19 @@ const LOG_LINES_MAX: u64 = 10_000;
 
 pub(in crate::hub) fn mint(hub: &Arc<Hub>, req: &Req) -> Outcome {
     let peer = req.sender.shown();
-    with_body::<MintRequest, _>(req, |caller, request| hub.mint_token(caller, Some(&peer), request))
+    with_body::<MintRequest, _>(hub, req, |caller, request| hub.mint_token(caller, Some(&peer), request))
 }
 
 pub(in crate::hub) fn revoke(hub: &Arc<Hub>, req: &Req) -> Outcome {
     let peer = req.sender.shown();
-    with_body::<RevokeRequest, _>(req, |caller, request| {
+    with_body::<RevokeRequest, _>(hub, req, |caller, request| {
         hub.tokens(caller, Some(&peer)).revoke(&request.jti, request.cascade.unwrap_or(true))
     })
 }
 
 pub(in crate::hub) fn revoke_all(hub: &Arc<Hub>, req: &Req) -> Outcome {
     let peer = req.sender.shown();
-    with_body::<RevokeAllRequest, _>(req, |caller, request| {
+    with_body::<RevokeAllRequest, _>(hub, req, |caller, request| {
         hub.tokens(caller, Some(&peer)).revoke_all(&request.subject)
     })
 }
@@ -41,7 +41,7 @@ pub(in crate::hub) fn renew(hub: &Arc<Hub>, req: &Req) -> Outcome {
     let peer = req.sender.shown();
     match hub.tokens(caller, Some(&peer)).renew() {
         Ok(reply) => Reply::json(200, &reply).into(),
-        Err(error) => failed(&error.into()).into(),
+        Err(error) => failed(hub, req, &error.into()).into(),
     }
 }
 
@@ -59,25 +59,29 @@ pub(in crate::hub) fn list(hub: &Arc<Hub>, req: &Req) -> Outcome {
         None | Some("" | "all") => None,
         Some("true") => Some(true),
         Some("false") => Some(false),
-        Some(_) => return answer::<()>(Err(TokenOpError::BadFilter { what: "revoked" })),
+        Some(_) => return answer::<()>(hub, req, Err(TokenOpError::BadFilter { what: "revoked" })),
     };
     let (subject, created_via, cursor) = (text("subject"), text("created_via"), text("cursor"));
-    answer(hub.list_tokens(ListQuery { revoked, subject, created_via, cursor }))
+    answer(hub, req, hub.list_tokens(ListQuery { revoked, subject, created_via, cursor }))
 }
 
 pub(in crate::hub) fn show(hub: &Arc<Hub>, req: &Req) -> Outcome {
-    answer(hub.show_token(req.params.first().map_or("", String::as_str)))
+    answer(hub, req, hub.show_token(req.params.first().map_or("", String::as_str)))
 }
 
 pub(in crate::hub) fn log(hub: &Arc<Hub>, req: &Req) -> Outcome {
     match req.number("n", LOG_LINES_MAX) {
-        Ok(lines) => answer(hub.auth_log(lines.and_then(|lines| u32::try_from(lines).ok()).unwrap_or(LOG_LINES))),
+        Ok(lines) => {
+            let lines = lines.and_then(|lines| u32::try_from(lines).ok()).unwrap_or(LOG_LINES);
+            answer(hub, req, hub.auth_log(lines))
+        }
         Err(bad) => super::bad_number(bad).into(),
     }
 }
 
 /// Reads the body, then does it for whoever asks.
 fn with_body<T: DeserializeOwned, R: Serialize>(
+    hub: &Arc<Hub>,
     req: &Req,
     act: impl FnOnce(&Caller, T) -> Result<R, TokenOpError>,
 ) -> Outcome {
@@ -86,7 +90,7 @@ fn with_body<T: DeserializeOwned, R: Serialize>(
         return Reply::error(413, Code::TooLarge, "the body is larger than anything that is asked here").into();
     };
     match serde_json::from_slice(body) {
-        Ok(request) => answer(act(caller, request)),
+        Ok(request) => answer(hub, req, act(caller, request)),
         // The parser's own words repeat what was sent, and that may be a secret.
         Err(error) => {
             let (line, column) = (error.line(), error.column());
@@ -97,10 +101,10 @@ fn with_body<T: DeserializeOwned, R: Serialize>(
     }
 }
 
-fn answer<T: Serialize>(result: Result<T, TokenOpError>) -> Outcome {
+fn answer<T: Serialize>(hub: &Arc<Hub>, req: &Req, result: Result<T, TokenOpError>) -> Outcome {
     match result {
         Ok(value) => Reply::json(200, &value).into(),
-        Err(error) => failed(&error).into(),
+        Err(error) => failed(hub, req, &error).into(),
     }
 }
 
@@ -109,7 +113,7 @@ fn nobody() -> Reply {
     Reply::error(401, Code::Unauthenticated, "this needs a token")
 }
 
-pub(super) fn failed(error: &TokenOpError) -> Reply {
+fn failed(hub: &Arc<Hub>, req: &Req, error: &TokenOpError) -> Reply {
     let (status, code) = match error {
         TokenOpError::Denied(denied) => match denied.fault() {
             Fault::Request => (400, Code::InvalidRequest),
@@ -127,7 +131,8 @@ pub(super) fn failed(error: &TokenOpError) -> Reply {
     };
     let reply = match error {
         // What is wrong with a file of ours is for the log and for commands on this machine.
-        TokenOpError::Auth(_) if status == 503 => {
+        TokenOpError::Auth(error) if status == 503 => {
+            hub.log_failure(&req.path, error);
             Reply::error(status, code, "the hub cannot do this now; see its log and: parachute check")
         }
         _ => Reply::error(status, code, error.to_string()),

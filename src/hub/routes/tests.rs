@@ -1,7 +1,10 @@
 use super::*;
+use crate::hub::request::Body;
 use crate::ops::testing::Fixture;
 use crate::token::proof::{BootSecret, Challenge};
 use serde_json::{Value, json};
+
+mod refusals;
 
 fn rows() -> Value {
     json!([

@@ -159,13 +159,12 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// One word, the same for every reading of the sentence.
-    #[cfg(test)]
-    pub(crate) fn code(&self) -> &'static str {
+    /// One of a few words, by which the log tells one cause from another.
+    pub(crate) fn cause(&self) -> &'static str {
         match self {
             Self::Unauthenticated { reason: Reason::Missing, .. } => "missing",
             Self::Unauthenticated { reason: Reason::Session, .. } => "session",
-            Self::Unauthenticated { reason: Reason::Token(error), .. } => error.code(),
+            Self::Unauthenticated { reason: Reason::Token(error), .. } => error.cause(),
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::TooManyFailures { .. } => "too_many_failures",
             Self::Unavailable(_) => "unavailable",
@@ -231,6 +230,17 @@ pub(super) enum Rejection {
         found: u64,
         seen: u64,
     },
+}
+
+impl Rejection {
+    /// The same as [`Refusal::cause`].
+    pub(super) fn cause(&self) -> &'static str {
+        match self {
+            Self::Token { error, .. } => error.cause(),
+            Self::Db(_) => "unavailable",
+            Self::RolledBack { .. } => "rolled_back",
+        }
+    }
 }
 
 impl fmt::Display for Rejection {

@@ -196,7 +196,7 @@ impl Authority {
         match checked {
             Ok(active) => Ok(Ok(active)),
             Err(Rejection::Db(error)) => Err(error),
-            Err(rejection) => Ok(Err(Rejected(rejection.to_string()))),
+            Err(rejection) => Ok(Err(Rejected { cause: rejection.cause(), text: rejection.to_string() })),
         }
     }
 
@@ -242,7 +242,11 @@ pub(crate) struct Proof {
 
 /// Why a token was refused, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rejected(pub(crate) String);
+pub(crate) struct Rejected {
+    /// One of a few words.
+    pub(crate) cause: &'static str,
+    pub(crate) text: String,
+}
 
 fn about_module<'a>(short: &'a Short, action: &'a str, asker: Asker<'a>) -> Entry<'a> {
     let sub = Some(short.as_str());

@@ -33,6 +33,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+mod forge;
 mod keys;
 mod life;
 mod modules;
@@ -76,29 +77,13 @@ fn token_in(home: &Path) -> String {
 fn code(authority: &Authority, token: &str, now_unix: i64) -> &'static str {
     match authority.authorize_at(Some(token), &[HOST_ADMIN], now_unix) {
         Ok(_) => "ok",
-        Err(refusal) => refusal.code(),
+        Err(refusal) => refusal.cause(),
     }
 }
 
 /// The claims of a token that this hub could have minted.
 fn claims_of(authority: &Authority) -> Claims {
-    let iat = u64::try_from(NOW).expect("after 1970");
-    Claims {
-        v: 1,
-        iss: ISSUER.into(),
-        sub: "operator".into(),
-        aud: "hub".into(),
-        iat,
-        nbf: iat,
-        exp: iat + 1000,
-        jti: random_name::<16>(),
-        client_id: "test".into(),
-        scope: HOST_AUTH.into(),
-        vault_scope: Vec::new(),
-        pa_scope_set: None,
-        permissions: None,
-        hid: authority.hid.clone(),
-    }
+    authority.claims_for_test(NOW)
 }
 
 fn register(authority: &Authority, claims: &Claims, sha256: &[u8; 32], exp: u64) {
@@ -167,7 +152,7 @@ fn every_refusal_has_its_code_and_a_known_token_is_refused_as_well() {
         assert_eq!(code(&authority, &text, now), expected, "{text:.60} at {now}");
     }
     let refusal = authority.authorize_at(None, &[HOST_ADMIN], NOW).expect_err("no token");
-    assert_eq!(refusal.code(), "missing");
+    assert_eq!(refusal.cause(), "missing");
 
     let claims = claims_of(&authority);
     let narrow = sign(&claims, &authority.keys().hub).expect("minted");

@@ -23,7 +23,7 @@ fn owner(authority: &Authority, key: &str) -> Option<KeyOwner> {
 
 fn told(authority: &Authority, module: &Short, token: &str, now_unix: i64) -> Result<Box<Claims>, String> {
     let told = authority.introspect_at(module, token, now_unix).unwrap_or_else(|e| panic!("{e}"));
-    told.map(|Active(claims)| claims).map_err(|Rejected(reason)| reason)
+    told.map(|Active(claims)| claims).map_err(|rejected| rejected.text)
 }
 
 /// C44
