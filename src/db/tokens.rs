@@ -103,8 +103,10 @@ pub(crate) struct Quota {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Registered {
     Done,
-    /// The parent has as many live children as it may have.
-    TooMany,
+    /// The parent has as many live children as it may have; the first of them expires then, in Unix seconds.
+    TooMany {
+        until: i64,
+    },
     /// The parent has had many minted lately.
     TooFast,
 }
@@ -189,14 +191,15 @@ impl Tokens<'_> {
         now_unix: i64,
     ) -> Result<Registered, DbError> {
         self.0.write("register a token", |transaction| {
-            let (live, lately): (i64, i64) = transaction.query_row(
-                "SELECT count(*) FILTER (WHERE exp > ?2 AND revoked_at IS NULL), count(*) FILTER (WHERE iat >= ?3) \
+            let (live, until, lately): (i64, Option<i64>, i64) = transaction.query_row(
+                "SELECT count(*) FILTER (WHERE exp > ?2 AND revoked_at IS NULL), \
+                 min(exp) FILTER (WHERE exp > ?2 AND revoked_at IS NULL), count(*) FILTER (WHERE iat >= ?3) \
                  FROM tokens WHERE parent_jti = ?1",
                 params![token.parent_jti, now_unix, quota.window_start],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )?;
             if live.unsigned_abs() >= quota.live_children {
-                return Ok(Registered::TooMany);
+                return Ok(Registered::TooMany { until: until.unwrap_or(now_unix) });
             }
             if lately.unsigned_abs() >= quota.in_window {
                 return Ok(Registered::TooFast);

@@ -138,7 +138,9 @@ fn failed(hub: &Arc<Hub>, req: &Req, error: &TokenOpError) -> Reply {
         _ => Reply::error(status, code, error.to_string()),
     };
     match error {
-        TokenOpError::TooFast { retry_after_s, .. } => reply.with_header("retry-after", retry_after_s.to_string()),
+        TokenOpError::TooFast { retry_after_s, .. } | TokenOpError::TooManyChildren { retry_after_s, .. } => {
+            reply.with_header("retry-after", retry_after_s.to_string())
+        }
         _ => reply,
     }
 }

@@ -4,6 +4,7 @@ use crate::ops::testing::Fixture;
 use crate::token::proof::{BootSecret, Challenge};
 use serde_json::{Value, json};
 
+mod minting;
 mod refusals;
 
 fn rows() -> Value {

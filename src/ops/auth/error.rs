@@ -267,9 +267,10 @@ pub(crate) enum TokenOpError {
     BadFilter {
         what: &'static str,
     },
-    /// 429: the bearer has as many living descendants as it may have.
+    /// 429: as many tokens live that were minted with the bearer as may; the first of them expires by then.
     TooManyChildren {
         limit: u64,
+        retry_after_s: u64,
     },
     /// 429: it has had many minted in the last minute.
     TooFast {
@@ -288,7 +289,7 @@ impl fmt::Display for TokenOpError {
             Self::BadJti => f.write_str("a jti is 1 to 256 printable ASCII characters"),
             Self::BadCursor => f.write_str("the cursor is none of this hub's; begin again without one"),
             Self::BadFilter { what } => write!(f, "{what} has a value that no token has"),
-            Self::TooManyChildren { limit } => {
+            Self::TooManyChildren { limit, .. } => {
                 write!(f, "{limit} live tokens were minted with this one; revoke some of them first")
             }
             Self::TooFast { limit, retry_after_s } => {

@@ -112,7 +112,10 @@ impl Authority {
         let entry = Entry { jti: Some(&claims.jti), sub: Some(&claims.sub), ..by(caller, "token.mint", asker, "ok") };
         match self.db.tokens().register_child(&row, quota, &entry, now_unix)? {
             Registered::Done => Ok(Handed { jti: claims.jti, token: minted.text, granted }),
-            Registered::TooMany => Err(TokenOpError::TooManyChildren { limit: LIVE_CHILDREN_LIMIT }),
+            Registered::TooMany { until } => {
+                let retry_after_s = until.saturating_sub(now_unix).max(1).unsigned_abs();
+                Err(TokenOpError::TooManyChildren { limit: LIVE_CHILDREN_LIMIT, retry_after_s })
+            }
             Registered::TooFast => {
                 Err(TokenOpError::TooFast { limit: RATE_LIMIT, retry_after_s: RATE_WINDOW_S.unsigned_abs() })
             }
