@@ -153,7 +153,9 @@ impl Authority {
                     Err(Rejection::Token {
                         error: error @ (TokenError::Key | TokenError::Signature | TokenError::Encoding),
                         ..
-                    }) if live == 0 => format!("the one in {} was refused ({error})", path.display()),
+                    }) if live == 0 && !self.is_for_a_module(&found.text, now_unix) => {
+                        format!("the one in {} was refused ({error})", path.display())
+                    }
                     Err(Rejection::Token { error, .. }) => {
                         notices.push(format!(
                             "the operator token in {} is refused ({error}); make a new one with: parachute auth \
@@ -311,6 +313,14 @@ impl Authority {
         let (verified, row, _) = self.verify(token, OWNER_HUB, &expect)?;
         in_force(&verified, row.as_ref(), now_unix)?;
         Ok(verified.claims)
+    }
+
+    /// Whether this hub has signed it for a module, which is nothing to put another token in the place of.
+    fn is_for_a_module(&self, token: &str, now_unix: i64) -> bool {
+        let Some(claims) = claims::unverified(token) else { return false };
+        let Some(owner) = claims::owner_of(&claims.aud) else { return false };
+        let expect = Expect { issuers: None, audience: Accept::OwnedBy(owner), hid: &self.hid, now_unix };
+        self.keys().check(token, owner, &expect).err().is_none_or(TokenError::is_of_a_genuine_token)
     }
 
     /// Registers a new operator token, then writes it. The lock of the file is held.

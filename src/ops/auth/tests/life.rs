@@ -2,7 +2,9 @@
 
 use super::registry::{caller, mint, operator};
 use super::*;
+use crate::token::claims::Shape;
 use crate::token::scope::ScopeSet;
+use std::os::unix::fs::MetadataExt;
 
 const TTL: i64 = 90 * 86_400;
 /// So much is left when it is renewed.
@@ -16,14 +18,6 @@ fn put(home: &Path, token: &str) {
     let path = home.join("operator.token");
     fs::write(&path, format!("{token}\n")).expect("written");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
-}
-
-/// Registers a token for the hub with exactly these claims, and puts it into the operator's file.
-fn stash(authority: &Authority, home: &Path, claims: &Claims) -> String {
-    let minted = sign(claims, &authority.keys().hub).expect("minted");
-    register(authority, claims, &minted.sha256, claims.exp);
-    put(home, &minted.text);
-    minted.text
 }
 
 #[test]
@@ -88,31 +82,67 @@ fn its_life_is_a_setting_that_commands_follow_and_so_is_when_it_is_renewed() {
     assert_eq!(life(), TTL);
 }
 
-/// C31
+/// What else may stand in the file: signed by us and on record, and not to be had by minting.
+fn stash_payload(authority: &Authority, home: &Path, claims: &Claims) -> String {
+    let token = authority.sign_for_test("hub", &claims.to_json());
+    authority.register_for_test(claims, &token);
+    put(home, &token);
+    token
+}
+
+/// The file to the byte, and which file it is.
+fn file(home: &Path) -> Option<(Vec<u8>, u64, u32)> {
+    let path = home.join("operator.token");
+    let facts = fs::metadata(&path).ok()?;
+    Some((fs::read(&path).ok()?, facts.ino(), facts.mode()))
+}
+
+/// C31: near its end each of them, under a new origin, and with somebody who may ask for it to be renewed.
 #[test]
 fn c31_what_somebody_put_into_the_file_never_becomes_the_operators() {
     let exp = NOW.unsigned_abs() + 3_600;
-    type Change = Box<dyn Fn(Claims) -> Claims>;
-    let operator_claims = |set: Option<&str>| -> Change {
-        let set = set.map(str::to_owned);
-        Box::new(move |claims| Claims { aud: "operator".into(), pa_scope_set: set.clone(), exp, ..claims })
-    };
-    let cases: [(&str, Change); 3] = [
-        ("another audience", Box::new(move |claims| Claims { exp, ..claims })),
-        ("an unknown set", operator_claims(Some("root"))),
-        ("an upper-case set", operator_claims(Some("Admin"))),
+    let kept = |shape| Outcome::KeptUseless(TokenError::Payload(shape));
+    let set = |set: &str| Some(set.to_owned());
+    type Change = fn(Claims) -> Claims;
+    let operators: Change = |claims| Claims { aud: "operator".into(), ..claims };
+    let cases: [(&str, Option<String>, Change, Outcome); 8] = [
+        ("for the hub", None, |claims| claims, Outcome::Kept),
+        (
+            "for a module",
+            None,
+            |claims| Claims { aud: "vault".into(), ..claims },
+            Outcome::KeptUseless(TokenError::Audience),
+        ),
+        ("for the hub, with a set", set("admin"), |claims| claims, kept(Shape::ScopeSet)),
+        ("without a set", None, operators, kept(Shape::ScopeSet)),
+        ("an unknown set", set("root"), operators, Outcome::Kept),
+        ("an upper-case set", set("Admin"), operators, Outcome::Kept),
+        ("an empty set", set(""), operators, Outcome::Kept),
+        (
+            "without a subject",
+            set("admin"),
+            |claims| Claims { aud: "operator".into(), sub: String::new(), ..claims },
+            kept(Shape::Subject),
+        ),
     ];
-    for (name, change) in cases {
+    for (name, pa_scope_set, change, expected) in cases {
         let home = TestDir::new("auth-stashed");
-        let (authority, _) = operator(home.path());
-        let token = stash(&authority, home.path(), &change(claims_of(&authority)));
-        let by = caller(&authority, &token, NOW);
-        assert_eq!(renew(&authority, &by, NOW), Renewal::NotRenewable, "{name}");
+        let (authority, by) = operator(home.path());
+        let claims = change(Claims { exp, pa_scope_set, ..claims_of(&authority) });
+        let token = stash_payload(&authority, home.path(), &claims);
+        let (before, rows) = (file(home.path()), authority.db.number_for_test("SELECT count(*) FROM tokens"));
+        assert_eq!(renew(&authority, &by, NOW), Renewal::NotRenewable, "{name}: the operator's own asks");
+        if let Ok(by) = authority.authorize_at(Some(&token), &[], NOW) {
+            assert_eq!(renew(&authority, &by, NOW), Renewal::NotRenewable, "{name}: it asks itself");
+        }
+        authority.set_origin_at(Some("https://b.example"), ASKER, NOW).unwrap_or_else(|e| panic!("{name}: {e}"));
+        authority.set_origin_at(None, ASKER, NOW).unwrap_or_else(|e| panic!("{name}: {e}"));
         let moved = open_at(home.path(), "https://a.example", NOW);
-        assert_eq!(moved.bootstrap_at(NOW).expect("looked at").outcome, Outcome::Kept, "{name}");
-        assert_eq!(token_in(home.path()), token, "{name}");
+        assert_eq!(moved.bootstrap_at(NOW).expect("looked at").outcome, expected, "{name}");
+        assert_eq!(file(home.path()), before, "{name}");
+        assert_eq!(authority.db.number_for_test("SELECT count(*) FROM tokens"), rows, "{name}");
     }
-    // Without a set, or without a subject, nothing is a token at all.
+    // Nor does minting make any of those without a set or a subject.
     let home = TestDir::new("auth-no-sub");
     let (authority, _) = operator(home.path());
     for claims in [
@@ -123,23 +153,26 @@ fn c31_what_somebody_put_into_the_file_never_becomes_the_operators() {
     }
 }
 
-/// C33, C34: each row of the table, with the file compared before and after.
+const PUBLIC: &str = "https://a.example";
+
+/// C33: each row of the table, for a hub that starts under a public origin and for one that is told of it while it runs,
+/// with the file compared before and after.
 #[test]
-fn c33_c34_it_is_issued_anew_only_under_a_public_origin_and_only_if_it_is_good() {
-    const PUBLIC: &str = "https://a.example";
+fn c33_each_row_of_the_table_leaves_the_file_as_it_says() {
     type Prepare = fn(&Authority, &Path);
-    let cases: [(&str, &str, i64, Prepare, Outcome); 7] = [
-        ("loopback target", "http://localhost:1939", NOW, |_, _| {}, Outcome::Kept),
-        ("a public one", PUBLIC, NOW, |_, _| {}, Outcome::Healed),
+    type Row = (&'static str, &'static str, i64, Prepare, Outcome);
+    let kept = |shape| Outcome::KeptUseless(TokenError::Payload(shape));
+    let expired = TokenError::Expired { at_unix: (NOW + TTL).unsigned_abs() };
+    fn stash_operators(authority: &Authority, home: &Path, set: Option<&str>, sub: &str) {
+        let pa_scope_set = set.map(str::to_owned);
+        let claims = Claims { aud: "operator".into(), pa_scope_set, sub: sub.into(), ..claims_of(authority) };
+        stash_payload(authority, home, &claims);
+    }
+    let cases: [Row; 13] = [
+        ("2: a loopback target", "http://localhost:1939", NOW, |_, _| {}, Outcome::Kept),
+        ("3: expired", PUBLIC, NOW + TTL, |_, _| {}, Outcome::KeptUseless(expired)),
         (
-            "expired",
-            PUBLIC,
-            NOW + TTL,
-            |_, _| {},
-            Outcome::KeptUseless(TokenError::Expired { at_unix: (NOW + TTL).unsigned_abs() }),
-        ),
-        (
-            "revoked",
+            "3: revoked",
             PUBLIC,
             NOW,
             |authority, home| {
@@ -150,7 +183,7 @@ fn c33_c34_it_is_issued_anew_only_under_a_public_origin_and_only_if_it_is_good()
             Outcome::KeptUseless(TokenError::Revoked),
         ),
         (
-            "forged",
+            "3: forged",
             PUBLIC,
             NOW,
             |_, home| {
@@ -160,41 +193,118 @@ fn c33_c34_it_is_issued_anew_only_under_a_public_origin_and_only_if_it_is_good()
             },
             Outcome::KeptUseless(TokenError::Signature),
         ),
-        ("already so", ISSUER, NOW, |_, _| {}, Outcome::Kept),
         (
-            "a narrow one",
+            "3: an unknown key",
+            PUBLIC,
+            NOW,
+            |_, home| {
+                let token = token_in(home);
+                let (_, rest) = token.split_once('.').expect("three parts");
+                let header = r#"{"alg":"HS256","typ":"JWT","kid":"AAAAAAAAAAA.hub"}"#;
+                put(home, &format!("{}.{rest}", b64::encode(header.as_bytes())));
+            },
+            Outcome::KeptUseless(TokenError::Key),
+        ),
+        (
+            "3: on no record",
             PUBLIC,
             NOW,
             |authority, home| {
-                let claims = claims_of(authority);
-                stash(authority, home, &claims);
+                let claims =
+                    Claims { aud: "operator".into(), pa_scope_set: Some("admin".into()), ..claims_of(authority) };
+                put(home, &authority.sign_for_test("hub", &claims.to_json()));
+            },
+            Outcome::KeptUseless(TokenError::Unregistered),
+        ),
+        ("4: already so", ISSUER, NOW, |_, _| {}, Outcome::Kept),
+        (
+            "4: already so, and public",
+            PUBLIC,
+            NOW,
+            |authority, _| {
+                let moved = authority.set_origin_at(Some(PUBLIC), ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+                assert_eq!(moved.now.canonical, PUBLIC);
             },
             Outcome::Kept,
         ),
+        (
+            "5: for another audience",
+            PUBLIC,
+            NOW,
+            |authority, home| drop(stash_payload(authority, home, &claims_of(authority))),
+            Outcome::Kept,
+        ),
+        ("6: no subject", PUBLIC, NOW, |a, home| stash_operators(a, home, Some("admin"), ""), kept(Shape::Subject)),
+        ("7: no set", PUBLIC, NOW, |a, home| stash_operators(a, home, None, "operator"), kept(Shape::ScopeSet)),
+        ("7: an unknown set", PUBLIC, NOW, |a, home| stash_operators(a, home, Some("root"), "operator"), Outcome::Kept),
+        ("8", PUBLIC, NOW, |_, _| {}, Outcome::Healed),
     ];
     for (name, issuer, now, prepare, expected) in cases {
-        let home = TestDir::new("auth-heal");
+        for starts in [true, false] {
+            let home = TestDir::new("auth-heal");
+            let (authority, _) = operator(home.path());
+            prepare(&authority, home.path());
+            let before = file(home.path());
+            if starts {
+                drop(authority);
+                let moved = open_at(home.path(), issuer, now);
+                let done = moved.bootstrap_at(now).unwrap_or_else(|e| panic!("{name}: {e}"));
+                assert_eq!(done.outcome, expected, "{name}: {:?}", done.notices);
+            } else {
+                authority.set_origin_at(Some(issuer), ASKER, now).unwrap_or_else(|e| panic!("{name}: {e}"));
+            }
+            assert_eq!(file(home.path()) == before, expected != Outcome::Healed, "{name}, at a start: {starts}");
+        }
+    }
+
+    // Row 1: a hub that runs makes none where there is none.
+    let home = TestDir::new("auth-heal-absent");
+    let (authority, _) = operator(home.path());
+    fs::remove_file(home.join("operator.token")).expect("removed");
+    authority.set_origin_at(Some(PUBLIC), ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(file(home.path()), None);
+}
+
+/// C34
+#[test]
+fn c34_what_is_issued_anew_keeps_its_set_and_is_never_downgraded() {
+    for set in [ScopeSet::Admin, ScopeSet::Start] {
+        let home = TestDir::new("auth-healed");
         let (authority, _) = operator(home.path());
-        prepare(&authority, home.path());
+        authority.rotate_operator_at(Some(set), false, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
         drop(authority);
         let before = token_in(home.path());
-        let moved = open_at(home.path(), issuer, now);
-        let done = moved.bootstrap_at(now).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(done.outcome, expected, "{name}: {:?}", done.notices);
+        let moved = open_at(home.path(), PUBLIC, NOW);
+        assert_eq!(bootstrap(&moved), Outcome::Healed);
         let after = token_in(home.path());
-        assert_eq!(after == before, expected != Outcome::Healed, "{name}");
-        if expected == Outcome::Healed {
-            let claims = claims::unverified(&after).expect("ours");
-            assert_eq!((claims.iss.as_str(), claims.scope.as_str()), (PUBLIC, ScopeSet::Admin.scopes()));
-            assert_eq!(code(&moved, &before, now + 599), "ok");
-            assert_eq!(code(&moved, &before, now + 600), "revoked");
-            let row = moved.show(&claims.jti).unwrap_or_else(|e| panic!("{e}"));
-            assert_eq!(row.created_via, "heal");
-            // Back on loopback for a while: nothing is downgraded.
-            let back = open_at(home.path(), ISSUER, now);
-            assert_eq!(back.bootstrap_at(now).expect("looked at").outcome, Outcome::Kept);
-            assert_eq!(token_in(home.path()), after);
-        }
+        let claims = claims::unverified(&after).expect("ours");
+        assert_eq!((claims.iss.as_str(), claims.scope.as_str()), (PUBLIC, set.scopes()));
+        let good = |token: &str, at| moved.authorize_at(Some(token), &[], at).is_ok();
+        assert!(good(&before, NOW + 599) && !good(&before, NOW + 600) && good(&after, NOW + 600));
+        assert_eq!(moved.show(&claims.jti).unwrap_or_else(|e| panic!("{e}")).created_via, "heal");
+        // Back on loopback for a while.
+        let back = open_at(home.path(), ISSUER, NOW);
+        assert_eq!((bootstrap(&back), token_in(home.path())), (Outcome::Kept, after));
+    }
+}
+
+/// C31: whoever has put a module's token there has no use for one that opens everything, also when no operator's token
+/// lives any more.
+#[test]
+fn c31_a_token_of_ours_for_a_module_stays_in_the_file_when_no_other_is_left() {
+    let home = TestDir::new("auth-stashed-module");
+    let (authority, by) = operator(home.path());
+    let narrow = mint(&authority, &by, "vault:work:read", NOW).unwrap_or_else(|e| panic!("{e}"));
+    put(home.path(), &narrow.token);
+    authority.revoke_at(&by, by.jti(), false, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    drop(authority);
+    let before = file(home.path());
+    for now in [NOW, NOW + 2 * TTL] {
+        let next = open_at(home.path(), ISSUER, now);
+        let kept = next.bootstrap_at(now).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(kept.outcome, Outcome::KeptUseless(TokenError::Key), "{:?}", kept.notices);
+        assert_eq!(file(home.path()), before);
+        assert!(kept.notices.iter().any(|notice| notice.contains("rotate-operator")), "{:?}", kept.notices);
     }
 }
 
