@@ -33,6 +33,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+mod database;
 mod forge;
 mod keys;
 mod life;

@@ -138,3 +138,31 @@ fn only_old_files_of_our_pattern_are_swept() {
     }
     assert!(is_temp_name(&temp_name(OsStr::new("a"))));
 }
+
+/// C38: somebody has put something under the very name that a temporary file is about to get.
+#[test]
+fn c38_what_waits_under_the_name_of_a_temporary_file_is_neither_followed_nor_written_to() {
+    let home = TestHome::new();
+    let victim = home.put("victim", "untouched");
+    let target = Target::locate(&home, Path::new("operator.token"), Links::Refuse).expect("located").expect("a home");
+    type Plant = fn(&Path, &Path);
+    let plants: [(&str, Plant); 4] = [
+        ("a link", |victim, at| symlink(victim, at).expect("linked")),
+        ("a hard link", |victim, at| std::fs::hard_link(victim, at).expect("linked")),
+        ("a dangling link", |victim, at| symlink(victim.with_extension("new"), at).expect("linked")),
+        ("a fifo", |_, at| crate::store::testing::fifo(at)),
+    ];
+    for (what, plant) in plants {
+        let name = temp_name(&target.name);
+        plant(&victim, &home.path().join(&name));
+        let refused = target.dir.create_new(&name, PRIVATE).err().map(|error| error.kind());
+        assert_eq!(refused, Some(io::ErrorKind::AlreadyExists), "{what}");
+        assert_eq!(home.text("victim"), "untouched", "{what}");
+    }
+    assert!(!home.path().join("victim.new").exists());
+    // And nobody knows it beforehand.
+    let names: std::collections::HashSet<_> = (0..1_000).map(|_| temp_name(&target.name)).collect();
+    assert_eq!(names.len(), 1_000);
+    write(&home, "operator.token", b"new", PRIVATE).expect("another name is free");
+    assert_eq!((home.text("operator.token").as_str(), home.text("victim").as_str()), ("new", "untouched"));
+}
