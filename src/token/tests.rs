@@ -97,7 +97,7 @@ fn derivation_and_signature_are_those_of_the_specification() {
 }
 
 #[test]
-fn a_header_that_is_not_ours_to_the_byte_is_no_key() {
+fn c1_c2_c3_c4_c5_c7_a_header_that_is_not_ours_to_the_byte_is_no_key() {
     let with = |extra: &str| format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{KID}.hub"{extra}}}"#);
     let algorithm = |alg: &str| format!(r#"{{"alg":"{alg}","typ":"JWT","kid":"{KID}.hub"}}"#);
     let kid = |kid: &str| format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{kid}"}}"#);
@@ -167,7 +167,7 @@ fn a_header_that_is_not_ours_to_the_byte_is_no_key() {
 
 /// C6
 #[test]
-fn a_retired_key_verifies_until_its_time_and_never_signs() {
+fn c6_a_retired_key_verifies_until_its_time_and_never_signs() {
     let token = mint(&claims());
     let until = i64::try_from(NOW).expect("small") + 10;
     let rotated = Keyring::new(
@@ -189,7 +189,7 @@ fn a_retired_key_verifies_until_its_time_and_never_signs() {
 
 /// C8
 #[test]
-fn no_bit_of_a_token_can_be_flipped() {
+fn c8_no_bit_of_a_token_can_be_flipped() {
     let token = mint(&claims());
     for position in 0..token.len() {
         for bit in 0..7 {
@@ -203,7 +203,7 @@ fn no_bit_of_a_token_can_be_flipped() {
 
 /// C9, C10, C11, C12
 #[test]
-fn what_is_not_three_parts_of_canonical_base64url_is_malformed() {
+fn c9_c10_c11_c12_what_is_not_three_parts_of_canonical_base64url_is_malformed() {
     let token = mint(&claims());
     let [header, payload, signature] = parts(&token);
     let mac = b64::decode(signature.as_bytes()).expect("canonical");
@@ -279,7 +279,7 @@ fn what_is_not_three_parts_of_canonical_base64url_is_malformed() {
 
 /// C20, C7, C51
 #[test]
-fn the_audience_is_one_that_is_accepted_and_its_owner_signed() {
+fn c7_c20_c51_the_audience_is_one_that_is_accepted_and_its_owner_signed() {
     let for_audience = |aud: &str| {
         let pa_scope_set = (aud == "operator").then(|| "admin".to_owned());
         signed(&Claims { aud: aud.into(), pa_scope_set, ..claims() }.to_json())
@@ -373,7 +373,7 @@ fn minting_refuses_what_verification_would() {
 
 /// C50
 #[test]
-fn the_authorization_header_is_a_bearer_and_nothing_else() {
+fn c50_the_authorization_header_is_a_bearer_and_nothing_else() {
     for (value, token) in [
         ("Bearer abc", Some("abc")),
         ("bearer abc", Some("abc")),

@@ -4,18 +4,25 @@
 //!
 //! | Cases | Tests |
 //! |---|---|
-//! | 1–5, 7–11, 20, 51 | `token::tests` |
-//! | 8, 13 | also `token::tests::fuzz` |
-//! | 12, 50 | `token::tests`, `e2e::access`, `e2e::tokens` |
-//! | 13–18 | `token::tests::payload` |
-//! | 19, 37, 48, 49 | `e2e::tokens` |
-//! | 21–23, 32, 43, 46 | here; 32 also `cli::tests` |
-//! | 23–26, 52, 53 | `registry`; 25–30 also `token::grant::tests`, 24, 26, 27, 29, 52 also `e2e::tokens` |
-//! | 31, 33–36 | `life`; 35 and 36 also, with processes, `e2e::operator_token` |
-//! | 38 | `store::operator_token` |
-//! | 39 | `db::tests` |
-//! | 6, 40–42, 54 | `keys`; 40, 41 also `e2e::tokens` |
-//! | 44–46, 51 | `modules`; 44–46 also `e2e::introspection` |
+//! | 1–5, 7–11 | `token::tests`; 8 also `token::tests::fuzz`, 5 also `database` |
+//! | 6, 40–42, 54 | `keys`; 6 also `token::tests`, 40, 41 also `e2e::tokens` |
+//! | 12, 50 | `token::tests`; 12 also `e2e::attacks`, `e2e::access`, 50 also `e2e::tokens` |
+//! | 13–18 | `token::tests::payload`; 13 also `token::tests::fuzz` |
+//! | 19, 48, 49 | `e2e::tokens`; 48 also at the end of every hub of a test, `e2e::support::secrets` |
+//! | 20, 44, 45 | `hub::routes::tests::refusals`, `e2e::introspection`, `modules`; 20 also `token::tests` |
+//! | 21, 22 | here |
+//! | 23, 24, 52 | `registry`, `e2e::tokens`; 23 also here |
+//! | 25–30, 53 | `hub::routes::tests::minting`, by the API; 25–30 also `token::grant::tests`, 25, 26, 53 also `registry` |
+//! | 31, 33–36 | `life`; 35, 36 also, with processes, `e2e::operator_token` |
+//! | 32 | here, `cli::tests`, `e2e::operator_token` |
+//! | 37 | `e2e::tokens`, `e2e::operator_token` as another user than root, `store::atomic::secret` |
+//! | 38 | `store::atomic::tests`, `store::operator_token`, `e2e::operator_token` as the kernel sees it |
+//! | 39 | `database`, `db::tests`, `hub::routes::tests::minting`, `e2e::operator_token` |
+//! | 43 | here, `keys` |
+//! | 46 | here, `database`, `modules`, `e2e::introspection` |
+//! | 51 | `modules`, `token::tests` |
+//!
+//! That every refusal looks the same from outside and has its cause in the log: `hub::routes::tests::refusals`.
 //!
 //! 47 is no test, because a time measured on a busy machine must decide nothing: `scripts/bench timing` measures it. MACs
 //! are compared by `Mac::verify_slice`, hashes by `same_hash`, and module keys are looked up by their SHA-256, which
@@ -166,7 +173,7 @@ fn every_refusal_has_its_code_and_a_known_token_is_refused_as_well() {
 
 /// C21, C22
 #[test]
-fn a_genuine_token_that_is_not_on_record_as_it_is_does_not_count() {
+fn c21_c22_a_genuine_token_that_is_not_on_record_as_it_is_does_not_count() {
     let home = TestDir::new("auth-record");
     let authority = open(home.path());
     let claims = claims_of(&authority);
@@ -189,7 +196,7 @@ fn a_genuine_token_that_is_not_on_record_as_it_is_does_not_count() {
 
 /// C23: the one who revokes is another process, and the token was accepted a moment ago.
 #[test]
-fn a_revoked_token_is_refused_at_the_very_next_call() {
+fn c23_a_revoked_token_is_refused_at_the_very_next_call() {
     let home = TestDir::new("auth-revoked");
     let authority = open(home.path());
     bootstrap(&authority);
@@ -274,7 +281,7 @@ fn a_file_that_cannot_help_is_replaced_only_while_nobody_holds_a_token() {
 
 /// C32
 #[test]
-fn an_expired_token_is_never_brought_back() {
+fn c32_an_expired_token_is_never_brought_back() {
     let home = TestDir::new("auth-expired");
     let authority = open(home.path());
     bootstrap(&authority);
@@ -317,7 +324,7 @@ fn a_loose_token_file_is_tightened_and_said() {
 
 /// C43
 #[test]
-fn nothing_is_minted_while_the_clock_cannot_be_right() {
+fn c43_nothing_is_minted_while_the_clock_cannot_be_right() {
     for now in [-1, 0, 86_400, PLAUSIBLE_UNIX.start - 1, PLAUSIBLE_UNIX.end, i64::MAX / 2] {
         let home = TestDir::new("auth-clock");
         let authority = open_at(home.path(), ISSUER, now);
@@ -330,7 +337,7 @@ fn nothing_is_minted_while_the_clock_cannot_be_right() {
 
 /// C46: whoever asks the database here waits for ever.
 #[test]
-fn junk_never_reaches_the_database() {
+fn c46_junk_never_reaches_the_database() {
     let home = TestDir::new("auth-junk");
     let authority = open(home.path());
     bootstrap(&authority);

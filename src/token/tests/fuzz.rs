@@ -35,7 +35,7 @@ fn no_mutated_token_is_taken_for_the_one_it_was() {
 
 /// C13: payloads of a holder of the key, mutated; one that passes says what minting would have written.
 #[test]
-fn a_mutated_payload_under_a_good_signature_is_refused_or_canonical() {
+fn c13_a_mutated_payload_under_a_good_signature_is_refused_or_canonical() {
     let payload = claims().to_json();
     let mut random = Random::new();
     let seed = random.seed;

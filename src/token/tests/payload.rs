@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// C13
 #[test]
-fn a_payload_is_exactly_what_minting_writes() {
+fn c13_a_payload_is_exactly_what_minting_writes() {
     let good = String::from_utf8(claims().to_json()).expect("JSON");
     assert!(check(&signed(good.as_bytes())).is_ok());
     let replaced = |from: &str, to: &str| {
@@ -77,7 +77,7 @@ fn a_payload_is_exactly_what_minting_writes() {
 
 /// C14, C17
 #[test]
-fn times_are_whole_seconds_within_a_year_of_each_other() {
+fn c14_c17_times_are_whole_seconds_within_a_year_of_each_other() {
     let good = String::from_utf8(claims().to_json()).expect("JSON");
     let exp = format!(r#""exp":{},"#, NOW + 3600);
     let with_exp = |text: &str| check(&signed(good.replacen(&exp, text, 1).as_bytes()));
@@ -107,7 +107,7 @@ fn times_are_whole_seconds_within_a_year_of_each_other() {
 
 /// C15, C16
 #[test]
-fn the_clock_decides_to_the_second() {
+fn c15_c16_the_clock_decides_to_the_second() {
     let exp = claims().exp;
     for (iat, nbf, now, expected) in [
         (NOW, NOW, exp - 1, Ok(())),
@@ -134,7 +134,7 @@ fn the_clock_decides_to_the_second() {
 
 /// C18
 #[test]
-fn only_members_of_the_set_may_issue_and_only_this_hub() {
+fn c18_only_members_of_the_set_may_issue_and_only_this_hub() {
     for (iss, hid, good) in [
         (ISSUER, HID, true),
         ("https://a.example", HID, true),

@@ -230,7 +230,7 @@ fn a_home_that_had_its_keys_to_itself_can_be_bound_to_a_file_later() {
 
 /// C43: what a start with a wrong clock would delete is still there when the clock is right again.
 #[test]
-fn a_start_far_in_the_future_costs_nothing() {
+fn c43_a_start_far_in_the_future_costs_nothing() {
     const DAY_S: i64 = 86_400;
     for wrong in [NOW + 3 * DAY_S, NOW + 10 * 365 * DAY_S, PLAUSIBLE_UNIX.end + DAY_S] {
         let home = TestDir::new("auth-far");
