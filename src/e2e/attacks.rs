@@ -121,3 +121,35 @@ fn who_never_reads_a_big_answer_costs_no_memory() {
     eventually("all four ends heard", || (victim.hub.lines_after("web", "gone ").len() == 4).then_some(()));
     victim.has_recovered();
 }
+
+/// C12: what is sent is far more than the hub's memory may grow by.
+#[test]
+fn c12_a_huge_token_line_or_number_of_fields_is_refused_in_flat_memory() {
+    let victim = Victim::new();
+    let token = victim.hub.token();
+    let start = "GET /api/modules HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ";
+    let (megabyte, fields) = ("x".repeat(1 << 20), "X-More: 1\r\n".repeat(10_000));
+    let cases = [
+        ("a megabyte of token", format!("{start}{megabyte}\r\n\r\n"), 431),
+        ("a megabyte behind a token", format!("{start}{token}\r\nX-Long: {megabyte}\r\n\r\n"), 431),
+        ("10,000 fields behind a token", format!("{start}{token}\r\n{fields}\r\n"), 431),
+        (
+            "10,000 tokens",
+            format!("{start}{token}\r\n{}\r\n", format!("Authorization: Bearer {token}\r\n").repeat(10_000)),
+            431,
+        ),
+        ("a token of 4,097 bytes", format!("{start}{}\r\n\r\n", "x".repeat(4_097)), 401),
+        ("a token of 15,000 bytes", format!("{start}{}\r\n\r\n", "x".repeat(15_000)), 401),
+        ("a good one", format!("{start}{token}\r\n\r\n"), 200),
+    ];
+    for round in 0..12 {
+        for (what, head, status) in &cases {
+            let mut connection = Connection::open(victim.hub.port);
+            // Who refuses it need not read all of it.
+            let _cut_off = connection.writer().write_all(head.as_bytes());
+            let answer = connection.answer("GET").unwrap_or_else(|error| panic!("{what}, round {round}: {error}"));
+            assert_eq!(answer.status, *status, "{what}, round {round}: {answer:?}");
+        }
+    }
+    victim.has_recovered();
+}

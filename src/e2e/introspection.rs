@@ -24,6 +24,9 @@ pub(crate) fn module_key(hub: &Hub, name: &str) -> String {
     hub.home.read(&format!("{name}/run/hub.key")).trim().to_owned()
 }
 
+/// The header of a token of the hub, but for the number of its key.
+const UNKNOWN_KEY: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkFBQUFBQUFBQUFBLmh1YiJ9";
+
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 fn introspect_with(hub: &Hub, key: &str, headers: &[(&str, &str)], token: &str) -> http::Response {
@@ -209,17 +212,32 @@ fn c44_c45_only_a_living_module_on_this_machine_is_told_and_only_of_its_own() {
     }
 
     let operator = hub.token();
+    let short_lived = json!({ "scope": "web:read", "expires_in": 1 });
+    let expired = post(&hub, "/api/auth/mint-token", &operator, &short_lived).json()["token"].clone();
+    let expired = expired.as_str().expect("a token").to_owned();
+    eventually("a token of one second at its end", || {
+        (introspect(&hub, &key, &expired).json()["active"] == false).then_some(())
+    });
     let tampered = format!("{}A", &token[..token.len() - 1]);
+    let unknown_key = format!("{UNKNOWN_KEY}.{}", token.split_once('.').expect("three parts").1);
+    let mut refusals = Vec::new();
     for (what, token) in [
         ("another module's", others.as_str()),
         ("the operator's", &operator),
+        ("expired", &expired),
         ("tampered", &tampered),
+        ("of an unknown key", &unknown_key),
         ("garbage", "garbage"),
         ("empty", ""),
         ("long", &"x".repeat(5_000)),
     ] {
         let answer = introspect(&hub, &key, token);
         assert_eq!((answer.status, answer.text().as_str()), (200, "{\"active\":false}\n"), "{what}");
+        let headers: Vec<_> = answer.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
+        refusals.push((what, headers));
+    }
+    for (what, headers) in &refusals {
+        assert_eq!(*headers, refusals[0].1, "{what}: nor do the headers tell");
     }
     assert_eq!(introspect(&hub, &others_key, &others).json()["active"], true);
 
@@ -242,6 +260,19 @@ fn c44_c45_only_a_living_module_on_this_machine_is_told_and_only_of_its_own() {
         let answer = introspect_with(&hub, &key, &[header], &token);
         assert!(matches!(answer.status, 403 | 421), "{header:?}: {answer:?}");
         assert!(!answer.text().contains("active"), "{header:?}: {answer:?}");
+    }
+    for host in ["evil.example", "127.0.0.1.evil.example", "169.254.169.254"] {
+        let body = format!("token={token}");
+        let request = format!(
+            "POST /oauth/introspect HTTP/1.1\r\nHost: {host}:{}\r\nAuthorization: Bearer {key}\r\n{}: {}\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            hub.port,
+            FORM.0,
+            FORM.1,
+            body.len()
+        );
+        let answer = http::exchange(hub.port, request.as_bytes()).and_then(|bytes| http::Response::parse(&bytes));
+        assert_eq!(answer.expect("an answer").status, 421, "rebinding as {host}");
     }
     for (method, body, status) in [("GET", "", 405), ("POST", "token=a&token=b", 400), ("POST", "x=1", 400)] {
         let bearer = format!("Bearer {key}");
@@ -267,9 +298,19 @@ fn c44_c45_only_a_living_module_on_this_machine_is_told_and_only_of_its_own() {
     assert_eq!(introspect(&hub, &external, &token).json()["active"], true, "something else runs it");
     hub.run(&["auth", "module-key", "web", "--remove"]).succeeds();
     assert_eq!(introspect(&hub, &external, &token).status, 401);
+    // One line for each cause, however many refusals came at once.
     let output = hub.output();
-    // Not every refusal has a line: there is one a second at most.
-    assert!(output.contains("inactive for web: "), "{output}");
+    for line in [
+        "inactive for web: malformed: ",
+        "inactive for web: key: ",
+        "inactive for web: signature: ",
+        "inactive for web: expired: ",
+        "module_key: no module of this hub has this key",
+        "module_key: the child of web that had it is gone",
+        "not a program on this machine",
+    ] {
+        assert!(output.contains(line), "{line}: {output}");
+    }
 }
 
 /// C46
@@ -280,15 +321,17 @@ fn c46_a_flood_of_junk_keeps_nobody_else_waiting() {
     let (key, token) = (module_key(&hub, "web"), mint(&hub, "web:read"));
     let (front, _) = token.rsplit_once('.').expect("three parts");
     let forged = format!("{front}.{}", "A".repeat(43));
+    let unknown_key = format!("{UNKNOWN_KEY}.{}", forged.split_once('.').expect("three parts").1);
     std::thread::scope(|scope| {
         for number in 0..8 {
-            let (key, forged, port) = (&key, &forged, hub.port);
+            let (key, forged, unknown_key, port) = (&key, &forged, &unknown_key, hub.port);
             scope.spawn(move || {
                 let mut connection = Connection::open(port);
                 for round in 0..200 {
-                    let (key, junk) = match (number + round) % 3 {
+                    let (key, junk) = match (number + round) % 4 {
                         0 => (key.as_str(), forged.as_str()),
                         1 => (key.as_str(), "junk"),
+                        2 => (key.as_str(), unknown_key.as_str()),
                         _ => ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", forged.as_str()),
                     };
                     let body = format!("token={junk}");

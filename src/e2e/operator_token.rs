@@ -1,10 +1,18 @@
 //! The operator's token between many processes and kills; the numbers are those of operator-token Part C.
 
 use crate::introspection::{introspect, mint, module_key, web};
-use crate::support::{Finished, Hub};
-use serde_json::Value;
+use crate::support::{Finished, Hub, eventually};
+use crate::tokens::post;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
+
+/// `nobody`.
+const STRANGER: u32 = 65_534;
 
 /// Makes a token that is in its last days from the start: it lives for an hour, and others live for 90 days.
 #[track_caller]
@@ -76,13 +84,8 @@ fn c36_a_rotation_that_is_killed_anywhere_leaves_a_whole_file_and_a_way_on() {
     let (mut kills, mut useless) = (0, 0);
     for at in 1.. {
         let before = whole_token(&hub, at);
-        let plain = hub.home.command(&["auth", "rotate-operator"]);
-        let mut command = Command::new("strace");
-        command.args(["-f", "-e", &format!("trace={CALLS}"), "-o", "/dev/null"]);
-        command.args(["-e", &format!("inject={CALLS}:signal=KILL:when={at}")]);
-        command.arg(plain.get_program()).args(plain.get_args()).env_clear();
-        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let ended = Finished::run(command);
+        let kill = format!("inject={CALLS}:signal=KILL:when={at}");
+        let ended = traced(&hub, &["-e", &format!("trace={CALLS}"), "-o", "/dev/null", "-e", &kill]);
         if ended.code() == Some(0) {
             break;
         }
@@ -111,4 +114,151 @@ fn c36_a_rotation_that_is_killed_anywhere_leaves_a_whole_file_and_a_way_on() {
     let live = hub.run(&["auth", "list-tokens", "--active", "--json"]).succeeds().json();
     let live: Vec<Value> = live["data"]["tokens"].as_array().expect("a list").clone();
     assert_eq!(live.len(), 1, "what nobody holds is revoked: {live:?}");
+}
+
+/// `rotate-operator` under strace with these options.
+#[track_caller]
+fn traced(hub: &Hub, options: &[&str]) -> Finished {
+    let plain = hub.home.command(&["auth", "rotate-operator"]);
+    let mut command = Command::new("strace");
+    command.arg("-f").args(options).arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Finished::run(command)
+}
+
+/// C38: as the kernel sees it, the token is only ever written to a file that was not there before, under a name of chance.
+#[test]
+fn c38_the_token_is_written_to_no_file_that_was_there_before() {
+    let mut hub = Hub::start(&[]);
+    hub.end();
+    let trace = hub.home.path().with_file_name("trace");
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let options = ["-e", "trace=open,openat,openat2,creat", "-o", trace.to_str().expect("UTF-8")];
+        traced(&hub, &options).succeeds();
+        let text = fs::read_to_string(&trace).expect("strace wrote it");
+        let to_write = |line: &&str| ["O_WRONLY", "O_RDWR", "O_CREAT", "creat("].iter().any(|flag| line.contains(flag));
+        let opened: Vec<_> = text.lines().filter(|line| line.contains("operator.token")).filter(to_write).collect();
+        let [line] = opened[..] else { panic!("one file is written: {opened:?}") };
+        assert!(line.contains("O_CREAT") && line.contains("O_EXCL"), "{line}");
+        let name = line.split('"').nth(1).expect("a path in quotes").to_owned();
+        let chance = name.strip_prefix(".operator.token.").and_then(|rest| rest.strip_suffix(".tmp"));
+        assert!(chance.is_some_and(|chance| chance.len() == 16), "{name}");
+        names.push(name);
+    }
+    assert_ne!(names[0], names[1]);
+}
+
+/// The file to the byte, and which file it is.
+fn facts(path: &Path) -> (Vec<u8>, u64, u32) {
+    let facts = fs::metadata(path).expect("it is there");
+    (fs::read(path).expect("root reads everything"), facts.ino(), facts.mode())
+}
+
+/// C32: every verb that sends the token.
+#[test]
+fn c32_an_expired_token_is_told_by_every_verb_and_stays_as_it_is() {
+    const SAYS: &str = "operator token expired on 20";
+    let mut hub = Hub::start(&[web()]);
+    let pid = hub.until_ready("web");
+    let short_lived = post(&hub, "/api/auth/mint-token", &hub.token(), &json!({"scope": "web:read", "expires_in": 1}));
+    let short_lived = short_lived.json()["token"].as_str().expect("a token").to_owned();
+    hub.home.write("operator.token", &format!("{short_lived}\n"));
+    eventually("its end", || hub.run(&["auth", "list-tokens"]).stderr.contains(SAYS).then_some(()));
+    let path = hub.home.path().join("operator.token");
+    let before = facts(&path);
+    let auth: &[&[&str]] = &[
+        &["auth", "mint-token", "--scope", "web:read", "--token-file", "unwritten"],
+        &["auth", "list-tokens"],
+        &["auth", "show-token"],
+        &["auth", "show-token", "abcdefghijklmnopqrstuv"],
+        &["auth", "revoke-token", "abcdefghijklmnopqrstuv"],
+        &["auth", "revoke-all", "--subject", "operator"],
+        &["auth", "log"],
+    ];
+    let with_the_hub: &[&[&str]] = &[
+        &["start", "web"],
+        &["stop", "web"],
+        &["restart", "web"],
+        &["open"],
+        &["remove", "web"],
+        &["hub", "show-origin"],
+        &["hub", "set-origin", "https://a.example"],
+        &["hub", "set-origin", "--unset"],
+    ];
+    let refused = |args: &[&str]| {
+        let done = hub.run(args).fails_with(11);
+        let said = format!("{}{}", done.stdout, done.stderr);
+        assert!(said.contains(SAYS) && said.contains("parachute auth rotate-operator"), "{args:?}: {done}");
+        assert!(!said.contains("401"), "{args:?}: {done}");
+    };
+    for args in auth.iter().chain(with_the_hub) {
+        refused(args);
+        refused(&[args, &["--json"][..]].concat());
+    }
+    // These have something to show without the hub's word.
+    for (args, exit) in [(&["status"][..], 0), (&["logs", "web"], 0), (&["doctor"], 6)] {
+        let done = hub.run(args);
+        assert!(format!("{}{}", done.stdout, done.stderr).contains(SAYS), "{args:?}: {done}");
+        assert_eq!(done.code(), Some(exit), "{args:?}: {done}");
+    }
+    refused(&["add", "new", "--", "/bin/sleep", "3600"]);
+    let mut given = hub.home.command(&["start", "web"]);
+    given.env("PARACHUTE_OPERATOR_TOKEN", &short_lived);
+    assert!(Finished::run(given).fails_with(11).stderr.contains(SAYS));
+    assert!(facts(&path) == before, "nothing has touched it");
+    let running = hub.number_after("web", "ready ");
+    assert_eq!(running, pid, "nothing was stopped or restarted");
+
+    hub.end();
+    auth.iter().for_each(|args| {
+        let done = hub.run(args).fails_with(11);
+        assert!(done.stderr.contains(SAYS) && done.stderr.contains("rotate-operator"), "{args:?}: {done}");
+    });
+    hub.start_again();
+    assert!(facts(&path) == before, "nor does the next hub");
+    hub.run(&["auth", "rotate-operator"]).succeeds();
+    hub.run(&["remove", "new"]).succeeds();
+}
+
+/// C37, C39: root gets past every mode, so this is somebody else in a home of their own.
+#[test]
+fn c37_c39_whoever_is_not_root_is_told_what_keeps_them_out() {
+    let mut hub = Hub::start(&[]);
+    hub.end();
+    let root = hub.home.path().parent().expect("a home is in a directory").to_owned();
+    // They may not get to where ours is built.
+    let program = root.join("parachute");
+    fs::copy(env!("CARGO_BIN_EXE_parachute"), &program).expect("copied");
+    let given = Command::new("chown").arg("-R").arg(format!("{STRANGER}:{STRANGER}")).arg(&root).status();
+    assert!(given.is_ok_and(|status| status.success()), "only root can give files away");
+    let run = |args: &[&str]| {
+        let mut command = hub.home.command_of(&program, args);
+        command.uid(STRANGER).gid(STRANGER);
+        Finished::run(command)
+    };
+    let set_mode = |name: &str, mode| {
+        fs::set_permissions(hub.home.path().join(name), fs::Permissions::from_mode(mode)).expect("root may");
+    };
+    run(&["auth", "list-tokens"]).succeeds();
+
+    let path = hub.home.path().join("operator.token");
+    set_mode("operator.token", 0o000);
+    let before = facts(&path);
+    let refused = run(&["auth", "list-tokens"]).fails_with(11);
+    assert!(refused.stderr.contains("operator.token") && refused.stderr.contains("rotate-operator"), "{refused}");
+    assert!(facts(&path) == before);
+    set_mode("operator.token", 0o600);
+
+    set_mode("hub.db", 0o400);
+    let before = facts(&path);
+    let refused = run(&["auth", "rotate-operator"]);
+    assert!(refused.code() != Some(0) && refused.stderr.contains("hub.db"), "{refused}");
+    assert!(refused.stderr.contains("readonly") || refused.stderr.contains("read-only"), "{refused}");
+    assert!(facts(&path) == before, "no token that is on no record");
+    // What SQLite puts beside the file has the mode of the file.
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm"].into_iter().filter(|name| hub.home.path().join(name).exists()) {
+        set_mode(name, 0o600);
+    }
+    run(&["auth", "rotate-operator"]).succeeds();
 }

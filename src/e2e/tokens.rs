@@ -1,10 +1,10 @@
 //! Tokens from their making to their end; the numbers are those of operator-token Part C.
 
 use crate::introspection::{introspect, mint, module_key, web};
-use crate::support::{Finished, Home, Hub, http, module, testchild};
+use crate::support::{Finished, Home, Hub, eventually, http, module, testchild};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::Command;
 
 #[track_caller]
@@ -17,7 +17,7 @@ pub(crate) fn post(hub: &Hub, path: &str, bearer: &str, body: &Value) -> http::R
 
 /// C23, C24, C26, C27, C29, C50, C52
 #[test]
-fn the_api_mints_lists_and_revokes_by_the_same_rules() {
+fn c23_c24_c26_c27_c29_c49_c50_c52_the_api_mints_lists_and_revokes_by_the_same_rules() {
     let hub = Hub::start(&[web()]);
     let operator = hub.token();
     for (body, status, code) in [
@@ -223,6 +223,32 @@ fn c40_c41_a_running_hub_knows_a_new_key_at_once() {
     );
 }
 
+#[test]
+fn c40_the_old_key_goes_on_for_the_grace_that_the_command_was_given() {
+    let hub = Hub::start(&[web()]);
+    hub.until_ready("web");
+    let (key, token) = (module_key(&hub, "web"), mint(&hub, "web:read"));
+    let long_lived = post(&hub, "/api/auth/mint-token", &hub.token(), &json!({"scope": "web:read"})).json();
+    let number = long_lived["jti"].as_str().expect("a number");
+    let rotated = hub.run(&["auth", "rotate-key", "--grace", "2h", "--json"]).succeeds().json();
+    let data = &rotated["data"];
+    assert!(data["old_key_until"].is_string(), "{rotated}");
+    let ending: Vec<_> = data["ending_early"].as_array().expect("a list").iter().map(|token| &token["jti"]).collect();
+    assert_eq!(ending, [number], "what lives for an hour ends by itself, and the operator's has been replaced");
+    for token in [token.as_str(), long_lived["token"].as_str().expect("a token")] {
+        assert_eq!(introspect(&hub, &key, token).json()["active"], true, "{rotated}");
+    }
+    hub.run(&["auth", "list-tokens"]).succeeds();
+
+    let token = mint(&hub, "web:read");
+    let rotated = hub.run(&["auth", "rotate-key", "--grace", "1s"]).succeeds();
+    assert!(rotated.stdout.contains("are good until") && rotated.stdout.contains("end before their time"), "{rotated}");
+    eventually("an end of the grace", || (introspect(&hub, &key, &token).json()["active"] == false).then_some(()));
+    let reason = "inactive for web: key: ";
+    assert!(hub.output().contains(reason), "its key is gone, it was not revoked: {}", hub.output());
+    hub.run(&["auth", "list-tokens"]).succeeds();
+}
+
 /// C37
 #[test]
 fn c37_an_operator_token_that_is_not_ours_alone_is_refused_and_nobody_hangs() {
@@ -236,7 +262,7 @@ fn c37_an_operator_token_that_is_not_ours_alone_is_refused_and_nobody_hangs() {
         fs::write(&path, text).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
     };
-    let cases: [(&str, Make<'_>, i32); 10] = [
+    let cases: [(&str, Make<'_>, i32); 15] = [
         (
             "symlink",
             &|| {
@@ -257,6 +283,19 @@ fn c37_an_operator_token_that_is_not_ours_alone_is_refused_and_nobody_hangs() {
         ("directory", &|| fs::create_dir(&path).expect("made"), 11),
         ("fifo", &|| assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success()), 11),
         ("loose", &|| put(&line, 0o644), 0),
+        // Nobody else can get at it, and root can; whoever is not root is looked at elsewhere.
+        ("mode 0000", &|| put(&line, 0o000), 0),
+        ("read-only", &|| put(&line, 0o400), 0),
+        (
+            "foreign owner",
+            &|| {
+                put(&line, 0o600);
+                chown(&path, Some(65_534), None).expect("root gives files away")
+            },
+            11,
+        ),
+        ("dangling link", &|| symlink(&beside, &path).expect("linked"), 11),
+        ("missing", &|| {}, 11),
         ("empty", &|| put("", 0o600), 11),
         ("carriage return", &|| put(&format!("{token}\r\n"), 0o600), 0),
         ("two lines", &|| put(&format!("{token}\n{token}\n"), 0o600), 11),
@@ -267,8 +306,14 @@ fn c37_an_operator_token_that_is_not_ours_alone_is_refused_and_nobody_hangs() {
         let _whatever_is_there = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
         let _may_be_missing = fs::remove_file(&beside);
         make();
+        let facts =
+            || fs::symlink_metadata(&path).map(|facts| (facts.ino(), facts.mode(), facts.uid(), facts.len())).ok();
+        let before = facts();
         let done = hub.run(&["auth", "list-tokens"]);
         assert_eq!(done.code(), Some(exit), "{name}: {done}");
+        assert_eq!(facts() == before, name != "loose", "{name}: only a loose mode is mended");
+        let says_what_to_do = done.stderr.contains("rotate-operator") && done.stderr.contains("operator.token");
+        assert!(exit == 0 || name == "junk" || says_what_to_do, "{name}: {done}");
         assert!(!done.stderr.contains(&token), "{name}: {done}");
         assert_eq!(done.stderr.contains("tightened"), name == "loose", "{name}: {done}");
     }
