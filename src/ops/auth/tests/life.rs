@@ -126,7 +126,7 @@ fn c31_what_somebody_put_into_the_file_never_becomes_the_operators() {
         ),
     ];
     for (name, pa_scope_set, change, expected) in cases {
-        let home = TestDir::new("auth-stashed");
+        let home = TestDir::in_memory("auth-stashed");
         let (authority, by) = operator(home.path());
         let claims = change(Claims { exp, pa_scope_set, ..claims_of(&authority) });
         let token = stash_payload(&authority, home.path(), &claims);
@@ -241,7 +241,7 @@ fn c33_each_row_of_the_table_leaves_the_file_as_it_says() {
     ];
     for (name, issuer, now, prepare, expected) in cases {
         for starts in [true, false] {
-            let home = TestDir::new("auth-heal");
+            let home = TestDir::in_memory("auth-heal");
             let (authority, _) = operator(home.path());
             prepare(&authority, home.path());
             let before = file(home.path());
