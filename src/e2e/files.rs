@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 1 | `config`: `the_home_is_parachute_home_or_below_the_users_home`; `store::home`: `a_home_is_made_private_…`, `an_open_home_gets_a_warning_…`, `a_link_to_the_home_is_resolved_once`; `bad_home`: `a_home_that_cannot_be_one_…`, `a_home_below_…`; here `c15_01_…` |
 //! | 2 | `manifest::services::tests`: `every_field_has_its_type_and_its_limits`, `a_malformed_start_error_…`; `bad_modules`: `a_row_that_cannot_be_used_…` |
-//! | 3 | `manifest::services::tests`: `what_we_do_not_know_survives_every_edit_in_its_place` |
+//! | 3 | `manifest::services::tests`: `c15_03_…` |
 //! | 4 | `store::services::tests::undone`: `c15_04_…` and the rest of it; here `c15_19_…` |
 //! | 5 | `store::tests`: `c15_05_c15_06_…`; `faults`; `archive::tests`: `at_every_call_that_fails_…` |
 //! | 6 | the same; `full_disk`; `ops` of the database: `db::tests`: `c39_…` |

@@ -287,8 +287,9 @@ fn find_prefers_the_usable_row() {
     assert!(document.find(&Short::parse("vault").expect("a short")).is_none());
 }
 
+/// files §15, case 3.
 #[test]
-fn what_we_do_not_know_survives_every_edit_in_its_place() {
+fn c15_03_what_we_do_not_know_survives_every_edit_in_its_place() {
     let original = r#"{
   "z": 1,
   "services": [
@@ -337,9 +338,52 @@ fn what_we_do_not_know_survives_every_edit_in_its_place() {
         .replace("\"port\": 3000,\n      \"mine\": null", "\"port\": 3001")
         .replace("\"version\": \"1\"", "\"version\": \"2\"")
         .replace("\"last\": true", "\"last\": true,\n      \"tagline\": \"t\"")
-        .replace("\"port\": \"x\"", "\"port\": \"x\",\n      \"tagline\": \"still bad\"")
-        .replace("1.50", "1.5");
+        .replace("\"port\": \"x\"", "\"port\": \"x\",\n      \"tagline\": \"still bad\"");
     assert_eq!(String::from_utf8(document.to_bytes()).expect("UTF-8"), expected);
+}
+
+/// files §15, case 3: no number loses a digit, however large, exact or oddly written it is. Only an exponent gets the
+/// one spelling that the parser has for it.
+#[test]
+fn c15_03_numbers_stay_as_they_were_written() {
+    for (written, kept) in [
+        ("0", "0"),
+        ("-0", "-0"),
+        ("-0.0", "-0.0"),
+        ("1.0", "1.0"),
+        ("1.50", "1.50"),
+        ("0.1000000000000000055511151231257827", "0.1000000000000000055511151231257827"),
+        ("12345678901234567890", "12345678901234567890"),
+        ("-12345678901234567890", "-12345678901234567890"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("1e3", "1e+3"),
+        ("1E3", "1e+3"),
+        ("-1.50e-07", "-1.50e-07"),
+        ("1e400", "1e+400"),
+    ] {
+        let text = |number: &str| {
+            format!(
+                concat!(
+                    r#"{{"top":{0},"services":[{{"name":"wiki","port":3000,"paths":[],"health":"/","version":"1","#,
+                    r#""mine":[{0}],"uis":{{"a":{{"displayName":"A","path":"/a","n":{0}}}}}}},"#,
+                    r#"{{"name":"bad","n":{0}}},{0}]}}"#
+                ),
+                number
+            )
+        };
+        let expected = Document::parse(text(kept).as_bytes()).expect("a document").to_bytes();
+        assert_eq!(String::from_utf8_lossy(&expected).matches(&format!(" {kept}")).count(), 5, "{kept}");
+        let mut document = Document::parse(text(written).as_bytes()).expect("a document");
+        document.upsert(row("new", 4000)).expect("a new row");
+        document.upsert(json!({ "name": "wiki", "tagline": "t" })).expect("a good row");
+        document.set_field("wiki", "tagline", None).expect("taken away");
+        document.set_field("wiki", "port", Some(json!(3001))).expect("a free port");
+        document.set_field("wiki", "port", Some(json!(3000))).expect("a free port");
+        document.set_field("wiki", "lastStartError", Some(json!({ "error_type": "a" }))).expect("any value");
+        document.set_field("wiki", "lastStartError", None).expect("taken away");
+        document.remove("new").expect("there");
+        assert_eq!(document.to_bytes(), expected, "{written}");
+    }
 }
 
 #[test]
