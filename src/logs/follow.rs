@@ -5,6 +5,7 @@ use super::Stream;
 use super::file::numbered;
 use super::line::{clean, find_newline};
 use crate::stamp::{ISO8601_LEN, parse_iso8601};
+use crate::sys;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, File};
@@ -258,7 +259,7 @@ fn open_source(path: &Path) -> Result<Option<Source>, FollowError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fail(error)),
     }
-    match File::open(path) {
+    match sys::fs::open_read(path) {
         Ok(file) => {
             let facts = file.metadata().map_err(fail)?;
             Ok(Some(Source { file, dev: facts.dev(), ino: facts.ino(), at: 0 }))

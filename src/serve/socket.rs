@@ -76,7 +76,7 @@ impl PrivateSocket {
         let (path, directory) = if full.as_os_str().as_bytes().len() <= PATH_LIMIT_BYTES {
             (full.clone(), None)
         } else {
-            let directory = File::open(run).map_err(failed)?;
+            let directory = fs::open_read(run).map_err(failed)?;
             (PathBuf::from(format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd())), Some(directory))
         };
         let listener = fs::listen(&path).map_err(failed)?;

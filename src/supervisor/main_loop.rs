@@ -8,11 +8,11 @@ use crate::sys::poll::PollSet;
 use crate::sys::process::{Held, Pid, Signal};
 use crate::sys::signals::{Received, Signals};
 use crate::sys::spawn::{self, SpawnFailure};
-use crate::sys::{memory, proc};
+use crate::sys::{fs, memory, proc};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// All modules together get this long to end by themselves; container runtimes wait ten seconds before they kill.
@@ -57,7 +57,7 @@ enum Phase {
 /// Runs until a signal or the loss of the home ends the hub, then takes all modules down. Must be called on the main
 /// thread: the parent-death signal of the children follows it.
 pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: Duties<'_>) -> io::Result<Ended> {
-    let null = File::open("/dev/null")?;
+    let null = fs::open_read(Path::new("/dev/null"))?;
     let context = &supervisor.context;
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
     let adopted: BTreeSet<Pid> = context.family.strangers().unwrap_or_default().into_iter().collect();

@@ -3,9 +3,8 @@
 
 use super::plan::Plan;
 use super::{StartError, StartErrorKind};
+use crate::sys::fs;
 use crate::sys::process::is_executable;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -108,7 +107,7 @@ fn usable(file: &Path, name: &str) -> Result<(), (StartErrorKind, String)> {
 /// What the first line of a script names; `None` for other files and for those that may not be read.
 fn interpreter(file: &Path) -> Option<PathBuf> {
     let mut head = Vec::new();
-    File::open(file).ok()?.take(SHEBANG_BYTES).read_to_end(&mut head).ok()?;
+    fs::read_into(&fs::open_read(file).ok()?, SHEBANG_BYTES, &mut head).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = std::str::from_utf8(line).ok()?.trim();
     let interpreter = line.split([' ', '\t']).next()?;

@@ -1,9 +1,10 @@
 //! Users and groups by name, as `/etc/passwd` and `/etc/group` say. A static binary cannot ask the C library, which
 //! would load its name service at run time.
 
+use super::fs;
 use super::spawn::Credentials;
-use std::fs;
 use std::io;
+use std::path::Path;
 
 /// Neither file is larger on a machine for a handful of services.
 const LIMIT_BYTES: u64 = 4 * 1024 * 1024;
@@ -32,11 +33,11 @@ pub(crate) fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Credent
 }
 
 fn read(path: &'static str) -> Result<String, AccountError> {
-    use std::io::Read;
+    let error = |source| AccountError::Read { path, source };
+    let file = fs::open_read(Path::new(path)).map_err(error)?;
     let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes))
-        .map_err(|source| AccountError::Read { path, source })?;
+    // What stands further down is not looked at.
+    fs::read_into(&file, LIMIT_BYTES, &mut bytes).map_err(error)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

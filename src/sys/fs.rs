@@ -204,6 +204,14 @@ pub(crate) fn make_dirs(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(mode).create(path)
 }
 
+/// Opens what stands at `path` for reading, and follows symbolic links: for what the machine or a package keeps there.
+/// Never blocks, not even on a FIFO: look at [`stat_of`] before the first read where one may stand there.
+pub(crate) fn open_read(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    point("open")?;
+    File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
 /// Opens the file at `path` for appending and for reading back, and creates it when it is missing.
 pub(crate) fn open_append(path: &Path, mode: u32) -> io::Result<File> {
     open_append_at(libc::AT_FDCWD, path.as_os_str(), mode)

@@ -12,10 +12,9 @@ use crate::manifest::module::Manifest;
 use crate::manifest::run::Run;
 use crate::manifest::{Short, known};
 use crate::store::modules;
+use crate::sys::fs;
 use crate::wire::Code;
 use serde_json::Value;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,11 +116,10 @@ fn start_command(manifest: &Manifest, short: &Short, directory: &Path) -> Result
 /// The version in `package.json`, where there is one.
 fn version(directory: &Path) -> String {
     let path = directory.join("package.json");
-    let mut bytes = Vec::new();
-    // Opening a FIFO would wait for its writer.
-    let read = path.is_file()
-        && File::open(path).and_then(|file| file.take(PACKAGE_LIMIT_BYTES).read_to_end(&mut bytes)).is_ok();
-    let package = read.then(|| serde_json::from_slice::<Value>(&bytes).ok()).flatten();
+    // Reading a FIFO would wait for its writer.
+    let file = path.is_file().then(|| fs::open_read(&path).ok()).flatten();
+    let bytes = file.and_then(|file| fs::read_to_limit(&file, PACKAGE_LIMIT_BYTES).ok().flatten());
+    let package = bytes.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let version = package.as_ref().and_then(|package| package.get("version")).and_then(Value::as_str);
     version.map_or_else(|| NO_VERSION.to_owned(), str::to_owned)
 }
