@@ -110,6 +110,41 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
 }
 
 #[test]
+fn what_we_write_through_a_link_is_archived_as_what_the_link_leads_to() {
+    let dir = TestDir::new("archive-links");
+    let home = home(&dir);
+    let at = |name: &str| home.path().join(name);
+    put(&dir.join("disk/rows.json"), "{\"services\":[1]}\n", 0o644);
+    put(&dir.join("disk/wiki.env"), "A=2\n", 0o600);
+    put(&dir.join("disk/data"), "elsewhere", 0o600);
+    for (name, to) in [
+        ("services.json", "disk/rows.json"),
+        ("wiki/.env", "disk/wiki.env"),
+        ("wiki/data/empty", "disk/data"),
+        ("notes/.env", "disk/nowhere"),
+        ("loop/.env", "home/loop/.env"),
+        ("folder/.env", "disk"),
+    ] {
+        let _not_there = fs::remove_file(at(name));
+        fs::create_dir_all(at(name).parent().expect("below")).expect("made");
+        symlink(dir.join(to), at(name)).expect("linked");
+    }
+    let written = write(&home, &dir.join("a.tar"), now()).expect("written");
+    for name in ["wiki/data/empty", "notes/.env", "loop/.env", "folder/.env"] {
+        let told = written.left_out.iter().any(|line| line.contains(&format!("/{name} is not in the archive")));
+        assert!(told, "{name}: {written:?}");
+    }
+    assert_eq!(written.left_out.len(), 4, "{written:?}");
+    unpack(&dir.join("a.tar"), &dir.join("new")).expect("restored");
+    for (name, content, mode) in [("services.json", "{\"services\":[1]}\n", 0o644), ("wiki/.env", "A=2\n", 0o600)] {
+        let facts = fs::symlink_metadata(dir.join("new").join(name)).expect(name);
+        assert_eq!((facts.is_file(), facts.permissions().mode() & 0o777), (true, mode), "{name}");
+        assert_eq!(fs::read_to_string(dir.join("new").join(name)).expect(name), content);
+    }
+    assert!(at("services.json").is_symlink(), "the home is as it was");
+}
+
+#[test]
 fn standard_tools_read_it() {
     let dir = TestDir::new("archive-tools");
     write(&home(&dir), &dir.join("a.tar"), now()).expect("written");

@@ -4,7 +4,7 @@ use super::tar::{self, Header, Kind};
 use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, PIECE_BYTES, ROOT, SUMS, read, sum_line};
 use crate::db;
 use crate::stamp;
-use crate::store::Home;
+use crate::store::{Home, atomic};
 use crate::sys::fs::{self, Dir, Rename, Stat};
 use crate::sys::random;
 use crate::token::digest::Digest;
@@ -45,8 +45,8 @@ pub(crate) fn write(home: &Home, to: &Path, now: SystemTime) -> Result<Written, 
     temp.push(format!(".{}.tmp", random::hex(8)));
     let file = dir.create_new(&temp, FILE_MODE).map_err(error)?;
     let temp = Temp { dir: &dir, name: temp };
-    let mut writer = Writer { file: &file, path: to.to_owned(), sums: String::new(), left_out: Vec::new() };
-    let contents = writer.whole(home, now)?;
+    let mut writer = Writer { home, file: &file, path: to.to_owned(), sums: String::new(), left_out: Vec::new() };
+    let contents = writer.whole(now)?;
     fs::set_mode(&file, FILE_MODE).and_then(|()| fs::sync(&file)).map_err(error)?;
     let found = read::verify(&directory.join(&temp.name)).map_err(|error| renamed(error, to))?;
     debug_assert_eq!(found, contents);
@@ -106,6 +106,7 @@ struct Place<'a> {
 }
 
 struct Writer<'a> {
+    home: &'a Home,
     file: &'a File,
     path: PathBuf,
     sums: String,
@@ -113,7 +114,8 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn whole(&mut self, home: &Home, now: SystemTime) -> Result<Contents, ArchiveError> {
+    fn whole(&mut self, now: SystemTime) -> Result<Contents, ArchiveError> {
+        let home = self.home;
         let read_error = |source| ArchiveError::Read { path: home.path().to_owned(), source };
         let mut contents =
             Contents { version: env!("CARGO_PKG_VERSION").to_owned(), created_at: stamp::iso(now), files: 0, bytes: 0 };
@@ -124,7 +126,7 @@ impl Writer<'_> {
         let dir = Dir::open(home.path()).map_err(read_error)?;
         let place = Place { dir: &dir, path: home.path(), name: ROOT.to_owned(), depth: 0 };
         self.directory(&place, &dir.own_stat().map_err(read_error)?)?;
-        self.database(home, &mut contents)?;
+        self.database(&mut contents)?;
         self.walk(&place, &mut contents)?;
         let sums = std::mem::take(&mut self.sums);
         self.bytes(SUMS, sums.as_bytes(), now)?;
@@ -133,7 +135,8 @@ impl Writer<'_> {
     }
 
     /// The database of this moment, by way of a private copy beside it.
-    fn database(&mut self, home: &Home, contents: &mut Contents) -> Result<(), ArchiveError> {
+    fn database(&mut self, contents: &mut Contents) -> Result<(), ArchiveError> {
+        let home = self.home;
         let from = home.path().join(DATABASE);
         let copy = format!(".{DATABASE}.{}.tmp", random::hex(8));
         let dir =
@@ -173,11 +176,33 @@ impl Writer<'_> {
                     self.directory(&below, &stat)?;
                     self.walk(&below, contents)?;
                 }
+                fs::Kind::Symlink if is_written_through(place, plain) => self.linked(place, plain, contents)?,
                 fs::Kind::Symlink => self.leave_out(&path, "it is a symbolic link"),
                 fs::Kind::Socket | fs::Kind::Other => self.leave_out(&path, "it is no file"),
             }
         }
         Ok(())
+    }
+
+    /// What one of the links leads to that we write through ourselves, as a file in the link's place.
+    fn linked(&mut self, place: &Place<'_>, name: &str, contents: &mut Contents) -> Result<(), ArchiveError> {
+        let path = place.path.join(name);
+        let real = match atomic::real_path(self.home, path.strip_prefix(self.home.path()).unwrap_or(&path)) {
+            Ok(Some(real)) => real,
+            // Removed this moment.
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                self.leave_out(&path, &error.to_string());
+                return Ok(());
+            }
+        };
+        let (Some(directory), Some(real_name)) = (real.parent(), real.file_name()) else {
+            self.leave_out(&path, "it leads to no file");
+            return Ok(());
+        };
+        let dir = Dir::open(directory).map_err(|source| ArchiveError::Read { path: real.clone(), source })?;
+        let there = Place { dir: &dir, path: place.path, name: place.name.clone(), depth: place.depth };
+        self.file(&there, real_name, name, contents)
     }
 
     fn leave_out(&mut self, path: &Path, reason: &str) {
@@ -249,6 +274,15 @@ impl Writer<'_> {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         fs::write_all(self.file, bytes).map_err(|source| ArchiveError::Write { path: self.path.clone(), source })
+    }
+}
+
+/// The files that may be kept elsewhere (files §14.2, rule 4).
+fn is_written_through(place: &Place<'_>, name: &str) -> bool {
+    match place.depth {
+        0 => name == "services.json",
+        1 => name == ".env",
+        _ => false,
     }
 }
 

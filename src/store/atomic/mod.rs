@@ -81,6 +81,13 @@ pub(crate) fn read(home: &Home, relative: impl AsRef<Path>, limit_bytes: u64) ->
     }
 }
 
+/// Where `<home>/<relative>` is in truth: what a symbolic link leads to, when we or root own that; `None` when it is
+/// missing.
+pub(crate) fn real_path(home: &Home, relative: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let Some(target) = Target::locate(home, relative, Links::Follow)? else { return Ok(None) };
+    Ok(target.stat()?.map(|_| target.path))
+}
+
 /// Removes `<home>/<relative>`; one that is missing already is fine.
 pub(super) fn remove(home: &Home, relative: &Path) -> Result<(), StoreError> {
     let Some(target) = Target::locate(home, relative, Links::Refuse)? else { return Ok(()) };
