@@ -41,10 +41,13 @@ impl HubLock {
         let reader = file.try_clone().map_err(write_error)?;
         match FileLock::acquire(file, Instant::now()) {
             Ok(lock) => {
-                // Who holds it, for the message of the one who comes second.
-                fs::set_size(lock.file(), 0)
-                    .and_then(|()| fs::write_all(lock.file(), format!("{}\n", std::process::id()).as_bytes()))
-                    .map_err(write_error)?;
+                // Who holds it, for the message of the one who comes second. A file that has another name elsewhere is
+                // locked as well as any, and not ours to write.
+                if fs::stat_of(lock.file()).map_err(write_error)?.links == 1 {
+                    fs::set_size(lock.file(), 0)
+                        .and_then(|()| fs::write_all(lock.file(), format!("{}\n", std::process::id()).as_bytes()))
+                        .map_err(write_error)?;
+                }
                 Ok(Self { _lock: lock })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

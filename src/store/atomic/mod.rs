@@ -125,7 +125,10 @@ pub(crate) fn sweep(home: &Home, now: SystemTime, sweep: Sweep) -> Result<usize,
     if sweep == Sweep::Everywhere {
         let modules = below(home, Path::new("modules"))?.into_iter().map(|name| name.join(".parachute"));
         places.extend(modules);
-        places.extend(below(home, Path::new(""))?);
+        let below_the_home = below(home, Path::new(""))?;
+        // Where a module is handed its keys.
+        places.extend(below_the_home.iter().map(|name| name.join("run")));
+        places.extend(below_the_home);
         places.sort();
         places.dedup();
     }

@@ -136,6 +136,12 @@ fn only_old_files_of_our_pattern_are_swept() {
         assert_eq!(sweep(&home, now, Sweep::OwnFiles).expect("a sweep"), usize::from(swept), "{name}");
         assert_eq!(home.path().join(name).exists(), !swept, "{name}");
     }
+    let deeper = ["wiki/..env", "wiki/run/.hub.key", "modules/wiki/.parachute/.module.json"];
+    for name in deeper.map(|name| format!("{name}.0123456789abcdef.tmp")) {
+        home.put(&name, "x");
+        assert_eq!(sweep(&home, now, Sweep::OwnFiles).expect("a sweep"), 0, "{name}: a boot has no time for it");
+        assert_eq!(sweep(&home, now, Sweep::Everywhere).expect("a sweep"), 1, "{name}");
+    }
     assert!(is_temp_name(&temp_name(OsStr::new("a"))));
 }
 
