@@ -140,6 +140,37 @@ mod tests {
         assert!(matches!(read_sample("bad-not-utf8.env"), Err(StoreError::NotUtf8 { .. })));
     }
 
+    /// files §15, case 12: the table of §7 and §14.6, read.
+    #[test]
+    fn c15_12_every_rule_of_reading() {
+        const LOADERS: &str =
+            "PORT=1\nexport PORT=2\nPARACHUTE_HOME=/x\nLD_PRELOAD=x\nLD_AUDIT=x\nDYLD_LIBRARY_PATH=x\n";
+        for (text, pairs, warnings) in [
+            ("A=1", &[("A", "1")][..], 0),
+            ("A=1\r\nB=\r\n", &[("A", "1"), ("B", "")], 0),
+            ("A=1\r\r\n", &[("A", "1\r")], 0),
+            ("A='x y'\r\n", &[("A", "x y")], 0),
+            ("A=1\nB=2\nA=3\n", &[("B", "2"), ("A", "3")], 0),
+            ("A=1\nexport A=2\nA =3", &[("A", "3")], 0),
+            ("# A=1\n#A=2\n \t# A=3\n#\n", &[], 0),
+            ("A=a#b # c=d", &[("A", "a#b # c=d")], 0),
+            ("A=b=c=", &[("A", "b=c=")], 0),
+            ("  A  = 1 ", &[("A", " 1 ")], 0),
+            ("A=\"\"", &[("A", "")], 0),
+            ("A=\"a\\nb\"", &[("A", "a\\nb")], 0),
+            ("_a9=1", &[("_a9", "1")], 0),
+            ("\n\n \t\r\nA=1\n\n", &[("A", "1")], 0),
+            ("=1\nno pair\n1A=1\nA-B=1\nA.B=1\nä=1\nA B=1\n", &[], 7),
+            (LOADERS, &[], 6),
+            ("port=1\nPORTS=2\nLDX=3\n", &[("port", "1"), ("PORTS", "2"), ("LDX", "3")], 0),
+            ("A=1\nA=\0\n", &[("A", "1")], 1),
+        ] {
+            let env = parse(text);
+            let found: Vec<_> = env.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            assert_eq!((found.as_slice(), env.warnings.len()), (pairs, warnings), "{text:?}: {:?}", env.warnings);
+        }
+    }
+
     #[test]
     fn quotes_come_off_in_pairs() {
         for (text, value) in [

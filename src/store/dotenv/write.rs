@@ -105,7 +105,7 @@ mod tests {
 
     /// files §15, case 12.
     #[test]
-    fn one_variable_changes_and_every_other_byte_stays() {
+    fn c15_12_one_variable_changes_and_every_other_byte_stays() {
         for (text, value, expected) in [
             ("", Some("1"), Some("A=1\n")),
             ("B=2", Some("1"), Some("B=2\nA=1\n")),
@@ -137,7 +137,7 @@ mod tests {
 
     /// files §15, case 12: what is written means the same to a shell.
     #[test]
-    fn a_shell_and_this_program_read_the_same() {
+    fn c15_12_a_shell_and_this_program_read_the_same() {
         let seed = random::hex(8);
         let alphabet: Vec<char> = " #'\"$`\\!;&|<>()*?[]{}~=%ä\tax".chars().collect();
         let mut values: Vec<String> =
@@ -164,6 +164,58 @@ mod tests {
         let read = String::from_utf8(shell.stdout).expect("UTF-8");
         let read: Vec<&str> = read.split_terminator('\0').collect();
         assert_eq!(read, fitting, "{script}");
+    }
+
+    /// files §15, case 12: whatever a shell can read that stands around it, `. file` gives what we read. In a file with
+    /// CRLF a shell has the CR in every value, in ours as well, because the line keeps its end.
+    #[test]
+    fn c15_12_sh_sources_the_file_and_reads_what_we_wrote() {
+        const FILES: &[&str] = &[
+            "",
+            "B=2",
+            "B='two words'\n",
+            "# A=7\n  # A=8\n\nB=2\n",
+            "A=old\nB=2\nA=older\nA='oldest'\n",
+            "export A=old\nexport B=\"x y\"",
+        ];
+        #[rustfmt::skip]
+        const VALUES: &[&str] = &[
+            "plain", "", " ", "two words", "#", "a#b", "a #b", "$HOME", "${A}", "`id`", "$(id)", "it's", "\"q\"", "*", "~",
+            "a=b", "\\", "\\n", "tab\there", "a;b", "a|b&c", "(", "!x", "ä€", "https://a.example:1/x?y=1&z=2%20",
+        ];
+        let wiki = short("wiki");
+        for (text, value) in FILES.iter().flat_map(|text| VALUES.iter().map(move |value| (*text, *value))) {
+            let home = TestHome::in_memory();
+            let path = home.put("wiki/.env", text);
+            set(&home, &wiki, "A", Some(value)).expect("written");
+            let read = crate::store::dotenv::read(&home, &wiki).expect("readable").pairs;
+            let ours = |name: &str| {
+                let pair = read.iter().find(|(found, _)| found == name);
+                pair.map(|(_, value)| value.clone()).unwrap_or_default()
+            };
+            let script = r#"unset A B; . "$1"; printf '%s\0%s\0' "$A" "${B-}""#;
+            let shell = Command::new("/bin/sh").args(["-euc", script, "sh"]).arg(&path).output().expect("a shell");
+            let shown = String::from_utf8(shell.stdout).expect("UTF-8");
+            let what = format!("{text:?}, {value:?}: {:?}", home.text("wiki/.env"));
+            assert_eq!(shown, format!("{value}\0{}\0", ours("B")), "{what}");
+            assert_eq!(ours("A"), value, "{what}");
+        }
+    }
+
+    /// files §15, case 12.
+    #[test]
+    fn c15_12_the_mode_is_kept_where_it_is_stricter_and_never_looser_than_0600() {
+        for (before, after) in [(0o600, 0o600), (0o400, 0o400), (0o644, 0o600), (0o666, 0o600), (0o640, 0o600)] {
+            let home = TestHome::new();
+            let path = home.put("wiki/.env", "B=2\n");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(before)).expect("a mode");
+            for value in [Some("1"), Some("2"), None] {
+                assert!(set(&home, &short("wiki"), "A", value).expect("written"));
+                let mode = std::fs::metadata(&path).expect("there").permissions().mode() & 0o7777;
+                assert_eq!(mode, after, "{before:o} {value:?}");
+            }
+            assert_eq!(home.text("wiki/.env"), "B=2\n");
+        }
     }
 
     #[test]

@@ -3,8 +3,13 @@
 use super::*;
 use crate::store::Create;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::Write;
+use std::sync::atomic::Ordering;
 
+/// The variable that tells a process which writer it is: kind, number and home.
+const PART: &str = "PARACHUTE_TEST_WRITER";
+/// How long a foreign writer waits for its turn: as good as for ever.
+const TURN_WAIT: Duration = Duration::from_secs(600);
 /// Of each kind.
 const WRITERS: u16 = 4;
 const CHANGES: u64 = 500;
@@ -61,38 +66,66 @@ fn versions(document: &Listing) -> BTreeMap<String, String> {
     rows.map(|row| (row.name.clone(), row.version.clone())).collect()
 }
 
-/// files §15, case 4.
+/// What one writer of `c15_04_…` does, in a process of its own.
+#[test]
+#[ignore = "c15_04_… runs it, and says in the environment whose part it plays"]
+fn one_writer_of_case_four() {
+    #[expect(clippy::disallowed_methods, reason = "so a process is told of a test what its part is")]
+    let part = std::env::var(PART).expect("c15_04_… sets it");
+    let (kind, writer, home) = part
+        .split_once(' ')
+        .and_then(|(kind, rest)| {
+            let (writer, home) = rest.split_once(' ')?;
+            Some((kind, writer.parse().ok()?, Home::open(Path::new(home), Create::No).ok()?))
+        })
+        .expect("kind, number and home");
+    let progress = home.path().join("progress");
+    if kind == "l" {
+        let mut made = std::fs::File::options().append(true).open(&progress).expect("a file");
+        let services = own(&home);
+        for number in 0..CHANGES {
+            let (name, row) = change('l', writer, number);
+            lock_and_change(&services, &name, row.as_ref());
+            made.write_all(b".").expect("room");
+        }
+        return;
+    }
+    let made = || std::fs::metadata(&progress).expect("there").len();
+    for number in 0..CHANGES {
+        // All along, and not all at the beginning because they wait for nobody.
+        while made() < number * u64::from(WRITERS) {
+            crate::sys::fs::pause(Duration::from_millis(10));
+        }
+        let (name, row) = change('f', writer, number);
+        // What foreign writers do to each other is nobody's to mend, so they take turns.
+        let turn = Dir::open(home.path()).and_then(|dir| dir.open_lock(OsStr::new("turn"), PRIVATE)).expect("a file");
+        let _turn = FileLock::acquire(turn, Instant::now() + TURN_WAIT).expect("its turn");
+        write_without_lock(&home, &name, row.expect("it removes none"));
+    }
+}
+
+/// files §15, case 4: every writer is a process.
 #[test]
 fn c15_04_eight_writers_of_which_half_know_no_lock_lose_nothing_that_one_pass_does_not_bring_back() {
     let home = TestHome::in_memory();
     lock_and_change(&own(&home), "seed", Some(&row("seed", 1999)));
-    let made = AtomicU64::new(0);
-    // What foreign writers do to each other is nobody's to mend, so they take turns.
-    let turn = Mutex::new(());
+    home.put("progress", "");
+    let program = std::env::current_exe().expect("this program");
+    let (_, path) = module_path!().split_once("::").expect("the name of the crate is in front");
     thread::scope(|scope| {
-        for writer in 0..WRITERS {
-            let (home, made, turn) = (&home, &made, &turn);
+        for (kind, writer) in ["l", "f"].into_iter().flat_map(|kind| (0..WRITERS).map(move |writer| (kind, writer))) {
+            let mut process = std::process::Command::new(&program);
+            process.args(["--ignored", "--exact", "--nocapture", &format!("{path}::one_writer_of_case_four")]);
+            process.env(PART, format!("{kind} {writer} {}", home.path().display()));
             scope.spawn(move || {
-                let services = own(home);
-                for number in 0..CHANGES {
-                    let (name, row) = change('l', writer, number);
-                    lock_and_change(&services, &name, row.as_ref());
-                    made.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-            scope.spawn(move || {
-                for number in 0..CHANGES {
-                    // All along, and not all at the beginning because they wait for nobody.
-                    while made.load(Ordering::Relaxed) < number * u64::from(WRITERS) {
-                        crate::sys::fs::pause(Duration::from_millis(10));
-                    }
-                    let (name, row) = change('f', writer, number);
-                    let _turn = turn.lock().expect("no writer panics");
-                    write_without_lock(home, &name, row.expect("it removes none"));
-                }
+                let done = process.output().expect("a process");
+                let told = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+                assert!(done.status.success() && told.contains("1 passed"), "{kind}{writer}: {told}");
             });
         }
     });
+    let made = std::fs::metadata(home.path().join("progress")).expect("there").len();
+    assert_eq!(made, CHANGES * u64::from(WRITERS));
     let services = own(&home);
     services.repair().expect("one pass");
     let mut expected: BTreeMap<String, String> = [("seed".to_owned(), String::new())].into();
