@@ -8,21 +8,21 @@
 //! | 2 | `manifest::services::tests`: `every_field_has_its_type_and_its_limits`, `a_malformed_start_error_…`; `bad_modules`: `a_row_that_cannot_be_used_…` |
 //! | 3 | `manifest::services::tests`: `c15_03_…` |
 //! | 4 | `store::services::tests::undone`: `c15_04_…` and the rest of it; here `c15_19_…` |
-//! | 5 | `store::tests`: `c15_05_c15_06_…`; `faults`; `archive::tests`: `at_every_call_that_fails_…` |
+//! | 5 | `store::tests`: `c15_05_c15_06_…`; `faults`; `faults_verbs`; `archive::tests`: `at_every_call_that_fails_…` |
 //! | 6 | the same; `full_disk`; `ops` of the database: `db::tests`: `c39_…` |
-//! | 7 | `store::atomic::tests`: `links_are_not_followed_…`, `what_is_no_file_…`, `another_name_of_the_old_file_…`; `store::operator_token`: `c38_…`; `store::atomic::secret`; `store::services::tests`: `a_link_is_written_through_…`; `bad_home` |
+//! | 7 | `store::tests::planted`: `c15_07_…`; `store::atomic::tests`: `links_are_not_followed_…`, `what_is_no_file_…`, `another_name_of_the_old_file_…`; `store::operator_token`: `c38_…`; `store::atomic::secret`; `store::services::tests`: `a_link_is_written_through_…`; `bad_home` |
 //! | 8 | `manifest::json`: `hostile_bytes_…`; `manifest::services::tests`: `samples_are_…`, `c15_08_…`, `rows_that_get_in_each_others_way_…`, `fuzz`; `store::services::tests`: `a_file_that_cannot_be_parsed_…`; `store::atomic::tests`: `the_limit_is_exact` |
 //! | 9 | `manifest::services::tests`: `rows_that_get_in_each_others_way_are_marked_and_stay` |
 //! | 10 | `manifest::services::tests`: `rows_are_retired_…`, `rows_that_get_in_…`; `cli::verbs::doctor`: `fix_mends_what_loses_nothing_…` |
 //! | 11 | `manifest::services::tests`: `vaults_on_one_port_have_one_process`; `manifest::mounts`; `manifest::discovery::tests`: `a_vault_that_is_not_there_yet_…`; `ops::reconcile` |
-//! | 12 | `store::dotenv`, `store::dotenv::write`: `a_shell_and_this_program_read_the_same`, `the_file_is_private_and_a_link_stays_one` |
-//! | 13 | `cli::verbs::ports`; `cli::verbs::register::tests`: `a_port_with_a_listener_…` |
+//! | 12 | `store::dotenv`, `store::dotenv::write`: `c15_12_…`, `the_file_is_private_and_a_link_stays_one` |
+//! | 13 | `registration`: `c15_13_…`; `cli::verbs::ports`; `cli::verbs::register::tests`: `a_port_with_a_listener_…` |
 //! | 14 | `store::identity`; `bad_home`; `hub_life`: `a_second_hub_…`, `a_killed_hub_…`; `cli::tests`: `a_stranger_on_the_port_…`; every test here is on a port of its own |
 //! | 15 | here `c15_15_…` |
-//! | 16 | `origin`; `config`: `an_empty_hub_origin_…`; `bad_arguments`: `an_origin_that_cannot_be_one_…` |
-//! | 17 | `ops::origin`: `a_vaults_env_follows_the_public_origin_and_no_other`; `origin_setting` |
-//! | 18 | `db::tests`; `bad_home`: `a_database_that_is_bad_…`; `access`: `what_holds_a_secret_…`; here `c15_18_…` |
-//! | 19 | here `c15_19_…` |
+//! | 16 | `origin_files`: `c15_16_…`; `origin`; `config`: `an_empty_hub_origin_…`; `bad_arguments`: `an_origin_that_cannot_be_one_…` |
+//! | 17 | `origin_files`: `c15_17_…`; `ops::origin`: `a_vaults_env_follows_the_public_origin_and_no_other`; `origin_setting` |
+//! | 18 | `database`: `c15_18_…`; `db::tests`; `bad_home`: `a_database_that_is_bad_…`; `access`: `what_holds_a_secret_…`; here `c15_18_…` |
+//! | 19 | here and in `registration`: `c15_19_…` |
 //! | 20 | `manifest::services::tests`: `a_path_that_a_row_may_not_have_…`; `manifest::mounts`; `bad_modules`: `a_mount_that_belongs_to_the_hub_…`, `a_second_row_…`; `ready`: `a_stranger_on_the_port_…` |
 
 use crate::full_disk::SmallDisk;
@@ -77,40 +77,104 @@ fn c15_01_a_home_that_cannot_be_written_is_told_and_runs_once_it_can() {
     hub.line_after("web", "ready ");
 }
 
-/// Nothing here is for the hub yet, whatever it says: no verb may stumble over it, and it stays as it is.
+/// Whatever the state of exposure says, no verb stumbles over it, and it stays as it is.
 #[test]
 fn c15_15_a_state_of_exposure_that_is_bad_blocks_nothing() {
-    let hub = Hub::start(&[sleeper("web")]);
+    let mut hub = Hub::start(&[sleeper("web")]);
     hub.line_after("web", "ready ");
     let good = json!({"version": 1, "layer": "public", "mode": "path", "canonicalFqdn": "a.example", "port": 443,
         "funnel": false, "entries": [], "hubOrigin": "https://a.example"});
-    let with = |field: &str, value: Value| {
-        let mut state = good.clone();
-        state[field] = value;
-        state.to_string()
-    };
-    for text in [
-        String::new(),
-        "{".to_owned(),
-        "[]".to_owned(),
-        "null".to_owned(),
-        "\0".to_owned(),
-        with("version", json!(2)),
-        with("layer", json!("moon")),
-        with("mode", json!(1)),
-        with("canonicalFqdn", json!("")),
-        with("port", json!("x")),
-        with("funnel", json!(null)),
-        with("entries", json!({})),
-        with("entries", json!([{"kind": "other", "mount": "x"}])),
-        with("hubOrigin", json!("::")),
+    let entry = json!({"kind": "proxy", "mount": "/", "target": "http://127.0.0.1:1939/", "service": "hub"});
+    let mut texts: Vec<String> = [
+        "",
+        " ",
+        "{",
+        "[]",
+        "null",
+        "1",
+        "\"x\"",
+        "{}",
+        "\0",
+        "\u{feff}{}",
+        "{\"version\":1}",
+        "{} x",
+        "{\"version\":1e400}",
+    ]
+    .map(str::to_owned)
+    .into();
+    texts.push(good.to_string());
+    texts.push(format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)));
+    texts.push(format!("{{\"version\":1,\"x\":\"{}\"}}", "x".repeat(100_000)));
+    for (field, values) in [
+        ("version", json!([0, 2, 1.5, "1", null, -1])),
+        ("layer", json!(["moon", "", 1, null])),
+        ("mode", json!(["other", 1, null])),
+        ("canonicalFqdn", json!(["", 1, null, "a b", "localhost", "a\nb"])),
+        ("port", json!(["x", 1.5, -1, 65536, null])),
+        ("funnel", json!(["true", 1, null])),
+        ("entries", json!([{}, null, [1], [null]])),
+        ("hubOrigin", json!(["::", "", 1, null, "ftp://a", "http://127.0.0.1:1"])),
+        ("unknown", json!([{"later": true}])),
     ] {
-        hub.home.write("expose-state.json", &text);
-        for args in [&["stop", "web"][..], &["start", "web"], &["auth", "mint-token", "--scope", "web:read"]] {
-            let done = hub.run(args);
-            assert_eq!(done.code(), Some(0), "{text:?}: {done}");
+        for value in values.as_array().expect("an array") {
+            let mut state = good.clone();
+            state[field] = value.clone();
+            texts.push(state.to_string());
         }
-        assert_eq!(hub.home.read("expose-state.json"), text);
+        let mut state = good.clone();
+        state.as_object_mut().expect("an object").remove(field);
+        texts.push(state.to_string());
+    }
+    for (field, value) in
+        [("kind", json!("other")), ("mount", json!("x")), ("target", json!("")), ("service", json!(1))]
+    {
+        let mut state = good.clone();
+        state["entries"] = json!([entry]);
+        state["entries"][0][field] = value;
+        texts.push(state.to_string());
+    }
+    let mint = ["auth", "mint-token", "--scope", "web:read"];
+    for (number, text) in texts.iter().enumerate() {
+        // Sixty a minute are what may be minted with one token.
+        if number % 40 == 39 {
+            hub.run(&["auth", "rotate-operator"]).succeeds();
+        }
+        hub.home.write("expose-state.json", text);
+        for args in [&["stop", "web"][..], &["start", "web"], &mint] {
+            hub.run(args).succeeds();
+        }
+        assert_eq!(hub.home.read("expose-state.json"), *text);
+    }
+
+    // What is no file, or not to be read; with the hub down as well, and for a hub that starts.
+    type Plant = fn(&Path);
+    let plants: &[(&str, Plant)] = &[
+        ("not UTF-8", |path| fs::write(path, b"{\"version\":\"\xff\"}").expect("ours")),
+        ("too large", |path| fs::write(path, vec![b' '; (64 << 10) + 1]).expect("ours")),
+        ("a directory", |path| fs::create_dir(path).expect("ours")),
+        ("a link to nothing", |path| std::os::unix::fs::symlink("nowhere", path).expect("ours")),
+        ("a link to itself", |path| std::os::unix::fs::symlink("expose-state.json", path).expect("ours")),
+        ("a FIFO", |path| {
+            let made = Command::new("mkfifo").arg(path).status();
+            assert!(made.is_ok_and(|status| status.success()), "mkfifo");
+        }),
+        ("truncated", |path| fs::write(path, "{\"version\":1,\"layer\":").expect("ours")),
+    ];
+    let path = hub.home.path().join("expose-state.json");
+    hub.run(&["auth", "rotate-operator"]).succeeds();
+    for (what, plant) in plants {
+        fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).expect("there");
+        plant(&path);
+        for args in [&["stop", "web"][..], &["start", "web"], &mint, &["status"], &["hub", "show-origin"]] {
+            let done = hub.run(args);
+            assert_eq!(done.code(), Some(0), "{what}: {done}");
+        }
+        assert!(hub.end().success(), "{what}: {}", hub.output());
+        let done = hub.run(&mint);
+        assert_eq!(done.code(), Some(0), "{what}, with the hub down: {done}");
+        hub.start_again();
+        hub.line_after("web", "ready ");
+        assert!(fs::symlink_metadata(&path).is_ok(), "{what}: it is kept");
     }
 }
 

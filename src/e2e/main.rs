@@ -32,12 +32,16 @@ mod welch;
 
 mod access;
 mod access_log;
+mod archives;
 mod bad_arguments;
 mod bad_home;
 mod bad_modules;
+mod database;
 mod faults;
 mod files;
 mod full_disk;
+mod origin_files;
+mod registration;
 mod shortage;
 mod signing_key;
 mod thousand;

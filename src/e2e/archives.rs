@@ -1,0 +1,85 @@
+//! `backup` and `restore` beside hubs that run and homes that are there: nothing of theirs is touched.
+
+use crate::support::{Finished, Home, Hub, module, testchild};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+fn sleeper(name: &str) -> crate::support::Module {
+    module(name, testchild(&["sleep"])).run(json!({"ready": "none"}))
+}
+
+/// Every file of a home that is at rest, with its content.
+fn contents(home: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut found, mut pending) = (BTreeMap::new(), vec![home.to_owned()]);
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(&dir).expect("a directory of ours").flatten() {
+            match entry.file_type().expect("there").is_dir() {
+                true => pending.push(entry.path()),
+                false => drop(found.insert(entry.path(), fs::read(entry.path()).expect("a file"))),
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_restore_touches_neither_a_running_hub_nor_a_home_that_is_there() {
+    let mut hub = Hub::start(&[sleeper("web")]);
+    let web = hub.number_after("web", "ready ");
+    let archive = hub.home.path().with_extension("tar");
+    let file = archive.to_str().expect("UTF-8");
+    hub.run(&["backup", file]).succeeds();
+    hub.run(&["add", "later", "--no-start", "--", "/bin/true"]).succeeds();
+
+    let (rows, token) = (hub.home.read("services.json"), hub.token());
+    let refused = hub.run(&["restore", file]).fails_with(7);
+    assert!(refused.stderr.contains(&*hub.home.path().to_string_lossy()), "{refused}");
+    assert!(refused.stderr.contains("stop its hub"), "says what to do: {refused}");
+    assert_eq!((hub.home.read("services.json"), hub.token()), (rows, token));
+    assert_eq!(hub.api("GET", "/api/modules/web").json()["pid"], web, "the module runs on");
+    hub.run(&["status"]).succeeds();
+
+    assert!(hub.end().success(), "{}", hub.output());
+    let before = contents(hub.home.path());
+    let refused = hub.run(&["restore", file, "--json"]).fails_with(7);
+    assert!(refused.stdout.is_empty() || refused.stderr.contains("already"), "{refused}");
+    assert_eq!(contents(hub.home.path()), before, "{refused}");
+    // A home of which only one file is left is a home.
+    let rest = hub.home.path().with_extension("rest");
+    fs::create_dir(&rest).expect("ours");
+    fs::write(rest.join("services.json"), "{}").expect("ours");
+    let mut command = hub.home.command(&["restore", file]);
+    command.env("PARACHUTE_HOME", &rest);
+    Finished::run(command).fails_with(7);
+    assert_eq!(contents(&rest), [(rest.join("services.json"), b"{}".to_vec())].into());
+    hub.start_again();
+    assert_eq!(hub.api("GET", "/api/modules/later").status, 200);
+}
+
+#[test]
+fn a_list_that_is_kept_elsewhere_comes_back_with_the_home() {
+    let home = Home::new();
+    home.install(&sleeper("web"));
+    let (list, real) = (home.path().join("services.json"), home.path().with_extension("rows.json"));
+    fs::rename(&list, &real).expect("ours");
+    symlink(&real, &list).expect("a link");
+    let mut hub = Hub::start_in(home, &[]);
+    hub.line_after("web", "ready ");
+    let archive = hub.home.path().with_extension("tar");
+    let file = archive.to_str().expect("UTF-8");
+    let told = hub.run(&["backup", file, "--json"]).succeeds();
+    assert_eq!(told.json()["data"]["left_out"], json!([]), "{told}");
+    hub.run(&["add", "later", "--no-start", "--", "/bin/true"]).succeeds();
+    assert!(list.is_symlink() && fs::read_to_string(&real).expect("there").contains("later"));
+    assert!(hub.end().success(), "{}", hub.output());
+
+    let home = Home::new();
+    Finished::run(home.command(&["restore", file])).succeeds();
+    assert!(!home.path().join("services.json").is_symlink());
+    assert!(!home.read("services.json").contains("later"), "it is the list of that moment");
+    let restored = Hub::start_in(home, &[]);
+    restored.line_after("web", "ready ");
+}

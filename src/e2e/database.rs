@@ -1,0 +1,128 @@
+//! `hub.db` as several processes meet it (files §15, case 18).
+
+use crate::support::{Finished, Home, Hub, Spawned, free_port};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+const PYTHON: &str = "/usr/bin/python3";
+const FIRST_OPENERS: usize = 6;
+
+/// Runs statements on the database of a home and returns what the last one found.
+#[track_caller]
+fn sql(home: &Home, statements: &str) -> String {
+    let script = "import sqlite3, sys\n\
+        db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+        for one in sys.argv[2].split(';'): rows = db.execute(one).fetchall()\n\
+        print(rows)\n\
+        db.close()\n";
+    let mut command = Command::new(PYTHON);
+    command.args(["-c", script]).arg(home.path().join("hub.db")).arg(statements);
+    Finished::run(command).succeeds().stdout.trim().to_owned()
+}
+
+fn modes_are_private(home: &Home, needed: &[&str]) {
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        match fs::metadata(home.path().join(name)) {
+            Ok(facts) => assert_eq!(facts.permissions().mode() & 0o777, 0o600, "{name}"),
+            Err(error) => assert!(!needed.contains(&name), "{name}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn c15_18_commands_that_make_the_database_at_once_make_one_with_one_key() {
+    let home = Home::new();
+    let together = || {
+        let mut command = home.command(&["auth", "rotate-operator"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the binary")
+    };
+    let openers: Vec<_> = (0..FIRST_OPENERS).map(|_| together()).collect();
+    let mut done = 0;
+    for opener in openers {
+        let output = opener.wait_with_output().expect("its output");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        // 8: another one was at it for longer than anybody waits.
+        assert!(matches!(output.status.code(), Some(0 | 8)) && !told.contains("panicked"), "{}: {told}", output.status);
+        done += usize::from(output.status.success());
+    }
+    assert!(done >= 1);
+    modes_are_private(&home, &["hub.db"]);
+    assert_eq!(sql(&home, "SELECT count(*) FROM hs_keys WHERE state = 'active'"), "[(1,)]");
+    assert_eq!(sql(&home, "PRAGMA quick_check"), "[('ok',)]");
+    let live = "SELECT count(*) FROM tokens WHERE aud = 'operator' AND revoked_at IS NULL";
+    assert_eq!(sql(&home, live), "[(1,)]", "the last one revoked all before it");
+    let hub = Hub::start_in(home, &[]);
+    hub.run(&["auth", "rotate-operator"]).succeeds();
+    assert_eq!(hub.api("GET", "/api/modules").status, 200, "{}", hub.output());
+    modes_are_private(&hub.home, &["hub.db", "hub.db-wal", "hub.db-shm"]);
+}
+
+#[test]
+fn c15_18_a_database_of_a_later_release_or_of_somebody_else_is_refused_and_not_touched() {
+    for (what, statements, told) in [
+        ("later", "PRAGMA user_version = 99", "99"),
+        ("somebody's", "PRAGMA application_id = 7", "hub.db"),
+        ("unmarked", "PRAGMA application_id = 0", "hub.db"),
+    ] {
+        let mut hub = Hub::start(&[]);
+        assert!(hub.end().success(), "{}", hub.output());
+        sql(&hub.home, &format!("{statements};PRAGMA journal_mode = DELETE"));
+        let database = hub.home.path().join("hub.db");
+        let before = fs::read(&database).expect("there");
+        let token = hub.home.read("operator.token");
+        let port = free_port().to_string();
+        for args in [
+            &["serve"][..],
+            &["auth", "list-tokens"],
+            &["auth", "mint-token", "--scope", "web:read"],
+            &["auth", "rotate-key", "--now"],
+            &["hub", "set-origin", "https://a.example"],
+            &["doctor", "--fix"],
+        ] {
+            let mut command = hub.home.command(args);
+            command.env("PORT", &port);
+            let done = Finished::run(command);
+            assert!(done.code().is_some_and(|code| code != 0), "{what}: {done}");
+            let all = format!("{}{}", done.stdout, done.stderr);
+            assert!(all.contains("hub.db") && all.contains(told) && !all.contains("panicked"), "{what}: {done}");
+            assert_eq!(fs::read(&database).expect("there"), before, "{what}: {done}");
+        }
+        assert_eq!(hub.home.read("operator.token"), token, "{what}");
+    }
+}
+
+#[test]
+fn c15_18_a_database_that_another_process_has_locked_costs_a_wait_and_no_more() {
+    let mut hub = Hub::start(&[]);
+    let script = "import sqlite3, sys, time\n\
+        db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+        db.execute('BEGIN IMMEDIATE')\n\
+        print('locked', flush=True)\n\
+        time.sleep(100000)\n";
+    let database = hub.home.path().join("hub.db");
+    let argv = [PYTHON, "-c", script, database.to_str().expect("UTF-8")].map(str::to_owned);
+    let mint = ["auth", "mint-token", "--scope", "web:read"];
+    for hub_runs in [true, false] {
+        if !hub_runs {
+            assert!(hub.end().success(), "{}", hub.output());
+        }
+        let mut holder = Spawned::start(&argv);
+        holder.line_after("locked");
+        let refused = hub.run(&mint);
+        assert!(refused.code().is_some_and(|code| code != 0) && refused.stdout.is_empty(), "{hub_runs}: {refused}");
+        let told = if hub_runs { "the hub cannot do this now" } else { "hub.db" };
+        assert!(refused.stderr.contains(told), "{hub_runs}: {refused}");
+        if hub_runs {
+            assert_eq!(hub.get("/health").status, 200, "the hub is there, and reads");
+            assert_eq!(hub.api("GET", "/api/modules").status, 200);
+        }
+        crate::support::kill(holder.pid(), "KILL");
+        holder.wait();
+        hub.run(&mint).succeeds();
+    }
+    hub.start_again();
+    assert_eq!(hub.api("GET", "/api/modules").status, 200);
+    assert!(!hub.home.path().join("hub.db.corrupt").exists() && !hub.output().contains("corrupt"), "{}", hub.output());
+}
