@@ -6,15 +6,17 @@ use super::identity::{self, HubLock, Identity};
 use super::intent::Intent;
 use super::services::Services;
 use super::testing::{TestHome, short};
-use super::{Home, atomic, modules, operator_token};
+use super::{Home, atomic, dotenv, epoch, module_secrets, modules, operator_token, private};
 use crate::sys::fault::{Fault, Played, play};
 use crate::token::proof::BootSecret;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
+
+mod planted;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -67,6 +69,18 @@ fn journal(home: &Home, instance: &str) -> Result<(), String> {
         Header { instance: instance.to_owned(), boot_id: "b-o-o-t".to_owned(), hub_pid: 100, hub_start_ticks: 7 };
     let journal = Journal::begin(home, &header).map_err(|error| error.to_string())?;
     text(journal.append(&Child { short: short("wiki"), pid: 200, start_ticks: 8 }))
+}
+
+fn variable(home: &Home, value: Option<&str>) -> Result<(), String> {
+    dotenv::set(home, &short("wiki"), "A", value).map(drop).map_err(|error| error.to_string())
+}
+
+/// Puts a file of that content elsewhere in the home, and a link to it in its place.
+fn linked(home: &TestHome, relative: &str, content: &str) {
+    let real = home.put(format!("elsewhere/{}", relative.replace('/', "-")), content);
+    let path = home.path().join(relative);
+    std::fs::create_dir_all(path.parent().expect("below the home")).expect("directories");
+    symlink(real, path).expect("a link");
 }
 
 fn stop(home: &Home) -> Result<(), String> {
@@ -149,6 +163,50 @@ const SCENARIOS: &[Scenario] = &[
         before: |home| journal(home, "old").expect("recorded"),
         act: |home| journal(home, "new"),
     },
+    Scenario {
+        name: "a row is added behind a link",
+        before: |home| linked(home, "services.json", "{\"services\":[]}\n"),
+        act: |home| edit(home, "notes", 3001),
+    },
+    Scenario { name: "the first variable", before: |_| {}, act: |home| variable(home, Some("1")) },
+    Scenario {
+        name: "a variable is replaced",
+        before: |home| drop(home.put("wiki/.env", "# A=\nA=0\r\nB=2\nA='9'")),
+        act: |home| variable(home, Some("two words")),
+    },
+    Scenario {
+        name: "a variable is taken away behind a link",
+        before: |home| linked(home, "wiki/.env", "B=2\nA=0\n"),
+        act: |home| variable(home, None),
+    },
+    Scenario {
+        name: "the key of a child",
+        before: |home| drop(module_secrets::write_key(home, &short("wiki"), "old").expect("written")),
+        act: |home| text(module_secrets::write_key(home, &short("wiki"), "new").map(drop)),
+    },
+    Scenario {
+        name: "keys to check tokens with",
+        before: |home| drop(module_secrets::write_verify_keys(home, &short("wiki"), b"{}").expect("written")),
+        act: |home| text(module_secrets::write_verify_keys(home, &short("wiki"), b"{\"keys\":[]}").map(drop)),
+    },
+    Scenario {
+        name: "keys to check tokens with are taken back",
+        before: |home| drop(module_secrets::write_verify_keys(home, &short("wiki"), b"{}").expect("written")),
+        act: |home| text(module_secrets::remove_verify_keys(home, &short("wiki"))),
+    },
+    Scenario {
+        name: "a later epoch",
+        before: |home| epoch::note(home, 1).expect("written"),
+        act: |home| text(epoch::note(home, 2)),
+    },
+    Scenario {
+        name: "a file is made private",
+        before: |home| {
+            let path = home.put("wiki/.env", "A=1\n");
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+        },
+        act: |home| text(private::tighten(home, Path::new("wiki/.env")).map(drop)),
+    },
     Scenario { name: "the lock of the hub", before: |_| {}, act: |home| text(HubLock::acquire(home).map(drop)) },
     Scenario {
         name: "the manifest of an adopted command",
@@ -206,7 +264,9 @@ fn judge(left: &Files, old: &Files, new: &Files, what: &str) {
         if is_temp(path) {
             let shown = path.to_string_lossy();
             let is_secret =
-                ["operator.token", "intent.json", "hub.pid", "hub.port"].iter().any(|name| shown.contains(name));
+                ["operator.token", "intent.json", "hub.pid", "hub.port", ".env", "wiki-.env", "hub.key", "epoch"]
+                    .iter()
+                    .any(|name| shown.contains(name));
             let forbidden = if is_secret { 0o077 } else { 0o033 };
             assert!(found.is_none_or(|(mode, _)| mode & forbidden == 0), "{what}: {shown} is open to others");
             continue;
