@@ -3,14 +3,14 @@
 //!
 //! The build is the same source with the feature `fault-injection`, in a directory of its own beside the other one.
 
-use crate::support::{Finished, Home, Hub, Spawned, deadline, eventually, free_port, kill, module, testchild};
+use crate::support::{Finished, Home, Hub, Module, Spawned, deadline, eventually, free_port, kill, module, testchild};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What a build from nothing takes on a slow machine.
 const BUILD: Duration = Duration::from_secs(3600);
@@ -102,20 +102,50 @@ fn is_sound(home: &Home, what: &str) {
 }
 
 /// A verb that is struck, and then run as it should be.
-struct Scenario {
-    args: Vec<String>,
+pub(crate) struct Scenario {
+    pub(crate) args: Vec<String>,
     /// Exit codes of the run that follows: what was done already may not have to be done again.
-    then: &'static [i32],
+    pub(crate) then: &'static [i32],
+    /// Whether it is done; fails the test where it is neither done nor not done.
+    pub(crate) is_done: fn(&Home) -> bool,
     /// Brings the home back to where it was before; run after each strike.
-    undo: fn(&Home),
+    pub(crate) undo: fn(&Home),
 }
 
 fn words(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
 
+/// Temporary files anywhere below the home.
+fn temps(home: &Home) -> Vec<PathBuf> {
+    let (mut found, mut pending) = (Vec::new(), vec![home.path().to_owned()]);
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(&dir).expect("a directory of ours").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            match entry.file_type().expect("there") {
+                kind if kind.is_dir() => pending.push(entry.path()),
+                _ if name.starts_with('.') && name.ends_with(".tmp") => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// What writers left that were killed goes once it is an hour old.
 #[track_caller]
-fn walk(home: &Home, scenario: &Scenario) {
+fn is_swept(home: &Home) {
+    for temp in temps(home) {
+        let long_ago = SystemTime::now() - Duration::from_secs(7_200);
+        let file = fs::File::options().write(true).open(&temp).expect("ours");
+        file.set_modified(long_ago).expect("a time");
+    }
+    let doctor = Finished::run(home.command(&["doctor", "--fix"]));
+    assert_eq!(temps(home), [] as [PathBuf; 0], "{doctor}");
+}
+
+#[track_caller]
+pub(crate) fn walk(home: &Home, scenario: &Scenario) {
     let args = words(&scenario.args);
     let calls = traced(home, |command| Finished::run(command).succeeds().to_string(), &args);
     (scenario.undo)(home);
@@ -132,16 +162,26 @@ fn walk(home: &Home, scenario: &Scenario) {
             }
         }
         is_sound(home, &what);
+        let done = (scenario.is_done)(home);
+        assert!(done || struck.code() != Some(0), "it says that it is done, and it is not: {what}");
         let again = Finished::run(home.command(&args));
         assert!(again.code().is_some_and(|code| scenario.then.contains(&code)), "{what}\nthen {again}");
         is_sound(home, &format!("{what}\nthen {again}"));
+        assert!((scenario.is_done)(home), "{what}\nthen {again}");
         (scenario.undo)(home);
     }
+    is_swept(home);
 }
 
 /// A home in which a hub has run.
-fn used() -> Home {
+pub(crate) fn used() -> Home {
+    used_with(&[])
+}
+
+/// The same with these modules beside the one that every such home has.
+pub(crate) fn used_with(modules: &[Module]) -> Home {
     let home = new();
+    modules.iter().for_each(|module| home.install(module));
     let told = life(&home, home.command(&["serve"]));
     assert!(!home.read("operator.token").is_empty(), "{told}");
     home
@@ -154,12 +194,12 @@ fn new() -> Home {
     home
 }
 
-fn row(home: &Home, name: &str) -> Option<Value> {
+pub(crate) fn row(home: &Home, name: &str) -> Option<Value> {
     let list: Value = serde_json::from_str(&home.read("services.json")).expect("whole");
     list["services"].as_array().expect("rows").iter().find(|row| row["name"] == name).cloned()
 }
 
-fn owned(args: &[&str]) -> Vec<String> {
+pub(crate) fn owned(args: &[&str]) -> Vec<String> {
     args.iter().map(|word| (*word).to_owned()).collect()
 }
 
@@ -171,7 +211,8 @@ fn an_add_that_is_struck_at_any_call_is_done_or_not_done() {
         assert!(row(home, "new").is_some_and(|row| row["installDir"].is_string()), "the whole row");
         Finished::run(home.command(&["remove", "new"])).succeeds();
     };
-    walk(&home, &Scenario { args: owned(&["add", "new", "--no-start", "--", "/bin/true"]), then: &[0], undo });
+    let args = owned(&["add", "new", "--no-start", "--", "/bin/true"]);
+    walk(&home, &Scenario { args, then: &[0], is_done: |home| row(home, "new").is_some(), undo });
 }
 
 #[test]
@@ -183,14 +224,16 @@ fn a_remove_that_is_struck_at_any_call_is_done_or_not_done() {
     };
     Finished::run(home.command(&["add", "new", "--no-start", "--", "/bin/true"])).succeeds();
     // 9: it was removed, and what came after that was not to be.
-    walk(&home, &Scenario { args: owned(&["remove", "new"]), then: &[0, 9], undo });
+    let is_done = |home: &Home| row(home, "new").is_none();
+    walk(&home, &Scenario { args: owned(&["remove", "new"]), then: &[0, 9], is_done, undo });
     assert!(home.read("services.json.removed").contains("\"new\""), "what was removed was kept aside");
 }
 
 #[test]
 fn a_change_of_the_key_that_is_struck_at_any_call_leaves_a_home_that_a_hub_can_use() {
     let home = used();
-    walk(&home, &Scenario { args: owned(&["auth", "rotate-key", "--now"]), then: &[0], undo: |_| {} });
+    let args = owned(&["auth", "rotate-key", "--now"]);
+    walk(&home, &Scenario { args, then: &[0], is_done: |_| true, undo: |_| {} });
     let hub = Hub::start_in(home, &[]);
     assert_eq!(hub.api("GET", "/api/modules").status, 200, "{}", hub.output());
 }
@@ -210,7 +253,8 @@ fn a_backup_that_is_struck_at_any_call_is_whole_or_not_there() {
         fs::remove_file(&archive).expect("there");
     };
     // 7: the first run got as far as giving it its name.
-    walk(&home, &Scenario { args: owned(&["backup", &file]), then: &[0, 7], undo });
+    let is_done = |home: &Home| home.path().with_extension("tar").exists();
+    walk(&home, &Scenario { args: owned(&["backup", &file]), then: &[0, 7], is_done, undo });
 }
 
 #[test]
@@ -228,7 +272,8 @@ fn a_restore_that_is_struck_at_any_call_makes_a_whole_home_or_none() {
         assert_eq!(fs::read(to.join("services.json")).expect("there"), home.read("services.json").as_bytes());
         fs::remove_dir_all(&to).expect("ours");
     };
-    walk(&home, &Scenario { args: owned(&["--home", &to, "restore", &file]), then: &[0, 7], undo });
+    let is_done = |home: &Home| home.path().with_extension("restored").exists();
+    walk(&home, &Scenario { args: owned(&["--home", &to, "restore", &file]), then: &[0, 7], is_done, undo });
 }
 
 /// From an empty home to its end, with a module that is stopped and started in between.
