@@ -102,12 +102,22 @@ pub(super) fn remember(db: &Db, origins: &Origins, now_unix: i64, settled_unix: 
         }
         settings.put(ISSUER_KEY, canonical, now_unix)?;
     }
-    let known = settings.below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
-    if !known.iter().any(|(origin, at)| origin == canonical && now_unix - at < ORIGIN_RENEWED_AFTER_S) {
-        settings.put(&format!("{ORIGIN_PREFIX}{canonical}"), "", now_unix)?;
+    if note_issuer(db, canonical, now_unix)? {
         settings.forget_below(ORIGIN_PREFIX, settled_unix - ORIGIN_KEPT_S)?;
     }
     Ok(())
+}
+
+/// Notes that tokens are issued under `canonical`, so that they are good for every hub of the next 90 days; whether
+/// that was not noted lately. A command has to, too: it may name another origin than any hub of this home has had.
+pub(super) fn note_issuer(db: &Db, canonical: &str, now_unix: i64) -> Result<bool, DbError> {
+    let settings = db.settings();
+    let known = settings.below(ORIGIN_PREFIX, ORIGINS_LIMIT)?;
+    if known.iter().any(|(origin, at)| origin == canonical && now_unix - at < ORIGIN_RENEWED_AFTER_S) {
+        return Ok(false);
+    }
+    settings.put(&format!("{ORIGIN_PREFIX}{canonical}"), "", now_unix)?;
+    Ok(true)
 }
 
 impl Authority {

@@ -121,3 +121,18 @@ fn the_next_hub_and_commands_have_the_stored_origin_whatever_their_surroundings_
     drop(authority);
     assert_eq!(beside(home.path(), None).origins().canonical, "http://127.0.0.1:1940");
 }
+
+/// Before there was any hub, or with an origin that only the command was given.
+#[test]
+fn what_a_command_issues_is_good_for_a_hub_that_never_had_that_origin() {
+    for configured in [None, Some(OLD)] {
+        let home = TestDir::new("auth-command-first");
+        let command = beside(home.path(), configured);
+        command.rotate_operator(None, false, ASKER).unwrap_or_else(|e| panic!("{e}"));
+        drop(command);
+        let now = unix_now() + 60;
+        assert_eq!(issuer_in(home.path()), configured.unwrap_or("http://127.0.0.1:1940"));
+        let hub = open_at(home.path(), ISSUER, now);
+        assert_eq!(code(&hub, &token_in(home.path()), now), "ok", "{configured:?}");
+    }
+}
