@@ -253,6 +253,7 @@ impl Boot {
             introspection_url: format!("http://127.0.0.1:{}/oauth/introspect", listeners.port),
             log: self.log(),
             said: Mutex::default(),
+            readable: Mutex::default(),
         };
         let hooks = Hooks {
             source: files.plan_source(),

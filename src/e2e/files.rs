@@ -327,3 +327,25 @@ fn a_restored_home_takes_no_token_until_its_key_is_changed() {
     restored.run(&["auth", "rotate-key", "--now"]).succeeds();
     assert_eq!((asked(&restored, &old), asked(&restored, &restored.token())), (401, 200));
 }
+
+/// A module that is killed while it writes the list, or an editor on a full disk.
+#[test]
+fn a_list_that_was_spoilt_keeps_no_module_from_coming_back() {
+    let home = Home::new();
+    home.install(&sleeper("web"));
+    let mut hub = Hub::start_in(home, &[]);
+    let mut pid = hub.number_after("web", "ready ");
+    let whole = hub.home.read("services.json");
+    for spoilt in ["", &whole[..whole.len() / 2]] {
+        hub.home.write("services.json", spoilt);
+        kill(pid, "KILL");
+        pid = eventually("another child runs", || {
+            let newest: u32 = hub.lines_after("web", "ready ").last()?.parse().ok()?;
+            (newest != pid && is_alive(newest)).then_some(newest)
+        });
+    }
+    assert!(hub.output().contains("as it was before it was spoilt"), "{}", hub.output());
+    hub.home.write("services.json", &whole);
+    hub.run(&["restart", "web"]).succeeds();
+    hub.end();
+}

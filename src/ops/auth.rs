@@ -136,8 +136,8 @@ impl Authority {
         Self::open_at(home, surroundings, log, unix_now())
     }
 
-    /// The same for a command: what it mints is issued under the origin of the last hub, unless one was given. Nothing
-    /// but the command's own work is written.
+    /// The same for a command: what it mints is issued under the origin of the last hub, unless one was given. But
+    /// for that origin nothing is written that is not the command's own work.
     pub(crate) fn open_beside(home: &Home, surroundings: Surroundings, log: Log) -> Result<Self, AuthError> {
         let now_unix = unix_now();
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
@@ -145,6 +145,7 @@ impl Authority {
         if key_file::compare(&db, key_file::read(&surroundings)?.as_ref())? == key_file::Bound::Otherwise {
             return Err(AuthError::OtherKeyFile);
         }
+        origins::note_issuer(&db, &origins.canonical, now_unix)?;
         Self::with_db(home, db, surroundings, origins, log, now_unix)
     }
 

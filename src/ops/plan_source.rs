@@ -2,7 +2,7 @@
 
 use crate::manifest::known;
 use crate::manifest::run::Run;
-use crate::manifest::services::Row;
+use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Problem, Short};
 use crate::store::services::Services;
 use crate::store::{Home, StoreError, dotenv};
@@ -31,6 +31,8 @@ pub(crate) struct Files {
     pub(crate) log: Log,
     /// The warnings of each module's `.env` that the log has already; a module that crashes repeats none of them.
     pub(crate) said: Mutex<HashMap<Short, Vec<String>>>,
+    /// The list as it was when it could be read last.
+    pub(crate) readable: Mutex<Option<Arc<Listing>>>,
 }
 
 impl Files {
@@ -48,7 +50,7 @@ impl Files {
     }
 
     fn inputs(&self, short: &Short) -> Result<Inputs, Unusable> {
-        let document = self.services.read()?;
+        let document = self.listing(short)?;
         let row = match document.find(short).map(|entry| &entry.row) {
             None => return Err(Unusable::NoRow),
             Some(Err(problem)) => return Err(Unusable::Row(problem.clone())),
@@ -76,6 +78,22 @@ impl Files {
             home: self.home.path().to_owned(),
             log_dir: self.home.log_dir(short),
         })
+    }
+
+    /// The list of modules. One that somebody has spoilt since it was read stops no module that was in it.
+    fn listing(&self, short: &Short) -> Result<Arc<Listing>, StoreError> {
+        let mut readable = super::lock(&self.readable);
+        match self.services.read() {
+            Ok(listing) => {
+                *readable = Some(Arc::clone(&listing));
+                Ok(listing)
+            }
+            Err(error) => {
+                let before = readable.clone().ok_or(error)?;
+                (self.log)(&format!("{short}: started by the list of modules as it was before it was spoilt"));
+                Ok(before)
+            }
+        }
     }
 
     /// What the next child shows the hub, and where. A module without it runs all the same: not every one asks.

@@ -53,6 +53,7 @@ impl Fixture {
             introspection_url: "http://127.0.0.1:1939/oauth/introspect".to_owned(),
             log: Arc::clone(&said),
             said: Mutex::default(),
+            readable: Mutex::default(),
         };
         let (console, _ends_with_the_process) = Console::start(io::sink()).expect("a thread can be started");
         let facts = Facts {
