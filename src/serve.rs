@@ -372,7 +372,12 @@ impl Boot {
     }
 
     /// A good `services.json` is what a broken one is mended from.
+    /// A list of modules that cannot be used makes way for its backup, and one that can becomes the backup.
     fn keep_backup(&self, services: &Services) {
+        if let Err(error) = services.restore_backup() {
+            self.say(&error.to_string());
+        }
+        services.take_recoveries().iter().for_each(|recovery| self.say(&recovery.to_string()));
         if let Err(error) = services.save_backup() {
             self.say(&error.to_string());
         }

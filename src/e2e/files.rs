@@ -349,3 +349,33 @@ fn a_list_that_was_spoilt_keeps_no_module_from_coming_back() {
     hub.run(&["restart", "web"]).succeeds();
     hub.end();
 }
+
+/// files §14.4
+#[test]
+fn a_list_that_was_spoilt_while_no_hub_ran_makes_way_for_its_backup() {
+    let home = Home::new();
+    home.install(&sleeper("web"));
+    let mut hub = Hub::start_in(home, &[]);
+    hub.line_after("web", "ready ");
+    hub.end();
+    let whole = hub.home.read("services.json");
+    let spoilt = &whole[..whole.len() / 2];
+    hub.home.write("services.json", spoilt);
+    hub.start_again();
+    hub.line_after("web", "ready ");
+    assert!(hub.output().contains("its backup took its place"), "{}", hub.output());
+    let beside: Vec<String> = fs::read_dir(hub.home.path())
+        .expect("ours")
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("services.json.corrupt-"))
+        .map(|entry| fs::read_to_string(entry.path()).expect("kept"))
+        .collect();
+    assert_eq!(beside, [spoilt]);
+    hub.end();
+    // Without a backup the list is nobody's to make up.
+    fs::remove_file(hub.home.path().join("services.json.bak")).expect("it was made");
+    hub.home.write("services.json", spoilt);
+    hub.start_again();
+    assert!(hub.output().contains("no module is started"), "{}", hub.output());
+    assert_eq!(hub.home.read("services.json"), spoilt);
+}

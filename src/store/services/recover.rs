@@ -1,7 +1,7 @@
 //! What happens to a `services.json` that cannot be parsed (files §14.4): a writer keeps a copy, goes on from the
 //! backup, and says so.
 
-use super::{SERVICES, SERVICES_MAX_BYTES, Services};
+use super::{EditError, SERVICES, SERVICES_MAX_BYTES, Services};
 use crate::manifest::services::Document;
 use crate::stamp;
 use crate::store::StoreError;
@@ -61,6 +61,17 @@ impl Services {
             return Ok(());
         }
         atomic::write(&self.home, BACKUP, &document.to_bytes(), PRIVATE)
+    }
+
+    /// Lets the backup take the place of a document that cannot be parsed, which is kept; see
+    /// [`Services::take_recoveries`]. For the boot: nobody has decided anything since. Without a backup that can be
+    /// used it stays as it is, for somebody to mend.
+    pub(crate) fn restore_backup(&self) -> Result<(), EditError> {
+        let is_spoilt = matches!(self.document(), Err(StoreError::Syntax { .. } | StoreError::NotUtf8 { .. }));
+        if is_spoilt && self.backup()?.is_some() {
+            self.edit(|_| Ok(()))?;
+        }
+        Ok(())
     }
 
     /// `None` when there is none, or none that can be parsed.
