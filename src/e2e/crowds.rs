@@ -11,14 +11,17 @@ fn slow_heads_keep_nobody_waiting_and_are_told_off() {
     /// Nearly all the connections that the hub takes.
     const SLOW: usize = 1_000;
     let victim = Victim::new();
-    let slow = victim.attacker("slow", SLOW);
-    assert_eq!(slow.line_after("open "), SLOW.to_string());
-    for _ in 0..10 {
-        victim.answers();
+    // One says nothing more, and one never stops saying a little.
+    for kind in ["slow", "trickle"] {
+        let slow = victim.attacker(kind, SLOW);
+        assert_eq!(slow.line_after("open "), SLOW.to_string());
+        for _ in 0..10 {
+            victim.answers();
+        }
+        // Their time for a head runs out.
+        eventually("all of them closed", || (slow.line_after("closed ") == SLOW.to_string()).then_some(()));
+        victim.has_recovered();
     }
-    // Their time for a head runs out.
-    eventually("all of them closed", || (slow.line_after("closed ") == SLOW.to_string()).then_some(()));
-    victim.has_recovered();
 }
 
 #[test]

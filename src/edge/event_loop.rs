@@ -6,6 +6,7 @@ mod upstreams;
 
 use super::accept::{self, Acceptor, Complaints};
 use super::access::Journal;
+use super::crowd::Crowd;
 use super::exchange::{Asks, Connection, Rules};
 use super::identity::Ticket;
 use super::places::{Places, PlacesOf};
@@ -16,6 +17,7 @@ use super::socket::Socket;
 use super::watch::Watch;
 use super::{Hooks, Settings, Shared, layer};
 use crate::sys::epoll::{Epoll, Event, Interest};
+use crate::sys::memory;
 use client::Client;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -52,6 +54,7 @@ pub(crate) struct EventLoop {
     hub_socket: PathBuf,
     clients: Slab<Client>,
     clients_of: HashMap<IpAddr, usize>,
+    crowd: Crowd,
     upstreams: Slab<UpstreamSocket>,
     pool: Pool,
     /// At most one for each client, never later than the one it wants; a client whose turn comes early is asked again.
@@ -107,6 +110,7 @@ impl EventLoop {
             hub_socket,
             clients: Slab::default(),
             clients_of: HashMap::new(),
+            crowd: Crowd::default(),
             upstreams: Slab::default(),
             pool: Pool::default(),
             deadlines: BTreeSet::new(),
@@ -303,7 +307,7 @@ impl EventLoop {
         match inserted {
             Ok(key) => {
                 *self.clients_of.entry(address).or_default() += 1;
-                self.shared.counters.connections.store(self.clients.len(), Ordering::Relaxed);
+                self.count();
                 self.schedule(key);
             }
             Err(error) => self.complaints.say("cannot watch a connection", &error),
@@ -428,6 +432,15 @@ impl EventLoop {
                 self.clients_of.remove(&client.address);
             }
         }
-        self.shared.counters.connections.store(self.clients.len(), Ordering::Relaxed);
+        self.count();
+    }
+
+    /// After every change of their number.
+    fn count(&mut self) {
+        let clients = self.clients.len();
+        self.shared.counters.connections.store(clients, Ordering::Relaxed);
+        if self.crowd.has_gone(clients) {
+            memory::give_back_heap();
+        }
     }
 }

@@ -20,6 +20,7 @@ mod access;
 mod answer;
 mod begin;
 mod buffer;
+mod crowd;
 mod event_loop;
 mod exchange;
 mod framing;

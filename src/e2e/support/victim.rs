@@ -4,12 +4,15 @@ use super::http::{self, Response};
 use super::hub::Hub;
 use super::module::module;
 use super::process::{Spawned, testchild};
-use super::wait::eventually;
+use super::wait::{deadline, eventually, within};
 use std::fs;
 use std::path::Path;
 
 /// What no attack may add to the hub's memory: far less than any of them sends or asks for.
 const ALLOWANCE_BYTES: u64 = 24 * 1024 * 1024;
+
+/// What may stay after one: buffers that the allocator keeps for the next.
+const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A hub with the module `web`, the test child as a server.
 pub(crate) struct Victim {
@@ -17,6 +20,7 @@ pub(crate) struct Victim {
     pub(crate) threads: usize,
     pub(crate) descriptors: usize,
     peak_bytes: u64,
+    held_bytes: u64,
 }
 
 impl Victim {
@@ -34,8 +38,9 @@ impl Victim {
         for _ in 0..20 {
             assert_eq!((hub.get("/health").status, hub.get("/web/a").status), (200, 200));
         }
-        let (threads, descriptors, peak_bytes) = (threads(&hub), descriptors(&hub), peak_bytes(&hub));
-        Self { hub, threads, descriptors, peak_bytes }
+        let (threads, descriptors) = (threads(&hub), descriptors(&hub));
+        let (peak_bytes, held_bytes) = (memory(&hub, "VmHWM:"), memory(&hub, "RssAnon:"));
+        Self { hub, threads, descriptors, peak_bytes, held_bytes }
     }
 
     /// Many connections of one kind, made by a process of its own; see `attacker.py`.
@@ -56,7 +61,7 @@ impl Victim {
 
     #[track_caller]
     pub(crate) fn memory_is_flat(&self) {
-        let peak_bytes = peak_bytes(&self.hub);
+        let peak_bytes = memory(&self.hub, "VmHWM:");
         assert!(
             peak_bytes < self.peak_bytes + ALLOWANCE_BYTES,
             "the hub's memory grew from {} to {peak_bytes} bytes",
@@ -95,6 +100,12 @@ impl Victim {
         eventually(&format!("at most {} descriptors again", self.descriptors), || {
             (descriptors(&self.hub) <= self.descriptors).then_some(())
         });
+        let mut held = 0;
+        let back = within(deadline(), || {
+            held = memory(&self.hub, "RssAnon:");
+            (held <= self.held_bytes + KEPT_BYTES).then_some(())
+        });
+        assert!(back.is_some(), "the hub had {} bytes of its own and keeps {held}", self.held_bytes);
         assert!(!self.hub.output().contains("panicked"), "{}", self.hub.output());
     }
 }
@@ -111,10 +122,11 @@ pub(crate) fn descriptors(hub: &Hub) -> usize {
     entries(hub, "fd")
 }
 
-/// The most that the hub has had in memory so far.
-fn peak_bytes(hub: &Hub) -> u64 {
+/// What the kernel says of the hub's memory: `VmHWM:`, the most that it has had so far, or `RssAnon:`, what of it is its
+/// own now.
+fn memory(hub: &Hub, line: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", hub.pid())).expect("the hub runs, and is ours");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = peak.and_then(|peak| peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let value = status.lines().find_map(|text| text.strip_prefix(line));
+    let kib = value.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kib.expect("Linux says so") * 1024
 }
