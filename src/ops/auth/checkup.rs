@@ -161,7 +161,7 @@ fn operator_token(token: &Token, facts: &Facts, now_unix: i64) -> (Weight, Strin
     }
     let at = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
     if at(said.exp) <= now_unix {
-        return (Weight::Wrong, format!("expired on {}; {NEW_TOKEN}", iso(at(said.exp))));
+        return (Weight::Wrong, format!("operator token expired on {}; {NEW_TOKEN}", iso(at(said.exp))));
     }
     if at(said.nbf) - now_unix > CLOCK_SLACK_S {
         let text = format!("is good from {} on, and now it is {}; set the clock", iso(at(said.nbf)), iso(now_unix));
@@ -264,7 +264,12 @@ mod tests {
             ("last week", TTL_S - 7 * DAY_S, |_, _| {}, "? is good until 2027-01-22T08:00:00.000Z; any command renews"),
             ("a day more", TTL_S - 8 * DAY_S, |_, _| {}, "+ is good until 2027-01-23T08:00:00.000Z, 8 days"),
             ("short-lived", 600, |c, _| c.exp = c.iat + 3600, "+ is good until 2027-01-15T08:50:00.000Z, 0 days"),
-            ("over", TTL_S, |_, _| {}, "! expired on 2027-01-15T08:00:00.000Z; make a new one with: parachute auth"),
+            (
+                "over",
+                TTL_S,
+                |_, _| {},
+                "! operator token expired on 2027-01-15T08:00:00.000Z; make a new one with: parachute auth",
+            ),
             ("ahead", -61, |_, _| {}, "! is good from 2027-01-15T08:01:01.000Z on, and now it is 2027-01-15T08:00:00"),
             ("within the slack", -60, |_, _| {}, "+ is good until"),
             ("revoked", 0, |_, r| r.revoked_at = Some(NOW - 1), "! was revoked on 2027-01-15T07:59:59.000Z"),
