@@ -1,8 +1,11 @@
 //! Modules that break the protocol. Their callers see a clean failure and never a part of another answer, and the next
 //! request works.
 
-use crate::support::{Backend, Connection, Home, Hub, Recorded, Said};
-use std::io;
+use crate::support::{Backend, Connection, Home, Hub, Recorded, Said, services_at};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
 
 /// What the caller of a lie gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,5 +110,66 @@ fn what_must_not_be_done_twice_is_asked_once() {
         let heard = liar.take();
         let times = heard.iter().filter(|request| request.method() == method && request.name() == "silence").count();
         assert!((1..=at_most).contains(&times), "{method} was asked {times} times");
+    }
+}
+
+/// Reads one byte after the other, so that what is behind the head stays in the socket.
+fn head_of(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|bytes| bytes == 1) {
+        head.push(byte[0]);
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// A socket that is closed with something unread in it is reset (tcp(7)); `peek` waits until there is something.
+fn reset(stream: TcpStream) {
+    stream.peek(&mut [0]).expect("a body that nobody reads");
+    drop(stream);
+}
+
+#[test]
+fn a_module_that_resets_is_a_clean_failure_before_its_answer_and_an_end_that_shows_within_it() {
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let (seen, half_is_seen) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        // One connection after the other: none of them carries a second request.
+        for mut stream in listener.incoming().flatten() {
+            let head = head_of(&mut stream);
+            if head.contains("/web/honest ") {
+                stream.write_all(OK).expect("the hub waits for it");
+            } else if head.contains("/web/before ") {
+                reset(stream);
+            } else {
+                let half = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour";
+                stream.write_all(half).expect("the hub waits for it");
+                half_is_seen.recv().expect("the client has seen it");
+                reset(stream);
+            }
+        }
+    });
+    let home = Home::new();
+    home.write("services.json", &services_at(port));
+    let hub = Hub::start_in(home, &[]);
+    for what in ["before", "within", "before", "within"] {
+        let mut connection = Connection::open(hub.port);
+        let head = format!("POST /web/{what} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000\r\n\r\n");
+        connection.send(&[head.as_bytes(), &[b'x'; 3000]].concat());
+        if what == "before" {
+            assert_eq!(connection.answer("POST").expect("an answer").status, 502);
+        } else {
+            assert_eq!(connection.head().expect("half an answer").status, 200);
+            assert_eq!(connection.take(4).expect("half a body"), b"four");
+            seen.send(()).expect("the module waits for it");
+            let error = connection.take(5).expect_err("the module has said no more");
+            assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "it is not closed");
+        }
+        for _ in 0..3 {
+            let next = Connection::open(hub.port).get("/web/honest").expect("an answer");
+            assert_eq!((next.status, next.text().as_str()), (200, "ok"), "after a reset {what}");
+        }
     }
 }

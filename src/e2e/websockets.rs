@@ -2,9 +2,10 @@
 
 use crate::pattern::{BLOCK_BYTES, Pattern};
 use crate::support::http::Response;
-use crate::support::{Connection, Hub, Module, kill, module, testchild};
+use crate::support::{Connection, Finished, Hub, Module, deadline, kill, module, testchild};
 use serde_json::json;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 /// The example of RFC 6455 §1.3.
@@ -122,6 +123,22 @@ fn a_hundred_websockets_at_once_carry_large_messages_both_ways() {
     });
     hub.until_line("chat", "closed ", "0");
     assert_eq!(hub.get("/chat/plain").text(), "plain /chat/plain\n");
+}
+
+#[test]
+fn a_hundred_websockets_of_a_client_that_many_use_do_the_same() {
+    let hub = Hub::start_with(&[chat()], &[("PARACHUTE_WS_MAX_PER_IP", "100")]);
+    hub.until_ready("chat");
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/children/websocket-client.py");
+    let mut command = Command::new("/usr/bin/python3");
+    // It would take a proxy of the environment for one that leads to the hub.
+    command.env_clear().env("PATH", "/usr/bin:/bin").arg(client);
+    command.args([&format!("ws://127.0.0.1:{}/chat/room", hub.port), "100"]);
+    // `No module named 'websockets'`: apt-get install python3-websockets
+    let done = Finished::run_within(deadline() * 5, command).succeeds();
+    assert_eq!(done.stdout, "open 100\ndone 100\n", "{done}");
+    hub.until_line("chat", "closed ", "0");
+    assert_eq!(hub.lines_after("chat", "open ").last().map(String::as_str), Some("100"), "all of them at once");
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(crate) struct Path<'a> {
 /// Why a target is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadPath {
+    NoSlash,
     Byte(u8),
     Encoding,
     EncodedSlash,
@@ -27,6 +28,7 @@ pub(crate) enum BadPath {
 impl fmt::Display for BadPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoSlash => f.write_str("the path does not begin with a slash"),
             Self::Byte(byte) => write!(f, "the path contains the byte 0x{byte:02x}; percent-encode it"),
             Self::Encoding => f.write_str("a percent sign in the path is not followed by two hex digits"),
             Self::EncodedSlash => f.write_str("the path contains an encoded slash or backslash"),
@@ -44,6 +46,9 @@ pub(crate) fn normalise(target: &str) -> Result<Path<'_>, BadPath> {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
+    if !path.starts_with('/') && path != "*" {
+        return Err(BadPath::NoSlash);
+    }
     let bad = |byte: &u8| !(b'!'..=b'~').contains(byte) || *byte == b'#';
     if let Some(byte) = query.unwrap_or_default().bytes().find(bad) {
         return Err(BadPath::Byte(byte));
@@ -164,6 +169,10 @@ mod tests {
             ("/a%20b%c3%a9", Ok("/a%20b%C3%A9")),
             ("/%252e%252e/x", Ok("/%252e%252e/x")),
             ("/a;b=c", Ok("/a;b=c")),
+            ("", Err(BadPath::NoSlash)),
+            ("a/b", Err(BadPath::NoSlash)),
+            ("**", Err(BadPath::NoSlash)),
+            ("x/../a", Err(BadPath::NoSlash)),
             ("/..", Err(BadPath::AboveRoot)),
             ("/../etc/passwd", Err(BadPath::AboveRoot)),
             ("/a/../../b", Err(BadPath::AboveRoot)),
@@ -208,6 +217,39 @@ mod tests {
         }
     }
 
+    /// What holds for any target that is not refused.
+    fn is_plain(target: &str, seed: u64) {
+        let Ok(Path { path, .. }) = normalise(target) else { return };
+        assert!(path.starts_with('/') || path == "*", "{target:?} became {path:?}, seed {seed}");
+        assert!(!path.split('/').any(|s| s == "." || s == ".."), "{target:?} became {path:?}, seed {seed}");
+        assert!(!path.contains(['\\', '#', '?']), "{target:?} became {path:?}, seed {seed}");
+        assert!(path.bytes().all(|byte| (b'!'..=b'~').contains(&byte)), "{target:?} became {path:?}, seed {seed}");
+        let again = normalise(&path).map(|p| p.path.into_owned());
+        assert_eq!(again.as_deref(), Ok(&*path), "{target:?}, seed {seed}");
+    }
+
+    #[test]
+    fn mutated_paths_and_noise_come_out_plain_or_not_at_all() {
+        let good = ["/a/b", "/a/./b/../c?d=e", "/%7euser/%C3%A9%20x", "/.well-known/x//y/", "/a%2eb;c=d", "*"];
+        let spice = [
+            "/", "..", "/../", "%2e", "%2F", "%5c", "%00", "%", "%c0%ae", "\\", "?", "#", "//", "\r\n", " ", "\0", "*",
+        ];
+        let spice = spice.map(str::as_bytes);
+        let mut random = Random::new();
+        let mut came_out = 0;
+        for round in 0..20_000 {
+            let bytes = match round % 4 {
+                0 => random.bytes(30),
+                _ => random.mutated(good[round / 4 % good.len()].as_bytes(), &spice),
+            };
+            // Every byte as the character of its number, so that none is lost.
+            let target: String = bytes.iter().copied().map(char::from).collect();
+            is_plain(&target, random.seed);
+            came_out += u32::from(normalise(&target).is_ok());
+        }
+        assert!(came_out > 1_000, "only {came_out} were no refusals, seed {}", random.seed);
+    }
+
     #[test]
     fn random_paths_come_out_plain_and_stay_the_same() {
         let mut random = Random::new();
@@ -218,13 +260,7 @@ mod tests {
             for _ in 0..random.below(12) {
                 target.push_str(random.pick(&parts));
             }
-            let Ok(Path { path, .. }) = normalise(&target) else { continue };
-            let seed = random.seed;
-            assert!(path.starts_with('/'), "{target:?} became {path:?}, seed {seed}");
-            assert!(!path.split('/').any(|s| s == "." || s == ".."), "{target:?} became {path:?}, seed {seed}");
-            assert!(!path.contains(['\\', '#', '?']), "{target:?} became {path:?}, seed {seed}");
-            let again = normalise(&path).map(|p| p.path.into_owned());
-            assert_eq!(again.as_deref(), Ok(&*path), "{target:?}, seed {seed}");
+            is_plain(&target, random.seed);
         }
     }
 }

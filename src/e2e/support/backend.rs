@@ -62,17 +62,21 @@ impl Backend {
         Self { port, records }
     }
 
-    /// The text of a `services.json` in which it is the only row, mounted at `/web`; no hub starts it.
+    /// See [`services_at`].
     pub(crate) fn services(&self) -> String {
-        let row: Value =
-            json!({"name": "web", "port": self.port, "paths": ["/web"], "health": "/health", "version": "1.0.0"});
-        json!({ "services": [row] }).to_string()
+        services_at(self.port)
     }
 
     /// What it was asked since the last time.
     pub(crate) fn take(&self) -> Vec<Recorded> {
         std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The text of a `services.json` whose only row is mounted at `/web` and has this port; no hub starts it.
+pub(crate) fn services_at(port: u16) -> String {
+    let row: Value = json!({"name": "web", "port": port, "paths": ["/web"], "health": "/health", "version": "1.0.0"});
+    json!({ "services": [row] }).to_string()
 }
 
 /// Says whether another request may follow.

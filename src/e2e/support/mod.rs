@@ -14,7 +14,7 @@ mod state;
 mod victim;
 mod wait;
 
-pub(crate) use backend::{Backend, Recorded, Said};
+pub(crate) use backend::{Backend, Recorded, Said, services_at};
 pub(crate) use connection::Connection;
 pub(crate) use home::Home;
 pub(crate) use hub::{Hub, Refused};

@@ -190,3 +190,31 @@ fn random_chunks_mean_the_same_however_they_arrive() {
         assert_eq!(piecemeal, whole, "{input:?}, seed {}", random.seed);
     }
 }
+
+#[test]
+fn mutated_chunks_and_noise_mean_the_same_however_they_arrive() {
+    let good: [&[u8]; 4] = [
+        b"5\r\nhello\r\n0\r\n\r\n",
+        b"1\r\na\r\nB;x=y\r\nhello world\r\n00\r\nX: y\r\n\r\n",
+        b"3;a=\"b\"\r\n\r\n0\r\n0\r\n\r\nrest",
+        b"ffffffffffffffff\r\nx",
+    ];
+    let spice: [&[u8]; 12] =
+        [b"\r\n", b"\r", b"\n", b"0", b"0\r\n\r\n", b"-", b"+", b"0x", b" ", b";", b"\0", b"7fffffffffffffff"];
+    let mut random = Random::new();
+    let mut whole_ones = 0;
+    for round in 0..20_000 {
+        let bytes = match round % 4 {
+            0 => random.bytes(40),
+            _ => random.mutated(good[round / 4 % good.len()], &spice),
+        };
+        let whole = decode(Body::Chunked, &bytes, usize::MAX);
+        let piecemeal = decode(Body::Chunked, &bytes, 1 + random.below(5));
+        assert_eq!(piecemeal, whole, "{:?}, seed {}", String::from_utf8_lossy(&bytes), random.seed);
+        let Ok((body, taken, true)) = whole else { continue };
+        whole_ones += 1;
+        assert!(body.len() < taken && taken <= bytes.len(), "{bytes:?}, seed {}", random.seed);
+        assert!(bytes[..taken].ends_with(b"\r\n"), "{bytes:?}, seed {}", random.seed);
+    }
+    assert!(whole_ones > 500, "only {whole_ones} had an end, seed {}", random.seed);
+}
