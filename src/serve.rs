@@ -371,7 +371,6 @@ impl Boot {
         false
     }
 
-    /// A good `services.json` is what a broken one is mended from.
     /// A list of modules that cannot be used makes way for its backup, and one that can becomes the backup.
     fn keep_backup(&self, services: &Services) {
         if let Err(error) = services.restore_backup() {

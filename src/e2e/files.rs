@@ -357,12 +357,16 @@ fn a_list_that_was_spoilt_while_no_hub_ran_makes_way_for_its_backup() {
     home.install(&sleeper("web"));
     let mut hub = Hub::start_in(home, &[]);
     hub.line_after("web", "ready ");
+    // What is added to a running hub is in the backup as well, without another start.
+    hub.run(&["add", "later", "--", "/bin/sleep", "1000"]).succeeds();
+    eventually("a backup with the new row", || hub.home.read("services.json.bak").contains("\"later\"").then_some(()));
     hub.end();
     let whole = hub.home.read("services.json");
     let spoilt = &whole[..whole.len() / 2];
     hub.home.write("services.json", spoilt);
     hub.start_again();
     hub.line_after("web", "ready ");
+    hub.until_status("later", "running");
     assert!(hub.output().contains("its backup took its place"), "{}", hub.output());
     let beside: Vec<String> = fs::read_dir(hub.home.path())
         .expect("ours")

@@ -68,6 +68,7 @@ pub(crate) struct Hub {
     reconciled: Mutex<Option<Arc<Listing>>>,
     /// Somebody is doing again what was undone in services.json.
     mending: Arc<AtomicBool>,
+    backing_up: Arc<reconcile::BackingUp>,
     refusals: Mutex<Refusals>,
     failures: Mutex<Failures>,
     logins: Mutex<Logins>,
@@ -82,6 +83,7 @@ impl Hub {
             started: Instant::now(),
             reconciled: Mutex::new(None),
             mending: Arc::default(),
+            backing_up: Arc::default(),
             refusals: Mutex::default(),
             failures: Mutex::default(),
             logins: Mutex::default(),

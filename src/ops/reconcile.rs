@@ -6,8 +6,8 @@ use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Stack of the threads that wait for removed modules to end, and that mend the list.
@@ -18,6 +18,13 @@ const STACK_BYTES: usize = 128 * 1024;
 struct Difference {
     new: Vec<Short>,
     removed: Vec<Short>,
+}
+
+/// Who saves the backup of the list: one thread, and at most one that waits to do it after it.
+#[derive(Default)]
+pub(super) struct BackingUp {
+    saving: Mutex<()>,
+    is_awaited: AtomicBool,
 }
 
 /// A bad row keeps its module: the process may be fine, and the row will be put right.
@@ -87,10 +94,15 @@ impl Hub {
             return Ok(document);
         }
         // Nobody is to act on a list that will be another in a moment: no module is stopped because of it.
+        let is_first = last.is_none();
         if self.mend()
             && let Some(last) = last
         {
             return Ok(last);
+        }
+        // The boot has seen to what it found.
+        if !is_first {
+            self.keep_backup();
         }
         *lock(&self.reconciled) = Some(Arc::clone(&document));
         let known = self.parts.supervisor.snapshots().into_iter().map(|snapshot| snapshot.short).collect();
@@ -143,6 +155,28 @@ impl Hub {
             (self.parts.log)(&format!("cannot do again what another program undid in services.json: {error}"));
         }
         true
+    }
+
+    /// Saves what could be read as what a spoilt list is mended from (files §14.4): at once, or else a module that was
+    /// added to a hub that runs for months would be lost with the list. The disk is waited for elsewhere.
+    fn keep_backup(&self) {
+        let (services, backing_up) = (Arc::clone(&self.parts.services), Arc::clone(&self.backing_up));
+        // Who waits for its turn reads after it.
+        if backing_up.is_awaited.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (waiting, log) = (Arc::clone(&backing_up), Arc::clone(&self.parts.log));
+        let work = move || {
+            let _turn = lock(&waiting.saving);
+            waiting.is_awaited.store(false, Ordering::Release);
+            if let Err(error) = services.save_backup() {
+                log(&error.to_string());
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("hub/backup".to_owned()).stack_size(STACK_BYTES).spawn(work) {
+            backing_up.is_awaited.store(false, Ordering::Release);
+            (self.parts.log)(&format!("cannot save the backup of services.json: {error}"));
+        }
     }
 
     /// The modules that can be started, in file order.

@@ -253,8 +253,11 @@ mod tests {
         let holder = std::process::id();
         assert!(matches!(error, StoreError::Locked { holder: Some(pid), .. } if pid == holder), "{error}");
         assert!(error.to_string().contains(&format!("is locked by process {holder}")), "{error}");
+        // What a child has for a moment that another thread has forked.
+        let copy = first._lock.file().try_clone().expect("a descriptor");
         drop(first);
         HubLock::acquire(&home).expect("free again");
+        drop(copy);
     }
 
     #[test]

@@ -333,6 +333,14 @@ impl FileLock {
     }
 }
 
+impl Drop for FileLock {
+    /// Closing alone would leave the lock with a child that another thread has forked and that has yet to exec.
+    fn drop(&mut self) {
+        // SAFETY: flock touches no memory of ours and the descriptor is open.
+        let _closed_next = unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
+    }
+}
+
 /// Lets time pass, at most `duration`; a signal may cut it short.
 pub(crate) fn pause(duration: Duration) {
     let timeout_ms = libc::c_int::try_from(duration.as_millis()).unwrap_or(libc::c_int::MAX);
