@@ -60,6 +60,8 @@ const REMEMBERED_LIMIT: usize = 64;
 /// span, so that a new key holds at once and junk in the shape of ours cannot keep the database busy.
 const LOOKUPS: u32 = 8;
 const LOOKUP_SPAN: Duration = Duration::from_secs(1);
+/// How often a hub that mints deletes what is over.
+const TIDY_EVERY: Duration = Duration::from_secs(86_400);
 /// What a module's key has the length of: 32 bytes in base64url.
 const MODULE_KEY_CHARS: usize = 43;
 /// Stack of the thread that notes a use: SQLite writes on it.
@@ -84,6 +86,8 @@ pub(crate) struct Authority {
     epoch: AtomicU64,
     spawn_keys: SpawnKeys,
     noting_use: Arc<AtomicBool>,
+    /// When what is over was deleted last.
+    tidied: Mutex<Instant>,
     log: Log,
 }
 
@@ -211,8 +215,27 @@ impl Authority {
             epoch: AtomicU64::new(highest),
             spawn_keys: SpawnKeys::default(),
             noting_use: Arc::default(),
+            tidied: Mutex::new(Instant::now()),
             log,
         })
+    }
+
+    /// Deletes tokens that expired long ago, as every start does, when that is a day ago: a hub may run for years, and
+    /// its registry must not grow for as long.
+    fn tidy(&self, now: Instant, now_unix: i64) {
+        {
+            let mut tidied = self.tidied.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.saturating_duration_since(*tidied) < TIDY_EVERY {
+                return;
+            }
+            *tidied = now;
+        }
+        let purged = clock::settled(&self.db, now_unix)
+            .and_then(|settled_unix| self.db.tokens().purge(settled_unix))
+            .and_then(|()| clock::note(&self.db, now_unix));
+        if let Err(error) = purged {
+            (self.log)(&format!("tokens that are over could not be deleted: {error}"));
+        }
     }
 
     /// What opening had to put right, as sentences for the log.

@@ -1,10 +1,10 @@
-//! What is deleted because its time is over. A start of the hub with a clock that is far ahead must cost nothing
+//! What is deleted because its time is over, at every start and every day. A start of the hub with a clock that is far ahead must cost nothing
 //! (operator-token C43): what an earlier start has not seen, or not nearly, is not believed to delete by.
 
 use super::PLAUSIBLE_UNIX;
 use crate::db::{Db, DbError};
 
-/// Setting that holds the latest time at which a hub was started.
+/// Setting that holds the latest time at which a hub was started, or tidied up.
 const SEEN_KEY: &str = "clock";
 /// So far ahead of the start before is nobody's mistake that matters; nor is the stored time written more often.
 const NEAR_S: i64 = 86_400;
@@ -23,7 +23,7 @@ fn seen(db: &Db) -> Result<Option<i64>, DbError> {
     Ok(db.settings().get(SEEN_KEY)?.and_then(|text| text.parse().ok()))
 }
 
-/// Notes that a hub is started now.
+/// Notes that a hub is started now, or tidies up.
 pub(super) fn note(db: &Db, now_unix: i64) -> Result<(), DbError> {
     let is_near = seen(db)?.is_some_and(|seen| (0..NEAR_S).contains(&now_unix.saturating_sub(seen)));
     if is_near || !PLAUSIBLE_UNIX.contains(&now_unix) {

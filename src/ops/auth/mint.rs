@@ -7,6 +7,7 @@ use crate::token::grant::{self, Denied, Granted, Wanted};
 use crate::token::keyring::Keyring;
 use crate::token::{b64, mint};
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 /// Live tokens that one token may have had minted (B6).
 const LIVE_CHILDREN_LIMIT: u64 = 1000;
@@ -111,7 +112,10 @@ impl Authority {
         };
         let entry = Entry { jti: Some(&claims.jti), sub: Some(&claims.sub), ..by(caller, "token.mint", asker, "ok") };
         match self.db.tokens().register_child(&row, quota, &entry, now_unix)? {
-            Registered::Done => Ok(Handed { jti: claims.jti, token: minted.text, granted }),
+            Registered::Done => {
+                self.tidy(Instant::now(), now_unix);
+                Ok(Handed { jti: claims.jti, token: minted.text, granted })
+            }
             Registered::TooMany { until } => {
                 let retry_after_s = until.saturating_sub(now_unix).max(1).unsigned_abs();
                 Err(TokenOpError::TooManyChildren { limit: LIVE_CHILDREN_LIMIT, retry_after_s })

@@ -14,8 +14,16 @@ pub(super) fn operator(home: &Path) -> (Authority, Caller) {
     (authority, caller)
 }
 
+/// Who shows `token`. That it was used is on record when this returns, so that nothing is written to the database then but by
+/// the test itself.
 pub(super) fn caller(authority: &Authority, token: &str, now_unix: i64) -> Caller {
-    authority.authorize_at(Some(token), &[], now_unix).unwrap_or_else(|refusal| panic!("{refusal}"))
+    let caller = authority.authorize_at(Some(token), &[], now_unix).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while authority.noting_use.load(Ordering::Acquire) {
+        assert!(Instant::now() < deadline, "the use of a token is not noted");
+        crate::sys::fs::pause(Duration::from_millis(1));
+    }
+    caller
 }
 
 fn wanted(scope: &str) -> Wanted {
@@ -251,7 +259,29 @@ fn a_use_is_noted_once_an_hour_and_fails_nobody() {
     for (at, noted) in [(NOW, NOW), (NOW + 3_599, NOW), (NOW + 3_600, NOW + 3_600)] {
         tokens.touch(operator.jti(), at).expect("noted");
         let row = authority.show(operator.jti()).unwrap_or_else(|e| panic!("{e}"));
-        // The bootstrap's own look may have been noted by another thread, at the same moment.
         assert_eq!(row.last_used_at, Some(noted), "{at}");
     }
+}
+
+#[test]
+fn a_hub_that_runs_for_long_deletes_what_is_over_as_well() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let home = TestDir::new("auth-tidy");
+    let (authority, operator) = operator(home.path());
+    let short_lived = Wanted { expires_in_s: Some(60), ..wanted("vault:work:read") };
+    let vaults = ["work".to_owned()].into();
+    authority.mint_at(&operator, &short_lived, &vaults, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    let tokens = || authority.db.number_for_test("SELECT count(*) FROM tokens");
+    let later = NOW + 32 * 86_400;
+    let now = Instant::now();
+    for (what, at, at_unix, left) in [
+        ("not yet a day", now + DAY / 2, later, 2),
+        ("a clock that is far ahead of the start is believed a day later", now + DAY + DAY / 2, later, 2),
+        ("not yet another day", now + DAY * 2, later + 86_400, 2),
+        ("another day", now + DAY * 3, later + 86_400, 1),
+    ] {
+        authority.tidy(at, at_unix);
+        assert_eq!(tokens(), left, "{what}");
+    }
+    assert_eq!(code(&authority, &token_in(home.path()), later), "ok", "the operator's is not over");
 }
