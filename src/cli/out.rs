@@ -172,6 +172,7 @@ pub(crate) mod tests {
     use super::*;
     use serde_json::json;
     use std::cell::RefCell;
+    use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
     use std::rc::Rc;
 
@@ -209,7 +210,7 @@ pub(crate) mod tests {
     #[test]
     fn a_reader_that_leaves_early_ends_it_quietly() {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-        drop(theirs);
+        theirs.shutdown(Shutdown::Both).expect("shut down");
         let err = Page::default();
         let style = Style { json: false, quiet: false };
         let mut out = Out::new(style, Box::new(ours), Box::new(err.clone()));
