@@ -29,13 +29,16 @@ fn web_hub() -> Hub {
     hub
 }
 
+/// A part of a token with another first character, which is all payload, so that it always means something else.
+pub(crate) fn flipped(text: &str) -> String {
+    if text.starts_with('A') { text.replacen('A', "B", 1) } else { format!("A{}", &text[1..]) }
+}
+
 #[test]
 fn without_a_genuine_token_every_route_answers_the_same_401() {
     let hub = web_hub();
     let token = hub.token();
     let parts: Vec<&str> = token.split('.').collect();
-    let flipped =
-        |text: &str| if text.starts_with('A') { text.replacen('A', "B", 1) } else { format!("A{}", &text[1..]) };
     // {"alg":"none","typ":"JWT"}
     let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", parts[1]);
     let rows = [

@@ -1,5 +1,6 @@
 //! Modules that ask the hub about the tokens of their callers; the numbers are those of operator-token Part C.
 
+use crate::access::flipped;
 use crate::support::{Connection, Finished, Home, Hub, Module, eventually, http, module, testchild};
 use crate::tokens::post;
 use serde_json::json;
@@ -218,10 +219,8 @@ fn c44_c45_only_a_living_module_on_this_machine_is_told_and_only_of_its_own() {
     eventually("a token of one second at its end", || {
         (introspect(&hub, &key, &expired).json()["active"] == false).then_some(())
     });
-    // The first character after the point is all payload: another one is another signature.
     let (signed, signature) = token.rsplit_once('.').expect("three parts");
-    let other = if signature.starts_with('A') { 'B' } else { 'A' };
-    let tampered = format!("{signed}.{other}{}", &signature[1..]);
+    let tampered = format!("{signed}.{}", flipped(signature));
     let unknown_key = format!("{UNKNOWN_KEY}.{}", token.split_once('.').expect("three parts").1);
     let mut refusals = Vec::new();
     for (what, token) in [

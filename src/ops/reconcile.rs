@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Stack of the threads that wait for removed modules to end, and that mend the list.
+/// Stack of the threads that wait for removed modules to end, and that mend the list or save its backup.
 const STACK_BYTES: usize = 128 * 1024;
 
 /// What the supervisor should run and does not know, and what it runs without a row.
@@ -93,15 +93,13 @@ impl Hub {
         if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &document)) {
             return Ok(document);
         }
-        // Nobody is to act on a list that will be another in a moment: no module is stopped because of it.
-        let is_first = last.is_none();
-        if self.mend()
-            && let Some(last) = last
-        {
-            return Ok(last);
-        }
-        // The boot has seen to what it found.
-        if !is_first {
+        let is_mended = self.mend();
+        if let Some(last) = last {
+            // Nobody is to act on a list that will be another in a moment: no module is stopped because of it.
+            if is_mended {
+                return Ok(last);
+            }
+            // What the boot has found is the backup already.
             self.keep_backup();
         }
         *lock(&self.reconciled) = Some(Arc::clone(&document));

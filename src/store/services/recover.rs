@@ -51,8 +51,8 @@ impl fmt::Display for Recovery {
 }
 
 impl Services {
-    /// Saves the document as `services.json.bak` when that holds something else. For after a good read. A
-    /// missing file and one without rows do not replace a backup.
+    /// Saves the document as `services.json.bak` when that holds something else. For after a good read. A missing
+    /// file and one without rows do not replace a backup.
     pub(crate) fn save_backup(&self) -> Result<(), StoreError> {
         let document = self.document()?;
         // One that cannot be read is written anew, or refused as what it is.

@@ -14,8 +14,8 @@ pub(super) fn operator(home: &Path) -> (Authority, Caller) {
     (authority, caller)
 }
 
-/// Who shows `token`. That it was used is on record when this returns, so that nothing is written to the database then but by
-/// the test itself.
+/// Who shows `token`. That it was used is on record when this returns, so that then nothing is written to the database
+/// but by the test itself.
 pub(super) fn caller(authority: &Authority, token: &str, now_unix: i64) -> Caller {
     let caller = authority.authorize_at(Some(token), &[], now_unix).unwrap_or_else(|refusal| panic!("{refusal}"));
     let deadline = Instant::now() + Duration::from_secs(60);
