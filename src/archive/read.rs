@@ -35,11 +35,9 @@ pub(crate) fn verify(archive: &Path) -> Result<Contents, ArchiveError> {
 pub(crate) fn unpack(archive: &Path, home: &Path) -> Result<Contents, ArchiveError> {
     verify(archive)?;
     let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
-    match std::fs::read_dir(home) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => Err(ArchiveError::Exists { path: home.to_owned() }),
-            None => into_empty(archive, &home.canonicalize().map_err(write_error)?),
-        },
+    match fs::names(home) {
+        Ok(names) if names.is_empty() => into_empty(archive, &home.canonicalize().map_err(write_error)?),
+        Ok(_) => Err(ArchiveError::Exists { path: home.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => into_nothing(archive, home),
         Err(source) => Err(ArchiveError::Read { path: home.to_owned(), source }),
     }
@@ -98,8 +96,7 @@ fn into_empty(archive: &Path, home: &Path) -> Result<Contents, ArchiveError> {
     let dir = Dir::open(home).map_err(write_error)?;
     let stage = Stage::new(home, OsStr::new("restore"))?;
     let contents = stage.fill(archive)?;
-    let entries = std::fs::read_dir(&stage.path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut names: Vec<_> = entries.map_err(write_error)?.into_iter().map(|entry| entry.file_name()).collect();
+    let mut names = fs::names(&stage.path).map_err(write_error)?;
     // A hub that finds a part of it must not take that for all: without its list it runs nothing.
     names.sort_by_key(|name| name == "services.json");
     let mut moved = Vec::new();

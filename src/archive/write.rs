@@ -151,10 +151,7 @@ impl Writer<'_> {
 
     fn walk(&mut self, place: &Place<'_>, contents: &mut Contents) -> Result<(), ArchiveError> {
         let read_error = |source| ArchiveError::Read { path: place.path.to_owned(), source };
-        let entries = std::fs::read_dir(place.path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut names: Vec<_> = entries.map_err(read_error)?.into_iter().map(|entry| entry.file_name()).collect();
-        names.sort();
-        for name in names {
+        for name in fs::names(place.path).map_err(read_error)? {
             let path = place.path.join(&name);
             let plain = name.to_str().filter(|name| tar::is_plain(&format!("{}/{name}", place.name)));
             let Some(plain) = plain else {

@@ -8,7 +8,7 @@
 
 use super::fault::{self, point};
 use super::{cvt, cvt_r};
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
@@ -202,6 +202,15 @@ impl Stat {
 pub(crate) fn make_dirs(path: &Path, mode: u32) -> io::Result<()> {
     point("mkdir")?;
     DirBuilder::new().recursive(true).mode(mode).create(path)
+}
+
+/// The names in the directory at `path`, sorted, without `.` and `..`.
+pub(crate) fn names(path: &Path) -> io::Result<Vec<OsString>> {
+    point("open")?;
+    let entries = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let mut names = entries.collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
 }
 
 /// Opens what stands at `path` for reading, and follows symbolic links: for what the machine or a package keeps there.

@@ -15,7 +15,7 @@ use crate::manifest::Problem;
 use crate::store::identity::{self, HubLock, Identity};
 use crate::store::services::{EditError, Services};
 use crate::store::{Create, Home, StoreError, atomic, private};
-use crate::sys::proc;
+use crate::sys::{fs, proc};
 use crate::wire::Code;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -60,11 +60,8 @@ fn beside(home: &Home, findings: &mut Findings) -> bool {
     if let Err(error) = &verified {
         findings.bad(&database, &error.to_string());
     }
-    let entries = std::fs::read_dir(home.path()).into_iter().flatten().flatten();
-    let mut kept: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    kept.retain(|name| name.contains(".corrupt-"));
-    kept.sort();
-    for name in kept {
+    let names = fs::names(home.path()).unwrap_or_default();
+    for name in names.iter().filter(|name| name.to_string_lossy().contains(".corrupt-")) {
         findings.note(&home.path().join(name), "could not be used and was kept; look at it, then move it away");
     }
     verified.is_ok()

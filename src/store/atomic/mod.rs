@@ -132,17 +132,17 @@ pub(crate) fn sweep(home: &Home, now: SystemTime, sweep: Sweep) -> Result<usize,
         places.sort();
         places.dedup();
     }
+    let oldest = now.checked_sub(TEMP_MAX_AGE).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let oldest_ns = i128::try_from(oldest.unwrap_or_default().as_nanos()).unwrap_or(i128::MAX);
     let mut removed = 0;
     for relative in &places {
         // What is no directory of ours has nothing of ours in it.
         let Ok(Some(dir)) = home.open_dir(relative) else { continue };
         let path = home.path().join(relative);
         let read_error = |source| StoreError::Read { path: path.clone(), source };
-        for entry in std::fs::read_dir(&path).map_err(read_error)? {
-            let entry = entry.map_err(read_error)?;
-            let age = || now.duration_since(entry.metadata().ok()?.modified().ok()?).ok();
-            let old = is_temp_name(&entry.file_name()) && age().is_some_and(|age| age > TEMP_MAX_AGE);
-            if old && dir.unlink(&entry.file_name()).is_ok() {
+        for name in fs::names(&path).map_err(read_error)?.iter().filter(|name| is_temp_name(name)) {
+            let is_old = dir.stat(name).is_ok_and(|stat| stat.mtime_ns < oldest_ns);
+            if is_old && dir.unlink(name).is_ok() {
                 removed += 1;
             }
         }
@@ -154,13 +154,12 @@ pub(crate) fn sweep(home: &Home, now: SystemTime, sweep: Sweep) -> Result<usize,
 fn below(home: &Home, relative: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let path = home.path().join(relative);
     let read_error = |source| StoreError::Read { path: path.clone(), source };
-    let entries = match std::fs::read_dir(&path) {
+    let mut names = match fs::names(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(read_error)?,
     };
-    let entries = entries.collect::<io::Result<Vec<_>>>().map_err(read_error)?;
-    let directories = entries.into_iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    Ok(directories.map(|entry| relative.join(entry.file_name())).collect())
+    names.retain(|name| fs::stat(&path.join(name)).is_ok_and(|stat| stat.kind == fs::Kind::Directory));
+    Ok(names.into_iter().map(|name| relative.join(name)).collect())
 }
 
 fn temp_name(name: &OsStr) -> OsString {
