@@ -15,6 +15,7 @@ use crate::edge;
 use crate::hub::routes;
 use crate::hub::server::{self, Server};
 use crate::logs::{AccessLog, Console};
+use crate::manifest::services::Listing;
 use crate::ops::auth::{Authority, Surroundings};
 use crate::ops::manifests::Manifests;
 use crate::ops::metrics::Traffic;
@@ -371,13 +372,13 @@ impl Boot {
         false
     }
 
-    /// A list of modules that cannot be used makes way for its backup, and one that can becomes the backup.
+    /// A list of modules that cannot be used makes way for what is known of it, and one that can becomes the backup.
     fn keep_backup(&self, services: &Services) {
-        if let Err(error) = services.restore_backup() {
+        if let Err(error) = services.restore() {
             self.say(&error.to_string());
         }
         services.take_recoveries().iter().for_each(|recovery| self.say(&recovery.to_string()));
-        if let Err(error) = services.save_backup() {
+        if let Err(error) = services.save_backup(&Listing::default()) {
             self.say(&error.to_string());
         }
     }

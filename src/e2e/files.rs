@@ -376,10 +376,40 @@ fn a_list_that_was_spoilt_while_no_hub_ran_makes_way_for_its_backup() {
         .collect();
     assert_eq!(beside, [spoilt]);
     hub.end();
-    // Without a backup the list is nobody's to make up.
-    fs::remove_file(hub.home.path().join("services.json.bak")).expect("it was made");
+    // Without a backup there is what can be read of the list, and the command that was adopted.
+    for known in ["services.json.bak", "hub/run/services.edits"] {
+        fs::remove_file(hub.home.path().join(known)).expect("it was made");
+    }
     hub.home.write("services.json", spoilt);
     hub.start_again();
+    hub.until_status("later", "running");
+    assert!(hub.output().contains("later: registered again for this machine only"), "{}", hub.output());
+    hub.end();
+    // A list of which nothing is known is nobody's to make up.
+    fs::remove_file(hub.home.path().join("services.json.bak")).expect("it was made");
+    fs::remove_dir_all(hub.home.path().join("modules")).expect("of the command");
+    hub.home.write("services.json", "{");
+    hub.start_again();
     assert!(hub.output().contains("no module is started"), "{}", hub.output());
-    assert_eq!(hub.home.read("services.json"), spoilt);
+    assert_eq!(hub.home.read("services.json"), "{");
+}
+
+/// files §14.4
+#[test]
+fn no_module_is_stopped_because_the_list_and_its_backup_were_lost() {
+    let home = Home::new();
+    home.install(&sleeper("web"));
+    let mut hub = Hub::start_in(home, &[]);
+    let pid = hub.number_after("web", "ready ");
+    hub.home.write("services.json.bak", "");
+    hub.home.write("services.json", "");
+    eventually("a backup of what the hub knows", || {
+        hub.home.read("services.json.bak").contains("\"web\"").then_some(())
+    });
+    hub.run(&["add", "other", "--", "/bin/sleep", "1000"]).succeeds();
+    hub.until_status("other", "running");
+    hub.until_status("web", "running");
+    assert_eq!(hub.lines_after("web", "ready "), [pid.to_string()], "the same child");
+    assert!(is_alive(pid));
+    hub.end();
 }

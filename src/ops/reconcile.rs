@@ -88,7 +88,11 @@ impl Hub {
     /// Reads `services.json` and, when it changed since the last time, tells the supervisor. Blocks for a `stat`, and
     /// for reading the file when it changed; a module that was removed is waited for elsewhere.
     pub(super) fn reconcile(&self) -> Result<Arc<Listing>, OpError> {
-        let document = self.parts.services.read().map_err(|source| OpError::Services { source })?;
+        let document = self.parts.services.read().map_err(|source| {
+            // Whoever mends the list is to have what we still know of it.
+            self.keep_backup();
+            OpError::Services { source }
+        })?;
         let last = lock(&self.reconciled).clone();
         if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &document)) {
             return Ok(document);
@@ -155,8 +159,8 @@ impl Hub {
         true
     }
 
-    /// Saves what could be read as what a spoilt list is mended from (files §14.4): at once, or else a module that was
-    /// added to a hub that runs for months would be lost with the list. The disk is waited for elsewhere.
+    /// Saves what a spoilt list is mended from (files §14.4): at once, or else a module that was added to a hub that runs
+    /// for months would be lost with the list. The disk is waited for elsewhere.
     fn keep_backup(&self) {
         let (services, backing_up) = (Arc::clone(&self.parts.services), Arc::clone(&self.backing_up));
         // Who waits for its turn reads after it.
@@ -164,10 +168,11 @@ impl Hub {
             return;
         }
         let (waiting, log) = (Arc::clone(&backing_up), Arc::clone(&self.parts.log));
+        let last = lock(&self.reconciled).clone().unwrap_or_default();
         let work = move || {
             let _turn = lock(&waiting.saving);
             waiting.is_awaited.store(false, Ordering::Release);
-            if let Err(error) = services.save_backup() {
+            if let Err(error) = services.save_backup(&last) {
                 log(&error.to_string());
             }
         };

@@ -105,7 +105,12 @@ impl Home {
 
     /// The package root of an adopted command, see [`super::modules::write_manifest`].
     pub(crate) fn adopted_dir(&self, short: &Short) -> PathBuf {
-        self.path().join("modules").join(short.as_str())
+        self.modules_dir().join(short.as_str())
+    }
+
+    /// Where the package roots of adopted commands are.
+    pub(crate) fn modules_dir(&self) -> PathBuf {
+        self.path().join("modules")
     }
 
     /// Where the running hub keeps its identity, its lock and its socket.

@@ -9,6 +9,9 @@ use crate::sys::fs::Dir;
 use serde_json::Value;
 use std::path::Path;
 
+/// What a row says that has no package with a version.
+pub(crate) const NO_VERSION: &str = "0.0.0";
+
 const MANIFEST_MAX_BYTES: u64 = 256 << 10;
 const MANIFEST_PATH: &str = ".parachute/module.json";
 

@@ -7,6 +7,7 @@ use super::intent::Intent;
 use super::services::Services;
 use super::testing::{TestHome, short};
 use super::{Home, atomic, dotenv, epoch, module_secrets, modules, operator_token, private};
+use crate::manifest::services::Listing;
 use crate::sys::fault::{Fault, Played, play};
 use crate::token::proof::BootSecret;
 use serde_json::{Value, json};
@@ -124,16 +125,16 @@ const SCENARIOS: &[Scenario] = &[
         name: "the backup is saved",
         before: |home| {
             edit(home, "wiki", 3000).expect("edited");
-            Services::new(Home::clone(home)).save_backup().expect("saved");
+            Services::new(Home::clone(home)).save_backup(&Listing::default()).expect("saved");
             edit(home, "notes", 3001).expect("edited");
         },
-        act: |home| text(Services::new(home.clone()).save_backup()),
+        act: |home| text(Services::new(home.clone()).save_backup(&Listing::default())),
     },
     Scenario {
         name: "an unusable list is replaced by its backup",
         before: |home| {
             edit(home, "wiki", 3000).expect("edited");
-            Services::new(Home::clone(home)).save_backup().expect("saved");
+            Services::new(Home::clone(home)).save_backup(&Listing::default()).expect("saved");
             home.put("services.json", "{\"services\":[{");
         },
         act: |home| edit(home, "notes", 3001),

@@ -17,8 +17,6 @@ use crate::wire::Code;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// What a row says that has no package with a version.
-const NO_VERSION: &str = "0.0.0";
 /// Stands in for the port that is not chosen yet.
 const ANY_PORT: u16 = 1;
 /// Where health is asked when nothing is said; the contract wants a path.
@@ -76,7 +74,7 @@ fn wanted(add: &Add, short: &Short, home: &Home) -> Result<Wanted, Failure> {
         port: add.port.map_or(Wish::Any, Wish::Exactly),
         paths: vec![path],
         health,
-        version: NO_VERSION.to_owned(),
+        version: modules::NO_VERSION.to_owned(),
         install_dir: home.adopted_dir(short),
         extras: Extras::Exactly { run, strip_prefix: add.strip_prefix.then_some(true), exposure },
     })

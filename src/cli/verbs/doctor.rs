@@ -12,6 +12,7 @@ use crate::client::{Client, ClientError};
 use crate::config::Config;
 use crate::db;
 use crate::manifest::Problem;
+use crate::manifest::services::Listing;
 use crate::store::identity::{self, HubLock, Identity};
 use crate::store::services::{EditError, Services};
 use crate::store::{Create, Home, StoreError, atomic, private};
@@ -167,7 +168,7 @@ fn set_aside_obsolete(home: &Home, mended: &mut Vec<String>) {
     if let Ok(document) = services.read()
         && !document.entries().is_empty()
         && !home.path().join("services.json.bak").exists()
-        && services.save_backup().is_ok()
+        && services.save_backup(&Listing::default()).is_ok()
     {
         mended.push(format!("{}: it has a backup now", file.display()));
     }

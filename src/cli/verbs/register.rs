@@ -203,11 +203,7 @@ fn row(wanted: &Wanted, port: u16) -> Value {
     row.insert("version".into(), json!(wanted.version));
     row.insert("installDir".into(), json!(wanted.install_dir.to_string_lossy()));
     if let Extras::Exactly { run, strip_prefix, exposure } = &wanted.extras {
-        let exposure = exposure.map(|exposure| match exposure {
-            Exposure::Allowed => "allowed",
-            Exposure::Loopback => "loopback",
-            Exposure::AuthRequired => "auth-required",
-        });
+        let exposure = exposure.map(Exposure::as_str);
         let fields = [("stripPrefix", json!(strip_prefix)), ("publicExposure", json!(exposure)), ("run", json!(run))];
         row.extend(fields.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.into(), value)));
     }

@@ -6,6 +6,7 @@
 mod merge;
 mod redo;
 mod row;
+mod salvage;
 #[cfg(test)]
 mod tests;
 

@@ -5,7 +5,7 @@ use crate::manifest::fields::{
 };
 use crate::manifest::json::Packed;
 use crate::manifest::{Port, Problem, Short, known, shown};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Mounts that are the hub's own; `/` is one because the hub's page is there.
@@ -24,6 +24,16 @@ pub(crate) enum Exposure {
     Allowed,
     Loopback,
     AuthRequired,
+}
+
+impl Exposure {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Loopback => "loopback",
+            Self::AuthRequired => "auth-required",
+        }
+    }
 }
 
 /// A row that can be used. A view: the document keeps the fields that are not here.
@@ -87,6 +97,28 @@ impl Row {
             last_start_error: map.get("lastStartError").filter(|error| is_start_error(error)).cloned(),
             run: optional(map, "run", |run, field| object(run, field).map(|_| Packed::of(run)))?,
         })
+    }
+
+    /// A row that says the same; what we do not know of the one that was read is not in it.
+    pub(super) fn to_value(&self) -> Value {
+        let mut row = json!({
+            "name": self.name, "port": self.port.get(), "paths": self.paths, "health": self.health,
+            "version": self.version,
+        });
+        let optional = [
+            ("displayName", json!(self.display_name)),
+            ("tagline", json!(self.tagline)),
+            ("publicExposure", json!(self.public_exposure.map(Exposure::as_str))),
+            ("installDir", json!(self.install_dir.as_deref().and_then(Path::to_str))),
+            ("stripPrefix", json!(self.strip_prefix)),
+            ("websocket", json!(self.websocket)),
+            ("uis", json!(self.uis)),
+            ("run", json!(self.run.as_ref().map(Packed::value))),
+        ];
+        if let Value::Object(fields) = &mut row {
+            fields.extend(optional.into_iter().filter(|(_, v)| !v.is_null()).map(|(name, v)| (name.to_owned(), v)));
+        }
+        row
     }
 
     /// Whether a request for this path would go to one of its mounts.

@@ -1,14 +1,18 @@
 //! What happens to a `services.json` that cannot be parsed (files §14.4): a writer keeps a copy, goes on from the
-//! backup, and says so.
+//! backup and from what is known besides, and says so.
 
+use super::journal::Journal;
 use super::{EditError, SERVICES, SERVICES_MAX_BYTES, Services};
-use crate::manifest::services::Document;
+use crate::manifest::Short;
+use crate::manifest::services::{self, Document, Listing};
 use crate::stamp;
-use crate::store::StoreError;
 use crate::store::atomic::{self, PRIVATE, PUBLIC, Target};
+use crate::store::{StoreError, modules};
 use crate::sys::fs::{self, Rename};
 use crate::sys::random;
+use serde_json::{Value, json};
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
@@ -27,6 +31,17 @@ pub(crate) struct Recovery {
     /// Why it could not be used.
     pub(crate) reason: String,
     pub(crate) instead: Instead,
+    /// Rows that came from elsewhere.
+    pub(crate) rebuilt: Rebuilt,
+}
+
+/// The names of the rows that neither a backup nor an edit of ours gave back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rebuilt {
+    /// They stood whole in the unusable file, or in a backup that is unusable too.
+    pub(crate) salvaged: Vec<String>,
+    /// Commands that were adopted; what their rows said beyond their manifests is lost.
+    pub(crate) adopted: Vec<String>,
 }
 
 /// What took the place of a file that could not be parsed.
@@ -41,34 +56,52 @@ pub(crate) enum Instead {
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rebuilt { salvaged, adopted } = &self.rebuilt;
         let instead = match self.instead {
             Instead::Backup => "its backup took its place",
-            Instead::EmptyList => "the list begins empty",
+            Instead::EmptyList if salvaged.is_empty() && adopted.is_empty() => "the list begins empty",
+            Instead::EmptyList => "no backup can be used",
             Instead::Ours => "what the hub wrote stands",
         };
-        write!(f, "{}; it is kept as {} and {instead}", self.reason, self.saved.display())
+        write!(f, "{}; it is kept as {} and {instead}", self.reason, self.saved.display())?;
+        if !salvaged.is_empty() {
+            write!(f, "; what could be read of it gave back {}", salvaged.join(", "))?;
+        }
+        if !adopted.is_empty() {
+            let names = adopted.join(", ");
+            write!(f, "; {names}: registered again for this machine only, other settings of the row are lost")?;
+        }
+        Ok(())
     }
 }
 
 impl Services {
-    /// Saves the document as `services.json.bak` when that holds something else. For after a good read. A missing
-    /// file and one without rows do not replace a backup.
-    pub(crate) fn save_backup(&self) -> Result<(), StoreError> {
-        let document = self.document()?;
+    /// Saves the document as `services.json.bak` when that holds something else. A missing file and one without rows do
+    /// not replace a backup.
+    ///
+    /// Of a document that cannot be parsed and has no backup that can be used, what stands whole in either is saved, and
+    /// of `last`, the list as it was known before, the rows that do not: whoever mends the list has them then.
+    pub(crate) fn save_backup(&self, last: &Listing) -> Result<(), StoreError> {
         // One that cannot be read is written anew, or refused as what it is.
-        let unchanged = self.backup().ok().flatten().is_some_and(|backup| backup.same_content(&document));
+        let backup = self.backup().ok().flatten();
+        let document = match self.document() {
+            Err(StoreError::Syntax { .. }) if backup.is_some() => return Ok(()),
+            Err(StoreError::Syntax { .. }) => self.remembered(last)?,
+            document => document?,
+        };
+        let unchanged = backup.is_some_and(|backup| backup.same_content(&document));
         if unchanged || document.entries().is_empty() {
             return Ok(());
         }
         atomic::write(&self.home, BACKUP, &document.to_bytes(), PRIVATE)
     }
 
-    /// Lets the backup take the place of a document that cannot be parsed, which is kept; see
-    /// [`Services::take_recoveries`]. For the boot: nobody has decided anything since. Without a backup that can be
-    /// used it stays as it is, for somebody to mend.
-    pub(crate) fn restore_backup(&self) -> Result<(), EditError> {
-        let is_spoilt = matches!(self.document(), Err(StoreError::Syntax { .. } | StoreError::NotUtf8 { .. }));
-        if is_spoilt && self.backup()?.is_some() {
+    /// Mends a document that cannot be parsed, and keeps the original; see [`Services::take_recoveries`]. For the boot:
+    /// nobody has decided anything since. When nothing of it is known elsewhere it stays as it is, for somebody to mend.
+    pub(crate) fn restore(&self) -> Result<(), EditError> {
+        let Some(target) = self.located()? else { return Ok(()) };
+        let Some((bytes, _)) = target.read(SERVICES_MAX_BYTES)? else { return Ok(()) };
+        if Document::parse(&bytes).is_err() && !self.rebuild(&bytes, &Listing::default())?.0.entries().is_empty() {
             self.edit(|_| Ok(()))?;
         }
         Ok(())
@@ -80,8 +113,52 @@ impl Services {
         Ok(bytes.and_then(|bytes| Document::parse(&bytes).ok()))
     }
 
-    /// Keeps a copy of the unusable file, then puts the backup, or an empty list, in its place: at no time is there no
-    /// file. Does nothing when the file changes meanwhile. The lock is held.
+    fn remembered(&self, last: &Listing) -> Result<Document, StoreError> {
+        let target = self.located()?.map(|target| target.read(SERVICES_MAX_BYTES)).transpose()?.flatten();
+        let (document, _, _) = self.rebuild(&target.map(|(bytes, _)| bytes).unwrap_or_default(), last)?;
+        Ok(document)
+    }
+
+    /// What can take the place of the unusable file: its backup, then whatever rows stand whole in the file itself or in
+    /// a backup that is unusable too, then those of `last`, then the commands that were adopted.
+    fn rebuild(&self, spoilt: &[u8], last: &Listing) -> Result<(Document, Instead, Rebuilt), StoreError> {
+        // A disk that does not give it back now may do so later: then nothing must have taken its place.
+        let backup = atomic::read(&self.home, BACKUP, SERVICES_MAX_BYTES)?.unwrap_or_default();
+        let (mut document, instead) = match Document::parse(&backup) {
+            Ok(document) => (document, Instead::Backup),
+            Err(_) => (Document::empty(), Instead::EmptyList),
+        };
+        let mut salvaged = document.salvage(spoilt);
+        salvaged.extend(document.salvage(&backup));
+        document.add_listed(last);
+        // What our edits of the last seconds wrote is better known than what a manifest says.
+        let noted = Journal::read(&self.home, SystemTime::now()).unwrap_or_default();
+        document = services::redone(&document, noted.edits()).map_or(document, |(redone, _)| redone);
+        let adopted = document.add_usable(&self.adopted()?);
+        Ok((document, instead, Rebuilt { salvaged, adopted }))
+    }
+
+    /// Rows for the commands that were adopted. Who might reach them is not known, so nobody from elsewhere may.
+    fn adopted(&self) -> Result<Vec<Value>, StoreError> {
+        let names = match fs::names(&self.home.modules_dir()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            names => names.map_err(|source| StoreError::Read { path: self.home.modules_dir(), source })?,
+        };
+        let shorts = names.iter().filter_map(|name| Short::parse(name.to_str()?).ok());
+        let rows = shorts.filter_map(|short| {
+            let install_dir = self.home.adopted_dir(&short);
+            // One that cannot be read is no module that could be started.
+            let manifest = modules::read_manifest(&install_dir).ok().flatten()?;
+            Some(json!({
+                "name": manifest.manifest_name, "port": manifest.port.get(), "paths": manifest.paths,
+                "health": manifest.health, "version": modules::NO_VERSION, "installDir": install_dir.to_str()?,
+                "publicExposure": "loopback",
+            }))
+        });
+        Ok(rows.collect())
+    }
+
+    /// Keeps a copy of the unusable file, then puts what is known of it in its place: at no time is there no file. Does nothing when the file changes meanwhile. The lock is held.
     pub(super) fn recover(&self, target: &Target, bytes: &[u8], error: &StoreError) -> Result<(), StoreError> {
         let unchanged = || Ok::<_, StoreError>(target.read(SERVICES_MAX_BYTES)?.is_some_and(|(now, _)| now == bytes));
         for _ in 0..MENDING_LOOKS {
@@ -91,14 +168,11 @@ impl Services {
             }
         }
         let saved = self.keep(bytes)?;
-        // A disk that does not give it back now may do so later: then nothing must have taken its place.
-        let backup = self.backup()?;
-        let instead = if backup.is_some() { Instead::Backup } else { Instead::EmptyList };
-        let replacement = backup.unwrap_or_else(Document::empty).to_bytes();
-        let staged = target.stage(&replacement, atomic::permitted(&self.home, PUBLIC))?;
+        let (document, instead, rebuilt) = self.rebuild(bytes, &Listing::default())?;
+        let staged = target.stage(&document.to_bytes(), atomic::permitted(&self.home, PUBLIC))?;
         if unchanged()? {
             staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
-            self.note(Recovery { saved, reason: error.to_string(), instead });
+            self.note(Recovery { saved, reason: error.to_string(), instead, rebuilt });
             staged.settle()?;
         }
         Ok(())
@@ -108,7 +182,7 @@ impl Services {
     pub(super) fn keep_displaced(&self, bytes: &[u8]) -> Result<(), StoreError> {
         let saved = self.keep(bytes)?;
         let reason = format!("somebody wrote a {SERVICES} that cannot be parsed");
-        self.note(Recovery { saved, reason, instead: Instead::Ours });
+        self.note(Recovery { saved, reason, instead: Instead::Ours, rebuilt: Rebuilt::default() });
         Ok(())
     }
 

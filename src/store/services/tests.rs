@@ -1,8 +1,9 @@
 use super::recover::Instead;
 use super::*;
 use crate::manifest::Short;
-use crate::manifest::services::{Document, Listing};
+use crate::manifest::services::{Document, Exposure, Listing};
 use crate::store::atomic::PRIVATE;
+use crate::store::modules;
 use crate::store::testing::TestHome;
 use crate::sys::fs::Dir;
 use serde_json::{Value, json};
@@ -185,7 +186,7 @@ fn a_file_that_cannot_be_parsed_is_an_error_to_readers_and_kept_by_writers() {
         let services = Services::new(home.clone());
         upsert(&services, "wiki", 3000);
         if backup {
-            services.save_backup().expect("a backup");
+            services.save_backup(&Listing::default()).expect("a backup");
         }
         home.put("services.json", content);
         let error = services.read().expect_err("unusable");
@@ -205,14 +206,55 @@ fn a_file_that_cannot_be_parsed_is_an_error_to_readers_and_kept_by_writers() {
 }
 
 #[test]
+fn a_list_without_a_backup_is_rebuilt_from_what_is_known_of_it() {
+    let wiki = Short::parse("wiki").expect("a short");
+    let manifest = json!({
+        "name": "wiki", "manifestName": "wiki", "port": 3000, "paths": ["/wiki"], "health": "/", "startCmd": ["true"]
+    });
+    let mut listed = Document::empty();
+    listed.upsert(row("running", 3002)).expect("a row");
+    let (listed, unknown) = (Listing::from(listed), Listing::default());
+    for (what, in_backup, last, salvaged, adopted, expected) in [
+        ("rows of the file", false, &unknown, &["notes"][..], &["wiki"][..], &["notes", "other", "wiki"][..]),
+        ("rows of the backup", true, &unknown, &["notes"], &["wiki"], &["notes", "other", "wiki"]),
+        ("what the hub knows", false, &listed, &[], &[], &["notes", "other", "running", "wiki"]),
+    ] {
+        let home = TestHome::new();
+        let services = Services::new(home.clone());
+        modules::write_manifest(&home, &wiki, &manifest).expect("written");
+        upsert(&services, "notes", 3001);
+        // What was noted of that edit is not to help.
+        std::fs::remove_file(home.path().join("hub/run/services.edits")).expect("noted");
+        let torn = home.text("services.json").trim_end().trim_end_matches('}').to_owned();
+        home.put("services.json", if in_backup { "" } else { &torn });
+        if in_backup {
+            home.put("services.json.bak", &torn);
+        }
+        if !last.entries().is_empty() {
+            services.save_backup(last).expect("a backup");
+        }
+        upsert(&services, "other", 3003);
+        let document = services.read().expect("a document");
+        assert_eq!(names(&document), expected.iter().map(|name| (*name).to_owned()).collect(), "{what}");
+        let row = document.find(&wiki).expect("there").row.as_ref().expect("good");
+        assert_eq!(row.public_exposure, Some(Exposure::Loopback), "{what}: who might reach it is not known");
+        assert_eq!(row.install_dir.as_deref(), Some(home.adopted_dir(&wiki).as_path()));
+        let recoveries = services.take_recoveries();
+        let [recovery] = &recoveries[..] else { panic!("{what}: {recoveries:?}") };
+        assert_eq!(recovery.rebuilt.salvaged, salvaged, "{what}");
+        assert_eq!(recovery.rebuilt.adopted, adopted, "{what}");
+    }
+}
+
+#[test]
 fn an_empty_list_does_not_replace_a_backup() {
     let home = TestHome::new();
     let services = Services::new(home.clone());
     upsert(&services, "wiki", 3000);
-    services.save_backup().expect("a backup");
+    services.save_backup(&Listing::default()).expect("a backup");
     let saved = home.text("services.json.bak");
     services.edit(|document| Ok(document.remove("wiki"))).expect("an edit");
-    services.save_backup().expect("nothing to do");
+    services.save_backup(&Listing::default()).expect("nothing to do");
     assert_eq!(home.text("services.json.bak"), saved);
 }
 
