@@ -99,6 +99,11 @@ pub(crate) fn by_short(short: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.short == short)
 }
 
+/// The known module whose canonical port this is.
+pub(crate) fn by_port(port: u16) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.port == port)
+}
+
 /// What starts the module: its own word first, what is known of it as the fallback (supervisor B24).
 pub(crate) fn start_command(short: &Short, manifest: Option<&Manifest>) -> Option<Vec<String>> {
     let own = manifest.and_then(|manifest| manifest.start_cmd.clone());

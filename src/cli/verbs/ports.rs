@@ -26,6 +26,8 @@ pub(super) struct Surroundings<'a> {
     /// Ports of other rows and who has them.
     pub(super) rows: &'a BTreeMap<u16, String>,
     pub(super) hub: u16,
+    /// Whether it is the canonical port of a first-party module that is not this one: it may be installed later.
+    pub(super) is_anothers: &'a dyn Fn(u16) -> bool,
     /// Whether nobody listens there.
     pub(super) is_free: &'a dyn Fn(u16) -> bool,
 }
@@ -38,9 +40,10 @@ pub(super) fn choose(wish: Wish, around: &Surroundings<'_>) -> Result<u16, Failu
         (Wish::Exactly(port), _) if can_have(port) => Ok(port),
         (Wish::Exactly(port), _) => Err(not_to_be_had(port, around)),
         (Wish::Preferably(_) | Wish::Any, Some(own)) => Ok(own),
-        (Wish::Preferably(port), None) if can_have(port) => Ok(port),
+        (Wish::Preferably(port), None) if !(around.is_anothers)(port) && can_have(port) => Ok(port),
         (Wish::Preferably(_) | Wish::Any, None) => {
-            RESERVED.into_iter().chain(FIRST_FREE..=u16::MAX).find(|port| can_have(*port)).ok_or_else(|| {
+            let mut walk = RESERVED.into_iter().chain(FIRST_FREE..=u16::MAX);
+            walk.find(|port| !(around.is_anothers)(*port) && can_have(*port)).ok_or_else(|| {
                 Failure::new(Code::Conflict, "no port from 1944 to 65535 is free", "give one with: --port N")
             })
         }
@@ -78,6 +81,8 @@ mod tests {
             ("kept against the manifest", Wish::Preferably(1943), Some(3000), vault, &[], Ok(3000)),
             ("manifest's", Wish::Preferably(4000), None, vault, &[], Ok(4000)),
             ("manifest's taken", Wish::Preferably(1940), None, vault, &[], Ok(1944)),
+            ("manifest's, which is the vault's", Wish::Preferably(1940), None, &[], &[], Ok(1944)),
+            ("the vault's, asked for", Wish::Exactly(1940), None, &[], &[], Ok(1940)),
             ("manifest's busy", Wish::Preferably(4000), None, vault, &[4000], Ok(1944)),
             ("asked for", Wish::Exactly(3000), None, vault, &[], Ok(3000)),
             ("asked for and its own", Wish::Exactly(3000), Some(3000), vault, &[3000], Ok(3000)),
@@ -87,7 +92,8 @@ mod tests {
         ] {
             let rows: BTreeMap<u16, String> = rows.iter().map(|(port, holder)| (*port, (*holder).to_owned())).collect();
             let is_free = |port: u16| !busy.contains(&port);
-            let around = Surroundings { own, rows: &rows, hub: 1939, is_free: &is_free };
+            let around =
+                Surroundings { own, rows: &rows, hub: 1939, is_anothers: &|port| port == 1940, is_free: &is_free };
             assert_eq!(choose(wish, &around).map_err(|failure| failure.code), expected, "{name}");
         }
     }
@@ -95,7 +101,7 @@ mod tests {
     #[test]
     fn the_walk_ends_when_everything_is_taken() {
         let rows = BTreeMap::new();
-        let around = Surroundings { own: None, rows: &rows, hub: 1939, is_free: &|_| false };
+        let around = Surroundings { own: None, rows: &rows, hub: 1939, is_anothers: &|_| false, is_free: &|_| false };
         assert_eq!(choose(Wish::Any, &around).map_err(|failure| failure.exit.number()), Err(7));
         let last = Surroundings { is_free: &|port| port == u16::MAX, ..around };
         assert_eq!(choose(Wish::Any, &last).ok(), Some(u16::MAX));

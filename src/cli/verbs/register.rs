@@ -11,7 +11,7 @@ use crate::client::Op;
 use crate::config::Config;
 use crate::manifest::json::Packed;
 use crate::manifest::services::{Document, Entry, Exposure, Listing};
-use crate::manifest::{Problem, Short};
+use crate::manifest::{Problem, Short, known};
 use crate::store::services::{EditError, Services};
 use crate::store::{Create, Home, identity};
 use crate::wire::Code;
@@ -132,6 +132,7 @@ fn decide(
         own: own.and_then(|entry| entry.row.as_ref().ok()).map(|row| row.port.get()),
         rows: &rows,
         hub,
+        is_anothers: &|port| known::by_port(port).is_some_and(|known| known.short != wanted.short.as_str()),
         is_free,
     };
     let port = ports::choose(wanted.port, &around)?;
