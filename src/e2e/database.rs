@@ -10,7 +10,7 @@ const FIRST_OPENERS: usize = 6;
 
 /// Runs statements on the database of a home and returns what the last one found.
 #[track_caller]
-fn sql(home: &Home, statements: &str) -> String {
+pub(crate) fn sql(home: &Home, statements: &str) -> String {
     let script = "import sqlite3, sys\n\
         db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
         for one in sys.argv[2].split(';'): rows = db.execute(one).fetchall()\n\

@@ -38,6 +38,7 @@ mod bad_home;
 mod bad_modules;
 mod database;
 mod faults;
+mod faults_database;
 mod faults_verbs;
 mod files;
 mod full_disk;

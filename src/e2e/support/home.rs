@@ -1,5 +1,6 @@
 //! A throw-away home, and the packages of the modules beside it.
 
+use super::Finished;
 use super::module::Module;
 use super::process::{PATH, scratch};
 use serde_json::{Value, json};
@@ -74,6 +75,18 @@ impl Home {
     /// The binary with these arguments, in an environment built from nothing.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_parachute")), args)
+    }
+
+    /// The binary with `args` under strace, which prints, and with `inject=` spoils, what its `options` say.
+    #[track_caller]
+    pub(crate) fn traced(&self, options: &[&str], args: &[&str]) -> Finished {
+        let plain = self.command(args);
+        let mut command = Command::new("strace");
+        command.arg("-f").args(options).arg(plain.get_program()).args(plain.get_args()).env_clear();
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let ended = Finished::run(command);
+        assert!(!ended.stderr.contains("strace:"), "strace (Debian: strace) must be allowed to trace: {ended}");
+        ended
     }
 
     /// The same of another build of it.
