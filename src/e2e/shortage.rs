@@ -2,6 +2,8 @@
 
 use crate::support::{Hub, Spawned, eventually, kill, module, testchild};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
 use std::process::Command;
 
 /// What the hub says of one module.
@@ -52,25 +54,67 @@ fn a_fork_that_fails_is_a_failed_attempt_and_no_crash() {
     assert!(back["supervisor_start_error"].is_null(), "the error is gone: {back}");
 }
 
+/// From now on the hub can open no descriptor whose number is this or above.
+fn limit(hub: &Hub, soft: usize) {
+    let target = format!("--pid={}", hub.pid());
+    let done = Command::new("prlimit").args([&target, &format!("--nofile={soft}:")]).output();
+    let done = done.unwrap_or_else(|error| panic!("cannot run prlimit (Debian: util-linux): {error}"));
+    assert!(done.status.success(), "prlimit: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// A process's descriptors, and what each is.
+fn descriptors(pid: u32) -> BTreeMap<usize, String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").flatten();
+    let entries = entries.filter_map(|entry| {
+        let target = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
+        Some((entry.file_name().to_str()?.parse().ok()?, target))
+    });
+    entries.collect()
+}
+
+/// The pipes of a new child fit, and what would tell of its end does not: then there must be no child.
+#[test]
+fn a_child_whose_end_nobody_could_see_is_not_made() {
+    let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({"ready": "none"}))]);
+    let first = hub.number_after("web", "ready ");
+    // What is free once the first child is gone: its two pipes and its pidfd are.
+    let child = descriptors(first);
+    let pipes = [&child[&1], &child[&2]];
+    let held = descriptors(hub.pid());
+    let stays =
+        |number: &usize| held.get(number).is_some_and(|what| !pipes.contains(&what) && !what.contains("[pidfd]"));
+    let mut free = (0..).filter(|number| !stays(number)).skip(3);
+    // Room for less than three pipes, and with each attempt for one more: a connection may have ended meanwhile.
+    let mut raise = || limit(&hub, free.next().expect("numbers do not end"));
+    let told = || hub.output().lines().filter(|line| line.contains("Too many open files")).count();
+    raise();
+    kill(first, "KILL");
+    let mut attempts = 0;
+    while !hub.output().contains("cannot be started: fork failed: Too many open files") {
+        eventually("an attempt that fails", || (told() > attempts).then_some(()));
+        attempts = told();
+        raise();
+    }
+    limit(&hub, 8192);
+    let second = eventually("a second child", || Some(hub.number_after("web", "ready ")).filter(|pid| *pid != first));
+    hub.run(&["start", "web"]).succeeds();
+    kill(second, "KILL");
+    eventually("a third child", || (hub.number_after("web", "ready ") != second).then_some(()));
+}
+
 #[test]
 fn a_hub_without_descriptors_lives_on_and_recovers() {
     let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({"ready": "none"}))]);
     let first = hub.number_after("web", "ready ");
-    let limit = |soft: &str| {
-        let target = format!("--pid={}", hub.pid());
-        let done = Command::new("prlimit").args([&target, &format!("--nofile={soft}:")]).output();
-        let done = done.unwrap_or_else(|error| panic!("cannot run prlimit (Debian: util-linux): {error}"));
-        assert!(done.status.success(), "prlimit: {}", String::from_utf8_lossy(&done.stderr));
-    };
     // Below what it has open already: whatever it opens next fails.
-    limit("3");
+    limit(&hub, 3);
     kill(first, "KILL");
     eventually("it says what is missing", || {
         let output = hub.output();
         (output.contains("Too many open files") || output.contains("os error 24")).then_some(())
     });
     assert!(crate::support::is_alive(hub.pid()), "the hub lives: {}", hub.output());
-    limit("8192");
+    limit(&hub, 8192);
     eventually("the module is back", || (hub.number_after("web", "ready ") != first).then_some(()));
     eventually("the hub answers", || {
         crate::support::http::get(hub.port, "/health").is_ok_and(|answer| answer.status == 200).then_some(())

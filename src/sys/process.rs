@@ -1,5 +1,6 @@
 //! Processes: our own settings, a child, its exit, its group.
 
+use super::fault::point;
 use super::proc::OwnChildren;
 use super::{cvt, cvt_r};
 use std::collections::HashSet;
@@ -156,9 +157,10 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Takes over a process that this process has just forked and nobody has reaped.
-    pub(super) fn adopt(pid: Pid) -> Self {
-        Self { pid, pidfd: open_pidfd(pid).ok() }
+    /// Takes over a process that this process has just forked and nobody has reaped. Without a pidfd only SIGCHLD
+    /// tells of its end, which workers hear of on kernels without pidfds alone.
+    pub(super) fn adopt(pid: Pid, pidfd: Option<OwnedFd>) -> Self {
+        Self { pid, pidfd }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -221,6 +223,7 @@ fn wait(pid: Pid, options: libc::c_int) -> io::Result<Option<Exit>> {
 }
 
 fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
+    point("pidfd_open")?;
     // SAFETY: pidfd_open takes no pointer; the descriptor that it makes is close-on-exec.
     let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) as libc::c_int })?;
     // SAFETY: the descriptor is new and owned by nobody else.
@@ -280,12 +283,19 @@ pub(crate) struct Family {
     leaders: Mutex<HashSet<Pid>>,
     /// Read under the lock of `leaders`.
     children: OwnChildren,
-    has_pidfds: OnceLock<bool>,
+    has_pidfds: bool,
 }
 
 impl Family {
+    /// Fails when it cannot be told now how the end of a child is heard of, as when descriptors have run out.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { leaders: Mutex::default(), children: OwnChildren::open()?, has_pidfds: OnceLock::new() })
+        let has_pidfds = match open_pidfd(own_pid()) {
+            Ok(_) => true,
+            // EPERM: a sandbox that lets nobody have one.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { leaders: Mutex::default(), children: OwnChildren::open()?, has_pidfds })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Pid>> {
@@ -302,7 +312,7 @@ impl Family {
 
     /// Whether the kernel wakes each worker for its own child; otherwise SIGCHLD must.
     pub(crate) fn has_pidfds(&self) -> bool {
-        *self.has_pidfds.get_or_init(|| open_pidfd(own_pid()).is_ok())
+        self.has_pidfds
     }
 
     pub(crate) fn is_leader(&self, pid: Pid) -> bool {

@@ -229,12 +229,19 @@ pub(crate) fn spawn(spec: &SpawnSpec, family: &Family, null: BorrowedFd<'_>) -> 
         parent: super::process::own_pid(),
     };
 
-    let pid = family.add(|| prepared.fork()).map_err(|error| SpawnFailure::at(Step::Fork, &error))?;
+    let mut pidfd = None;
+    let pid = family
+        .add(|| {
+            let (pid, fd) = prepared.fork(family.has_pidfds())?;
+            pidfd = fd;
+            Ok(pid)
+        })
+        .map_err(|error| SpawnFailure::at(Step::Fork, &error))?;
     // In both, child and parent: whoever comes first. In the parent it fails once the child has called exec, which
     // then has done it itself.
     // SAFETY: setpgid touches no memory; the pid is our unreaped child.
     unsafe { libc::setpgid(pid, pid) };
-    Ok(Spawned { child: Child::adopt(pid), stdout, stderr, outcome: Outcome { pipe: outcome } })
+    Ok(Spawned { child: Child::adopt(pid, pidfd), stdout, stderr, outcome: Outcome { pipe: outcome } })
 }
 
 /// A close-on-exec pipe whose read end does not block.
@@ -277,20 +284,29 @@ extern "C" fn child_main(prepared: *mut libc::c_void) -> libc::c_int {
 }
 
 impl Prepared<'_> {
-    /// Returns once the child has called exec or ended: until then this thread stands still.
-    fn fork(&self) -> io::Result<Pid> {
+    /// Returns once the child has called exec or ended: until then this thread stands still. The pidfd is made with
+    /// the child: when no descriptor is left for it, there is no child either that nobody would see end.
+    fn fork(&self, with_pidfd: bool) -> io::Result<(Pid, Option<OwnedFd>)> {
         point("fork")?;
         let mut stack: Vec<u8> = Vec::with_capacity(CHILD_STACK_BYTES);
         // SAFETY: the end of the allocation, which is one past its last byte; stacks grow down.
         let top = unsafe { stack.as_mut_ptr().add(CHILD_STACK_BYTES) };
         // The calling convention wants 16 bytes.
         let top = top.map_addr(|address| address & !15);
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        if with_pidfd {
+            flags |= libc::CLONE_PIDFD;
+        }
+        let mut pidfd: libc::c_int = -1;
         let argument = std::ptr::from_ref(self).cast_mut().cast();
         // SAFETY: with CLONE_VFORK this thread, and with it everything that `self` borrows, waits until the child has
         // left our memory; the child runs `child_main` on a stack that nobody else uses, makes only system calls
-        // there and never returns. Files, directory, umask and signal actions are its own copies.
-        cvt(unsafe { libc::clone(child_main, top.cast(), flags, argument) })
+        // there and never returns. Files, directory, umask and signal actions are its own copies. The last pointer, to
+        // which the kernel writes the pidfd, is that of a live, writable number.
+        let pid = cvt(unsafe { libc::clone(child_main, top.cast(), flags, argument, &raw mut pidfd) })?;
+        // SAFETY: a descriptor that the kernel has made is new, close-on-exec and owned by nobody else.
+        let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+        Ok((pid, pidfd))
     }
 
     /// The child's whole life before exec. Allocates nothing and takes no lock.
