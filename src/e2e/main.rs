@@ -27,6 +27,7 @@ mod stop;
 mod streams;
 mod support;
 mod upstreams;
+mod watching;
 mod websockets;
 mod welch;
 

@@ -275,6 +275,11 @@ impl Module {
         }
     }
 
+    /// Its program runs, and nobody is ending it.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state, State::Starting { .. } | State::Running { .. })
+    }
+
     /// Bound, or running without a gate.
     pub(crate) fn is_ready(&self) -> bool {
         matches!(self.state, State::Running { bound: true, .. })

@@ -158,6 +158,8 @@ struct Context {
     family: Family,
     main: Inbox<ForMain>,
     on_change: OnChange,
+    /// The hub is on its way down. Set under the lock of the modules.
+    closing: AtomicBool,
 }
 
 struct Handle {
@@ -173,7 +175,6 @@ pub(crate) struct Supervisor {
     modules: Mutex<BTreeMap<Short, Handle>>,
     /// Who waits for whom, while booting and while shutting down.
     order: Mutex<Order>,
-    closing: AtomicBool,
 }
 
 impl Supervisor {
@@ -181,13 +182,9 @@ impl Supervisor {
     pub(crate) fn new(hooks: Hooks) -> io::Result<Self> {
         let Hooks { source, record, console, facts, on_change } = hooks;
         let main = Inbox::new()?;
-        let context = Context { source, record, console, facts, family: Family::new()?, main, on_change };
-        Ok(Self {
-            context: Arc::new(context),
-            modules: Mutex::default(),
-            order: Mutex::default(),
-            closing: AtomicBool::new(false),
-        })
+        let (family, closing) = (Family::new()?, AtomicBool::new(false));
+        let context = Context { source, record, console, facts, family, main, on_change, closing };
+        Ok(Self { context: Arc::new(context), modules: Mutex::default(), order: Mutex::default() })
     }
 
     fn modules(&self) -> MutexGuard<'_, BTreeMap<Short, Handle>> {
@@ -195,7 +192,7 @@ impl Supervisor {
     }
 
     fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+        self.context.closing.load(Ordering::Acquire)
     }
 
     /// Makes the module known, without starting it. A known one stays as it is. Fails when the machine has no thread
@@ -360,7 +357,7 @@ impl Supervisor {
     fn begin_shutdown(&self) {
         let needs: Vec<(Short, Vec<Short>)> = {
             let modules = self.modules();
-            self.closing.store(true, Ordering::Release);
+            self.context.closing.store(true, Ordering::Release);
             modules.iter().map(|(short, handle)| (short.clone(), handle.published.depends_on())).collect()
         };
         let order = Order::new(reversed(&needs));

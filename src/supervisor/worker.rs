@@ -23,6 +23,7 @@ use crate::sys::{memory, proc, random};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// After a look at what a child left behind that has failed, as when descriptors have run out.
@@ -254,14 +255,15 @@ impl Worker {
         }
     }
 
-    /// Restarts it when its files have changed and are quiet again.
+    /// Restarts it when its files have changed and are quiet again, unless it is on its way down: what was asked for
+    /// then, or decided about a failure, is not undone by a change of files.
     fn look_at_watch(&mut self, ready: bool) {
         let Some(watch) = &mut self.watch else { return };
         let now = Instant::now();
         if ready {
             watch.look(now);
         }
-        if watch.take_due(now) && self.living.is_some() {
+        if watch.take_due(now) && self.module.is_up() && !self.context.closing.load(Ordering::Acquire) {
             self.tap.notice("its files have changed, restarting it");
             self.restart(None);
         }
