@@ -116,6 +116,27 @@ fn the_end_of_a_hub_with_fifty_modules_leaves_nothing() {
     assert!(is_free(hub.port));
 }
 
+/// The removed one counts no more; it is at rest before the other, and the hub must not end with it.
+#[test]
+fn a_module_that_is_being_removed_does_not_cut_short_the_grace_of_another() {
+    let none = json!({ "ready": "none" });
+    let gone = module("gone", testchild(&["slow-term", "1000"])).run(none.clone());
+    let busy = module("busy", testchild(&["slow-term", "2500"])).run(none);
+    let mut hub = Hub::start(&[gone, busy]);
+    for name in ["gone", "busy"] {
+        hub.number_after(name, "ready ");
+    }
+    let mut list: Value = serde_json::from_str(&hub.home.read("services.json")).expect("a list");
+    list["services"].as_array_mut().expect("rows").retain(|row| row["name"] != "gone");
+    hub.home.write("services.json", &list.to_string());
+    hub.api("GET", "/api/modules");
+    hub.line_after("gone", "term ");
+    kill(hub.pid(), "TERM");
+    assert_eq!(hub.until_it_ends().code(), Some(0));
+    let output = hub.output();
+    assert!(output.contains("busy: stopped: it exited with code 0"), "{output}");
+}
+
 #[test]
 fn a_second_signal_hurries_the_end() {
     let slow = module("slow", testchild(&["slow-term", "3600000"])).run(json!({ "ready": "none" }));

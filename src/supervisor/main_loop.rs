@@ -138,7 +138,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
         phase = match phase {
             Phase::Running => Phase::Running,
             Phase::Stopping { why, resting, .. } | Phase::Hurrying { why, resting, .. }
-                if resting.len() >= supervisor.modules().len() =>
+                if supervisor.all_rest(&resting) =>
             {
                 end_strangers(supervisor, &adopted);
                 supervisor.close();

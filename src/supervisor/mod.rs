@@ -33,7 +33,7 @@ use inbox::{ForMain, ForWorker, Inbox, Reply};
 use order::Order;
 use published::Published;
 use standing::{Board, OnChange};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -367,6 +367,11 @@ impl Supervisor {
             current.take_free()
         };
         self.send_to(&free, || ForWorker::Stop(None));
+    }
+
+    /// Whether everybody who is there is among those at rest. One that was forgotten meanwhile may be among them, too.
+    fn all_rest(&self, resting: &BTreeSet<Short>) -> bool {
+        self.modules().keys().all(|short| resting.contains(short))
     }
 
     /// No more grace for anybody.
