@@ -86,3 +86,47 @@ fn a_change_while_the_hub_ends_brings_nothing_back() {
     }
     assert!(!hub.home.path().join("hub/run/children").exists(), "a clean end leaves nobody to look for");
 }
+
+#[test]
+fn the_hub_ends_with_an_essential_module_that_ends_for_good_and_with_no_other() {
+    let never = json!({ "restart": "never", "ready": "none" });
+    let essential = json!({ "restart": "never", "ready": "none", "essential": true });
+    let heart = module("heart", testchild(&["sleep"])).run(essential);
+    let other = module("other", testchild(&["sleep"])).run(never);
+    let mut hub = Hub::start(&[heart, other]);
+    let [heart, other] = ["heart", "other"].map(|name| hub.number_after(name, "ready "));
+    kill(other, "KILL");
+    hub.until_status("other", "crashed");
+    assert_eq!(hub.get("/health").status, 200, "{}", hub.output());
+    kill(heart, "KILL");
+    assert_eq!(hub.until_it_ends().code(), Some(6));
+    let output = hub.output();
+    assert!(output.contains("heart is essential and down for good"), "{output}");
+}
+
+#[test]
+fn an_essential_module_that_comes_back_takes_nothing_down() {
+    let heart = module("heart", testchild(&["sleep"])).run(json!({ "ready": "none", "essential": true }));
+    let hub = Hub::start(&[heart]);
+    let first = hub.number_after("heart", "ready ");
+    kill(first, "KILL");
+    hub.until_replaced("heart", first);
+}
+
+#[test]
+fn a_second_essential_module_that_ends_meanwhile_hurries_nobody() {
+    let essential = json!({ "restart": "never", "ready": "none", "essential": true });
+    let one = module("one", testchild(&["sleep"])).run(essential.clone());
+    let two = module("two", testchild(&["sleep"])).run(essential);
+    // The second one is not told to end before this one is down, which needs it.
+    let slow = module("slow", testchild(&["slow-term", "1500"])).run(json!({ "ready": "none", "dependsOn": ["two"] }));
+    let mut hub = Hub::start(&[one, two, slow]);
+    let [one, two, _] = ["one", "two", "slow"].map(|name| hub.number_after(name, "ready "));
+    kill(one, "KILL");
+    hub.line_after("slow", "term ");
+    kill(two, "KILL");
+    assert_eq!(hub.until_it_ends().code(), Some(6));
+    let output = hub.output();
+    assert!(output.contains("slow: stopped: it exited with code 0") && !output.contains("sending KILL"), "{output}");
+    assert!(!output.contains("two is essential"), "{output}");
+}

@@ -111,6 +111,8 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                             resting.insert(short);
                         }
                     }
+                    // Once the hub is on its way down, the end of another one hurries nobody.
+                    ForMain::EssentialDown(_) if !matches!(phase, Phase::Running) => {}
                     ForMain::EssentialDown(short) => {
                         let why = Ended::Essential(short);
                         context.console.line("[supervisor] ", &format!("{}, taking the hub down", why.describe()));
