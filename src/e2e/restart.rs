@@ -2,6 +2,8 @@
 
 use crate::support::{Home, Hub, eventually, http, is_alive, kill, module, pid_of, testchild};
 use serde_json::json;
+use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
 
 /// How many times a child that counts its runs in this file of the home has run.
 fn runs(hub: &Hub, file: &str) -> usize {
@@ -163,4 +165,44 @@ fn a_restart_of_what_cannot_start_leaves_the_child_running() {
     hub.home.install(&web);
     hub.run(&["restart", "web"]).succeeds();
     hub.until_replaced("web", pid);
+}
+
+#[test]
+fn a_start_after_a_restart_that_was_taken_back_reads_its_settings_anew() {
+    let home = Home::new();
+    home.write("show/.env", "COLOUR=red\n");
+    let argv = [
+        "/bin/sh",
+        "-c",
+        "trap 'echo term now; sleep 2; exit 0' TERM; echo colour $COLOUR; while :; do sleep 0.1; done",
+    ];
+    home.install(&module("show", argv.map(str::to_owned).to_vec()).run(json!({ "ready": "none" })));
+    let hub = Hub::start_in(home, &[]);
+    hub.until_line("show", "colour ", "red");
+    thread::scope(|scope| {
+        let restart = scope.spawn(|| hub.run(&["restart", "show"]));
+        hub.line_after("show", "term ");
+        hub.run(&["stop", "show"]).succeeds();
+        restart.join().expect("the restart has an answer");
+    });
+    hub.home.write("show/.env", "COLOUR=blue\n");
+    hub.run(&["start", "show"]).succeeds();
+    hub.until_line("show", "colour ", "blue");
+}
+
+/// The port is looked at, and the settings are read, when the old child is gone: not when the restart was asked for.
+#[test]
+fn a_restart_sees_who_has_taken_the_port_meanwhile() {
+    let mute = module("mute", testchild(&["never-bind"])).run(json!({ "ready": { "timeoutMs": 100 } }));
+    let port = mute.port;
+    let hub = Hub::start(&[mute]);
+    hub.until("mute", "running with a note", |state| state["supervisor_start_error"].is_object());
+    let squatter = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("nobody has it");
+    hub.run(&["restart", "--wait", "mute"]).fails_with(6);
+    let state = hub.until_status("mute", "crashed");
+    let error = &state["supervisor_start_error"];
+    assert_eq!(error["error_type"], "port_squatter", "{state:#}");
+    assert!(error["error_description"].to_string().contains(&std::process::id().to_string()), "{state:#}");
+    drop(squatter);
+    hub.run(&["start", "mute"]).succeeds();
 }

@@ -59,7 +59,7 @@ pub(crate) enum Event {
     /// Asked for by hand, or at boot.
     Start,
     Stop,
-    /// Asked for by hand; the new settings have been looked at.
+    /// Asked for by hand; a new child can be started, as far as its settings tell now.
     Restart,
     /// Skip the rest of the grace.
     Hurry,

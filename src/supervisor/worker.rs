@@ -56,8 +56,6 @@ pub(super) struct Worker {
     clearing: bool,
     /// When to look for them without being told: the last look has failed.
     look_again_at: Option<Instant>,
-    /// Settings that a restart by hand has looked at, for its spawn.
-    prepared: Option<Box<Prepared>>,
     probe: Option<Box<Probe>>,
     watch: Option<Box<Watch>>,
     waiters: Waiters,
@@ -110,7 +108,6 @@ impl Worker {
             remains: Remains::default(),
             clearing: false,
             look_again_at: None,
-            prepared: None,
             probe: None,
             watch: None,
             waiters: Waiters::default(),
@@ -234,8 +231,8 @@ impl Worker {
     /// Refuses what cannot start before the old child is touched (supervisor B9).
     fn restart(&mut self, reply: Option<Reply>) {
         match self.prepare(self.living.is_some()) {
-            Ok(prepared) => {
-                self.prepared = Some(Box::new(prepared));
+            // What it was prepared with is not kept: its spawn comes after the old child's grace, or never.
+            Ok(_) => {
                 self.expect(Wants::Up, reply);
                 self.events.push_back(Event::Restart);
             }
@@ -463,10 +460,7 @@ impl Worker {
     }
 
     fn spawn(&mut self, child: u64) {
-        let prepared = match self.prepared.take() {
-            Some(prepared) => Ok(*prepared),
-            None => self.prepare(false),
-        };
+        let prepared = self.prepare(false);
         self.child = child;
         self.probe = None;
         self.clearing = false;
