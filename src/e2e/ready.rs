@@ -58,6 +58,37 @@ fn without_a_probe_alive_is_ready() {
     assert!(hub.module("mute")["supervisor_start_error"].is_null());
 }
 
+#[test]
+fn a_stranger_that_takes_the_port_of_a_running_module_does_not_make_it_ready() {
+    let mute = module("mute", testchild(&["never-bind"])).run(json!({ "ready": { "timeoutMs": 3000 } }));
+    let port = mute.port;
+    let hub = Hub::start(&[mute]);
+    let pid = hub.number_after("mute", "ready ");
+    let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("nobody has it");
+    let state =
+        hub.until("mute", "judged", |state| state["supervisor_start_error"].is_object() || state["ready"] == true);
+    assert_eq!((pid_of(&state), &state["ready"]), (pid, &json!(false)), "{state:#}");
+    let error = &state["supervisor_start_error"];
+    assert_eq!(error["error_type"], "started_but_unbound", "{state:#}");
+    let text = error["error_description"].as_str().expect("text");
+    assert!(text.contains(&format!("held by process {} ", std::process::id())), "{text}");
+    drop(stranger);
+}
+
+#[test]
+fn whoever_of_a_module_listens_makes_it_ready() {
+    let program = &testchild(&[])[0];
+    // A grandchild in a session of its own, under a leader that waits for it.
+    let script = format!("setsid {program:?} http & wait");
+    let below = module("below", ["/bin/sh", "-c", &script].map(str::to_owned).to_vec());
+    let group = module("group", testchild(&["fork-and-ignore-term"])).run(json!({ "stopTimeoutMs": 200 }));
+    let daemon = module("daemon", testchild(&["daemonize", "stay"])).run(json!({ "stopTimeoutMs": 200 }));
+    let hub = Hub::start(&[below, group, daemon]);
+    for name in ["below", "group", "daemon"] {
+        hub.until_ready(name);
+    }
+}
+
 /// A script for `/usr/bin/python3` that answers every request with this status.
 fn answers(status: u16) -> Vec<String> {
     let script = format!(

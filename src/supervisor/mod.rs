@@ -7,6 +7,7 @@ mod budget;
 mod environment;
 mod inbox;
 mod lifecycle;
+mod listener;
 mod main_loop;
 mod order;
 pub(crate) mod orphans;

@@ -192,9 +192,14 @@ pub(crate) fn holder(port: u16) -> Holder {
     }
     let pids = proc::pids().unwrap_or_default();
     match pids.into_iter().find(|pid| proc::holds_socket(*pid, &inodes) == Some(true)) {
-        Some(pid) => Holder::Process { pid, command: proc::command_line(pid, COMMAND_LINE_BYTES) },
+        Some(pid) => process(pid),
         None => Holder::Unknown,
     }
+}
+
+/// A holder that is known, with its command line.
+pub(crate) fn process(pid: i32) -> Holder {
+    Holder::Process { pid, command: proc::command_line(pid, COMMAND_LINE_BYTES) }
 }
 
 #[cfg(test)]

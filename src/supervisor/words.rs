@@ -2,6 +2,7 @@
 
 use super::budget::{MAX_FAILURES, WINDOW};
 use super::lifecycle::Notice;
+use super::probe::Holder;
 use super::{StartError, StartErrorKind};
 use crate::manifest::Short;
 use crate::sys::process::Exit;
@@ -99,6 +100,16 @@ pub(crate) fn unbound(short: &Short, pid: i32, port: u16, gate: Duration) -> Sta
     let description = format!(
         "nothing listens on 127.0.0.1:{port} after {} ms (pid {pid} lives); see: parachute logs {short}",
         gate.as_millis()
+    );
+    StartError { kind: StartErrorKind::StartedButUnbound, description, binary: None, at: SystemTime::now() }
+}
+
+/// Running, and somebody else answers in its place.
+pub(crate) fn bound_by(short: &Short, pid: i32, port: u16, stranger: &Holder) -> StartError {
+    let description = format!(
+        "127.0.0.1:{port} is held by {}, which is not of {short} (pid {pid} lives); end it, or set run.ready to none if \
+         it listens for {short}",
+        stranger.describe()
     );
     StartError { kind: StartErrorKind::StartedButUnbound, description, binary: None, at: SystemTime::now() }
 }

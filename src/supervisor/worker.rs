@@ -5,8 +5,9 @@ mod report;
 
 use super::inbox::{ForMain, ForWorker, Inbox, Reply};
 use super::lifecycle::{self, Action, Ended, Event, Module};
+use super::listener;
 use super::output::Output;
-use super::probe::Probe;
+use super::probe::{Holder, Probe};
 use super::published::Published;
 use super::remains::Remains;
 use super::settings::{self, Occasion, Prepared, Settings};
@@ -62,6 +63,8 @@ pub(super) struct Worker {
     events: VecDeque<Event>,
     /// The number of the newest child that the state machine asked for.
     child: u64,
+    /// Who was found to listen on its port in its place.
+    stranger: Option<Holder>,
     last_exit: Option<(Exit, SystemTime)>,
     last_crash_at: Option<SystemTime>,
     start_error: Option<Box<StartError>>,
@@ -113,6 +116,7 @@ impl Worker {
             waiters: Waiters::default(),
             events: VecDeque::new(),
             child: 0,
+            stranger: None,
             last_exit: None,
             last_crash_at: None,
             start_error: None,
@@ -383,8 +387,17 @@ impl Worker {
         let Some(probe) = &mut self.probe else { return };
         let Some(bound) = probe.result(ready, Instant::now()) else { return };
         self.probe = None;
+        self.stranger = None;
+        let bound = bound && self.is_own_listener();
         let event = if bound { Event::ProbeOk { child: self.child } } else { Event::ProbeFailed { child: self.child } };
         self.events.push_back(event);
+    }
+
+    /// Whether it is the module that has answered. Asked until it is ready: from then on the port is its own.
+    fn is_own_listener(&mut self) -> bool {
+        let Some(living) = self.living.as_ref().filter(|_| !self.module.is_ready()) else { return true };
+        self.stranger = listener::stranger(self.settings.port, living.child.pid(), &self.lineage_word());
+        self.stranger.is_none()
     }
 
     /// What an event changes beside the state.
@@ -439,11 +452,12 @@ impl Worker {
             Action::Say(notice) => {
                 if notice == lifecycle::Notice::Unbound {
                     let pid = self.living.as_ref().map_or(0, |living| living.child.pid());
-                    if self.start_error.is_none() {
-                        let gate = self.settings.policy.gate.unwrap_or_default();
-                        let error = words::unbound(&self.short, pid, self.settings.port, gate);
-                        self.start_error = Some(Box::new(error));
-                    }
+                    let port = self.settings.port;
+                    let error = match &self.stranger {
+                        Some(stranger) => words::bound_by(&self.short, pid, port, stranger),
+                        None => words::unbound(&self.short, pid, port, self.settings.policy.gate.unwrap_or_default()),
+                    };
+                    self.start_error = Some(Box::new(error));
                 }
                 if matches!(notice, lifecycle::Notice::Restarting { .. } | lifecycle::Notice::Crashed { .. }) {
                     self.last_crash_at = self.last_exit.map(|(_, at)| at);
@@ -463,6 +477,7 @@ impl Worker {
         let prepared = self.prepare(false);
         self.child = child;
         self.probe = None;
+        self.stranger = None;
         self.clearing = false;
         self.look_again_at = None;
         self.remains.clear();

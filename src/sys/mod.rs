@@ -9,6 +9,7 @@ pub(crate) mod epoll;
 pub(crate) mod fault;
 pub(crate) mod fs;
 pub(crate) mod inotify;
+pub(crate) mod listener;
 pub(crate) mod memchr;
 pub(crate) mod memory;
 pub(crate) mod poll;

@@ -74,6 +74,27 @@ pub(crate) fn pids() -> io::Result<Vec<Pid>> {
     Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
+/// The children of a process that its threads have now; none where the kernel does not list them.
+pub(crate) fn children(pid: Pid) -> Vec<Pid> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// The service of the service manager to which a process belongs, the manager itself included: the path of its control
+/// group. `None` for one that belongs to a session, or where nobody groups processes.
+pub(crate) fn service(pid: Pid) -> Option<String> {
+    parse_service(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+/// cgroups(7): `hierarchy:controllers:path` a line; systemd names the group of a service after its unit.
+fn parse_service(groups: &str) -> Option<String> {
+    let mut paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.find(|path| path.ends_with(".service") || path.ends_with("/init.scope")).map(str::to_owned)
+}
+
 /// The list of our own children, with those that came to us as their subreaper: all hang on the main thread. It stays
 /// open, so that it can be read when no descriptor is left.
 #[derive(Debug)]
@@ -205,6 +226,33 @@ mod tests {
         assert_eq!(parse_listeners(table, 0x793), [111]);
         assert_eq!(parse_listeners(table, 0x794), [333]);
         assert_eq!(parse_listeners(table, 0x795), [0u64; 0]);
+    }
+
+    #[test]
+    fn a_service_is_told_from_a_session() {
+        for (groups, service) in [
+            ("0::/system.slice/docker.service\n", Some("/system.slice/docker.service")),
+            ("12:cpu:/\n1:name=systemd:/system.slice/cron.service\n0::/\n", Some("/system.slice/cron.service")),
+            ("0::/init.scope\n", Some("/init.scope")),
+            ("0::/user.slice/user-1000.slice/session-3.scope\n", None),
+            ("0::/\n", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_service(groups).as_deref(), service, "{groups:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_is_listed_with_its_parent() {
+        // A shell that waits for its own child; both end when the pipe does.
+        let mut command = std::process::Command::new("/bin/sh");
+        command.args(["-c", "cat & wait"]).stdin(std::process::Stdio::piped());
+        let mut shell = command.spawn().expect("a shell");
+        let pid = Pid::try_from(shell.id()).expect("a pid");
+        assert!(children(super::super::process::own_pid()).contains(&pid));
+        drop(shell.stdin.take());
+        shell.wait().expect("it ends");
+        assert_eq!(children(pid), [0; 0]);
     }
 
     #[test]
