@@ -75,6 +75,24 @@ fn a_stranger_that_takes_the_port_of_a_running_module_does_not_make_it_ready() {
     drop(stranger);
 }
 
+/// The first run ends early, which is said until the second one runs; that never listens, which is said of it.
+#[test]
+fn what_is_said_of_a_child_goes_with_it() {
+    let home = Home::new();
+    let ran = home.path().join("ran");
+    let (ran, program) = (ran.to_str().expect("UTF-8"), &testchild(&[])[0]);
+    let script = format!("[ -e {ran:?} ] && exec {program:?} never-bind; touch {ran:?}; exit 3");
+    let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    home.install(&module("web", argv).run(json!({ "ready": { "timeoutMs": 1000 } })));
+    let hub = Hub::start_in(home, &[]);
+    let second = hub.number_after("web", "ready ");
+    let state = hub.until("web", "judged", |state| state["supervisor_status"] == "running");
+    assert_eq!(pid_of(&state), second);
+    assert_eq!(state["supervisor_start_error"]["error_type"], "started_but_unbound", "{state:#}");
+    let text = hub.output();
+    assert!(text.contains("web: nothing listens on"), "{text}");
+}
+
 #[test]
 fn whoever_of_a_module_listens_makes_it_ready() {
     let program = &testchild(&[])[0];

@@ -304,6 +304,8 @@ impl Worker {
             None => {}
             Some(Ok(())) => {
                 living.outcome = None;
+                // Whatever it said was about an attempt or a child before this one (supervisor §7).
+                self.start_error = None;
                 self.tap.notice(&format!("started, pid {}", living.child.pid()));
                 self.watch =
                     Watch::begin(&self.settings.watch).map(|watch| watch.map(Box::new)).unwrap_or_else(|error| {
