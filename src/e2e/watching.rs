@@ -1,7 +1,7 @@
 //! What brings a module down that runs on its own: a change of the files that it watches, a look at it that fails, and
 //! what the end of one that is essential means.
 
-use crate::support::{Hub, Module, eventually, is_alive, kill, module, testchild};
+use crate::support::{Home, Hub, Module, eventually, is_alive, kill, module, testchild};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -102,6 +102,28 @@ fn the_hub_ends_with_an_essential_module_that_ends_for_good_and_with_no_other() 
     assert_eq!(hub.until_it_ends().code(), Some(6));
     let output = hub.output();
     assert!(output.contains("heart is essential and down for good"), "{output}");
+}
+
+/// Its settings hold although there has never been a child.
+#[test]
+fn giving_up_and_being_essential_count_for_a_module_whose_program_is_missing() {
+    let missing = |name: &str, run: serde_json::Value| module(name, vec!["no-such-program".into()]).run(run);
+    let mut hub = Hub::start(&[missing("lost", json!({ "giveUp": true }))]);
+    let state = hub.until_status("lost", "crashed");
+    assert!(state["next_retry_at"].is_null(), "{state:#}");
+    let log = eventually("the refusal in the file", || {
+        Some(hub.home.read("lost/logs/lost.log")).filter(|log| log.contains("giving up as run.giveUp says"))
+    });
+    assert!(log.contains("cannot be started: no-such-program was not found"), "{log}");
+    assert_eq!(hub.end().code(), Some(0));
+
+    let home = Home::new();
+    home.install(&missing("heart", json!({ "giveUp": true, "essential": true })));
+    let ended = match Hub::try_start_in(home, &[]) {
+        Ok(mut hub) => hub.until_it_ends(),
+        Err(refused) => refused.status,
+    };
+    assert_eq!(ended.code(), Some(6));
 }
 
 #[test]

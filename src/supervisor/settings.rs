@@ -58,11 +58,13 @@ impl Settings {
     }
 }
 
-/// A child that can be forked, with the settings it lives by.
+/// What the files say of a module now.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) settings: Settings,
-    pub(crate) spec: Box<SpawnSpec>,
+    /// What a child, or what follows when there can be none, goes by; `None` when they could not be read.
+    pub(crate) settings: Option<Settings>,
+    /// What to fork, or why there can be no child now.
+    pub(crate) spec: Result<Box<SpawnSpec>, StartError>,
 }
 
 /// For which child of its module settings are read.
@@ -86,7 +88,7 @@ pub(crate) fn prepare(
     short: &Short,
     occasion: Occasion,
     own_child: bool,
-) -> Result<Prepared, StartError> {
+) -> Prepared {
     let read = || read(source, facts, short, own_child);
     if occasion == Occasion::Later {
         return read();
@@ -103,10 +105,19 @@ pub(crate) fn prepare(
     })
 }
 
-fn read(source: &PlanSource, facts: &Facts, short: &Short, own_child: bool) -> Result<Prepared, StartError> {
+fn read(source: &PlanSource, facts: &Facts, short: &Short, own_child: bool) -> Prepared {
+    match source(short) {
+        Ok(inputs) => {
+            Prepared { settings: Some(settings(&inputs)), spec: spec(&inputs, facts, short, own_child).map(Box::new) }
+        }
+        Err(error) => Prepared { settings: None, spec: Err(error) },
+    }
+}
+
+/// Looks whether the child can be made, and prepares it.
+fn spec(inputs: &Inputs, facts: &Facts, short: &Short, own_child: bool) -> Result<SpawnSpec, StartError> {
     let problem = |kind, description: String| StartError { kind, description, binary: None, at: SystemTime::now() };
-    let inputs = source(short)?;
-    let plan = plan::build(&inputs, facts, short).map_err(|refused| problem(refused.kind, refused.reason))?;
+    let plan = plan::build(inputs, facts, short).map_err(|refused| problem(refused.kind, refused.reason))?;
     let program = preflight::resolve(&plan)?;
     let run = &inputs.run;
     let credentials = match (&run.user, &run.group) {
@@ -143,7 +154,7 @@ fn read(source: &PlanSource, facts: &Facts, short: &Short, own_child: bool) -> R
             return Err(holds_nul("the start command"));
         }
     }
-    let spec = SpawnSpec {
+    Ok(SpawnSpec {
         program: c_string(program.as_os_str(), "the start command")?,
         argv,
         environment,
@@ -152,11 +163,10 @@ fn read(source: &PlanSource, facts: &Facts, short: &Short, own_child: bool) -> R
         limits: plan::limits(&run.limits, process::inherited_nofile(), process::inherited_core_soft()),
         credentials,
         parent_death_signal: plan::stop_signal(run.stop_signal),
-    };
-    Ok(Prepared { settings: settings(&inputs, port), spec: Box::new(spec) })
+    })
 }
 
-fn settings(inputs: &Inputs, port: u16) -> Settings {
+fn settings(inputs: &Inputs) -> Settings {
     let run = &inputs.run;
     let path = |probe: Probe| (probe == Probe::Http).then(|| inputs.row.health.clone());
     Settings {
@@ -164,7 +174,7 @@ fn settings(inputs: &Inputs, port: u16) -> Settings {
         stop_signal: plan::stop_signal(run.stop_signal),
         essential: run.essential,
         depends_on: run.depends_on.clone(),
-        port,
+        port: inputs.row.port.get(),
         ready_path: path(run.ready.probe),
         live_path: run.live.as_ref().and_then(|live| path(live.probe)),
         live_timeout: run.live.as_ref().map(|live| live.timeout),

@@ -234,7 +234,7 @@ impl Worker {
 
     /// Refuses what cannot start before the old child is touched (supervisor B9).
     fn restart(&mut self, reply: Option<Reply>) {
-        match self.prepare(self.living.is_some()) {
+        match self.prepare(self.living.is_some()).spec {
             // What it was prepared with is not kept: its spawn comes after the old child's grace, or never.
             Ok(_) => {
                 self.expect(Wants::Up, reply);
@@ -470,32 +470,37 @@ impl Worker {
         }
     }
 
-    fn prepare(&self, own_child: bool) -> Result<Prepared, StartError> {
+    fn prepare(&self, own_child: bool) -> Prepared {
         let occasion = if self.child == 0 { Occasion::First } else { Occasion::Later };
         settings::prepare(&self.context.source, &self.context.facts, &self.short, occasion, own_child)
     }
 
     fn spawn(&mut self, child: u64) {
-        let prepared = self.prepare(false);
+        let Prepared { settings, spec } = self.prepare(false);
         self.child = child;
         self.probe = None;
         self.stranger = None;
         self.clearing = false;
         self.look_again_at = None;
         self.remains.clear();
-        match prepared {
-            Ok(Prepared { settings, spec }) => {
-                self.module.set_policy(settings.policy);
-                self.published.set_depends_on(&settings.depends_on);
-                self.tap.configure(settings.tap.clone());
-                self.settings = settings;
-                self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) });
-            }
+        if let Some(settings) = settings {
+            self.live_by(settings);
+        }
+        match spec {
+            Ok(spec) => self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) }),
             Err(error) => {
                 self.refuse(error);
                 self.events.push_back(Event::Refused { child });
             }
         }
+    }
+
+    /// From now on these settings hold, for the child that is coming and for what follows when it cannot come.
+    fn live_by(&mut self, settings: Settings) {
+        self.module.set_policy(settings.policy);
+        self.published.set_depends_on(&settings.depends_on);
+        self.tap.configure(settings.tap.clone());
+        self.settings = settings;
     }
 
     /// To the group, while its leader keeps the number ours, and to everything that left it.
