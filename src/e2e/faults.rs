@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 const BUILD: Duration = Duration::from_secs(3600);
 const ENOSPC: &str = "28";
 /// Looks change nothing: being killed between two changes is the same wherever it happens between them.
-const LOOKS: &[&str] = &["stat", "open", "read", "pipe", "pidfd_open", "flock"];
+const LOOKS: &[&str] = &["stat", "open", "read", "pipe", "pidfd_open", "eventfd", "flock"];
 /// One in so many of the calls that only open something gets an error.
 const OPENS_STRIDE: usize = 7;
 /// A whole life of a hub is a second: one in so many of its calls gets an error. It is killed at each.

@@ -7,27 +7,34 @@ use crate::sys::spawn::{SpawnFailure, SpawnSpec, Spawned};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A queue that one thread reads while it polls other things as well. Senders never block; how much can lie in it is
 /// bounded by its senders: each asks once and waits for the answer.
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
-    queue: Mutex<Vec<T>>,
+    /// `None` once its reader has gone.
+    queue: Mutex<Option<Vec<T>>>,
     waker: Waker,
 }
 
 impl<T> Inbox<T> {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { queue: Mutex::new(Vec::new()), waker: Waker::new()? })
+        Ok(Self { queue: Mutex::new(Some(Vec::new())), waker: Waker::new()? })
     }
 
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<T>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What comes when the reader has gone is dropped, and with it the way to answer it: whoever waits hears that.
     pub(crate) fn send(&self, message: T) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lock = self.lock();
+        let Some(queue) = lock.as_mut() else { return };
         queue.push(message);
         // Whoever put in the first message has woken the reader, who takes all.
         let first = queue.len() == 1;
-        drop(queue);
+        drop(lock);
         if first {
             self.waker.wake();
         }
@@ -36,7 +43,18 @@ impl<T> Inbox<T> {
     /// Everything that was sent so far.
     pub(crate) fn take(&self) -> Vec<T> {
         self.waker.drain();
-        std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lock().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Nobody reads it any more: what lies in it is dropped, and so is what comes.
+    pub(crate) fn close(&self) {
+        let left = self.lock().take();
+        // Dropped without the lock, because it may have ways to answer.
+        drop(left);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_none()
     }
 }
 

@@ -197,17 +197,21 @@ impl Supervisor {
     }
 
     /// Makes the module known, without starting it. A known one stays as it is. Fails when the machine has no thread
-    /// or descriptor for it, which is said on the console.
-    pub(crate) fn register(&self, short: &Short) -> io::Result<()> {
+    /// or descriptor for it, which is said on the console; each start tries it again.
+    pub(crate) fn register(&self, short: &Short) -> Result<(), OpFailure> {
         let mut modules = self.modules();
         if modules.contains_key(short) {
             return Ok(());
         }
         if self.is_closing() {
-            return Err(io::Error::other("the hub is on its way down"));
+            return Err(OpFailure::ShuttingDown);
         }
-        let handle = self.start_worker(short).inspect_err(|error| {
-            self.context.console.line("[supervisor] ", &format!("{short}: no thread for it: {error}"));
+        let handle = self.start_worker(short).map_err(|error| {
+            let refused = words::not_registered(short, &error);
+            self.context.console.line("[supervisor] ", &format!("{short}: {}", refused.description));
+            let crashed =
+                Snapshot { status: Status::Crashed, start_error: Some(refused), ..Snapshot::stopped(short.clone()) };
+            OpFailure::NotStarted(Box::new(crashed))
         })?;
         modules.insert(short.clone(), handle);
         Ok(())
@@ -239,15 +243,18 @@ impl Supervisor {
             handle.inbox.send(message(reply));
             Arc::clone(&handle.published)
         };
-        // The worker answers every request, or drops it when it ends.
-        answer.recv().unwrap_or_else(|_| Err(OpFailure::Superseded(Box::new(published.get()))))
+        // The worker answers every request, or drops it when it ends: forgotten meanwhile, or by a bug, which is said.
+        answer.recv().unwrap_or_else(|_| {
+            let last = Box::new(published.get());
+            Err(if last.start_error.is_some() { OpFailure::NotStarted(last) } else { OpFailure::Superseded(last) })
+        })
     }
 
     /// Starts it and waits until it is ready, failed, or up but unbound (then `Ok` with `start_error`).
     /// Registers it first when needed. Idempotent while it runs. Blocks for at most its readiness gate, and when it is
     /// just being stopped for the rest of that.
     pub(crate) fn start(&self, short: &Short) -> Result<Snapshot, OpFailure> {
-        self.register(short).map_err(|_| OpFailure::NotSupervised)?;
+        self.register(short)?;
         self.ask(short, |reply| ForWorker::Start(Some(reply)))
     }
 
@@ -296,9 +303,9 @@ impl Supervisor {
     /// Starts all of these in parallel, a module after those beside it in the list came up or failed, and returns at
     /// once. What a module is started with is read when its turn comes.
     pub(crate) fn boot(&self, modules: Vec<(Short, Vec<Short>)>) {
+        // Who cannot be registered is said on the console; the others boot, and nobody waits for it.
+        let modules = modules.into_iter().filter(|(short, _)| self.register(short).is_ok()).collect::<Vec<_>>();
         for (short, _) in &modules {
-            // Said on the console; the others boot.
-            let _ = self.register(short);
             if let Some(handle) = self.modules().get(short) {
                 handle.published.await_turn();
             }
@@ -359,7 +366,9 @@ impl Supervisor {
         let needs: Vec<(Short, Vec<Short>)> = {
             let modules = self.modules();
             self.context.closing.store(true, Ordering::Release);
-            modules.iter().map(|(short, handle)| (short.clone(), handle.published.depends_on())).collect()
+            // Whose worker has gone comes to rest no more, so nobody is to wait for it.
+            let alive = modules.iter().filter(|(_, handle)| !handle.inbox.is_closed());
+            alive.map(|(short, handle)| (short.clone(), handle.published.depends_on())).collect()
         };
         let order = Order::new(reversed(&needs));
         let free = {
@@ -370,9 +379,10 @@ impl Supervisor {
         self.send_to(&free, || ForWorker::Stop(None));
     }
 
-    /// Whether everybody who is there is among those at rest. One that was forgotten meanwhile may be among them, too.
+    /// Whether everybody who is there is among those at rest, or has no worker any more, which has ended its child. One
+    /// that was forgotten meanwhile may be among those at rest, too.
     fn all_rest(&self, resting: &BTreeSet<Short>) -> bool {
-        self.modules().keys().all(|short| resting.contains(short))
+        self.modules().iter().all(|(short, handle)| resting.contains(short) || handle.inbox.is_closed())
     }
 
     /// No more grace for anybody.
@@ -394,6 +404,9 @@ impl Supervisor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Each module with those that need it.
 fn reversed(needs: &[(Short, Vec<Short>)]) -> BTreeMap<Short, Vec<Short>> {

@@ -7,6 +7,7 @@ use super::{StartError, StartErrorKind};
 use crate::manifest::Short;
 use crate::sys::process::Exit;
 use crate::sys::spawn::{SpawnFailure, Step};
+use std::io;
 use std::time::{Duration, SystemTime};
 
 /// `exited with code 1`, `was ended by signal 9 (KILL)`.
@@ -102,6 +103,14 @@ pub(crate) fn unbound(short: &Short, pid: i32, port: u16, gate: Duration) -> Sta
         gate.as_millis()
     );
     StartError { kind: StartErrorKind::StartedButUnbound, description, binary: None, at: SystemTime::now() }
+}
+
+/// The hub cannot look after it.
+pub(crate) fn not_registered(short: &Short, error: &io::Error) -> StartError {
+    let description = format!(
+        "the hub has no thread or descriptor left for it: {error}; make room on the machine, then: parachute start {short}"
+    );
+    StartError { kind: StartErrorKind::SpawnFailed, description, binary: None, at: SystemTime::now() }
 }
 
 /// Running, and somebody else answers in its place.

@@ -573,6 +573,9 @@ impl Drop for Worker {
             snapshot.pid = None;
             let since = self.child_since();
             self.published.set(snapshot, since);
+            // Behind the reason, for whoever is told by this that there is no answer.
+            self.inbox.close();
+            self.waiters = Waiters::default();
             self.context.main.send(ForMain::Settled { short: self.short.clone(), at_rest: true });
         }
     }

@@ -1,6 +1,7 @@
 //! Waiting for descriptors: `poll(2)`, and an eventfd that wakes a thread which waits.
 
 use super::cvt_r;
+use super::fault::point;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ pub(crate) struct Waker {
 
 impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
+        point("eventfd")?;
         // SAFETY: eventfd takes no pointer.
         let fd = super::cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: the descriptor is new and owned by nobody else.
