@@ -10,12 +10,21 @@ use crate::sys::spawn::{SpawnFailure, Step};
 use std::io;
 use std::time::{Duration, SystemTime};
 
+/// Who may have sent KILL to a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Killer {
+    Us,
+    /// Perhaps the kernel, for want of memory (supervisor B16).
+    Unknown,
+}
+
 /// `exited with code 1`, `was ended by signal 9 (KILL)`.
-pub(crate) fn exit(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exited with code {code}"),
-        Exit::Signal(9) => "was ended by signal 9 (KILL), perhaps because memory ran out".into(),
-        Exit::Signal(signal) => match signal_name(signal) {
+pub(crate) fn exit(exit: Exit, killer: Killer) -> String {
+    match (exit, killer) {
+        (Exit::Code(code), _) => format!("exited with code {code}"),
+        (Exit::Signal(9), Killer::Us) => "was ended by signal 9 (KILL)".into(),
+        (Exit::Signal(9), Killer::Unknown) => "was ended by signal 9 (KILL), perhaps because memory ran out".into(),
+        (Exit::Signal(signal), _) => match signal_name(signal) {
             Some(name) => format!("was ended by signal {signal} ({name})"),
             None => format!("was ended by signal {signal}"),
         },
@@ -47,9 +56,9 @@ pub(crate) fn duration(wait: Duration) -> String {
     }
 }
 
-/// The line for the log.
-pub(crate) fn notice(notice: Notice, last: Option<Exit>, error: Option<&StartError>) -> String {
-    let ended = last.map_or_else(|| "ended".to_owned(), exit);
+/// The line for the log. `last` is how the last child ended.
+pub(crate) fn notice(notice: Notice, last: Option<(Exit, Killer)>, error: Option<&StartError>) -> String {
+    let ended = last.map_or_else(|| "ended".to_owned(), |(ended, killer)| exit(ended, killer));
     let reason = error.map_or("it cannot be started", |error| error.description.as_str());
     let window_s = WINDOW.as_secs();
     match notice {
@@ -124,14 +133,25 @@ pub(crate) fn bound_by(short: &Short, pid: i32, port: u16, stranger: &Holder) ->
 }
 
 /// Ended before it was ready.
-pub(crate) fn exited_early(ended: Exit, ran: Duration, short: &Short) -> StartError {
-    let description = format!("it {} {} ms after its start; see: parachute logs {short}", exit(ended), ran.as_millis());
+pub(crate) fn exited_early(ended: Exit, killer: Killer, ran: Duration, short: &Short) -> StartError {
+    let (ended, ran_ms) = (exit(ended, killer), ran.as_millis());
+    let description = format!("it {ended} {ran_ms} ms after its start; see: parachute logs {short}");
     StartError { kind: StartErrorKind::ExitedEarly, description, binary: None, at: SystemTime::now() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_suspected_only_of_a_kill_that_is_not_ours() {
+        for (signal, killer, suspected) in
+            [(9, Killer::Unknown, true), (9, Killer::Us, false), (15, Killer::Unknown, false)]
+        {
+            let said = exit(Exit::Signal(signal), killer);
+            assert_eq!(said.contains("perhaps because memory ran out"), suspected, "{said}");
+        }
+    }
 
     #[test]
     fn a_line_says_what_happened_and_what_comes_next() {
@@ -154,7 +174,7 @@ mod tests {
             ),
             (Notice::Blocked { after: None }, None, "crashed: it cannot be started; giving up as run.giveUp says"),
         ] {
-            assert_eq!(notice(given, last, None), expected);
+            assert_eq!(notice(given, last.map(|exit| (exit, Killer::Us)), None), expected);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::remains::Remains;
 use super::settings::{self, Occasion, Prepared, Settings};
 use super::waiters::{Waiters, Wants};
 use super::watch::Watch;
-use super::words;
+use super::words::{self, Killer};
 use super::{Context, OpFailure, StartError, StartErrorKind, environment};
 use crate::logs::{Ring, Tap};
 use crate::manifest::Short;
@@ -65,6 +65,8 @@ pub(super) struct Worker {
     child: u64,
     /// Who was found to listen on its port in its place.
     stranger: Option<Holder>,
+    /// Of the newest child.
+    killer: Killer,
     last_exit: Option<(Exit, SystemTime)>,
     last_crash_at: Option<SystemTime>,
     start_error: Option<Box<StartError>>,
@@ -117,6 +119,7 @@ impl Worker {
             events: VecDeque::new(),
             child: 0,
             stranger: None,
+            killer: Killer::Unknown,
             last_exit: None,
             last_crash_at: None,
             start_error: None,
@@ -408,7 +411,7 @@ impl Worker {
             Event::Exited { .. } if !self.module.is_ready() && self.module.status() == super::Status::Starting => {
                 if let (Some((exit, _)), Some(living)) = (self.last_exit, &self.living) {
                     let ran = now.duration_since(living.started);
-                    self.start_error = Some(Box::new(words::exited_early(exit, ran, &self.short)));
+                    self.start_error = Some(Box::new(words::exited_early(exit, self.killer, ran, &self.short)));
                 }
             }
             Event::Start | Event::Stop | Event::Restart
@@ -464,7 +467,8 @@ impl Worker {
                 if matches!(notice, lifecycle::Notice::Restarting { .. } | lifecycle::Notice::Crashed { .. }) {
                     self.last_crash_at = self.last_exit.map(|(_, at)| at);
                 }
-                let text = words::notice(notice, self.last_exit.map(|(exit, _)| exit), self.start_error.as_deref());
+                let last = self.last_exit.map(|(exit, _)| (exit, self.killer));
+                let text = words::notice(notice, last, self.start_error.as_deref());
                 self.tap.notice(&text);
             }
         }
@@ -480,6 +484,7 @@ impl Worker {
         self.child = child;
         self.probe = None;
         self.stranger = None;
+        self.killer = Killer::Unknown;
         self.clearing = false;
         self.look_again_at = None;
         self.remains.clear();
@@ -506,6 +511,9 @@ impl Worker {
     /// To the group, while its leader keeps the number ours, and to everything that left it.
     fn signal(&mut self, signal: Signal) {
         let leader = self.living.as_ref().map(|living| living.child.pid());
+        if signal == Signal::Kill && self.living.as_ref().is_some_and(|living| !living.ended) {
+            self.killer = Killer::Us;
+        }
         if let Some(living) = &self.living
             && let Err(error) = living.child.signal_group(signal)
         {
