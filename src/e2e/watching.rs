@@ -1,7 +1,7 @@
 //! What brings a module down that runs on its own: a change of the files that it watches, a look at it that fails, and
 //! what the end of one that is essential means.
 
-use crate::support::{Home, Hub, Module, eventually, is_alive, kill, module, testchild};
+use crate::support::{Home, Hub, Module, eventually, is_alive, kill, module, pid_of, testchild};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,46 @@ fn a_change_while_the_hub_ends_brings_nothing_back() {
         assert_eq!(hub.lines_after(name, "ready "), [pid.to_string()], "{output}");
     }
     assert!(!hub.home.path().join("hub/run/children").exists(), "a clean end leaves nobody to look for");
+}
+
+#[test]
+fn a_module_that_says_that_it_is_not_well_is_restarted() {
+    assert!(Path::new("/usr/bin/python3").exists(), "python3 is missing: apt-get install python3");
+    // The first child is sick once there is a file of this name, and takes it along.
+    let script = "import os, http.server as h\n\
+         class A(h.BaseHTTPRequestHandler):\n\
+         \x20def do_GET(self):\n\
+         \x20 self.send_response(503 if os.path.exists('sick') else 200); self.end_headers()\n\
+         if os.path.exists('sick'): os.remove('sick')\n\
+         h.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), A).serve_forever()";
+    let argv = ["/usr/bin/python3", "-c", script].map(str::to_owned).to_vec();
+    let live = json!({ "probe": "http", "intervalMs": 100, "timeoutMs": 10_000, "failures": 2 });
+    let web = module("web", argv).run(json!({ "live": live, "ready": { "probe": "http", "timeoutMs": 30_000 } }));
+    let hub = Hub::start(&[web]);
+    let first = hub.until_ready("web");
+    assert!(!hub.output().contains("liveness"), "{}", hub.output());
+    touch(&hub.home.package("web").join("sick"));
+    let second = hub.until_replaced("web", first);
+    assert!(!is_alive(first));
+    assert!(hub.output().contains("web: did not answer 2 liveness probes in a row, ending it"), "{}", hub.output());
+    let state = hub.module("web");
+    assert_eq!((pid_of(&state), &state["restarts_in_window"]), (second, &json!(1)), "{state:#}");
+}
+
+#[test]
+fn a_module_that_hangs_is_restarted() {
+    let live = json!({ "probe": "http", "intervalMs": 100, "timeoutMs": 300, "failures": 3 });
+    let web = module("web", testchild(&["http"])).run(json!({ "live": live, "stopTimeoutMs": 100 }));
+    let hub = Hub::start(&[web]);
+    let first = hub.until_ready("web");
+    kill(first, "STOP");
+    eventually("another child", || {
+        hub.lines_after("web", "ready ").iter().any(|pid| *pid != first.to_string()).then_some(())
+    });
+    assert!(!is_alive(first));
+    let output = hub.output();
+    assert!(output.contains("web: did not answer 3 liveness probes in a row, ending it"), "{output}");
+    assert!(!output.contains("memory"), "that KILL was ours: {output}");
 }
 
 #[test]
