@@ -15,12 +15,13 @@ fn variables(hub: &Hub, short: &str) -> BTreeMap<String, String> {
     lines.iter().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
 
-/// The soft limit of a process as `/proc` names it.
+/// The soft and the hard limit of a process as `/proc` names it.
 #[track_caller]
-fn soft_limit(pid: u32, name: &str) -> String {
+fn limit(pid: u32, name: &str) -> [String; 2] {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("the process lives");
     let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {limits}"));
-    line.split_whitespace().next().expect("a soft limit").to_owned()
+    let mut words = line.split_whitespace().map(str::to_owned);
+    [words.next(), words.next()].map(|word| word.expect("two limits"))
 }
 
 #[test]
@@ -60,7 +61,7 @@ fn what_the_hub_was_started_with_and_changed_is_given_back() {
     let pid: u32 = child.line_after("[args] ready ").parse().expect("a pid");
     assert_eq!(child.line_after("[args] umask "), "0027");
     assert_eq!(child.line_after("[args] fds "), "0 1 2");
-    assert_eq!(soft_limit(pid, "Max open files"), "300");
+    assert_eq!(limit(pid, "Max open files")[0], "300");
     let mode = |file: &str| fs::metadata(home.path().join(file)).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode("operator.token"), 0o600, "the hub's own files do not follow that umask");
 }
@@ -123,8 +124,18 @@ fn umask_and_limits_are_as_the_settings_say() {
     let pid = hub.number_after("args", "ready ");
     assert_eq!(hub.line_after("args", "umask "), "0077");
     for (name, value) in [("Max open files", "200"), ("Max core file size", "0"), ("Max file size", "1048576")] {
-        assert_eq!(soft_limit(pid, name), value, "{name}");
+        assert_eq!(limit(pid, name), [value, value], "{name}, soft and hard");
     }
+}
+
+#[test]
+fn a_limit_that_nobody_may_raise_is_named() {
+    // Above what the kernel gives to anybody, root included.
+    let run = json!({ "ready": "none", "limits": { "nofile": 1_u64 << 40 } });
+    let hub = Hub::start(&[module("args", testchild(&["args"])).run(run)]);
+    let state = hub.until_status("args", "crashed");
+    let text = state["supervisor_start_error"]["error_description"].to_string();
+    assert!(text.contains("setting run.limits.nofile failed: Operation not permitted"), "{state:#}");
 }
 
 /// Needs root: only then can a child be somebody else. Otherwise the start has to fail and say so.

@@ -6,7 +6,7 @@ use crate::manifest::Short;
 use crate::manifest::run::{Limits, Probe, Run, StopSignal};
 use crate::manifest::services::Row;
 use crate::sys::process::Signal;
-use crate::sys::spawn::Resource;
+use crate::sys::spawn::{Limit, Resource};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,27 +81,25 @@ pub(crate) fn build<'a>(inputs: &'a Inputs, facts: &'a Facts, short: &'a Short) 
     Ok(Plan { argv, environment: environment::build(inputs, facts, short, &port), cwd: inputs.cwd.as_deref() })
 }
 
-/// The soft limits of a child: what the hub was started with, then what its settings say.
-pub(crate) fn limits(
-    limits: &Limits,
-    inherited_nofile: Option<(u64, u64)>,
-    inherited_core: Option<u64>,
-) -> Vec<(Resource, u64)> {
-    let nofile = limits.nofile.or(inherited_nofile.map(|(soft, _)| soft));
-    let core = limits.core.or(inherited_core);
-    [
-        (Resource::Nofile, nofile),
-        (Resource::Core, core),
-        (Resource::Fsize, limits.fsize),
-        (Resource::AddressSpace, limits.as_bytes),
-        (Resource::Nproc, limits.nproc),
-        (Resource::Cpu, limits.cpu),
-        (Resource::Memlock, limits.memlock),
-        (Resource::Stack, limits.stack),
-    ]
-    .into_iter()
-    .filter_map(|(resource, soft)| Some((resource, soft?)))
-    .collect()
+/// The limits of a child: what its settings say, soft and hard alike, else what the hub was started with where it has
+/// changed its own.
+pub(crate) fn limits(limits: &Limits, inherited_nofile: Option<(u64, u64)>, inherited_core: Option<u64>) -> Vec<Limit> {
+    let set = [
+        (Resource::Nofile, limits.nofile, inherited_nofile.map(|(soft, _)| soft)),
+        (Resource::Core, limits.core, inherited_core),
+        (Resource::Fsize, limits.fsize, None),
+        (Resource::AddressSpace, limits.as_bytes, None),
+        (Resource::Nproc, limits.nproc, None),
+        (Resource::Cpu, limits.cpu, None),
+        (Resource::Memlock, limits.memlock, None),
+        (Resource::Stack, limits.stack, None),
+    ];
+    let limit = |(resource, set, inherited): (Resource, Option<u64>, Option<u64>)| match (set, inherited) {
+        (Some(both), _) => Some(Limit { resource, soft: both, hard: Some(both) }),
+        (None, Some(soft)) => Some(Limit { resource, soft, hard: None }),
+        (None, None) => None,
+    };
+    set.into_iter().filter_map(limit).collect()
 }
 
 /// The kernel's signal for the one that the settings name.

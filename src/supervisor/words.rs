@@ -98,6 +98,9 @@ pub(crate) fn spawn_failure(failure: SpawnFailure) -> StartError {
         Step::Exec if failure.is_not_a_program() => {
             (StartErrorKind::SpawnFailed, "; a script needs a first line like #!/bin/sh")
         }
+        Step::Limit(_) if failure.is_not_permitted() => {
+            (StartErrorKind::InvalidSettings, "; it is above the hub's own hard limit, which nobody here may raise")
+        }
         Step::Credentials => (StartErrorKind::SpawnFailed, "; run.user and run.group need a hub that runs as root"),
         _ => (StartErrorKind::SpawnFailed, ""),
     };

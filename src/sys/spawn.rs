@@ -30,6 +30,9 @@ pub(crate) enum Resource {
 }
 
 impl Resource {
+    const ALL: [Self; 8] =
+        [Self::Nofile, Self::Core, Self::Fsize, Self::AddressSpace, Self::Nproc, Self::Cpu, Self::Memlock, Self::Stack];
+
     // The constant's type differs between C libraries, and so must the field that holds it.
     fn number(self) -> libc::c_int {
         (match self {
@@ -43,6 +46,15 @@ impl Resource {
             Self::Stack => libc::RLIMIT_STACK,
         }) as libc::c_int
     }
+}
+
+/// A limit of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) resource: Resource,
+    pub(crate) soft: u64,
+    /// `None` leaves the hub's.
+    pub(crate) hard: Option<u64>,
 }
 
 /// Who the child becomes; needs root.
@@ -64,8 +76,7 @@ pub(crate) struct SpawnSpec {
     pub(crate) environment: Strings,
     pub(crate) directory: Option<CString>,
     pub(crate) umask: u32,
-    /// Soft limits; the hard one stays, unless it would be below.
-    pub(crate) limits: Vec<(Resource, u64)>,
+    pub(crate) limits: Vec<Limit>,
     pub(crate) credentials: Option<Credentials>,
     /// Sent to the child when the thread that forked it dies.
     pub(crate) parent_death_signal: Signal,
@@ -103,7 +114,7 @@ pub(crate) enum Step {
     Fork,
     Group,
     Stdio,
-    Limits,
+    Limit(Resource),
     Credentials,
     Directory,
     ParentDeath,
@@ -111,8 +122,17 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const IN_CHILD: [Self; 7] =
-        [Self::Group, Self::Stdio, Self::Limits, Self::Credentials, Self::Directory, Self::ParentDeath, Self::Exec];
+    const IN_CHILD: [Self; 6] =
+        [Self::Group, Self::Stdio, Self::Credentials, Self::Directory, Self::ParentDeath, Self::Exec];
+    /// From here on the bytes of the limits, in the order of [`Resource::ALL`].
+    const FIRST_LIMIT: u8 = 16;
+
+    /// The step that a child has reported by this byte.
+    fn of_byte(byte: u8) -> Self {
+        let limit = byte.checked_sub(Self::FIRST_LIMIT).and_then(|index| Resource::ALL.get(usize::from(index)));
+        let other = || Self::IN_CHILD.get(usize::from(byte)).copied();
+        limit.map(|resource| Self::Limit(*resource)).or_else(other).unwrap_or(Self::Exec)
+    }
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -120,7 +140,14 @@ impl Step {
             Self::Fork => "fork",
             Self::Group => "making its process group",
             Self::Stdio => "connecting its output",
-            Self::Limits => "setting its limits",
+            Self::Limit(Resource::Nofile) => "setting run.limits.nofile",
+            Self::Limit(Resource::Core) => "setting run.limits.core",
+            Self::Limit(Resource::Fsize) => "setting run.limits.fsize",
+            Self::Limit(Resource::AddressSpace) => "setting run.limits.as",
+            Self::Limit(Resource::Nproc) => "setting run.limits.nproc",
+            Self::Limit(Resource::Cpu) => "setting run.limits.cpu",
+            Self::Limit(Resource::Memlock) => "setting run.limits.memlock",
+            Self::Limit(Resource::Stack) => "setting run.limits.stack",
             Self::Credentials => "changing to its user",
             Self::Directory => "changing to its directory",
             Self::ParentDeath => "asking for the parent-death signal",
@@ -144,6 +171,11 @@ impl SpawnFailure {
 
     pub(crate) fn is_not_found(self) -> bool {
         self.errno == libc::ENOENT
+    }
+
+    /// It may not be done with our rights.
+    pub(crate) fn is_not_permitted(self) -> bool {
+        self.errno == libc::EPERM
     }
 
     /// Neither a binary for this machine nor a script that names its interpreter.
@@ -198,15 +230,14 @@ impl Outcome {
             // Eight bytes are written at once, and a pipe delivers so few of them together.
             Ok(Some(_)) => {
                 let [step, errno @ ..] = message;
-                let step = Step::IN_CHILD.get(usize::from(step)).copied().unwrap_or(Step::Exec);
-                Some(Err(SpawnFailure { step, errno: i32::from_ne_bytes(errno) }))
+                Some(Err(SpawnFailure { step: Step::of_byte(step), errno: i32::from_ne_bytes(errno) }))
             }
             Err(error) => Some(Err(SpawnFailure::at(Step::Exec, &error))),
         }
     }
 }
 
-/// The step's index in [`Step::IN_CHILD`] and the errno.
+/// The step's byte, see [`Step::of_byte`], and the errno.
 const MESSAGE_BYTES: usize = 5;
 
 /// Forks. Whether the child has reached its program says the [`Outcome`], which is known then. Only the main thread may call it, because the
@@ -324,7 +355,7 @@ impl Prepared<'_> {
         }
     }
 
-    /// Each error is the step's index in [`Step::IN_CHILD`] and the errno.
+    /// Each error is the step's byte, see [`Step::of_byte`], and the errno.
     fn steps(&self) -> Result<std::convert::Infallible, (u8, i32)> {
         // SAFETY (of every block below): an async-signal-safe call with numbers, or with pointers into memory that
         // the parent prepared and that this copy of the address space keeps unchanged.
@@ -350,14 +381,17 @@ impl Prepared<'_> {
 
         // SAFETY: see above.
         unsafe { libc::umask(self.spec.umask as libc::mode_t) };
-        for (resource, soft) in &self.spec.limits {
-            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        for limit in &self.spec.limits {
+            let byte = Step::FIRST_LIMIT + limit.resource as u8;
+            let resource = limit.resource.number();
+            let mut both = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             // SAFETY: see above.
-            check(2, unsafe { libc::getrlimit(resource.number() as _, &raw mut limit) })?;
-            limit.rlim_cur = *soft;
-            limit.rlim_max = limit.rlim_max.max(*soft);
+            check(byte, unsafe { libc::getrlimit(resource as _, &raw mut both) })?;
+            both.rlim_cur = limit.soft;
+            // The hub's own must not be below what is asked for.
+            both.rlim_max = limit.hard.unwrap_or(both.rlim_max).max(limit.soft);
             // SAFETY: see above.
-            check(2, unsafe { libc::setrlimit(resource.number() as _, &raw const limit) })?;
+            check(byte, unsafe { libc::setrlimit(resource as _, &raw const both) })?;
         }
 
         if let Some(credentials) = &self.spec.credentials {
@@ -365,26 +399,26 @@ impl Prepared<'_> {
             // it knows is the parent's.
             let groups = credentials.groups.as_ptr();
             // SAFETY: see above.
-            check(3, unsafe { libc::syscall(libc::SYS_setgroups, credentials.groups.len(), groups) as libc::c_int })?;
+            check(2, unsafe { libc::syscall(libc::SYS_setgroups, credentials.groups.len(), groups) as libc::c_int })?;
             // SAFETY: see above.
-            check(3, unsafe { libc::syscall(libc::SYS_setgid, credentials.gid) as libc::c_int })?;
+            check(2, unsafe { libc::syscall(libc::SYS_setgid, credentials.gid) as libc::c_int })?;
             // SAFETY: see above.
-            check(3, unsafe { libc::syscall(libc::SYS_setuid, credentials.uid) as libc::c_int })?;
+            check(2, unsafe { libc::syscall(libc::SYS_setuid, credentials.uid) as libc::c_int })?;
         }
 
         // After the change of user, so that the directory is judged with its rights.
         if let Some(directory) = &self.spec.directory {
             // SAFETY: see above.
-            check(4, unsafe { libc::chdir(directory.as_ptr()) })?;
+            check(3, unsafe { libc::chdir(directory.as_ptr()) })?;
         }
 
         // After the change of user, which would clear it. A parent that has died meanwhile sends nothing any more.
         let signal = self.spec.parent_death_signal.number() as libc::c_ulong;
         // SAFETY: see above.
-        check(5, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) })?;
+        check(4, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) })?;
         // SAFETY: see above.
         if unsafe { libc::getppid() } != self.parent {
-            return Err((5, libc::ESRCH));
+            return Err((4, libc::ESRCH));
         }
 
         // Rust ignores SIGPIPE and children inherit that; whoever started us may have ignored others.
@@ -401,8 +435,8 @@ impl Prepared<'_> {
 
         // SAFETY: see above; both arrays end with a null pointer.
         unsafe { libc::execve(self.spec.program.as_ptr(), self.argv, self.environment) };
-        check(6, -1)?;
-        Err((6, libc::EIO))
+        check(5, -1)?;
+        Err((5, libc::EIO))
     }
 }
 
@@ -412,9 +446,16 @@ mod tests {
 
     #[test]
     fn every_step_in_the_child_has_the_index_that_it_reports() {
-        let order =
-            [Step::Group, Step::Stdio, Step::Limits, Step::Credentials, Step::Directory, Step::ParentDeath, Step::Exec];
-        assert_eq!(Step::IN_CHILD, order);
+        let order = [Step::Group, Step::Stdio, Step::Credentials, Step::Directory, Step::ParentDeath, Step::Exec];
+        for (byte, step) in (0..).zip(order) {
+            assert_eq!(Step::of_byte(byte), step);
+        }
+        for resource in Resource::ALL {
+            assert_eq!(Step::of_byte(Step::FIRST_LIMIT + resource as u8), Step::Limit(resource));
+        }
+        for unknown in [6, 15, 24, 255] {
+            assert_eq!(Step::of_byte(unknown), Step::Exec);
+        }
     }
 
     #[test]

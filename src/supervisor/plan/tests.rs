@@ -43,3 +43,17 @@ fn the_command_gets_its_port_and_a_hostile_one_is_refused() {
         assert!(problem.reason.contains(word), "{argv:?}: {}", problem.reason);
     }
 }
+
+#[test]
+fn what_is_set_is_soft_and_hard_and_what_is_inherited_leaves_the_hard_one() {
+    let set = Limits { nofile: Some(10), fsize: Some(20), ..Limits::default() };
+    let both = |resource, value| Limit { resource, soft: value, hard: Some(value) };
+    let soft = |resource, soft| Limit { resource, soft, hard: None };
+    for (set, expected) in [
+        (Limits::default(), vec![soft(Resource::Nofile, 1), soft(Resource::Core, 3)]),
+        (set, vec![both(Resource::Nofile, 10), soft(Resource::Core, 3), both(Resource::Fsize, 20)]),
+    ] {
+        assert_eq!(limits(&set, Some((1, 2)), Some(3)), expected, "{set:?}");
+    }
+    assert_eq!(limits(&Limits::default(), None, None), []);
+}
