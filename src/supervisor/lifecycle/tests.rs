@@ -1,5 +1,7 @@
 use super::*;
 
+mod orders;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn policy() -> Policy {
@@ -355,21 +357,75 @@ fn every_state_answers_every_event() {
         ),
     ];
     for (events, expected) in rows {
-        for (name_of_event, expected) in EVENTS.iter().zip(expected) {
-            let (mut module, mut now) = after(policy(), events, Instant::now());
-            now += SECOND / 10;
-            if *name_of_event == "deadline" {
-                now = now.max(deadline(&module).unwrap_or(now));
-            }
-            let child = module.child;
-            let actions = step(&mut module, event(name_of_event, child), now);
-            let names: Vec<&str> = actions.into_iter().map(name).collect();
-            let got = match names.as_slice() {
-                [] => state(&module).to_owned(),
-                names => format!("{}:{}", state(&module), names.join(",")),
-            };
-            assert_eq!(got, *expected, "after {events:?}, {name_of_event}");
+        answers(policy(), events, expected);
+    }
+}
+
+/// Checks what a module after these events makes of each event; `expected` in the order of EVENTS.
+#[track_caller]
+fn answers(policy: Policy, events: &[&str], expected: &[&str; 13]) {
+    for (name_of_event, expected) in EVENTS.iter().zip(expected) {
+        let (mut module, mut now) = after(policy, events, Instant::now());
+        now += SECOND / 10;
+        if *name_of_event == "deadline" {
+            now = now.max(deadline(&module).unwrap_or(now));
         }
+        let child = module.child;
+        let actions = step(&mut module, event(name_of_event, child), now);
+        let names: Vec<&str> = actions.into_iter().map(name).collect();
+        let got = match names.as_slice() {
+            [] => state(&module).to_owned(),
+            names => format!("{}:{}", state(&module), names.join(",")),
+        };
+        assert_eq!(got, *expected, "after {events:?}, {name_of_event}");
+    }
+}
+
+/// Who came to rest by itself stays there until it is started by hand.
+#[test]
+fn whoever_is_done_is_brought_back_by_hand_alone() {
+    let finished = Policy { restart: Restart::Never, ..policy() };
+    let gives_up = Policy { give_up: true, ..policy() };
+    for (policy, events, state) in [
+        (finished, &["start", "running", "probe ok", "exited 0", "gone"][..], "done"),
+        (finished, &["start", "running", "probe ok", "exited 1", "gone"], "crashed"),
+        (gives_up, &["start", "refused"], "crashed"),
+    ] {
+        let mut expected = [state; 13];
+        (expected[0], expected[1], expected[2]) = ("spawning:spawn", "stopped", "spawning:spawn");
+        answers(policy, events, &expected);
+    }
+}
+
+/// What comes after the end may change while KILL takes effect, or does not; that it ends does not.
+#[test]
+fn what_follows_an_end_by_force_is_what_was_asked_last() {
+    for (how, follows, gone) in
+        [("restart", "ending>start", "spawning:spawn"), ("exited 1", "ending>judge", "waiting:say")]
+    {
+        let cleared = format!("{follows}:clear");
+        let mut expected = [follows; 13];
+        (expected[0], expected[1], expected[2]) = ("ending>start", "ending>stop", "ending>start");
+        (expected[9], expected[10], expected[11], expected[12]) = (&cleared, &cleared, gone, "stuck:say");
+        answers(policy(), &["start", "running", "probe ok", how, "deadline"], &expected);
+
+        let mut expected = ["stuck"; 13];
+        (expected[9], expected[10], expected[11]) = ("stuck:clear", "stuck:clear", gone);
+        answers(policy(), &["start", "running", "probe ok", how, "deadline", "deadline"], &expected);
+    }
+}
+
+#[test]
+fn without_a_liveness_probe_nothing_is_looked_at_once_it_runs() {
+    let quiet = Policy { live: None, ..policy() };
+    for (policy, events) in
+        [(quiet, &["start", "running", "probe ok"][..]), (Policy { gate: None, ..quiet }, &["start", "running"])]
+    {
+        let mut expected = ["running"; 13];
+        (expected[1], expected[2]) = ("ending>stop:term", "ending>start:term");
+        (expected[9], expected[10]) = ("ending>judge:term,clear", "ending>judge:term,clear");
+        answers(policy, events, &expected);
+        assert_eq!(deadline(&after(policy, events, Instant::now()).0), None, "it wakes nobody");
     }
 }
 
@@ -466,108 +522,5 @@ fn events_of_an_earlier_child_change_nothing() {
         let old = module.child - 1;
         assert_eq!(step(&mut module, event(name_of_event, old), now), [], "{name_of_event}");
         assert_eq!(module.state, before, "{name_of_event}");
-    }
-}
-
-/// A world around the state machine that keeps count of the children.
-struct World {
-    module: Module,
-    now: Instant,
-    /// Forks that were asked for and not answered.
-    forking: Vec<u64>,
-    /// Children that run: number, and whether the leader has ended.
-    living: Vec<(u64, bool)>,
-}
-
-impl World {
-    fn apply(&mut self, event: Event, context: &str) {
-        let stopped_before = self.module.is_at_rest();
-        for action in step(&mut self.module, event, self.now) {
-            match action {
-                Action::Spawn { child } => {
-                    assert!(self.forking.is_empty() && self.living.is_empty(), "a second child: {context}");
-                    assert!(
-                        !stopped_before || matches!(event, Event::Start | Event::Restart),
-                        "a spawn after stop: {context}"
-                    );
-                    self.forking.push(child);
-                }
-                Action::Terminate { child } | Action::Kill { child } | Action::Clear { child } => {
-                    assert!(self.living.iter().any(|(each, _)| *each == child), "{action:?} of nobody: {context}");
-                }
-                Action::Probe { .. } | Action::Say(_) => {}
-            }
-        }
-        if let Some(at) = deadline(&self.module) {
-            // A deadline that has passed must come to something, or the worker would spin.
-            if event == Event::Deadline {
-                assert!(at > self.now, "a deadline behind: {context}");
-            }
-        }
-    }
-}
-
-#[test]
-fn random_orders_of_events_never_make_two_children() {
-    for seed in 1..=400u64 {
-        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let mut next = |limit: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % limit
-        };
-        let restart = [Restart::Always, Restart::OnFailure, Restart::Never][next(3) as usize];
-        let gate = (next(2) == 0).then_some(4 * SECOND);
-        let policy = Policy { restart, give_up: next(2) == 0, gate, ..policy() };
-        let mut world =
-            World { module: Module::new(policy, seed), now: Instant::now(), forking: Vec::new(), living: Vec::new() };
-        for turn in 0..300 {
-            let context = format!("seed {seed}, turn {turn}");
-            world.now += Duration::from_millis(next(3000));
-            // A deadline that has come is delivered first, as the worker does.
-            while deadline(&world.module).is_some_and(|at| at <= world.now) {
-                world.apply(Event::Deadline, &context);
-            }
-            let event = match next(12) {
-                0 => Event::Start,
-                1 => Event::Stop,
-                2 => Event::Restart,
-                3 => Event::Hurry,
-                4..=6 => match world.forking.pop() {
-                    None => continue,
-                    Some(child) => match next(4) {
-                        0 => Event::Refused { child },
-                        1 => Event::Shortage { child },
-                        _ => {
-                            world.living.push((child, false));
-                            Event::Running { child }
-                        }
-                    },
-                },
-                7 => Event::ProbeOk { child: next(5) + world.module.child.saturating_sub(3) },
-                8 => Event::ProbeFailed { child: next(5) + world.module.child.saturating_sub(3) },
-                9 | 10 => match world.living.first_mut() {
-                    Some((child, ended)) if !*ended => {
-                        *ended = true;
-                        let ended = if next(2) == 0 { Ended::Success } else { Ended::Failure };
-                        Event::Exited { child: *child, ended }
-                    }
-                    Some(_) | None => continue,
-                },
-                _ => match world.living.pop() {
-                    Some((child, true)) => Event::Gone { child },
-                    Some(alive) => {
-                        world.living.push(alive);
-                        continue;
-                    }
-                    None => continue,
-                },
-            };
-            world.apply(event, &context);
-            if world.module.is_at_rest() {
-                assert!(world.forking.is_empty() && world.living.is_empty(), "at rest with a child: {context}");
-            }
-        }
     }
 }
