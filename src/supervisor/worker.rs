@@ -1,34 +1,33 @@
 //! The one thread of a module: waits for everything that can happen to it, lets the state machine decide, acts,
 //! publishes.
 
+mod ending;
+mod making;
 mod report;
 
 use super::inbox::{ForMain, ForWorker, Inbox, Reply};
-use super::lifecycle::{self, Action, Ended, Event, Module};
+use super::lifecycle::{self, Action, Event, Module};
 use super::listener;
 use super::output::Output;
 use super::probe::{Holder, Probe};
 use super::published::Published;
 use super::remains::Remains;
-use super::settings::{self, Occasion, Prepared, Settings};
+use super::settings::Settings;
 use super::waiters::{Waiters, Wants};
 use super::watch::Watch;
 use super::words::{self, Killer};
-use super::{Context, OpFailure, StartError, StartErrorKind, environment};
+use super::{Context, OpFailure, StartError, StartErrorKind};
 use crate::logs::{Ring, Tap};
 use crate::manifest::Short;
 use crate::sys::poll::{PollSet, Slot};
 use crate::sys::process::{Child, Exit, Signal};
-use crate::sys::spawn::{Outcome, SpawnFailure, Spawned};
-use crate::sys::{memory, proc, random};
+use crate::sys::spawn::Outcome;
+use crate::sys::{memory, random};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
-
-/// After a look at what a child left behind that has failed, as when descriptors have run out.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+use std::time::{Instant, SystemTime};
 
 /// A child that this module has now.
 #[derive(Debug)]
@@ -278,116 +277,6 @@ impl Worker {
         self.waiters.expect(wants, reply, &snapshot);
     }
 
-    fn forked(&mut self, child: u64, result: Result<Spawned, SpawnFailure>) {
-        match result {
-            Ok(spawned) => {
-                let Spawned { child: forked, stdout, stderr, outcome } = spawned;
-                let start_ticks = proc::stat(forked.pid()).map_or(0, |stat| stat.start_ticks);
-                (self.context.record)(&self.short, forked.pid(), start_ticks);
-                self.output.connect(stdout, stderr);
-                self.went_deep = true;
-                self.tap.set_generation(u32::try_from(child).unwrap_or(u32::MAX));
-                self.living = Some(Box::new(Living {
-                    child: forked,
-                    outcome: Some(outcome),
-                    ended: false,
-                    started: Instant::now(),
-                    started_at: SystemTime::now(),
-                }));
-                // It may be there already.
-                self.look_at_outcome();
-            }
-            Err(failure) => self.not_spawned(failure),
-        }
-    }
-
-    fn look_at_outcome(&mut self) {
-        let Some(living) = &mut self.living else { return };
-        match living.outcome.as_ref().and_then(Outcome::get) {
-            None => {}
-            Some(Ok(())) => {
-                living.outcome = None;
-                // Whatever it said was about an attempt or a child before this one (supervisor §7).
-                self.start_error = None;
-                self.tap.notice(&format!("started, pid {}", living.child.pid()));
-                self.watch =
-                    Watch::begin(&self.settings.watch).map(|watch| watch.map(Box::new)).unwrap_or_else(|error| {
-                        self.tap.notice(&format!("run.watch: {error}; its files are not watched"));
-                        None
-                    });
-                self.events.push_back(Event::Running { child: self.child });
-            }
-            Some(Err(failure)) => {
-                living.outcome = None;
-                // It ends by itself at once; collecting it is all that is left to do.
-                if let Some(living) = self.living.take() {
-                    self.collect_failed(living.child);
-                }
-                self.output.finish(&mut self.tap);
-                self.not_spawned(failure);
-            }
-        }
-    }
-
-    /// A child whose exec failed is on its way to `_exit`, which nothing can hold up.
-    fn collect_failed(&self, mut child: Child) {
-        let mut polls = PollSet::default();
-        loop {
-            match child.reap(&self.context.family) {
-                Ok(_) => return,
-                Err(not_yet) => child = not_yet,
-            }
-            polls.clear();
-            match child.pidfd() {
-                Some(fd) => drop(polls.readable(fd)),
-                None => std::thread::yield_now(),
-            }
-            if child.pidfd().is_some() && polls.wait(None).is_err() {
-                std::thread::yield_now();
-            }
-        }
-    }
-
-    fn not_spawned(&mut self, failure: SpawnFailure) {
-        let event = if failure.is_transient() {
-            Event::Shortage { child: self.child }
-        } else {
-            Event::Refused { child: self.child }
-        };
-        self.refuse(words::spawn_failure(failure));
-        self.events.push_back(event);
-    }
-
-    fn refuse(&mut self, error: StartError) {
-        self.tap.notice(&format!("cannot be started: {}", error.description));
-        self.start_error = Some(Box::new(error));
-    }
-
-    /// Looks whether the leader has ended, without collecting it.
-    fn look_at_child(&mut self) {
-        // An exit can be seen before the word over the pipe has been read.
-        if self.living.as_ref().is_some_and(|living| living.outcome.is_some()) {
-            self.look_at_outcome();
-        }
-        let Some(living) = &mut self.living else { return };
-        if living.ended {
-            return;
-        }
-        let exit = match living.child.peek() {
-            Ok(None) => return,
-            Ok(Some(exit)) => exit,
-            // Somebody else collected it, which only a bug can do; it is gone either way.
-            Err(_) => Exit::Code(-1),
-        };
-        living.ended = true;
-        self.last_exit = Some((exit, SystemTime::now()));
-        self.probe = None;
-        // What it printed last is often why.
-        self.output.drain(&mut self.tap);
-        let ended = if exit == Exit::Code(0) { Ended::Success } else { Ended::Failure };
-        self.events.push_back(Event::Exited { child: self.child, ended });
-    }
-
     fn look_at_probe(&mut self, ready: bool) {
         let Some(probe) = &mut self.probe else { return };
         let Some(bound) = probe.result(ready, Instant::now()) else { return };
@@ -472,94 +361,6 @@ impl Worker {
                 self.tap.notice(&text);
             }
         }
-    }
-
-    fn prepare(&self, own_child: bool) -> Prepared {
-        let occasion = if self.child == 0 { Occasion::First } else { Occasion::Later };
-        settings::prepare(&self.context.source, &self.context.facts, &self.short, occasion, own_child)
-    }
-
-    fn spawn(&mut self, child: u64) {
-        let Prepared { settings, spec } = self.prepare(false);
-        self.child = child;
-        self.probe = None;
-        self.stranger = None;
-        self.killer = Killer::Unknown;
-        self.clearing = false;
-        self.look_again_at = None;
-        self.remains.clear();
-        if let Some(settings) = settings {
-            self.live_by(settings);
-        }
-        match spec {
-            Ok(spec) => self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) }),
-            Err(error) => {
-                self.refuse(error);
-                self.events.push_back(Event::Refused { child });
-            }
-        }
-    }
-
-    /// From now on these settings hold, for the child that is coming and for what follows when it cannot come.
-    fn live_by(&mut self, settings: Settings) {
-        self.module.set_policy(settings.policy);
-        self.published.set_depends_on(&settings.depends_on);
-        self.tap.configure(settings.tap.clone());
-        self.settings = settings;
-    }
-
-    /// To the group, while its leader keeps the number ours, and to everything that left it.
-    fn signal(&mut self, signal: Signal) {
-        let leader = self.living.as_ref().map(|living| living.child.pid());
-        if signal == Signal::Kill && self.living.as_ref().is_some_and(|living| !living.ended) {
-            self.killer = Killer::Us;
-        }
-        if let Some(living) = &self.living
-            && let Err(error) = living.child.signal_group(signal)
-        {
-            self.tap.notice(&format!("cannot signal group {}: {error}", living.child.pid()));
-        }
-        self.remains.signal(signal);
-        if self.clearing {
-            // They may be gone before anybody polls for it.
-            self.clear();
-        } else {
-            // Those that cannot be found now are looked for again once the leader has ended.
-            let _ = self.remains.look(&self.context.family, leader, &self.lineage_word());
-        }
-    }
-
-    fn lineage_word(&self) -> String {
-        environment::lineage_word(&self.context.facts.instance, &self.short)
-    }
-
-    /// Collects the leader once nothing else of the module is left; until then it keeps the group's number ours.
-    fn clear(&mut self) {
-        let leader = self.living.as_ref().map(|living| living.child.pid());
-        let word = self.lineage_word();
-        let left = self.remains.look(&self.context.family, leader, &word);
-        if let Err(error) = &left
-            && self.look_again_at.is_none()
-        {
-            self.tap.notice(&format!("cannot tell whether anything of it is left, looking again: {error}"));
-        }
-        self.look_again_at = left.is_err().then(|| Instant::now() + LOOK_AGAIN);
-        self.output.drain(&mut self.tap);
-        if !self.clearing || left.unwrap_or(true) {
-            return;
-        }
-        if let Some(living) = self.living.take() {
-            let Living { child, outcome, started, started_at, .. } = *living;
-            if let Err(child) = child.reap(&self.context.family) {
-                let living = Living { child, outcome, ended: false, started, started_at };
-                self.living = Some(Box::new(living));
-                return;
-            }
-        }
-        self.clearing = false;
-        self.remains.clear();
-        self.output.finish(&mut self.tap);
-        self.events.push_back(Event::Gone { child: self.child });
     }
 }
 

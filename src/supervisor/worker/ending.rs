@@ -1,0 +1,92 @@
+//! The end of a child and of all that it leaves: seeing it, hastening it, and when nothing is left any more.
+
+use super::{Living, Worker};
+use crate::supervisor::environment;
+use crate::supervisor::lifecycle::{Ended, Event};
+use crate::supervisor::words::Killer;
+use crate::sys::process::{Exit, Signal};
+use std::time::{Duration, Instant, SystemTime};
+
+/// After a look at what a child left behind that has failed, as when descriptors have run out.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+impl Worker {
+    /// Looks whether the leader has ended, without collecting it.
+    pub(super) fn look_at_child(&mut self) {
+        // An exit can be seen before the word over the pipe has been read.
+        if self.living.as_ref().is_some_and(|living| living.outcome.is_some()) {
+            self.look_at_outcome();
+        }
+        let Some(living) = &mut self.living else { return };
+        if living.ended {
+            return;
+        }
+        let exit = match living.child.peek() {
+            Ok(None) => return,
+            Ok(Some(exit)) => exit,
+            // Somebody else collected it, which only a bug can do; it is gone either way.
+            Err(_) => Exit::Code(-1),
+        };
+        living.ended = true;
+        self.last_exit = Some((exit, SystemTime::now()));
+        self.probe = None;
+        // What it printed last is often why.
+        self.output.drain(&mut self.tap);
+        let ended = if exit == Exit::Code(0) { Ended::Success } else { Ended::Failure };
+        self.events.push_back(Event::Exited { child: self.child, ended });
+    }
+
+    /// To the group, while its leader keeps the number ours, and to everything that left it.
+    pub(super) fn signal(&mut self, signal: Signal) {
+        let leader = self.living.as_ref().map(|living| living.child.pid());
+        if signal == Signal::Kill && self.living.as_ref().is_some_and(|living| !living.ended) {
+            self.killer = Killer::Us;
+        }
+        if let Some(living) = &self.living
+            && let Err(error) = living.child.signal_group(signal)
+        {
+            self.tap.notice(&format!("cannot signal group {}: {error}", living.child.pid()));
+        }
+        self.remains.signal(signal);
+        if self.clearing {
+            // They may be gone before anybody polls for it.
+            self.clear();
+        } else {
+            // Those that cannot be found now are looked for again once the leader has ended.
+            let _ = self.remains.look(&self.context.family, leader, &self.lineage_word());
+        }
+    }
+
+    pub(super) fn lineage_word(&self) -> String {
+        environment::lineage_word(&self.context.facts.instance, &self.short)
+    }
+
+    /// Collects the leader once nothing else of the module is left; until then it keeps the group's number ours.
+    pub(super) fn clear(&mut self) {
+        let leader = self.living.as_ref().map(|living| living.child.pid());
+        let word = self.lineage_word();
+        let left = self.remains.look(&self.context.family, leader, &word);
+        if let Err(error) = &left
+            && self.look_again_at.is_none()
+        {
+            self.tap.notice(&format!("cannot tell whether anything of it is left, looking again: {error}"));
+        }
+        self.look_again_at = left.is_err().then(|| Instant::now() + LOOK_AGAIN);
+        self.output.drain(&mut self.tap);
+        if !self.clearing || left.unwrap_or(true) {
+            return;
+        }
+        if let Some(living) = self.living.take() {
+            let Living { child, outcome, started, started_at, .. } = *living;
+            if let Err(child) = child.reap(&self.context.family) {
+                let living = Living { child, outcome, ended: false, started, started_at };
+                self.living = Some(Box::new(living));
+                return;
+            }
+        }
+        self.clearing = false;
+        self.remains.clear();
+        self.output.finish(&mut self.tap);
+        self.events.push_back(Event::Gone { child: self.child });
+    }
+}

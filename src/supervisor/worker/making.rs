@@ -1,0 +1,139 @@
+//! From a wish to a child: its settings, the fork that the main thread makes, and whether its program came to run.
+
+use super::{Living, Worker};
+use crate::supervisor::StartError;
+use crate::supervisor::inbox::ForMain;
+use crate::supervisor::lifecycle::Event;
+use crate::supervisor::settings::{self, Occasion, Prepared, Settings};
+use crate::supervisor::watch::Watch;
+use crate::supervisor::words::{self, Killer};
+use crate::sys::poll::PollSet;
+use crate::sys::proc;
+use crate::sys::process::Child;
+use crate::sys::spawn::{Outcome, SpawnFailure, Spawned};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+impl Worker {
+    /// Reads the settings anew. `own_child` says that the module's own child may hold its port now.
+    pub(super) fn prepare(&self, own_child: bool) -> Prepared {
+        let occasion = if self.child == 0 { Occasion::First } else { Occasion::Later };
+        settings::prepare(&self.context.source, &self.context.facts, &self.short, occasion, own_child)
+    }
+
+    /// Asks the main thread for a child of this number, if there can be one.
+    pub(super) fn spawn(&mut self, child: u64) {
+        let Prepared { settings, spec } = self.prepare(false);
+        self.child = child;
+        self.probe = None;
+        self.stranger = None;
+        self.killer = Killer::Unknown;
+        self.clearing = false;
+        self.look_again_at = None;
+        self.remains.clear();
+        if let Some(settings) = settings {
+            self.live_by(settings);
+        }
+        match spec {
+            Ok(spec) => self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) }),
+            Err(error) => {
+                self.refuse(error);
+                self.events.push_back(Event::Refused { child });
+            }
+        }
+    }
+
+    /// From now on these settings hold, for the child that is coming and for what follows when it cannot come.
+    fn live_by(&mut self, settings: Settings) {
+        self.module.set_policy(settings.policy);
+        self.published.set_depends_on(&settings.depends_on);
+        self.tap.configure(settings.tap.clone());
+        self.settings = settings;
+    }
+
+    /// The main thread's answer.
+    pub(super) fn forked(&mut self, child: u64, result: Result<Spawned, SpawnFailure>) {
+        match result {
+            Ok(spawned) => {
+                let Spawned { child: forked, stdout, stderr, outcome } = spawned;
+                let start_ticks = proc::stat(forked.pid()).map_or(0, |stat| stat.start_ticks);
+                (self.context.record)(&self.short, forked.pid(), start_ticks);
+                self.output.connect(stdout, stderr);
+                self.went_deep = true;
+                self.tap.set_generation(u32::try_from(child).unwrap_or(u32::MAX));
+                self.living = Some(Box::new(Living {
+                    child: forked,
+                    outcome: Some(outcome),
+                    ended: false,
+                    started: Instant::now(),
+                    started_at: SystemTime::now(),
+                }));
+                // It may be there already.
+                self.look_at_outcome();
+            }
+            Err(failure) => self.not_spawned(failure),
+        }
+    }
+
+    pub(super) fn look_at_outcome(&mut self) {
+        let Some(living) = &mut self.living else { return };
+        match living.outcome.as_ref().and_then(Outcome::get) {
+            None => {}
+            Some(Ok(())) => {
+                living.outcome = None;
+                // Whatever it said was about an attempt or a child before this one (supervisor §7).
+                self.start_error = None;
+                self.tap.notice(&format!("started, pid {}", living.child.pid()));
+                self.watch =
+                    Watch::begin(&self.settings.watch).map(|watch| watch.map(Box::new)).unwrap_or_else(|error| {
+                        self.tap.notice(&format!("run.watch: {error}; its files are not watched"));
+                        None
+                    });
+                self.events.push_back(Event::Running { child: self.child });
+            }
+            Some(Err(failure)) => {
+                living.outcome = None;
+                // It ends by itself at once; collecting it is all that is left to do.
+                if let Some(living) = self.living.take() {
+                    self.collect_failed(living.child);
+                }
+                self.output.finish(&mut self.tap);
+                self.not_spawned(failure);
+            }
+        }
+    }
+
+    /// A child whose exec failed is on its way to `_exit`, which nothing can hold up.
+    fn collect_failed(&self, mut child: Child) {
+        let mut polls = PollSet::default();
+        loop {
+            match child.reap(&self.context.family) {
+                Ok(_) => return,
+                Err(not_yet) => child = not_yet,
+            }
+            polls.clear();
+            match child.pidfd() {
+                Some(fd) => drop(polls.readable(fd)),
+                None => std::thread::yield_now(),
+            }
+            if child.pidfd().is_some() && polls.wait(None).is_err() {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn not_spawned(&mut self, failure: SpawnFailure) {
+        let event = if failure.is_transient() {
+            Event::Shortage { child: self.child }
+        } else {
+            Event::Refused { child: self.child }
+        };
+        self.refuse(words::spawn_failure(failure));
+        self.events.push_back(event);
+    }
+
+    pub(super) fn refuse(&mut self, error: StartError) {
+        self.tap.notice(&format!("cannot be started: {}", error.description));
+        self.start_error = Some(Box::new(error));
+    }
+}
