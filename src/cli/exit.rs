@@ -138,6 +138,8 @@ impl Failure {
                 (body.error_description.clone(), "see: parachute hub set-origin --help")
             }
             (Code::InvalidScope, _) => (error.to_string(), "see: parachute auth mint-token --help"),
+            // The answer does not tell why; whoever can read the home may know.
+            (Code::ServiceUnavailable, _) => (error.to_string(), "see: parachute doctor"),
             _ => (error.to_string(), "see: parachute status"),
         };
         Self::new(code, message, hint)

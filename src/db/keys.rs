@@ -84,11 +84,14 @@ impl Keys<'_> {
         })
     }
 
-    /// Makes this the active key unless there is one already, and buries those whose time was over at `over_unix`.
+    /// Makes this the active key unless there is one already, and buries those whose time was over at `over_unix`. The
+    /// first key that a database ever has raises its epoch to `least_epoch`: no token of an earlier database is good
+    /// under that key, so that none that was taken back comes to life with it.
     pub(crate) fn ensure_active(
         &self,
         kid: &str,
         secret: &[u8; 32],
+        least_epoch: u64,
         now_unix: i64,
         over_unix: i64,
     ) -> Result<(), DbError> {
@@ -105,6 +108,10 @@ impl Keys<'_> {
         self.0.write("store a new key", |transaction| {
             bury_what_is_over(transaction, over_unix)?;
             if exists(transaction)?.is_none() {
+                let any = transaction.query_row("SELECT 1 FROM hs_keys", [], |_| Ok(())).optional()?;
+                if any.is_none() {
+                    epoch::raise_to(transaction, least_epoch, now_unix)?;
+                }
                 insert_active(transaction, kid, secret, now_unix)?;
             }
             Ok(())

@@ -59,7 +59,7 @@ fn a_new_database_is_private_and_of_the_newest_schema() {
     let dir = TestDir::new("db-new");
     let path = dir.join("hub.db");
     let db = open(&path);
-    db.keys().ensure_active("k1", &[1; 32], NOW, NOW).expect("stored");
+    db.keys().ensure_active("k1", &[1; 32], 0, NOW, NOW).expect("stored");
     for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
         assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
     }
@@ -94,7 +94,7 @@ fn first_openers_at_the_same_time_make_one_schema_and_one_key() {
                 scope.spawn(move || {
                     together.wait();
                     let db = open(path);
-                    db.keys().ensure_active(&format!("k{number}"), &[1; 32], NOW, NOW).expect("stored");
+                    db.keys().ensure_active(&format!("k{number}"), &[1; 32], 0, NOW, NOW).expect("stored");
                     db.keys().usable(NOW).expect("read").into_iter().map(|row| row.kid).collect()
                 })
             })
@@ -156,7 +156,7 @@ fn a_damaged_database_is_kept_aside_with_its_log_and_replaced() {
     let garbage = |path: &Path| fs::write(path, vec![b'x'; 8192]).expect("written");
     let scribbled = |path: &Path| {
         let db = open(path);
-        db.keys().ensure_active("k1", &[1; 32], NOW, NOW).expect("stored");
+        db.keys().ensure_active("k1", &[1; 32], 0, NOW, NOW).expect("stored");
         drop(db);
         let mut bytes = fs::read(path).expect("read");
         bytes[4096..].fill(0xff);
@@ -272,8 +272,8 @@ fn the_version_changes_with_every_write_of_anybody() {
 fn keys_are_usable_by_state_and_time() {
     let dir = TestDir::new("db-keys");
     let db = open(&dir.join("hub.db"));
-    db.keys().ensure_active("k1", &[1; 32], NOW, NOW).expect("stored");
-    db.keys().ensure_active("k2", &[2; 32], NOW, NOW).expect("no second one");
+    db.keys().ensure_active("k1", &[1; 32], 0, NOW, NOW).expect("stored");
+    db.keys().ensure_active("k2", &[2; 32], 0, NOW, NOW).expect("no second one");
     let until = NOW + 10;
     db.lock()
         .execute_batch(&format!(
@@ -299,7 +299,7 @@ fn keys_are_usable_by_state_and_time() {
 fn a_token_is_registered_once_and_replacing_revokes_the_live_ones() {
     let dir = TestDir::new("db-tokens");
     let db = open(&dir.join("hub.db"));
-    db.keys().ensure_active("k1", &[1; 32], NOW, NOW).expect("stored");
+    db.keys().ensure_active("k1", &[1; 32], 0, NOW, NOW).expect("stored");
     let tokens = db.tokens();
     assert_eq!(tokens.register(&token("a", &[1; 32]), Replacing::Nothing, &ENTRY, NOW).expect("stored"), 0);
     assert!(tokens.register(&token("a", &[2; 32]), Replacing::Nothing, &ENTRY, NOW).is_err(), "the same jti");
@@ -355,11 +355,11 @@ fn c39_what_is_wrong_with_the_database_is_an_error_and_never_a_key() {
     db.lock().busy_timeout(Duration::from_millis(20)).expect("set");
     let other = Connection::open(&path).expect("opened");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let busy = db.keys().ensure_active("k1", &[1; 32], NOW, NOW).expect_err("somebody else writes");
+    let busy = db.keys().ensure_active("k1", &[1; 32], 0, NOW, NOW).expect_err("somebody else writes");
     assert!(matches!(busy, DbError::Sqlite { class: Class::Busy, .. }), "{busy}");
     assert_eq!(db.tokens().find("a").expect("reading goes on"), None);
     other.execute_batch("ROLLBACK").expect("free again");
-    db.keys().ensure_active("k1", &[1; 32], NOW, NOW).expect("and then it works");
+    db.keys().ensure_active("k1", &[1; 32], 0, NOW, NOW).expect("and then it works");
     other.execute_batch("DROP TABLE tokens").expect("dropped");
     for refused in [
         db.tokens().find("a").err(),

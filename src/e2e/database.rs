@@ -32,7 +32,19 @@ fn modes_are_private(home: &Home, needed: &[&str]) {
 
 #[test]
 fn c15_18_commands_that_make_the_database_at_once_make_one_with_one_key() {
+    make_the_database_at_once(Home::new());
+}
+
+/// The database before was lost, and tokens had been taken back in it.
+#[test]
+fn c15_18_commands_that_make_a_lost_database_anew_at_once_do_the_same() {
     let home = Home::new();
+    home.write("hub/run/epoch", "7\n");
+    make_the_database_at_once(home);
+}
+
+#[track_caller]
+fn make_the_database_at_once(home: Home) {
     let together = || {
         let mut command = home.command(&["auth", "rotate-operator"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

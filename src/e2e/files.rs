@@ -324,6 +324,10 @@ fn a_restored_home_takes_no_token_until_its_key_is_changed() {
     // Nobody can say of any token what it is worth.
     assert_eq!(asked(&restored, &old), 503, "{}", restored.output());
     assert!(restored.output().contains("rotate-key --now"), "{}", restored.output());
+    let told = restored.run(&["auth", "list-tokens"]).fails_with(5);
+    assert!(told.stderr.contains("parachute doctor"), "{told}");
+    let told = restored.run(&["doctor"]).fails_with(6);
+    assert!(told.to_string().contains("rotate-key --now"), "{told}");
     restored.run(&["auth", "rotate-key", "--now"]).succeeds();
     assert_eq!((asked(&restored, &old), asked(&restored, &restored.token())), (401, 200));
 }

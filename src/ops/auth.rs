@@ -187,15 +187,16 @@ impl Authority {
         let file_key = key_file::read(&surroundings)?;
         let secret = random_secret();
         let settled_unix = clock::settled(&db, now_unix)?;
-        db.keys().ensure_active(&random_name::<8>(), secret.expose(), now_unix, settled_unix)?;
         // In this order: who raises the epoch writes it to the database first. The other way round a change between the
         // two looks would look like an older copy of the database.
         let noted = epoch::read(home)?;
+        let least_epoch = noted.unwrap_or(0);
+        db.keys().ensure_active(&random_name::<8>(), secret.expose(), least_epoch, now_unix, settled_unix)?;
         let found = db.epoch()?;
         if noted.is_none() {
             epoch::note(home, found)?;
         }
-        let highest = found.max(noted.unwrap_or(0));
+        let highest = found.max(least_epoch);
         let version = db.version()?;
         let state = State {
             version,
@@ -338,13 +339,19 @@ impl Authority {
                 checked = self.keys().check(token, owner, expect);
             }
         }
+        let rolled_back = self.current_state().rolled_back;
+        let rolled_back = rolled_back.map(|found| (found, self.epoch.load(Ordering::Relaxed)));
+        if let (Some((found, seen)), Err(TokenError::Key)) = (rolled_back, &checked) {
+            // The copy may be older than the key: to ask for another token would help nobody.
+            return Err(Rejection::RolledBack { found, seen });
+        }
         let verified = checked.map_err(|error| {
             let said = error.is_of_a_genuine_token().then(|| claims::unverified(token)).flatten();
             let jti = said.map(|claims| claims.jti).filter(|jti| claims::is_jti(jti));
             Rejection::Token { error, jti }
         })?;
-        if let Some(found) = self.current_state().rolled_back {
-            return Err(Rejection::RolledBack { found, seen: self.epoch.load(Ordering::Relaxed) });
+        if let Some((found, seen)) = rolled_back {
+            return Err(Rejection::RolledBack { found, seen });
         }
         let row = self.db.tokens().find(&verified.claims.jti)?;
         Ok((verified, row, version))

@@ -7,7 +7,7 @@ use crate::ops::auth::modules::Rejected;
 use std::os::unix::fs::chown;
 
 /// A token that could be one of ours but for the number of its key.
-fn of_unknown_key(number: usize, owner: &str) -> String {
+pub(super) fn of_unknown_key(number: usize, owner: &str) -> String {
     let header = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{number:011}.{owner}"}}"#);
     format!("{}.e30.{}", b64::encode(header.as_bytes()), b64::encode(&[0; 32]))
 }

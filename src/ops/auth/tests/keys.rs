@@ -101,6 +101,8 @@ fn c42_an_older_copy_of_the_database_accepts_nothing_until_its_key_is_changed() 
     let restored = open(home.path());
     assert_eq!(code(&restored, &token, NOW), "rolled_back");
     assert_eq!(code(&restored, "junk", NOW), "malformed", "junk is junk first");
+    let newer = database::of_unknown_key(1, "hub");
+    assert_eq!(code(&restored, &newer, NOW), "rolled_back", "its key may be younger than the copy");
     assert_eq!(bootstrap(&restored), Outcome::RolledBack);
     for refused in [
         restored.rotate_operator_at(None, false, ASKER, NOW).err(),
@@ -123,6 +125,30 @@ fn a_lost_note_of_the_epoch_is_made_again() {
     fs::remove_file(&note).expect("removed");
     assert_eq!(code(&open(home.path()), &token_in(home.path()), NOW), "ok");
     assert_eq!(fs::read_to_string(&note).expect("noted"), noted);
+}
+
+/// files §14.4: a database that was lost or set aside is no older copy, whatever was revoked in it.
+#[test]
+fn a_new_database_goes_on_from_the_epoch_of_the_one_before() {
+    for lost in ["removed", "damaged"] {
+        let home = TestDir::new("auth-new-database");
+        let (authority, by) = operator(home.path());
+        let child = mint(&authority, &by, "vault:work:read", NOW).unwrap_or_else(|e| panic!("{e}"));
+        authority.revoke_at(&by, &child.jti, true, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+        let (old, noted) = (token_in(home.path()), fs::read_to_string(home.join("hub/run/epoch")).expect("noted"));
+        drop((authority, by));
+        let path = home.join("hub.db");
+        match lost {
+            "removed" => fs::remove_file(&path).expect("removed"),
+            _ => fs::write(&path, "x".repeat(8_192)).expect("written"),
+        }
+        let next = open(home.path());
+        assert_eq!(code(&next, &old, NOW), "key", "{lost}");
+        assert_eq!(bootstrap(&next), Outcome::Created, "{lost}");
+        assert_eq!(code(&next, &token_in(home.path()), NOW), "ok", "{lost}");
+        assert_eq!(next.db.epoch().expect("read"), noted.trim().parse::<u64>().expect("a number"), "{lost}");
+        assert_eq!(code(&open(home.path()), &token_in(home.path()), NOW), "ok", "{lost}: and stays good");
+    }
 }
 
 /// C54: two homes with the same number and key, until one of them changes its key.
