@@ -145,7 +145,8 @@ pub(crate) fn owner_of(audience: &str) -> Option<&str> {
     (is_name(module) && !reserved && resource.is_none_or(is_name)).then_some(module)
 }
 
-/// What a token says of itself. Nothing is checked: it may be forged, and is good for choosing words only.
+/// What a token says of itself. Nothing is checked: it may be forged, and is good for choosing words, or the narrower of
+/// two things, and for nothing else.
 pub(crate) fn unverified(token: &str) -> Option<Claims> {
     let payload = token.split('.').nth(1)?;
     Claims::from_json(&super::b64::decode(payload.as_bytes())?).ok()

@@ -22,7 +22,7 @@ pub(crate) enum Auth {
     Revoke { jti: String, cascade: bool },
     RevokeAll { subject: String },
     RotateOperator { set: Option<ScopeSet>, keep_old: bool },
-    RotateKey { overlap: Overlapping },
+    RotateKey { overlap: Overlapping, set: Option<ScopeSet> },
     ModuleKey { name: String, file: Option<PathBuf>, remove: bool },
     Log { lines: u32 },
 }
@@ -82,12 +82,8 @@ impl Found {
                 let subject = self.text("subject")?.ok_or(UsageError::MissingFlag { flag: "subject" })?;
                 Ok(Auth::RevokeAll { subject })
             }
-            "rotate-operator" => {
-                // The table has let through the names of sets only.
-                let set = self.text("scope-set")?.and_then(|name| ScopeSet::parse(&name));
-                Ok(Auth::RotateOperator { set, keep_old: self.has("keep-old") })
-            }
-            "rotate-key" => Ok(Auth::RotateKey { overlap: self.overlap()? }),
+            "rotate-operator" => Ok(Auth::RotateOperator { set: self.set()?, keep_old: self.has("keep-old") }),
+            "rotate-key" => Ok(Auth::RotateKey { overlap: self.overlap()?, set: self.set()? }),
             "module-key" => {
                 let (file, remove) = (self.file("key-file"), self.has("remove"));
                 match (&file, remove) {
@@ -131,6 +127,11 @@ impl Found {
             Ok(Value::Object(map)) => Ok(Some(map)),
             Ok(_) | Err(_) => Err(bad("permissions", &text, "a JSON object")),
         }
+    }
+
+    fn set(&self) -> Result<Option<ScopeSet>, UsageError> {
+        // The table has let through the names of sets only.
+        Ok(self.text("scope-set")?.and_then(|name| ScopeSet::parse(&name)))
     }
 
     fn overlap(&self) -> Result<Overlapping, UsageError> {
@@ -226,7 +227,7 @@ mod tests {
         }
         assert_eq!(
             auth(&["rotate-key", "--grace", "24h"]),
-            Ok(Auth::RotateKey { overlap: Overlapping::For(Duration::from_secs(86_400)) })
+            Ok(Auth::RotateKey { overlap: Overlapping::For(Duration::from_secs(86_400)), set: None })
         );
     }
 

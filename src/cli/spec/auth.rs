@@ -84,6 +84,10 @@ pub(crate) const AUTH_VERBS: &[Verb] = &[
         flags: &[
             option("grace", "TIME", "Only for so long, such as 90s, 15m, 24h, 7d"),
             switch("now", "Not at all: every token is revoked at once"),
+            Flag {
+                choices: SET_NAMES,
+                ..option("scope-set", "SET", "Of the operator's token [as before, else admin]")
+            },
         ],
         ..sub("rotate-key", "Sign with a new key from now on")
     },

@@ -41,6 +41,11 @@ pub(crate) enum AuthError {
     TooManyKeys,
     /// The database holds no active key.
     NoKey,
+    /// The operator's file holds a token that is somebody else's, and no word was given of what the new one may do.
+    NotTheOperators {
+        path: PathBuf,
+        aud: String,
+    },
 }
 
 impl AuthError {
@@ -74,6 +79,12 @@ impl fmt::Display for AuthError {
                 "four keys are in use already; wait until the tokens of the oldest have expired, or end them all with: \
                  parachute auth rotate-key --now",
             ),
+            Self::NotTheOperators { path, aud } => write!(
+                f,
+                "{} holds a token for {aud} and none of the operator's; move it away, or say what the operator's new \
+                 one is to open: --scope-set SET",
+                path.display()
+            ),
             Self::NoKey => f.write_str("hub.db holds no active key; restart the hub, which makes one"),
             Self::Clock { now_unix } => write!(
                 f,
@@ -97,6 +108,7 @@ impl std::error::Error for AuthError {
             | Self::Clock { .. }
             | Self::RolledBack { .. }
             | Self::TooManyKeys
+            | Self::NotTheOperators { .. }
             | Self::NoKey => None,
         }
     }

@@ -42,18 +42,25 @@ impl Authority {
     /// A new key, and nothing that an earlier one has signed is good any more. How many tokens that ends.
     pub(super) fn void_all_keys(&self, now_unix: i64) -> Result<usize, AuthError> {
         let by_hub = Asker { via: Via::Hub, peer: None };
-        Ok(self.rotate_key_at(Overlap::None, by_hub, now_unix)?.ending.len())
+        Ok(self.rotate_key_at(Overlap::None, None, by_hub, now_unix)?.ending.len())
     }
 
     /// Makes a new key and a new operator token in one transaction, then writes the token. When that last step fails,
-    /// `rotate-operator` puts it right.
-    pub(crate) fn rotate_key(&self, overlap: Overlap, asker: Asker<'_>) -> Result<KeyChange, AuthError> {
-        self.rotate_key_at(overlap, asker, unix_now())
+    /// `rotate-operator` puts it right. The token has the `set`, else that of the one before it; see
+    /// [`Authority::rotate_operator`].
+    pub(crate) fn rotate_key(
+        &self,
+        overlap: Overlap,
+        set: Option<ScopeSet>,
+        asker: Asker<'_>,
+    ) -> Result<KeyChange, AuthError> {
+        self.rotate_key_at(overlap, set, asker, unix_now())
     }
 
     pub(super) fn rotate_key_at(
         &self,
         overlap: Overlap,
+        set: Option<ScopeSet>,
         asker: Asker<'_>,
         now_unix: i64,
     ) -> Result<KeyChange, AuthError> {
@@ -63,8 +70,7 @@ impl Authority {
         {
             return Err(AuthError::rolled_back(found, self.epoch.load(Ordering::Relaxed)));
         }
-        let (held, sub) = self.held(now_unix);
-        let set = held.unwrap_or(ScopeSet::Admin);
+        let (set, sub) = self.next_set(set, now_unix)?;
         let stored = random_secret();
         let master =
             Master { kid: random_name::<8>(), secret: self.master(stored.expose()), state: MasterState::Active };

@@ -72,6 +72,16 @@ pub(crate) enum Renewal {
     NotRenewable,
 }
 
+/// What stands in the operator's file, as far as it says what a new token may be.
+pub(super) enum Held {
+    /// Nothing that says so.
+    Nothing,
+    /// An operator's token with this set, in force or not.
+    Operators { set: ScopeSet, sub: String },
+    /// A token for this audience, or with nothing to renew it by, that has not expired: whoever put it there meant it.
+    Others { aud: String },
+}
+
 /// A token that is signed and not yet registered.
 pub(super) struct Draft {
     pub(super) claims: Claims,
@@ -178,7 +188,12 @@ impl Authority {
             replacing,
             asker: Asker { via: Via::Hub, peer: None },
         };
-        let made = self.renew(ScopeSet::Admin, SUBJECT, cause, now_unix)?;
+        // What was narrowed stays narrow, also under keys that nobody has any more.
+        let set = match self.held(now_unix) {
+            Held::Operators { set, .. } => set,
+            Held::Nothing | Held::Others { .. } => ScopeSet::Admin,
+        };
+        let made = self.renew(set, SUBJECT, cause, now_unix)?;
         notices.push(format!(
             "wrote a new operator token to {} because {why}: jti {}, set {}, valid for {} h; revoked {} earlier",
             path.display(),
@@ -265,8 +280,9 @@ impl Authority {
         self.renew(set, &claims.sub, cause, now_unix).map(Renewal::Renewed)
     }
 
-    /// Makes a new operator token because the operator says so, whatever is in the file. Without a `set` it gets that
-    /// of the token before, or the admin set. Earlier ones are revoked, or with `keep_old` stay as they are.
+    /// Makes a new operator token because the operator says so. Without a `set` it gets that of the token before, or the
+    /// admin set when there was none; a token in the file that is no operator's needs a `set`. Earlier ones are revoked,
+    /// or with `keep_old` stay as they are.
     pub(crate) fn rotate_operator(
         &self,
         set: Option<ScopeSet>,
@@ -287,23 +303,49 @@ impl Authority {
             return Err(AuthError::rolled_back(found, self.epoch.load(Ordering::Relaxed)));
         }
         let _lock = operator_token::lock(&self.home)?;
-        let (held, sub) = self.held(now_unix);
+        let (set, sub) = self.next_set(set, now_unix)?;
         let replacing = if keep_old {
             Replacing::Nothing
         } else {
             Replacing::Now { aud: AUDIENCE_OPERATOR, reason: "operator token rotated" }
         };
         let cause = Cause { created_via: CreatedVia::OperatorMint, action: "operator.rotate", replacing, asker };
-        self.renew(set.or(held).unwrap_or(ScopeSet::Admin), &sub, cause, now_unix)
+        self.renew(set, &sub, cause, now_unix)
     }
 
-    /// Set and subject of the token in the file, as far as it is one of ours.
-    pub(super) fn held(&self, now_unix: i64) -> (Option<ScopeSet>, String) {
-        let found = operator_token::read(&self.home).ok();
-        let claims = found.and_then(|found| self.examine_own(&found.text, now_unix).ok());
-        match claims {
-            Some(claims) => (renewable(&claims), claims.sub),
-            None => (None, SUBJECT.to_owned()),
+    /// Set and subject of the operator token that takes the place of the one in the file.
+    pub(super) fn next_set(&self, told: Option<ScopeSet>, now_unix: i64) -> Result<(ScopeSet, String), AuthError> {
+        match (self.held(now_unix), told) {
+            (Held::Operators { set, sub }, told) => Ok((told.unwrap_or(set), sub)),
+            (Held::Others { .. } | Held::Nothing, Some(told)) => Ok((told, SUBJECT.to_owned())),
+            (Held::Nothing, None) => Ok((ScopeSet::Admin, SUBJECT.to_owned())),
+            (Held::Others { aud }, None) => {
+                Err(AuthError::NotTheOperators { path: operator_token::path(&self.home), aud })
+            }
+        }
+    }
+
+    /// What the token in the file says of itself. Whether it is good does not matter: that it was revoked, or that an
+    /// older copy of the database does not know it, must not widen what comes after it. Without it the set would be the
+    /// widest that there is, so that even a forged one can only narrow that.
+    fn held(&self, now_unix: i64) -> Held {
+        let Ok(found) = operator_token::read(&self.home) else { return Held::Nothing };
+        let checked = self.examine_own(&found.text, now_unix);
+        match (claims::unverified(&found.text), &checked) {
+            (Some(claims), _) => match renewable(&claims).filter(|_| !claims.sub.is_empty()) {
+                Some(set) => {
+                    let sub = checked.map_or_else(|_| SUBJECT.to_owned(), |verified| verified.sub);
+                    Held::Operators { set, sub }
+                }
+                // Nobody has any use for it.
+                None if as_unix(claims.exp) <= now_unix => Held::Nothing,
+                None => Held::Others { aud: claims.aud },
+            },
+            // What it says makes no token, and yet it has our signature: that was looked at first.
+            (None, Err(Rejection::Token { error: TokenError::Payload(_), .. })) => {
+                Held::Others { aud: "nobody that is known".to_owned() }
+            }
+            (None, _) => Held::Nothing,
         }
     }
 
@@ -325,6 +367,8 @@ impl Authority {
 
     /// Registers a new operator token, then writes it. The lock of the file is held.
     fn renew(&self, set: ScopeSet, sub: &str, cause: Cause<'_>, now_unix: i64) -> Result<Renewed, AuthError> {
+        // Whoever changes the key holds the lock, too: what is active now stays so until the token is registered.
+        self.refresh(now_unix)?;
         let keys = self.keys();
         let draft = self.draft(&keys.hub, set, sub, now_unix)?;
         let entry = draft.entry(cause.action, &cause.asker);

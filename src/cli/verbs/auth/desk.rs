@@ -214,6 +214,9 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
             Failure::new(Code::InvalidConfig, error.to_string(), "see: PARACHUTE_SIGNING_KEY_FILE in the README")
         }
         AuthError::Clock { .. } => Failure::new(Code::Failed, error.to_string(), "see: date"),
+        AuthError::NotTheOperators { .. } => {
+            Failure::new(Code::Failed, error.to_string(), "such as: --scope-set admin")
+        }
         AuthError::Db(_) | AuthError::Mint(_) | AuthError::NoKey => {
             Failure::new(Code::Failed, error.to_string(), "see: parachute check")
         }

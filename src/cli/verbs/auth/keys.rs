@@ -54,14 +54,20 @@ fn operator(home: &Home, made: &Renewed) -> Value {
     })
 }
 
-pub(super) fn rotate_key(home: &Home, config: &Config, overlap: Overlapping, out: &mut Out) -> Result<Report, Failure> {
+pub(super) fn rotate_key(
+    home: &Home,
+    config: &Config,
+    overlap: Overlapping,
+    set: Option<ScopeSet>,
+    out: &mut Out,
+) -> Result<Report, Failure> {
     let authority = open(home, config, out)?;
     let overlap = match overlap {
         Overlapping::UntilTokensExpire => Overlap::Full,
         Overlapping::For(grace) => Overlap::Grace(grace),
         Overlapping::NotAtAll => Overlap::None,
     };
-    let change = authority.rotate_key(overlap, BY_COMMAND).map_err(|error| auth_failure(&error))?;
+    let change = authority.rotate_key(overlap, set, BY_COMMAND).map_err(|error| auth_failure(&error))?;
     let renewed: Vec<String> = modules(home, out)
         .into_iter()
         .filter(|short| match authority.renew_verify_keys(short) {

@@ -19,7 +19,7 @@ pub(super) fn run(auth: Auth, timeout: Option<Duration>, config: &Config, out: &
     let home = Home::open(&config.home, Create::No).map_err(|error| reach::store_failure(&error))?;
     match auth {
         Auth::RotateOperator { set, keep_old } => keys::rotate_operator(&home, config, set, keep_old, out),
-        Auth::RotateKey { overlap } => keys::rotate_key(&home, config, overlap, out),
+        Auth::RotateKey { overlap, set } => keys::rotate_key(&home, config, overlap, set, out),
         Auth::ModuleKey { name, file, remove } => keys::module_key(&home, config, &name, file.as_deref(), remove, out),
         Auth::Show { jti: None } => tokens::show_own(&home, config, out),
         Auth::Mint(mint) => tokens::mint(&Desk::open(&home, config, timeout, out)?, mint, out),

@@ -68,7 +68,7 @@ fn c46_a_new_key_is_learned_of_in_spite_of_a_flood() {
     let home = TestDir::new("auth-flooded");
     let (hub, _) = operator(home.path());
     let command = open(home.path());
-    command.rotate_key_at(Overlap::Full, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    command.rotate_key_at(Overlap::Full, None, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
     let new = token_in(home.path());
     spend(&hub);
     assert_eq!(code(&hub, &new, NOW), "key", "every look of this span was taken");
@@ -99,7 +99,7 @@ fn c39_while_another_program_writes_nothing_is_minted_and_what_was_goes_on() {
     let refused = [
         mint(&authority, &operator, "vault:work:read", NOW).err().map(|e| e.to_string()),
         authority.rotate_operator_at(None, false, ASKER, NOW).err().map(|e| e.to_string()),
-        authority.rotate_key_at(Overlap::None, ASKER, NOW).err().map(|e| e.to_string()),
+        authority.rotate_key_at(Overlap::None, None, ASKER, NOW).err().map(|e| e.to_string()),
         authority.revoke_at(&operator, &child.jti, true, ASKER, NOW).err().map(|e| e.to_string()),
     ];
     for refused in refused {

@@ -5,7 +5,7 @@ use super::*;
 use std::time::Duration;
 
 fn rotate(authority: &Authority, overlap: Overlap, now_unix: i64) -> KeyChange {
-    authority.rotate_key_at(overlap, ASKER, now_unix).unwrap_or_else(|e| panic!("{e}"))
+    authority.rotate_key_at(overlap, None, ASKER, now_unix).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn dead_keys_hold_a_secret(authority: &Authority) -> i64 {
@@ -59,7 +59,7 @@ fn a_key_outlives_its_last_token_and_four_are_the_most() {
         rotate(&authority, Overlap::Full, NOW + number);
     }
     let before = token_in(home.path());
-    let refused = authority.rotate_key_at(Overlap::Full, ASKER, NOW).err();
+    let refused = authority.rotate_key_at(Overlap::Full, None, ASKER, NOW).err();
     assert!(matches!(refused, Some(AuthError::TooManyKeys)), "{refused:?}");
     assert_eq!((token_in(home.path()), code(&authority, &before, NOW)), (before.clone(), "ok"), "nothing was changed");
     rotate(&authority, Overlap::None, NOW);
@@ -106,7 +106,7 @@ fn c42_an_older_copy_of_the_database_accepts_nothing_until_its_key_is_changed() 
     assert_eq!(bootstrap(&restored), Outcome::RolledBack);
     for refused in [
         restored.rotate_operator_at(None, false, ASKER, NOW).err(),
-        restored.rotate_key_at(Overlap::Full, ASKER, NOW).err(),
+        restored.rotate_key_at(Overlap::Full, None, ASKER, NOW).err(),
     ] {
         assert!(matches!(refused, Some(AuthError::RolledBack { .. })), "{refused:?}");
     }
@@ -208,7 +208,7 @@ fn keys_that_are_bound_to_a_file_work_with_that_file_alone() {
     };
     let forged = sign(&claims_of(&first), &Keyring::new(&[raw], &["hub"])).expect("minted").text;
     assert_eq!(code(&first, &forged, NOW), "signature");
-    first.rotate_key_at(Overlap::Full, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    first.rotate_key_at(Overlap::Full, None, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(
         (code(&first, &token, NOW), code(&first, &token_in(home.path()), NOW)),
         ("ok", "ok"),

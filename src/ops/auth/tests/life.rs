@@ -137,6 +137,13 @@ fn c31_what_somebody_put_into_the_file_never_becomes_the_operators() {
         }
         authority.set_origin_at(Some("https://b.example"), ASKER, NOW).unwrap_or_else(|e| panic!("{name}: {e}"));
         authority.set_origin_at(None, ASKER, NOW).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for refused in [
+            authority.rotate_key_at(Overlap::Full, None, ASKER, NOW).err(),
+            authority.rotate_key_at(Overlap::None, None, ASKER, NOW).err(),
+            authority.rotate_operator_at(None, false, ASKER, NOW).err(),
+        ] {
+            assert!(matches!(refused, Some(AuthError::NotTheOperators { .. })), "{name}: {refused:?}");
+        }
         let moved = open_at(home.path(), "https://a.example", NOW);
         assert_eq!(moved.bootstrap_at(NOW).expect("looked at").outcome, expected, "{name}");
         assert_eq!(file(home.path()), before, "{name}");
@@ -356,6 +363,46 @@ fn rotating_by_hand_revokes_at_once_unless_told_otherwise_and_never_widens() {
     let made = open(home.path()).rotate_operator_at(None, false, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((made.set, made.replaced), (ScopeSet::Admin, 0), "it works in an empty home");
     assert_eq!(code(&open(home.path()), &token_in(home.path()), NOW), "ok");
+}
+
+/// B7, A9: what a token opened that is in force no more still says how much the next one may.
+#[test]
+fn a_new_token_or_key_never_widens_the_set_of_a_token_that_is_not_in_force() {
+    type Spoil = fn(&Authority, &Path);
+    let revoke: Spoil = |authority, home| {
+        let by = caller(authority, &token_in(home), NOW);
+        authority.db.tokens().revoke(by.jti(), true, &ENTRY, NOW).expect("revoked").expect("it was there");
+    };
+    // As an older copy of the database has it.
+    let roll_back: Spoil = |_, home| fs::write(home.join("hub/run/epoch"), "99\n").expect("written");
+    let lose: Spoil = |_, home| fs::remove_file(home.join("hub.db")).expect("removed");
+    let cases: [(&str, Spoil, i64); 4] = [
+        ("revoked", revoke, NOW),
+        ("expired", |_, _| {}, NOW + TTL),
+        ("rolled back", roll_back, NOW),
+        ("lost", lose, NOW),
+    ];
+    for (name, spoil, now) in cases {
+        for new_key in [true, false] {
+            let home = TestDir::new("auth-never-wider");
+            let (authority, _) = operator(home.path());
+            authority.rotate_operator_at(Some(ScopeSet::Start), false, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+            spoil(&authority, home.path());
+            drop(authority);
+            let next = open_at(home.path(), ISSUER, now);
+            let made = if new_key {
+                next.rotate_key_at(Overlap::None, None, ASKER, now).map(|change| change.operator)
+            } else if name == "rolled back" {
+                continue;
+            } else if name == "lost" {
+                next.bootstrap_at(now).unwrap_or_else(|e| panic!("{e}"));
+                next.rotate_operator_at(None, false, ASKER, now)
+            } else {
+                next.rotate_operator_at(None, false, ASKER, now)
+            };
+            assert_eq!(made.unwrap_or_else(|e| panic!("{e}")).set, ScopeSet::Start, "{name}, a new key: {new_key}");
+        }
+    }
 }
 
 /// C36: the database has the new token and the file has the old one, or none.

@@ -213,7 +213,7 @@ fn c51_a_derived_key_opens_nothing_but_its_own_module() {
     }
 
     // A new key of the hub: the file follows.
-    authority.rotate_key_at(Overlap::Full, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    authority.rotate_key_at(Overlap::Full, None, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
     assert!(authority.renew_verify_keys(&vault).unwrap_or_else(|e| panic!("{e}")));
     assert!(!authority.renew_verify_keys(&short("scribe")).unwrap_or_else(|e| panic!("{e}")), "it has none");
     let file: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("there")).expect("JSON");
