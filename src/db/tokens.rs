@@ -109,6 +109,10 @@ pub(crate) enum Registered {
     },
     /// The parent has had many minted lately.
     TooFast,
+    /// The parent is not in force any more: it was taken back while its child was made.
+    ParentOver,
+    /// The key that it was signed with signs nothing any more.
+    KeyRetired,
 }
 
 /// What a revocation did.
@@ -182,7 +186,9 @@ impl Tokens<'_> {
         })
     }
 
-    /// Registers `token` as a child of its parent, unless that has too many already.
+    /// Registers `token` as a child of its parent, if that is in force at this moment and has not too many already, and
+    /// if the key that it was signed with is still the active one. All in one transaction: a revocation comes before it
+    /// and is seen here, or after it and finds the child.
     pub(crate) fn register_child(
         &self,
         token: &NewToken<'_>,
@@ -191,6 +197,19 @@ impl Tokens<'_> {
         now_unix: i64,
     ) -> Result<Registered, DbError> {
         self.0.write("register a token", |transaction| {
+            let (parent, key): (bool, bool) = transaction.query_row(
+                "SELECT EXISTS (SELECT 1 FROM tokens WHERE jti = ?1 AND revoked_at IS NULL \
+                 AND min(exp, coalesce(revoke_after, exp)) > ?3), \
+                 EXISTS (SELECT 1 FROM hs_keys WHERE kid = ?2 AND state = 'active')",
+                params![token.parent_jti, token.kid, now_unix],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            if !parent {
+                return Ok(Registered::ParentOver);
+            }
+            if !key {
+                return Ok(Registered::KeyRetired);
+            }
             let (live, until, lately): (i64, Option<i64>, i64) = transaction.query_row(
                 "SELECT count(*) FILTER (WHERE exp > ?2 AND revoked_at IS NULL), \
                  min(exp) FILTER (WHERE exp > ?2 AND revoked_at IS NULL), count(*) FILTER (WHERE iat >= ?3) \

@@ -287,7 +287,7 @@ fn refused(refusal: &Refusal) -> Reply {
 }
 
 /// Every 401 reads the same; the reason is in the hub's log (operator-token B4).
-fn unauthenticated() -> Reply {
+pub(super) fn unauthenticated() -> Reply {
     Reply::error(
         401,
         Code::Unauthenticated,

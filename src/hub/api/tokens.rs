@@ -2,6 +2,7 @@
 
 use crate::hub::reply::{Outcome, Reply};
 use crate::hub::request::Req;
+use crate::hub::routes::unauthenticated;
 use crate::ops::Hub;
 use crate::ops::auth::{AuthError, Caller, TokenOpError};
 use crate::ops::tokens::ListQuery;
@@ -124,6 +125,11 @@ fn failed(hub: &Arc<Hub>, req: &Req, error: &TokenOpError) -> Reply {
         | TokenOpError::BadJti
         | TokenOpError::BadCursor
         | TokenOpError::BadFilter { .. } => (400, Code::InvalidRequest),
+        // As any other token that is not good; the log knows more.
+        TokenOpError::ParentOver => {
+            hub.log_failure(&req.path, error);
+            return unauthenticated();
+        }
         TokenOpError::NotFound => (404, Code::NotFound),
         TokenOpError::TooManyChildren { .. } | TokenOpError::TooFast { .. } => (429, Code::TooManyTokens),
         TokenOpError::Auth(AuthError::TooManyKeys) => (409, Code::Conflict),

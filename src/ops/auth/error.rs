@@ -279,6 +279,8 @@ pub(crate) enum TokenOpError {
     BadFilter {
         what: &'static str,
     },
+    /// 401: the bearer was taken back, or expired, while the token was made.
+    ParentOver,
     /// 429: as many tokens live that were minted with the bearer as may; the first of them expires by then.
     TooManyChildren {
         limit: u64,
@@ -301,6 +303,7 @@ impl fmt::Display for TokenOpError {
             Self::BadJti => f.write_str("a jti is 1 to 256 printable ASCII characters"),
             Self::BadCursor => f.write_str("the cursor is none of this hub's; begin again without one"),
             Self::BadFilter { what } => write!(f, "{what} has a value that no token has"),
+            Self::ParentOver => f.write_str("the token that asks was taken back or has expired"),
             Self::TooManyChildren { limit, .. } => {
                 write!(f, "{limit} live tokens were minted with this one; revoke some of them first")
             }
@@ -322,6 +325,7 @@ impl std::error::Error for TokenOpError {
             | Self::BadJti
             | Self::BadCursor
             | Self::BadFilter { .. }
+            | Self::ParentOver
             | Self::TooManyChildren { .. }
             | Self::TooFast { .. } => None,
         }

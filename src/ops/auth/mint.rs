@@ -1,6 +1,6 @@
 //! Tokens for others: minted, listed, shown and taken back. The command line and the control API end here alike.
 
-use super::{Authority, CLIENT_ID, Caller, TokenOpError, as_unix, random_jti, stamp, unix_now};
+use super::{AuthError, Authority, CLIENT_ID, Caller, TokenOpError, as_unix, random_jti, stamp, unix_now};
 use crate::db::{CreatedVia, Entry, Filter, Listed, Logged, NewToken, Quota, Registered, Revoked, Via};
 use crate::token::claims::{self, Claims, owner_of};
 use crate::token::grant::{self, Denied, Granted, Wanted};
@@ -14,6 +14,8 @@ const LIVE_CHILDREN_LIMIT: u64 = 1000;
 /// Tokens that one token may have minted inside the window.
 const RATE_LIMIT: u64 = 60;
 const RATE_WINDOW_S: i64 = 60;
+/// How often a token is signed anew because the key was changed meanwhile.
+const SIGNINGS: u32 = 3;
 /// Longest text that can be a token's number.
 const JTI_LIMIT_BYTES: usize = 256;
 /// Tokens on one page of the list.
@@ -87,9 +89,40 @@ impl Authority {
             permissions: granted.permissions.clone(),
             hid: self.hid.clone(),
         };
+        for _ in 0..SIGNINGS {
+            let (registered, token) = self.register_child(&claims, caller, asker, now_unix)?;
+            match registered {
+                Registered::Done => {
+                    self.tidy(Instant::now(), now_unix);
+                    return Ok(Handed { jti: claims.jti, token, granted });
+                }
+                Registered::TooMany { until } => {
+                    let retry_after_s = until.saturating_sub(now_unix).max(1).unsigned_abs();
+                    return Err(TokenOpError::TooManyChildren { limit: LIVE_CHILDREN_LIMIT, retry_after_s });
+                }
+                Registered::TooFast => {
+                    let retry_after_s = RATE_WINDOW_S.unsigned_abs();
+                    return Err(TokenOpError::TooFast { limit: RATE_LIMIT, retry_after_s });
+                }
+                Registered::ParentOver => return Err(TokenOpError::ParentOver),
+                // Somebody has changed the key since it signed.
+                Registered::KeyRetired => self.refresh(now_unix).map(drop)?,
+            }
+        }
+        Err(AuthError::NoKey.into())
+    }
+
+    /// Signs `claims` with the key of this moment and has the token registered; what came of that, and the token.
+    fn register_child(
+        &self,
+        claims: &Claims,
+        caller: &Caller,
+        asker: Asker<'_>,
+        now_unix: i64,
+    ) -> Result<(Registered, String), TokenOpError> {
         let keys = self.keys();
         let owner = owner_of(&claims.aud).unwrap_or_default();
-        let minted = mint::sign(&claims, &Keyring::new(&keys.masters, &[owner])).map_err(TokenOpError::Unmintable)?;
+        let minted = mint::sign(claims, &Keyring::new(&keys.masters, &[owner])).map_err(TokenOpError::Unmintable)?;
         let permissions = claims.permissions.clone().map(|map| serde_json::Value::Object(map).to_string());
         let row = NewToken {
             jti: &claims.jti,
@@ -111,19 +144,7 @@ impl Authority {
             in_window: RATE_LIMIT,
         };
         let entry = Entry { jti: Some(&claims.jti), sub: Some(&claims.sub), ..by(caller, "token.mint", asker, "ok") };
-        match self.db.tokens().register_child(&row, quota, &entry, now_unix)? {
-            Registered::Done => {
-                self.tidy(Instant::now(), now_unix);
-                Ok(Handed { jti: claims.jti, token: minted.text, granted })
-            }
-            Registered::TooMany { until } => {
-                let retry_after_s = until.saturating_sub(now_unix).max(1).unsigned_abs();
-                Err(TokenOpError::TooManyChildren { limit: LIVE_CHILDREN_LIMIT, retry_after_s })
-            }
-            Registered::TooFast => {
-                Err(TokenOpError::TooFast { limit: RATE_LIMIT, retry_after_s: RATE_WINDOW_S.unsigned_abs() })
-            }
-        }
+        Ok((self.db.tokens().register_child(&row, quota, &entry, now_unix)?, minted.text))
     }
 
     /// Takes a token back, and with `cascade` all that were minted with it. A second time changes nothing.

@@ -187,6 +187,7 @@ pub(super) fn failure(error: &TokenOpError) -> Failure {
         | TokenOpError::BadJti
         | TokenOpError::BadCursor
         | TokenOpError::BadFilter { .. } => (Code::InvalidRequest, "see: parachute auth --help"),
+        TokenOpError::ParentOver => (Code::Unauthenticated, NEW_TOKEN),
         TokenOpError::TooManyChildren { .. } | TokenOpError::TooFast { .. } => {
             (Code::TooManyTokens, "see: parachute auth list-tokens --active")
         }
@@ -213,10 +214,10 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
         AuthError::KeyFile { .. } | AuthError::KeyFileStore(_) | AuthError::OtherKeyFile => {
             Failure::new(Code::InvalidConfig, error.to_string(), "see: PARACHUTE_SIGNING_KEY_FILE in the README")
         }
-        AuthError::Clock { .. } => Failure::new(Code::Failed, error.to_string(), "see: date"),
         AuthError::NotTheOperators { .. } => {
             Failure::new(Code::Failed, error.to_string(), "such as: --scope-set admin")
         }
+        AuthError::Clock { .. } => Failure::new(Code::Failed, error.to_string(), "see: date"),
         AuthError::Db(_) | AuthError::Mint(_) | AuthError::NoKey => {
             Failure::new(Code::Failed, error.to_string(), "see: parachute check")
         }

@@ -160,6 +160,60 @@ fn c23_c24_a_revocation_reaches_all_descendants_and_happens_once() {
     }
 }
 
+/// C23: the parent was looked at, and is gone by the time that its child is registered.
+#[test]
+fn c23_no_child_is_registered_for_a_parent_that_is_over() {
+    let late = NOW + 90 * 86_400;
+    for (how, at) in [("revoked", NOW), ("replaced", NOW + 600), ("expired", late), ("key withdrawn", NOW)] {
+        let home = TestDir::new("auth-late-child");
+        let (authority, operator) = operator(home.path());
+        match how {
+            "revoked" => drop(authority.revoke_at(&operator, operator.jti(), true, ASKER, NOW)),
+            "replaced" => drop(authority.rotate_key_at(Overlap::Full, None, ASKER, NOW)),
+            "key withdrawn" => drop(authority.rotate_key_at(Overlap::None, None, ASKER, NOW)),
+            _ => {}
+        }
+        let before = rows(&authority);
+        let refused = mint(&authority, &operator, "vault:work:read", at).err();
+        assert!(matches!(refused, Some(TokenOpError::ParentOver)), "{how}: {refused:?}");
+        assert_eq!(rows(&authority), before, "{how}");
+    }
+}
+
+#[test]
+fn c23_a_revocation_beside_a_mint_leaves_no_living_child() {
+    let home = TestDir::new("auth-mint-race");
+    let (authority, operator) = operator(home.path());
+    for round in 0..20_i64 {
+        let parent = hub_token(&authority, "vault:work:admin parachute:host:auth", Some(operator.jti()));
+        let parent = caller(&authority, &parent, NOW);
+        let together = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                together.wait();
+                while mint(&authority, &parent, "vault:work:read", NOW).is_ok() {}
+            });
+            scope.spawn(|| {
+                together.wait();
+                authority.revoke_at(&operator, parent.jti(), true, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+            });
+        });
+        let alive = format!("SELECT count(*) FROM tokens WHERE parent_jti = '{}' AND revoked_at IS NULL", parent.jti());
+        assert_eq!(authority.db.number_for_test(&alive), 0, "round {round}");
+    }
+}
+
+/// The hub signs with what it knows, and a command has just changed the key.
+#[test]
+fn a_child_is_signed_with_the_key_of_the_moment_in_which_it_is_registered() {
+    let home = TestDir::new("auth-mint-rotate");
+    let (hub, operator) = operator(home.path());
+    let change = open(home.path()).rotate_key_at(Overlap::Full, None, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    let handed = mint(&hub, &operator, "vault:work:read", NOW).unwrap_or_else(|e| panic!("{e}"));
+    let kid = format!("SELECT kid = '{}' FROM tokens WHERE jti = '{}'", change.kid, handed.jti);
+    assert_eq!(hub.db.number_for_test(&kid), 1);
+}
+
 #[test]
 fn a_subject_loses_all_its_tokens_but_the_one_that_asks() {
     let home = TestDir::new("auth-revoke-all");
