@@ -1,8 +1,8 @@
 //! Table `module_keys`: modules that another keeper runs, and the hashes of their keys (operator-token B9).
 
 use super::auth_log::{self, Entry};
-use super::{Db, DbError};
-use rusqlite::params;
+use super::{Db, DbError, epoch};
+use rusqlite::{OptionalExtension, params};
 
 pub(crate) struct ModuleKeys<'a>(pub(super) &'a Db);
 
@@ -15,9 +15,13 @@ impl ModuleKeys<'_> {
         })
     }
 
-    /// Stores the hash of a module's key in the place of an earlier one.
+    /// Stores the hash of a module's key in the place of an earlier one, which is taken back by that.
     pub(crate) fn put(&self, short: &str, sha256: &[u8; 32], entry: &Entry<'_>, now_unix: i64) -> Result<(), DbError> {
         self.0.write("store a module's key", |transaction| {
+            let earlier = "SELECT 1 FROM module_keys WHERE short = ?1";
+            if transaction.query_row(earlier, params![short], |_| Ok(())).optional()?.is_some() {
+                epoch::raise(transaction, now_unix)?;
+            }
             transaction.execute(
                 "INSERT INTO module_keys (short, key_sha256, created_at) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (short) DO UPDATE SET key_sha256 = excluded.key_sha256, created_at = excluded.created_at",
@@ -32,6 +36,7 @@ impl ModuleKeys<'_> {
         self.0.write("forget a module's key", |transaction| {
             let removed = transaction.execute("DELETE FROM module_keys WHERE short = ?1", params![short])?;
             if removed > 0 {
+                epoch::raise(transaction, now_unix)?;
                 auth_log::note(transaction, entry, now_unix)?;
             }
             Ok(removed > 0)

@@ -142,13 +142,18 @@ impl Authority {
         let key = random_name::<32>();
         let entry = about_module(short, "module-key.create", asker);
         self.db.module_keys().put(short.as_str(), &sha256(key.as_bytes()), &entry, unix_now())?;
+        self.note_epoch();
         Ok(key)
     }
 
     /// Takes such a key back; whether there was one.
     pub(crate) fn remove_external_key(&self, short: &Short, asker: Asker<'_>) -> Result<bool, AuthError> {
         let entry = about_module(short, "module-key.remove", asker);
-        Ok(self.db.module_keys().remove(short.as_str(), &entry, unix_now())?)
+        let removed = self.db.module_keys().remove(short.as_str(), &entry, unix_now())?;
+        if removed {
+            self.note_epoch();
+        }
+        Ok(removed)
     }
 
     /// Whose key this is. Asks the database now and then whether there are new ones.

@@ -94,13 +94,22 @@ fn a_module_that_something_else_runs_has_a_key_until_it_is_taken_back() {
     let (hub, _) = operator(home.path());
     let command = open(home.path());
     let vault = short("vault");
+    // What was taken back must not come back with an older copy of the database.
+    let epochs = || {
+        let noted = fs::read_to_string(home.join("hub/run/epoch")).expect("noted");
+        (command.db.epoch().expect("read"), noted.trim().parse().expect("a number"))
+    };
     let key = command.make_external_key(&vault, ASKER).unwrap_or_else(|e| panic!("{e}"));
     let seen = open(home.path());
     assert_eq!(owner(&seen, &key), Some(KeyOwner::External(vault.clone())));
+    assert_eq!(epochs(), (0, 0), "nothing was taken back");
     let other = command.make_external_key(&vault, ASKER).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(owner(&seen, &key), None, "a new one takes its place");
+    assert_eq!(epochs(), (1, 1));
     assert!(command.remove_external_key(&vault, ASKER).unwrap_or_else(|e| panic!("{e}")));
+    assert_eq!(epochs(), (2, 2));
     assert!(!command.remove_external_key(&vault, ASKER).unwrap_or_else(|e| panic!("{e}")));
+    assert_eq!(epochs(), (2, 2));
     assert_eq!(owner(&open(home.path()), &other), None);
     let stored = fs::read(home.join("hub.db")).expect("there");
     assert!(!stored.windows(key.len()).any(|window| window == key.as_bytes()), "only a hash is kept");
