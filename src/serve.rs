@@ -300,7 +300,7 @@ impl Boot {
         edge::Settings {
             limits: self.config.limits.clone(),
             is_hub_bearer: token::is_hub_bearer,
-            watched: Some(home.services_json()),
+            watched: vec![home.services_json(), exposure::path(home)],
             ..edge::Settings::new(own_hosts, self.config.allowed_hosts.clone())
         }
     }
@@ -318,6 +318,7 @@ impl Boot {
         let (identities, console) = (Arc::clone(identities), self.console.clone());
         edge::Hooks {
             routes: Arc::new(move |before| {
+                hub.look_at_exposure();
                 Some(edge::Table::new(hub.mounts()?, |short| supervisor.board(short), before))
             }),
             on_client_gone: Arc::new(move |exchange| server.client_gone(exchange)),

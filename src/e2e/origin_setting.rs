@@ -1,7 +1,7 @@
 //! The hub's origin as a setting: who follows a change, and when.
 
 use crate::support::http::{self, Response};
-use crate::support::{Home, Hub, module, testchild};
+use crate::support::{Home, Hub, eventually, module, testchild};
 use serde_json::{Value, json};
 
 const NEW: &str = "https://new.example";
@@ -135,16 +135,54 @@ fn what_is_no_origin_changes_nothing() {
     assert_eq!(put(&hub, "{\"hub_origin\": \"\"}").status, 200);
 }
 
+/// What somebody writes down who exposes the hub under `origin`.
+fn state(origin: &str) -> String {
+    json!({
+        "version": 1, "layer": "public", "mode": "path", "canonicalFqdn": "box.tail.example", "port": 443,
+        "funnel": true, "hubOrigin": origin, "entries": [],
+    })
+    .to_string()
+}
+
+/// Commands and the hub must not differ about the issuer, whoever of them looks first.
+#[test]
+fn a_hub_that_is_exposed_while_it_runs_has_that_origin_at_once() {
+    let home = Home::new();
+    home.install(&module("web", testchild(&["http"])));
+    let hub = Hub::start_in(home, &[]);
+    let before = hub.token();
+    for (origin, then) in [("https://one.example", "one.example"), ("https://two.example", "two.example")] {
+        hub.home.write("expose-state.json", &state(origin));
+        hub.run(&["auth", "rotate-operator"]).succeeds();
+        assert_eq!(hub.run(&["auth", "show-token", "--json"]).succeeds().json()["data"]["claims"]["iss"], origin);
+        hub.run(&["start", "web"]).succeeds();
+        assert_eq!(shown(&hub), json!({ "hub_origin": null, "resolved_issuer": origin, "source": "expose" }));
+        eventually("its host being ours", || (from_elsewhere(&hub, then) == 401).then_some(()));
+        let minted = crate::introspection::mint(&hub, "web:read");
+        hub.run(&["restart", "web"]).succeeds();
+        let told = environment(&hub, hub.until_ready("web"), "PARACHUTE_HUB_ORIGIN");
+        assert_eq!(told.as_deref(), Some(origin));
+        let key = crate::introspection::module_key(&hub, "web");
+        assert_eq!(crate::introspection::introspect(&hub, &key, &minted).json()["iss"], origin);
+    }
+    // Nobody looks: the operator's token follows all the same.
+    assert_ne!(hub.token(), before);
+    hub.home.write("expose-state.json", &state("https://three.example"));
+    eventually("the operator's token under it", || {
+        let shown = hub.run(&["auth", "show-token", "--json"]).succeeds().json();
+        (shown["data"]["claims"]["iss"] == "https://three.example").then_some(())
+    });
+    // What was issued under it stays good when it is gone.
+    std::fs::remove_file(hub.home.path().join("expose-state.json")).expect("it is ours");
+    eventually("its host being nobody's", || (from_elsewhere(&hub, "three.example") == 421).then_some(()));
+    hub.run(&["status"]).succeeds();
+    hub.run(&["restart", "web"]).succeeds();
+    assert_eq!(shown(&hub)["source"], "request");
+}
+
 /// files §9: whoever exposed the hub wrote down how.
 #[test]
 fn a_hub_has_the_origin_that_it_is_exposed_under_unless_another_was_given() {
-    let state = |origin: &str| {
-        json!({
-            "version": 1, "layer": "public", "mode": "path", "canonicalFqdn": "box.tail.example", "port": 443,
-            "funnel": true, "hubOrigin": origin, "entries": [],
-        })
-        .to_string()
-    };
     let home = Home::new();
     home.install(&module("web", testchild(&["http"])));
     home.write("expose-state.json", &state("https://exposed.example"));

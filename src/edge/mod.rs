@@ -140,13 +140,13 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// What stays with the hub.
     pub(crate) is_hub_bearer: IsHubBearer,
-    /// The file whose change means new routes.
-    pub(crate) watched: Option<PathBuf>,
+    /// The files of one directory whose change means new routes, or other hosts.
+    pub(crate) watched: Vec<PathBuf>,
 }
 
 impl Settings {
     pub(crate) fn new(own_hosts: OwnHosts, allowed_hosts: Vec<String>) -> Self {
-        Self { own_hosts, allowed_hosts, limits: Limits::default(), is_hub_bearer: |_| false, watched: None }
+        Self { own_hosts, allowed_hosts, limits: Limits::default(), is_hub_bearer: |_| false, watched: Vec::new() }
     }
 }
 

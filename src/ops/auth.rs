@@ -29,13 +29,13 @@ pub(crate) use origins::{OriginChange, Surroundings, origins_beside};
 
 use error::Rejection;
 use modules::SpawnKeys;
-use origins::As;
+use origins::{As, Found};
 
 use super::Log;
 pub(crate) use crate::db::Via;
 use crate::db::{Db, DbError, DbHealth, KeyState, TokenRow, Tokens, Version};
 use crate::origin::Origins;
-use crate::store::{Home, epoch};
+use crate::store::{Home, epoch, exposure};
 use crate::sys::random;
 use crate::token::claims::{self, Claims};
 use crate::token::keyring::{self, FileKey, Keyring, Master, MasterState, Secret};
@@ -79,8 +79,11 @@ pub(crate) struct Authority {
     surroundings: Surroundings,
     /// Read once; a new one counts from the next start on.
     file_key: Option<FileKey>,
-    /// What follows from them and from the database; changed by `set_origin` only.
+    who: As,
+    /// What follows from them, from the database and from `expose-state.json`.
     origins: Mutex<Arc<Origins>>,
+    /// That file as it was when they were looked up.
+    exposure: Mutex<Option<exposure::Stamp>>,
     state: Mutex<State>,
     /// The highest epoch that was ever seen, in the database or in the file beside it.
     epoch: AtomicU64,
@@ -145,21 +148,21 @@ impl Authority {
     pub(crate) fn open_beside(home: &Home, surroundings: Surroundings, log: Log) -> Result<Self, AuthError> {
         let now_unix = unix_now();
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
-        let origins = origins::look_up(&db, home, &surroundings, As::Command, now_unix)?;
+        let origins = Found::look_up(&db, home, &surroundings, As::Command, now_unix)?;
         if key_file::compare(&db, key_file::read(&surroundings)?.as_ref())? == key_file::Bound::Otherwise {
             return Err(AuthError::OtherKeyFile);
         }
-        origins::note_issuer(&db, &origins.canonical, now_unix)?;
+        origins::note_issuer(&db, &origins.origins.canonical, now_unix)?;
         Self::with_db(home, db, surroundings, origins, log, now_unix)
     }
 
     fn open_at(home: &Home, surroundings: Surroundings, log: Log, now_unix: i64) -> Result<Self, AuthError> {
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
-        let origins = origins::look_up(&db, home, &surroundings, As::Hub, now_unix)?;
+        let origins = Found::look_up(&db, home, &surroundings, As::Hub, now_unix)?;
         let settled_unix = clock::settled(&db, now_unix)?;
-        origins::remember(&db, &origins, now_unix, settled_unix)?;
+        origins::remember(&db, &origins.origins, now_unix, settled_unix)?;
         // The origin of the hub before is an earlier one from now on.
-        let origins = origins::look_up(&db, home, &surroundings, As::Hub, now_unix)?;
+        let origins = Found::look_up(&db, home, &surroundings, As::Hub, now_unix)?;
         db.tokens().purge(settled_unix)?;
         let is_fresh = db.keys().usable(now_unix)?.is_empty();
         let authority = Self::with_db(home, db, surroundings, origins, log, now_unix)?;
@@ -179,7 +182,7 @@ impl Authority {
         home: &Home,
         db: Db,
         surroundings: Surroundings,
-        origins: Origins,
+        origins: Found,
         log: Log,
         now_unix: i64,
     ) -> Result<Self, AuthError> {
@@ -211,7 +214,9 @@ impl Authority {
             hid,
             surroundings,
             file_key,
-            origins: Mutex::new(Arc::new(origins)),
+            who: origins.who,
+            origins: Mutex::new(Arc::new(origins.origins)),
+            exposure: Mutex::new(origins.exposure),
             state: Mutex::new(state),
             epoch: AtomicU64::new(highest),
             spawn_keys: SpawnKeys::default(),
@@ -221,8 +226,8 @@ impl Authority {
         })
     }
 
-    /// Deletes tokens that expired long ago, as every start does, when that is a day ago: a hub may run for years, and
-    /// its registry must not grow for as long.
+    /// Deletes tokens that expired long ago, keys and origins whose time is over, as every start does, when that is a day
+    /// ago: a hub may run for years.
     fn tidy(&self, now: Instant, now_unix: i64) {
         {
             let mut tidied = self.tidied.lock().unwrap_or_else(PoisonError::into_inner);
@@ -328,15 +333,18 @@ impl Authority {
         };
         let mut checked = keys.check(token, owner, expect);
         let database_may_know = match &checked {
-            Ok(_) => true,
+            // One under an origin that we do not know was signed by us all the same: another process may have issued it.
+            Ok(_) | Err(TokenError::Issuer) => true,
             Err(TokenError::Key) => keyring::is_shaped_like_ours(token) && self.may_look_up(Instant::now()),
             Err(_) => false,
         };
         if database_may_know {
             let newest = self.refresh(expect.now_unix)?;
-            if newest != version {
+            let origins = self.origins();
+            if newest != version || expect.issuers.is_some_and(|known| known != origins.issuers) {
                 version = newest;
-                checked = self.keys().check(token, owner, expect);
+                let issuers = expect.issuers.map(|_| origins.issuers.as_slice());
+                checked = self.keys().check(token, owner, &Expect { issuers, ..*expect });
             }
         }
         let rolled_back = self.current_state().rolled_back;
@@ -396,7 +404,9 @@ impl Authority {
         }
     }
 
-    /// Reads keys anew and forgets what was remembered when anybody has written to the database. The newest version.
+    /// Reads keys and origins anew and forgets what was remembered when anybody has written to the database, and the
+    /// origins when the hub is exposed otherwise than before. A key whose time is over goes at the first call after that.
+    /// The newest version.
     fn refresh(&self, now_unix: i64) -> Result<Version, DbError> {
         let version = self.db.version()?;
         let unchanged = self.current_state().version == version;
@@ -426,6 +436,8 @@ impl Authority {
         }
     }
 
+            drop(state);
+            self.look_up_origins(now_unix);
     fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.current_state().keys)
     }

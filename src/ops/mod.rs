@@ -29,6 +29,7 @@ use crate::manifest::Short;
 use crate::manifest::services::Listing;
 use crate::origin::Origins;
 use crate::store::Home;
+use crate::store::exposure::Stamp;
 use crate::store::identity::Identity;
 use crate::store::intent::Intent;
 use crate::store::services::Services;
@@ -72,6 +73,8 @@ pub(crate) struct Hub {
     refusals: Mutex<Refusals>,
     failures: Mutex<Failures>,
     logins: Mutex<Logins>,
+    /// `expose-state.json` as it was when everybody was told of it.
+    exposure: Mutex<Option<Stamp>>,
     /// The manifests that the discovery document does without, with the reasons that the log has.
     unusable_manifests: Mutex<BTreeMap<Short, String>>,
 }
@@ -79,6 +82,7 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
+            exposure: Mutex::new(parts.authority.known_exposure()),
             parts,
             started: Instant::now(),
             reconciled: Mutex::new(None),

@@ -3,18 +3,22 @@
 //! Tokens, pages and the edge follow at once; a child is told at its next spawn. A vault may also be run by something
 //! else, which reads nothing but its `.env`: there the public origin is kept for it (files §11).
 
-use super::Hub;
 use super::auth::{Asker, AuthError, Authority, OriginChange};
+use super::{Hub, lock};
 use crate::db::{DbError, Via};
 use crate::manifest::Short;
 use crate::manifest::services::Listing;
 use crate::origin::{self, Origins};
 use crate::store::dotenv::{self, DotEnv};
-use crate::store::{Home, StoreError};
+use crate::store::{Home, StoreError, exposure};
 use crate::wire::origin::OriginReply;
+use std::sync::Arc;
+use std::thread;
 
 /// The variable that a vault takes the hub's origin from.
 const VARIABLE: &str = "PARACHUTE_HUB_ORIGIN";
+/// Of the thread that follows an exposure: SQLite writes on it.
+const STACK_BYTES: usize = 256 * 1024;
 /// The one module that is told in its `.env`.
 const VAULT: &str = "vault";
 
@@ -35,6 +39,36 @@ impl Hub {
         }
         reply.notes.iter().for_each(|note| (self.parts.log)(note));
         Ok(reply)
+    }
+
+    /// Has everybody follow when `expose-state.json` is another than before. Costs a `stat`; the rest, which waits for the
+    /// disk, is done elsewhere.
+    pub(crate) fn look_at_exposure(self: &Arc<Self>) {
+        let found = exposure::stamp(&self.parts.home);
+        let mut known = lock(&self.exposure);
+        if *known == found {
+            return;
+        }
+        let hub = Arc::clone(self);
+        let work = move || hub.follow_exposure();
+        match thread::Builder::new().name("hub/origin".to_owned()).stack_size(STACK_BYTES).spawn(work) {
+            Ok(_) => *known = found,
+            // The next look tries again.
+            Err(error) => (self.parts.log)(&format!("cannot look whether the hub is exposed: {error}")),
+        }
+    }
+
+    fn follow_exposure(&self) {
+        let (authority, log) = (&self.parts.authority, &self.parts.log);
+        let mut notices = authority.follow_exposure().unwrap_or_else(|error| vec![error.to_string()]);
+        (self.parts.on_origins)(&authority.origins());
+        if let Err(error) = exposure::read(&self.parts.home) {
+            notices.push(format!("{error}; until then the hub is taken not to be exposed"));
+        }
+        if let Ok(document) = self.reconcile() {
+            renew_verify_keys(authority, Some(&document), &mut notices);
+        }
+        notices.iter().for_each(|notice| log(notice));
     }
 }
 
@@ -59,12 +93,7 @@ pub(crate) fn set(
     asker: Asker<'_>,
 ) -> Result<OriginReply, AuthError> {
     let OriginChange { before, now, mut notices } = authority.set_origin(origin, asker)?;
-    let shorts = document.iter().flat_map(|document| document.entries()).filter_map(|entry| entry.short.as_ref());
-    for short in shorts {
-        if let Err(error) = authority.renew_verify_keys(short) {
-            notices.push(format!("{short} still has the old origins to check tokens with: {error}"));
-        }
-    }
+    renew_verify_keys(authority, document, &mut notices);
     if let Some(vault) = vault(document) {
         match persist(home, &vault, &before, &now) {
             Ok(true) => notices.push(format!("{vault}/.env follows the origin")),
@@ -74,6 +103,16 @@ pub(crate) fn set(
     }
     let changed = before.canonical != now.canonical || before.source != now.source;
     Ok(OriginReply { changed, notes: notices, ..shown(authority)? })
+}
+
+/// Tells the modules that check tokens themselves of the origins.
+fn renew_verify_keys(authority: &Authority, document: Option<&Listing>, notices: &mut Vec<String>) {
+    let shorts = document.iter().flat_map(|document| document.entries()).filter_map(|entry| entry.short.as_ref());
+    for short in shorts {
+        if let Err(error) = authority.renew_verify_keys(short) {
+            notices.push(format!("{short} still has the old origins to check tokens with: {error}"));
+        }
+    }
 }
 
 /// The vault, if there is one.

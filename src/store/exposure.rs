@@ -3,6 +3,7 @@
 use super::atomic::{self, SMALL_FILE_MAX_BYTES};
 use super::{Home, StoreError};
 use crate::manifest::exposure::Exposure;
+use crate::sys::fs;
 use std::path::PathBuf;
 
 const NAME: &str = "expose-state.json";
@@ -16,4 +17,14 @@ pub(crate) fn path(home: &Home) -> PathBuf {
 pub(crate) fn read(home: &Home) -> Result<Option<Exposure>, StoreError> {
     let Some(bytes) = atomic::read(home, NAME, SMALL_FILE_MAX_BYTES)? else { return Ok(None) };
     Exposure::parse(&bytes).map(Some).map_err(|problem| StoreError::Syntax { path: path(home), problem })
+}
+
+/// Which file it was, by device, inode, size and time; `None` where there is none. Equal ones mean that it has not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u64, u64, u64, i128);
+
+/// What tells without reading it whether the file is another than before. Costs a `stat`.
+pub(crate) fn stamp(home: &Home) -> Option<Stamp> {
+    let facts = fs::stat(&path(home)).ok()?;
+    Some(Stamp(facts.dev, facts.ino, facts.size_bytes, facts.mtime_ns))
 }

@@ -195,7 +195,7 @@ fn a_bug_in_reading_the_routes_is_not_the_end() {
         None
     });
     let watched = file.clone();
-    let world = World::routing(|settings| settings.watched = Some(watched), Arc::new(|_| {}), routes).with_backend();
+    let world = World::routing(|settings| settings.watched = vec![watched], Arc::new(|_| {}), routes).with_backend();
     std::fs::write(&file, "2").expect("written");
     let deadline = Instant::now() + PATIENCE;
     while !world.log.lock().expect("log").iter().any(|line| line.contains("reading the routes panicked")) {

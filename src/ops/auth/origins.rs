@@ -60,6 +60,27 @@ pub(crate) fn origins_beside(home: &Home, surroundings: &Surroundings) -> Result
     look_up(&Db::open(&path)?, home, surroundings, As::Command, unix_now())
 }
 
+/// Origins, with what they were found by.
+pub(super) struct Found {
+    pub(super) who: As,
+    pub(super) origins: Origins,
+    /// `expose-state.json`, as it was before it was read: a change after that is seen by the next look at it.
+    pub(super) exposure: Option<exposure::Stamp>,
+}
+
+impl Found {
+    pub(super) fn look_up(
+        db: &Db,
+        home: &Home,
+        surroundings: &Surroundings,
+        who: As,
+        now_unix: i64,
+    ) -> Result<Self, AuthError> {
+        let exposure = exposure::stamp(home);
+        Ok(Self { who, origins: look_up(db, home, surroundings, who, now_unix)?, exposure })
+    }
+}
+
 pub(super) fn look_up(
     db: &Db,
     home: &Home,
@@ -121,9 +142,62 @@ pub(super) fn note_issuer(db: &Db, canonical: &str, now_unix: i64) -> Result<boo
 }
 
 impl Authority {
+    /// Looks whether the hub is exposed otherwise than before, and has the operator's token follow; what happened to
+    /// that, as sentences for the log.
+    pub(crate) fn follow_exposure(&self) -> Result<Vec<String>, AuthError> {
+        let now_unix = unix_now();
+        self.look_at_exposure(now_unix);
+        self.follow_origin(now_unix)
+    }
+
     /// The one set of origins, as it is now.
     pub(crate) fn origins(&self) -> Arc<Origins> {
         Arc::clone(&self.origins.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks the origins up anew when `expose-state.json` is another than the last time. Costs a `stat` as a rule.
+    pub(super) fn look_at_exposure(&self, now_unix: i64) {
+        // Held while they are looked up, so that nobody goes on with the old ones who comes a moment later.
+        let mut known = self.exposure.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = exposure::stamp(&self.home);
+        if *known != found {
+            *known = found;
+            self.look_up_origins(now_unix);
+        }
+    }
+
+    /// Looks the origins up anew, for a hub: a command has those of its start. What cannot be read leaves them as they
+    /// are.
+    pub(super) fn look_up_origins(&self, now_unix: i64) {
+        if self.who == As::Command {
+            return;
+        }
+        let look_up = || look_up(&self.db, &self.home, &self.surroundings, As::Hub, now_unix);
+        let renewed = look_up().and_then(|found| {
+            if found.canonical == self.origins().canonical {
+                return Ok(found);
+            }
+            remember(&self.db, &found, now_unix, clock::settled(&self.db, now_unix)?)?;
+            (self.log)(&format!("the origin is {} now ({})", found.canonical, found.source.as_str()));
+            // The origin before is an earlier one from now on.
+            look_up()
+        });
+        match renewed {
+            Ok(found) => self.replace_origins(found),
+            Err(error) => (self.log)(&format!("the hub's origins stay as they are: {error}")),
+        }
+    }
+
+    fn replace_origins(&self, found: Origins) {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if **origins != found {
+            *origins = Arc::new(found);
+        }
+    }
+
+    /// `expose-state.json` as it was when the origins were looked up.
+    pub(crate) fn known_exposure(&self) -> Option<exposure::Stamp> {
+        *self.exposure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was stored for the origin.
