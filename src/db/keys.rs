@@ -97,10 +97,8 @@ impl Keys<'_> {
     ) -> Result<(), DbError> {
         let active = "SELECT 1 FROM hs_keys WHERE state = 'active'";
         let exists = |connection: &Connection| connection.query_row(active, [], |_| Ok(())).optional();
-        let over = "SELECT 1 FROM hs_keys WHERE state = 'verify' AND verify_until <= ?1";
         let all_is_well = self.0.read("look for a key", |connection| {
-            let is_over = connection.query_row(over, params![over_unix], |_| Ok(())).optional()?.is_some();
-            Ok(exists(connection)?.is_some() && !is_over)
+            Ok(exists(connection)?.is_some() && !is_any_over(connection, over_unix)?)
         })?;
         if all_is_well {
             return Ok(());
@@ -116,6 +114,15 @@ impl Keys<'_> {
             }
             Ok(())
         })
+    }
+
+    /// Buries the keys whose time was over at `over_unix`.
+    pub(crate) fn bury(&self, over_unix: i64) -> Result<(), DbError> {
+        let is_over = self.0.read("look for keys that are over", |connection| is_any_over(connection, over_unix))?;
+        if !is_over {
+            return Ok(());
+        }
+        self.0.write("bury a key", |transaction| bury_what_is_over(transaction, over_unix))
     }
 
     /// Puts a new key into the place of the active one, and registers an operator token under it, in one piece.
@@ -161,6 +168,11 @@ fn insert_active(transaction: &Connection, kid: &str, secret: &[u8; 32], now_uni
         params![kid, secret, now_unix],
     )?;
     Ok(())
+}
+
+fn is_any_over(connection: &Connection, over_unix: i64) -> rusqlite::Result<bool> {
+    let over = "SELECT 1 FROM hs_keys WHERE state = 'verify' AND verify_until <= ?1";
+    Ok(connection.query_row(over, params![over_unix], |_| Ok(())).optional()?.is_some())
 }
 
 /// A dead key's row stays for the record, its secret does not.

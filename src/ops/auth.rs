@@ -60,7 +60,7 @@ const REMEMBERED_LIMIT: usize = 64;
 /// span, so that a new key holds at once and junk in the shape of ours cannot keep the database busy.
 const LOOKUPS: u32 = 8;
 const LOOKUP_SPAN: Duration = Duration::from_secs(1);
-/// How often a hub that mints deletes what is over.
+/// How often a running hub deletes what is over.
 const TIDY_EVERY: Duration = Duration::from_secs(86_400);
 /// What a module's key has the length of: 32 bytes in base64url.
 const MODULE_KEY_CHARS: usize = 43;
@@ -242,6 +242,16 @@ impl Authority {
         if let Err(error) = purged {
             (self.log)(&format!("tokens that are over could not be deleted: {error}"));
         }
+        self.bury_keys(now_unix);
+        self.look_up_origins(now_unix);
+    }
+
+    /// Wipes the secrets of keys whose time is over.
+    fn bury_keys(&self, now_unix: i64) {
+        let buried = clock::settled(&self.db, now_unix).and_then(|settled_unix| self.db.keys().bury(settled_unix));
+        if let Err(error) = buried {
+            (self.log)(&format!("a key that is over still has its secret: {error}"));
+        }
     }
 
     /// What opening had to put right, as sentences for the log.
@@ -408,9 +418,14 @@ impl Authority {
     /// origins when the hub is exposed otherwise than before. A key whose time is over goes at the first call after that.
     /// The newest version.
     fn refresh(&self, now_unix: i64) -> Result<Version, DbError> {
+        self.look_at_exposure(now_unix);
+        self.tidy(Instant::now(), now_unix);
+        let is_over = self.keys().masters.iter().any(|master| master.is_over(now_unix));
+        if is_over {
+            self.bury_keys(now_unix);
+        }
         let version = self.db.version()?;
-        let unchanged = self.current_state().version == version;
-        if !unchanged {
+        if is_over || self.current_state().version != version {
             let keys = Arc::new(Keys::load(&self.db, self.file_key.as_ref(), now_unix)?);
             // In this order, as when it is opened.
             let seen = self.epoch.load(Ordering::Relaxed);
@@ -421,6 +436,8 @@ impl Authority {
             state.keys = keys;
             state.rolled_back = (found < seen).then_some(found);
             state.remembered.clear();
+            drop(state);
+            self.look_up_origins(now_unix);
         }
         Ok(version)
     }
@@ -436,8 +453,6 @@ impl Authority {
         }
     }
 
-            drop(state);
-            self.look_up_origins(now_unix);
     fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.current_state().keys)
     }

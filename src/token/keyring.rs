@@ -94,6 +94,11 @@ impl Master {
         Secret::take(&mut self.derive(MODULE_LABEL, &[short.as_bytes(), nonce]))
     }
 
+    /// Whether it is good for nothing any more.
+    pub(crate) fn is_over(&self, now_unix: i64) -> bool {
+        matches!(self.state, MasterState::VerifyUntil(until) if until <= now_unix)
+    }
+
     /// The mark of a cursor.
     pub(crate) fn cursor_mark(&self, cursor: &[u8]) -> [u8; 32] {
         self.derive(CURSOR_LABEL, &[cursor])

@@ -7,7 +7,6 @@ use crate::token::grant::{self, Denied, Granted, Wanted};
 use crate::token::keyring::Keyring;
 use crate::token::{b64, mint};
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 /// Live tokens that one token may have had minted (B6).
 const LIVE_CHILDREN_LIMIT: u64 = 1000;
@@ -92,10 +91,7 @@ impl Authority {
         for _ in 0..SIGNINGS {
             let (registered, token) = self.register_child(&claims, caller, asker, now_unix)?;
             match registered {
-                Registered::Done => {
-                    self.tidy(Instant::now(), now_unix);
-                    return Ok(Handed { jti: claims.jti, token, granted });
-                }
+                Registered::Done => return Ok(Handed { jti: claims.jti, token, granted }),
                 Registered::TooMany { until } => {
                     let retry_after_s = until.saturating_sub(now_unix).max(1).unsigned_abs();
                     return Err(TokenOpError::TooManyChildren { limit: LIVE_CHILDREN_LIMIT, retry_after_s });

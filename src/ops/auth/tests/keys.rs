@@ -39,6 +39,9 @@ fn c40_the_old_key_goes_on_for_as_long_as_it_is_told_to() {
             assert_eq!(code(&hub, &old, at) == "ok", good, "{overlap:?} at {at}");
         }
         assert_eq!(code(&hub, &new, NOW + 601), "ok");
+        // B2: the secret of a key that is over is gone at once, and while the hub runs.
+        let dead = hub.db.number_for_test("SELECT count(*) FROM hs_keys WHERE state = 'dead'");
+        assert_eq!((dead, dead_keys_hold_a_secret(&hub), hub.keys().masters.len()), (1, 0, 1), "{overlap:?}");
         // Opened later: what is over is buried, and its secret with it.
         let later = open_at(home.path(), ISSUER, NOW + 700);
         assert_eq!((dead_keys_hold_a_secret(&later), code(&later, &new, NOW + 700)), (0, "ok"));

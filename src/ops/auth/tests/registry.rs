@@ -339,3 +339,21 @@ fn a_hub_that_runs_for_long_deletes_what_is_over_as_well() {
     }
     assert_eq!(code(&authority, &token_in(home.path()), later), "ok", "the operator's is not over");
 }
+
+#[test]
+fn a_hub_that_runs_for_long_forgets_keys_and_origins_that_are_over_without_being_asked() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let home = TestDir::new("auth-tidy-keys");
+    drop(open_at(home.path(), "https://old.example", NOW));
+    let (authority, _) = operator(home.path());
+    authority.rotate_key_at(Overlap::Full, None, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    let knows = || authority.origins().issuers.contains(&"https://old.example".to_owned());
+    assert!(knows());
+    let now = Instant::now();
+    // The clock is believed at the second look.
+    for (days, day_unix) in [(1, NOW + 91 * 86_400), (3, NOW + 91 * 86_400)] {
+        authority.tidy(now + DAY * days, day_unix);
+    }
+    assert!(!knows(), "{:?}", authority.origins());
+    assert_eq!(authority.db.number_for_test("SELECT count(*) FROM hs_keys WHERE state = 'dead'"), 1);
+}
