@@ -59,7 +59,8 @@ impl Keys<'_> {
         self.0.read("read the keys", |connection| {
             let mut query = connection.prepare(
                 "SELECT kid, secret, state = 'active', coalesce(verify_until, 0) FROM hs_keys \
-                 WHERE state = 'active' OR (state = 'verify' AND verify_until > ?1) ORDER BY created_at DESC",
+                 WHERE state = 'active' OR (state = 'verify' AND verify_until > ?1) \
+                 ORDER BY state <> 'active', created_at DESC",
             )?;
             let rows = query.query_map(params![now_unix], |row| {
                 let state = if row.get(2)? { KeyState::Active } else { KeyState::VerifyUntil(row.get(3)?) };

@@ -27,6 +27,7 @@ mod stop;
 mod streams;
 mod support;
 mod upstreams;
+mod verify_keys;
 mod watching;
 mod websockets;
 mod welch;

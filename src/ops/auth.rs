@@ -34,6 +34,7 @@ use origins::{As, Found};
 use super::Log;
 pub(crate) use crate::db::Via;
 use crate::db::{Db, DbError, DbHealth, KeyState, TokenRow, Tokens, Version};
+use crate::manifest::Short;
 use crate::origin::Origins;
 use crate::store::{Home, epoch, exposure};
 use crate::sys::random;
@@ -42,7 +43,7 @@ use crate::token::keyring::{self, FileKey, Keyring, Master, MasterState, Secret}
 use crate::token::scope::Scopes;
 use crate::token::verify::{self, Accept, Expect, TokenError, Verified};
 use crate::token::{TOKEN_LIMIT_BYTES, b64, same_hash, sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -88,6 +89,8 @@ pub(crate) struct Authority {
     /// The highest epoch that was ever seen, in the database or in the file beside it.
     epoch: AtomicU64,
     spawn_keys: SpawnKeys,
+    /// The modules whose last child was given keys to check tokens with.
+    checking: Mutex<BTreeSet<Short>>,
     noting_use: Arc<AtomicBool>,
     /// When what is over was deleted last.
     tidied: Mutex<Instant>,
@@ -220,6 +223,7 @@ impl Authority {
             state: Mutex::new(state),
             epoch: AtomicU64::new(highest),
             spawn_keys: SpawnKeys::default(),
+            checking: Mutex::default(),
             noting_use: Arc::default(),
             tidied: Mutex::new(Instant::now()),
             log,
@@ -432,12 +436,17 @@ impl Authority {
             let found = self.db.epoch()?;
             self.epoch.fetch_max(found, Ordering::Relaxed);
             let mut state = self.current_state();
+            let is_other =
+                !keys.masters.iter().map(Master::standing).eq(state.keys.masters.iter().map(Master::standing));
             state.version = version;
             state.keys = keys;
             state.rolled_back = (found < seen).then_some(found);
             state.remembered.clear();
             drop(state);
             self.look_up_origins(now_unix);
+            if is_other {
+                self.spread_keys();
+            }
         }
         Ok(version)
     }

@@ -16,6 +16,7 @@ mod reconcile;
 mod refusals;
 mod state;
 pub(crate) mod tokens;
+pub(crate) mod verify_keys;
 
 pub(crate) use error::OpError;
 

@@ -4,7 +4,7 @@
 //! else, which reads nothing but its `.env`: there the public origin is kept for it (files §11).
 
 use super::auth::{Asker, AuthError, Authority, OriginChange};
-use super::{Hub, lock};
+use super::{Hub, lock, verify_keys};
 use crate::db::{DbError, Via};
 use crate::manifest::Short;
 use crate::manifest::services::Listing;
@@ -107,9 +107,8 @@ pub(crate) fn set(
 
 /// Tells the modules that check tokens themselves of the origins.
 fn renew_verify_keys(authority: &Authority, document: Option<&Listing>, notices: &mut Vec<String>) {
-    let shorts = document.iter().flat_map(|document| document.entries()).filter_map(|entry| entry.short.as_ref());
-    for short in shorts {
-        if let Err(error) = authority.renew_verify_keys(short) {
+    for (short, done) in document.map(|document| verify_keys::renew(authority, document)).unwrap_or_default() {
+        if let Err(error) = done {
             notices.push(format!("{short} still has the old origins to check tokens with: {error}"));
         }
     }

@@ -94,6 +94,11 @@ impl Master {
         Secret::take(&mut self.derive(MODULE_LABEL, &[short.as_bytes(), nonce]))
     }
 
+    /// Which one it is and what it is good for.
+    pub(crate) fn standing(&self) -> (&str, MasterState) {
+        (&self.kid, self.state)
+    }
+
     /// Whether it is good for nothing any more.
     pub(crate) fn is_over(&self, now_unix: i64) -> bool {
         matches!(self.state, MasterState::VerifyUntil(until) if until <= now_unix)

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::manifest::Short;
 use crate::manifest::services::Entry;
 use crate::store::services::Services;
-use crate::store::{Create, Home, StoreError, atomic, modules};
+use crate::store::{Create, Home, StoreError, atomic, module_secrets, modules};
 use crate::wire::Code;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
         .and_then(|manifest| manifest.start_cmd);
     if let Some(short) = &short {
         modules::remove_manifest(&home, short).map_err(|error| reach::store_failure(&error))?;
+        // Its tokens may outlive it, and whoever has these keys could forge more of them.
+        module_secrets::remove_verify_keys(&home, short).map_err(|error| reach::store_failure(&error))?;
     }
     let kept = short.as_ref().map(|short| home.module_dir(short)).filter(|dir| dir.exists());
     out.done(&format!("✓ {} removed", short.as_ref().map_or(row_name.as_str(), Short::as_str)));

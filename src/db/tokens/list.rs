@@ -62,12 +62,14 @@ impl Tokens<'_> {
         })
     }
 
-    /// The jti of at most `limit` tokens that were taken back and would otherwise still be good, sorted.
+    /// The jti of at most `limit` tokens that have not expired and are not good any more, sorted: they were taken back, or
+    /// their key was before its time.
     pub(crate) fn revoked(&self, limit: u32, now_unix: i64) -> Result<Vec<String>, DbError> {
         self.0.read("list the revoked tokens", |connection| {
             let mut query = connection.prepare(
                 "SELECT jti FROM (SELECT jti, exp FROM tokens WHERE exp > ?1 AND (revoked_at IS NOT NULL \
-                 OR revoke_after <= ?1) ORDER BY exp DESC LIMIT ?2) ORDER BY jti",
+                 OR revoke_after <= ?1 OR kid NOT IN (SELECT kid FROM hs_keys WHERE state = 'active' \
+                 OR (state = 'verify' AND verify_until > ?1))) ORDER BY exp DESC LIMIT ?2) ORDER BY jti",
             )?;
             query.query_map(params![now_unix, limit], |row| row.get(0))?.collect()
         })

@@ -9,13 +9,13 @@ use crate::store::module_secrets;
 use crate::sys::random;
 use crate::token::attest::Attested;
 use crate::token::claims::Claims;
-use crate::token::keyring::Secret;
+use crate::token::keyring::{MasterState, Secret};
 use crate::token::verify::{Accept, Expect};
 use crate::token::{b64, sha256};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The keys of the children that this hub has started, by their hashes; the key itself is kept only where the hub
@@ -122,9 +122,10 @@ impl Authority {
         let key = b64::encode(secret.expose());
         let key_file = module_secrets::write_key(&self.home, short, &key)?;
         let verify_keys_file = if grants.verify_keys {
+            self.checking().insert(short.clone());
             Some(self.write_verify_keys(&keys, short)?)
         } else {
-            module_secrets::remove_verify_keys(&self.home, short)?;
+            self.take_verify_keys(short)?;
             None
         };
         let secret = grants.proofs.then_some(secret);
@@ -214,20 +215,52 @@ impl Authority {
         Some(Proof { at, mac })
     }
 
-    /// Writes the keys of a module that has some anew, after the hub's own key or its origin has changed.
-    pub(crate) fn renew_verify_keys(&self, short: &Short) -> Result<bool, AuthError> {
+    /// Writes the keys of a module that has some anew, after the hub's own key or its origin has changed. One that is
+    /// not `granted` any by now loses those of its child. Whether it has the new ones.
+    pub(crate) fn renew_verify_keys(&self, short: &Short, granted: bool) -> Result<bool, AuthError> {
         if !module_secrets::has_verify_keys(&self.home, short) {
+            return Ok(false);
+        }
+        if !granted {
+            self.take_verify_keys(short)?;
             return Ok(false);
         }
         self.write_verify_keys(&self.keys(), short)?;
         Ok(true)
     }
 
+    fn take_verify_keys(&self, short: &Short) -> Result<(), AuthError> {
+        self.checking().remove(short);
+        Ok(module_secrets::remove_verify_keys(&self.home, short)?)
+    }
+
+    /// After the hub's keys have changed: the children that this hub gave some to hear of it.
+    pub(super) fn spread_keys(&self) {
+        let keys = self.keys();
+        let checking = self.checking().clone();
+        // What a command took away meanwhile stays away.
+        for short in checking.iter().filter(|short| module_secrets::has_verify_keys(&self.home, short)) {
+            if let Err(error) = self.write_verify_keys(&keys, short) {
+                (self.log)(&format!("{short} still has the old keys to check tokens with: {error}"));
+            }
+        }
+    }
+
+    fn checking(&self) -> MutexGuard<'_, BTreeSet<Short>> {
+        self.checking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write_verify_keys(&self, keys: &Keys, short: &Short) -> Result<PathBuf, AuthError> {
         let list: Vec<Value> = keys
             .masters
             .iter()
-            .map(|master| json!({ "kid": master.kid, "k": b64::encode(master.key_of(short.as_str()).expose()) }))
+            .map(|master| {
+                let mut key = json!({ "kid": master.kid, "k": b64::encode(master.key_of(short.as_str()).expose()) });
+                if let (MasterState::VerifyUntil(until), Some(key)) = (master.state, key.as_object_mut()) {
+                    key.insert("until".to_owned(), until.into());
+                }
+                key
+            })
             .collect();
         let origins = self.origins();
         let document =

@@ -8,14 +8,17 @@ use crate::cli::out::{Out, Report};
 use crate::cli::parse::Overlapping;
 use crate::config::Config;
 use crate::manifest::Short;
+use crate::manifest::services::Listing;
 use crate::ops::auth::{KeyChange, Overlap, Renewed};
 use crate::ops::tokens::iso;
+use crate::ops::verify_keys;
 use crate::store::services::Services;
 use crate::store::{Home, operator_token};
 use crate::token::scope::ScopeSet;
 use crate::wire::Code;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Tokens that are named one by one; the rest is a number.
 const NAMED: usize = 20;
@@ -68,17 +71,15 @@ pub(super) fn rotate_key(
         Overlapping::NotAtAll => Overlap::None,
     };
     let change = authority.rotate_key(overlap, set, BY_COMMAND).map_err(|error| auth_failure(&error))?;
-    let renewed: Vec<String> = modules(home, out)
-        .into_iter()
-        .filter(|short| match authority.renew_verify_keys(short) {
-            Ok(renewed) => renewed,
-            Err(error) => {
-                out.warn(&format!("{short} still has the old keys to check tokens with: {error}"));
-                false
-            }
-        })
-        .map(|short| short.to_string())
-        .collect();
+    let done = modules(home, out).map(|document| verify_keys::renew(&authority, &document)).unwrap_or_default();
+    let renewed = done.into_iter().filter_map(|(short, done)| match done {
+        Ok(renewed) => renewed.then(|| short.to_string()),
+        Err(error) => {
+            out.warn(&format!("{short} still has the old keys to check tokens with: {error}"));
+            None
+        }
+    });
+    let renewed: Vec<String> = renewed.collect();
     say(&change, out);
     Ok(Report::of(json!({
         "kid": change.kid,
@@ -109,15 +110,10 @@ fn say(change: &KeyChange, out: &mut Out) {
     ));
 }
 
-/// The modules of the rows; none when the file cannot be read, which is said.
-fn modules(home: &Home, out: &mut Out) -> Vec<Short> {
-    match Services::new(home.clone()).read() {
-        Ok(document) => document.entries().iter().filter_map(|entry| entry.short.clone()).collect(),
-        Err(error) => {
-            out.warn(&format!("keys that modules check tokens with stay as they are: {error}"));
-            Vec::new()
-        }
-    }
+/// The modules; `None` when their list cannot be read, which is said.
+fn modules(home: &Home, out: &mut Out) -> Option<Arc<Listing>> {
+    let read = Services::new(home.clone()).read();
+    read.inspect_err(|error| out.warn(&format!("keys that modules check tokens with stay as they are: {error}"))).ok()
 }
 
 pub(super) fn module_key(
@@ -166,7 +162,7 @@ mod tests {
         std::fs::write(dir.join("services.json"), "{").expect("written");
         let home = Home::open(dir.path(), Create::No).expect("a home");
         let (mut out, _, complaints) = pages(false, false);
-        assert!(modules(&home, &mut out).is_empty());
+        assert!(modules(&home, &mut out).is_none());
         assert!(complaints.text().contains("services.json"), "{}", complaints.text());
     }
 }

@@ -221,12 +221,29 @@ fn c51_a_derived_key_opens_nothing_but_its_own_module() {
         assert!(told.starts_with(reason), "{module}: {told}");
     }
 
-    // A new key of the hub: the file follows.
-    authority.rotate_key_at(Overlap::Full, None, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
-    assert!(authority.renew_verify_keys(&vault).unwrap_or_else(|e| panic!("{e}")));
-    assert!(!authority.renew_verify_keys(&short("scribe")).unwrap_or_else(|e| panic!("{e}")), "it has none");
-    let file: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("there")).expect("JSON");
-    assert_eq!(file["keys"].as_array().map(Vec::len), Some(2));
-    authority.issue_module_key(&vault, Grants::default()).unwrap_or_else(|e| panic!("{e}"));
+    // A new key of the hub: the file follows, and says until when the old one is good.
+    let renew = |short: &Short, granted| authority.renew_verify_keys(short, granted).unwrap_or_else(|e| panic!("{e}"));
+    let keys = || {
+        let file: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("there")).expect("JSON");
+        let keys = file["keys"].as_array().expect("a list").iter();
+        keys.map(|key| (key["kid"].as_str().expect("a number").to_owned(), key["until"].as_i64())).collect::<Vec<_>>()
+    };
+    let grace = Overlap::Grace(Duration::from_secs(60));
+    let new = open(home.path()).rotate_key_at(grace, None, ASKER, NOW).unwrap_or_else(|e| panic!("{e}")).kid;
+    let operators = token_in(home.path());
+    assert_eq!(code(&authority, &operators, NOW), "ok");
+    assert_eq!(keys(), [(new.clone(), None), (kid.clone(), Some(NOW + 60))], "by itself");
+    assert!(renew(&vault, true) && !renew(&short("scribe"), true), "it has none");
+    let revoked = |at| authority.db.tokens().revoked(10, at).expect("read");
+    assert!(!revoked(NOW + 59).contains(&handed.jti));
+    assert!(revoked(NOW + 60).contains(&handed.jti), "whoever checks by itself is told");
+    assert_eq!(code(&authority, &operators, NOW + 60), "ok");
+    assert_eq!(keys(), [(new, None)], "and its key goes");
+    assert!(!renew(&vault, false) && !path.exists(), "the setting was taken back while its child runs");
+
+    let write = |grants| authority.issue_module_key(&vault, grants).unwrap_or_else(|e| panic!("{e}"));
+    write(grants);
+    assert!(path.exists());
+    write(Grants::default());
     assert!(!path.exists(), "taken back with the setting");
 }
