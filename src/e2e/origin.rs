@@ -329,6 +329,28 @@ fn a_request_to_a_module_that_was_just_killed_is_answered_by_the_next_child() {
     }
 }
 
+#[test]
+fn a_module_that_was_removed_and_put_back_while_it_was_ending_is_waited_for_like_any_other() {
+    // Its end takes a while, so that the row is back before the module is forgotten.
+    let run = json!({ "holdMs": PATIENCE_MS, "stopTimeoutMs": 1500 });
+    let hub = Hub::start(&[module("web", testchild(&["ignore-term"])).run(run)]);
+    let first = hub.until_ready("web");
+    let rows = hub.home.read("services.json");
+    hub.home.write("services.json", "{\"services\": []}");
+    eventually("its row gone", || (ask(&hub, "/web/a", &[]).status == 404).then_some(()));
+    hub.home.write("services.json", &rows);
+    eventually("its row back", || (ask(&hub, "/web/a", &[]).status != 404).then_some(()));
+    hub.until("web", "forgotten", |module| module["supervisor_status"].is_null());
+    assert!(!is_alive(first));
+
+    hub.run(&["start", "web"]).succeeds();
+    let second = hub.until_ready("web");
+    kill(second, "KILL");
+    eventually("the child gone", || (!is_alive(second)).then_some(()));
+    let answer = ask(&hub, "/web/a", &[]);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
 /// Checks both languages of an answer about a module.
 #[track_caller]
 fn is_told(hub: &Hub, path: &str, status: u16, error: &str, retry_after: Option<&str>) {

@@ -34,8 +34,7 @@ pub(crate) struct Module {
     pub(crate) mount: Mount,
     /// The mount as paths spell it.
     pub(crate) spelling: Box<str>,
-    /// `None`: nobody supervises it.
-    board: Option<Arc<Board>>,
+    board: Arc<Board>,
     /// Of requests that wait for it, and for any module.
     waiting: Places,
     waiting_overall: Places,
@@ -48,8 +47,9 @@ impl Module {
         method == "POST" && *self.spelling == *path && is_vault_itself(&self.mount.path)
     }
 
+    /// `None`: nobody supervises it.
     pub(crate) fn standing(&self) -> Option<Standing> {
-        self.board.as_deref().map(Board::get)
+        self.board.get()
     }
 
     /// A place to wait for it among `most`, if there is one. How it stands has to be asked again then: only who has a
@@ -76,7 +76,7 @@ impl Table {
 
     /// `board_of` says how a module stands. Requests that wait are counted on from `before`. A mount that no path
     /// could ever spell is left out.
-    pub(crate) fn new(mounts: Vec<Mount>, board_of: impl Fn(&Short) -> Option<Arc<Board>>, before: &Self) -> Self {
+    pub(crate) fn new(mounts: Vec<Mount>, board_of: impl Fn(&Short) -> Arc<Board>, before: &Self) -> Self {
         let waiting: HashMap<&Short, &Places> =
             before.by_path.values().map(|module| (&module.mount.process, &module.waiting)).collect();
         let mut counted: HashMap<Short, Places> = HashMap::new();
@@ -237,7 +237,7 @@ mod tests {
 
     fn table(mounts: &[(&str, bool)]) -> Table {
         let mount = |(path, local_only): &(&str, bool)| Mount { local_only: *local_only, ..mount(path) };
-        Table::new(mounts.iter().map(mount).collect(), |_| None, &Table::default())
+        Table::new(mounts.iter().map(mount).collect(), |_| Arc::new(Board::new()), &Table::default())
     }
 
     fn goes(table: &Table, layer: Layer, host: &str, path: &str) -> String {

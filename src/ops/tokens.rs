@@ -199,7 +199,7 @@ impl Hub {
         match owner.flatten() {
             Some(KeyOwner::External(short)) => return Ok(short),
             Some(KeyOwner::Child(short)) => {
-                let standing = self.parts.supervisor.board(&short).map(|board| board.get());
+                let standing = self.parts.supervisor.board(&short).get();
                 match standing {
                     Some(Standing::Stopped | Standing::Crashed) | None => {
                         let gone = Cause { of: Of::Module, why: "gone" };

@@ -33,7 +33,7 @@ use crate::sys::process::{Exit, Family};
 use inbox::{ForMain, ForWorker, Inbox, Reply};
 use order::Order;
 use published::Published;
-use standing::{Board, OnChange};
+use standing::{Board, Boards, OnChange};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,6 +174,7 @@ struct Handle {
 pub(crate) struct Supervisor {
     context: Arc<Context>,
     modules: Mutex<BTreeMap<Short, Handle>>,
+    boards: Mutex<Boards>,
     /// Who waits for whom, while booting and while shutting down.
     order: Mutex<Order>,
 }
@@ -185,7 +186,12 @@ impl Supervisor {
         let main = Inbox::new()?;
         let (family, closing) = (Family::new()?, AtomicBool::new(false));
         let context = Context { source, record, console, facts, family, main, on_change, closing };
-        Ok(Self { context: Arc::new(context), modules: Mutex::default(), order: Mutex::default() })
+        Ok(Self {
+            context: Arc::new(context),
+            modules: Mutex::default(),
+            boards: Mutex::default(),
+            order: Mutex::default(),
+        })
     }
 
     fn modules(&self) -> MutexGuard<'_, BTreeMap<Short, Handle>> {
@@ -219,7 +225,8 @@ impl Supervisor {
 
     fn start_worker(&self, short: &Short) -> io::Result<Handle> {
         let inbox = Arc::new(Inbox::new()?);
-        let published = Arc::new(Published::new(Snapshot::stopped(short.clone()), Arc::clone(&self.context.on_change)));
+        let on_change = Arc::clone(&self.context.on_change);
+        let published = Arc::new(Published::new(Snapshot::stopped(short.clone()), self.board(short), on_change));
         let ring = Arc::new(Ring::new(RING_BYTES));
         let (short, context) = (short.clone(), Arc::clone(&self.context));
         let (to_worker, shown, lines) = (Arc::clone(&inbox), Arc::clone(&published), Arc::clone(&ring));
@@ -273,7 +280,13 @@ impl Supervisor {
     /// Stops it and forgets it.
     pub(crate) fn forget(&self, short: &Short) -> Result<(), OpFailure> {
         self.stop(short)?;
-        let Some(handle) = self.modules().remove(short) else { return Ok(()) };
+        let handle = {
+            let mut modules = self.modules();
+            let Some(handle) = modules.remove(short) else { return Ok(()) };
+            // Before anybody can register the module anew.
+            handle.published.leave_board();
+            handle
+        };
         handle.inbox.send(ForWorker::Quit);
         handle.ring.wake();
         // A worker that panicked has said so; there is nothing left to wait for.
@@ -290,9 +303,9 @@ impl Supervisor {
         self.modules().get(short).map(|handle| handle.published.get())
     }
 
-    /// Where the module shows how it stands towards its callers.
-    pub(crate) fn board(&self, short: &Short) -> Option<Arc<Board>> {
-        self.modules().get(short).map(|handle| handle.published.board())
+    /// Where the module shows how it stands towards its callers, also once it is registered (anew).
+    pub(crate) fn board(&self, short: &Short) -> Arc<Board> {
+        self.boards.lock().unwrap_or_else(PoisonError::into_inner).of(short)
     }
 
     /// The module's output; kept across restarts.

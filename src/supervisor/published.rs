@@ -10,7 +10,8 @@ use std::time::Instant;
 /// A module's last state, shown by its worker and read by everybody.
 pub(super) struct Published {
     snapshot: Mutex<Snapshot>,
-    board: Arc<Board>,
+    /// `None` once the module is forgotten.
+    board: Mutex<Option<Arc<Board>>>,
     /// It has been up since it was last stopped or had crashed for good. Written by its worker only.
     was_up: AtomicBool,
     on_change: OnChange,
@@ -19,18 +20,34 @@ pub(super) struct Published {
 }
 
 impl Published {
-    pub(super) fn new(snapshot: Snapshot, on_change: OnChange) -> Self {
+    /// `board` is that of the module; it shows from now on that the module is stopped.
+    pub(super) fn new(snapshot: Snapshot, board: Arc<Board>, on_change: OnChange) -> Self {
+        board.set(Standing::Stopped);
         Self {
             snapshot: Mutex::new(snapshot),
-            board: Arc::new(Board::new()),
+            board: Mutex::new(Some(board)),
             was_up: AtomicBool::new(false),
             on_change,
             depends_on: Mutex::default(),
         }
     }
 
-    pub(super) fn board(&self) -> Arc<Board> {
-        Arc::clone(&self.board)
+    /// Leaves the board to the next worker of the module, if there will be one. What this one shows from now on is seen in
+    /// its snapshot only.
+    pub(super) fn leave_board(&self) {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if board.is_some_and(|board| board.clear()) {
+            (self.on_change)();
+        }
+    }
+
+    fn show_on_board(&self, standing: Standing) {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = board.as_ref().is_some_and(|board| board.set(standing));
+        drop(board);
+        if is_new {
+            (self.on_change)();
+        }
     }
 
     pub(super) fn set_depends_on(&self, others: &[Short]) {
@@ -47,9 +64,7 @@ impl Published {
 
     /// Its turn to be started comes without anybody asking: until then its callers are told that it is on its way.
     pub(super) fn await_turn(&self) {
-        if self.board.set(Standing::Starting) {
-            (self.on_change)();
-        }
+        self.show_on_board(Standing::Starting);
     }
 
     /// Shows a new state. `since`: when the child was started that the state is about.
@@ -63,9 +78,7 @@ impl Published {
         let standing = standing::standing(snapshot.status, snapshot.ready, was_up, since);
         self.show(snapshot);
         // Behind the snapshot: whoever hears of the change sees all of it.
-        if self.board.set(standing) {
-            (self.on_change)();
-        }
+        self.show_on_board(standing);
     }
 
     fn show(&self, snapshot: Snapshot) {

@@ -1,8 +1,10 @@
 //! How a module stands towards its callers: read for every request, without a lock.
 
 use super::Status;
+use crate::manifest::Short;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 /// Hears that a module stands differently now. Called on the module's thread: it must not block.
@@ -27,7 +29,7 @@ pub(crate) enum Standing {
     Stopped,
 }
 
-/// Where the worker shows it. One word, so that no reader ever sees half a change.
+/// Where a module's worker shows it, whichever that is: one word, so that no reader ever sees half a change.
 #[derive(Debug)]
 pub(crate) struct Board {
     /// Three bits for the variant, above them the milliseconds of `since` after the first look at the clock.
@@ -35,21 +37,54 @@ pub(crate) struct Board {
 }
 
 const KIND_BITS: u32 = 3;
+/// Nobody supervises the module.
+const NOBODY: u64 = 7;
 
 impl Board {
+    /// Of a module that nobody supervises.
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU64::new(encode(Standing::Stopped)) }
+        Self { word: AtomicU64::new(NOBODY) }
     }
 
-    pub(crate) fn get(&self) -> Standing {
+    /// `None`: nobody supervises it.
+    pub(crate) fn get(&self) -> Option<Standing> {
         decode(self.word.load(Ordering::SeqCst))
     }
 
     /// Whether it is different from before.
     pub(crate) fn set(&self, standing: Standing) -> bool {
-        let word = encode(standing);
+        self.replace(encode(standing))
+    }
+
+    /// From now on nobody supervises the module; whether somebody did.
+    pub(super) fn clear(&self) -> bool {
+        self.replace(NOBODY)
+    }
+
+    fn replace(&self, word: u64) -> bool {
         // Ordered strictly with the count of those who wait for a change.
         self.word.swap(word, Ordering::SeqCst) != word
+    }
+}
+
+/// The board of each module, the same for as long as anybody looks at it: whoever holds the board of a module that is
+/// forgotten and registered anew sees how the new one stands.
+#[derive(Default)]
+pub(super) struct Boards {
+    by_short: HashMap<Short, Weak<Board>>,
+}
+
+impl Boards {
+    pub(super) fn of(&mut self, short: &Short) -> Arc<Board> {
+        if let Some(board) = self.by_short.get(short).and_then(Weak::upgrade) {
+            return board;
+        }
+        if self.by_short.len() == self.by_short.capacity() {
+            self.by_short.retain(|_, board| board.strong_count() > 0);
+        }
+        let board = Arc::new(Board::new());
+        self.by_short.insert(short.clone(), Arc::downgrade(&board));
+        board
     }
 }
 
@@ -85,16 +120,17 @@ fn encode(standing: Standing) -> u64 {
     }
 }
 
-fn decode(word: u64) -> Standing {
+fn decode(word: u64) -> Option<Standing> {
     let since = epoch() + Duration::from_millis(word >> KIND_BITS);
-    match word & ((1 << KIND_BITS) - 1) {
+    Some(match word & ((1 << KIND_BITS) - 1) {
+        NOBODY => return None,
         1 => Standing::Starting,
         2 => Standing::Restarting,
         3 => Standing::Crashed,
         4 => Standing::Up { since },
         5 => Standing::Unbound { since },
         _ => Standing::Stopped,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -104,7 +140,7 @@ mod tests {
     #[test]
     fn every_standing_is_read_as_it_was_shown() {
         let board = Board::new();
-        assert_eq!(board.get(), Standing::Stopped);
+        assert_eq!(board.get(), None);
         let since = epoch() + Duration::from_millis(12_345);
         for standing in [
             Standing::Up { since },
@@ -116,8 +152,27 @@ mod tests {
         ] {
             assert!(board.set(standing), "{standing:?}");
             assert!(!board.set(standing), "{standing:?} twice");
-            assert_eq!(board.get(), standing);
+            assert_eq!(board.get(), Some(standing));
         }
+        assert!(board.clear() && !board.clear());
+        assert_eq!(board.get(), None);
+    }
+
+    #[test]
+    fn a_module_has_one_board_for_as_long_as_somebody_looks_at_it() {
+        let mut boards = Boards::default();
+        let short = |number: usize| Short::parse(&format!("m{number}")).expect("a short");
+        let (held, others) = (boards.of(&short(0)), 1..1000);
+        held.set(Standing::Crashed);
+        for other in others {
+            assert_eq!(boards.of(&short(other)).get(), None);
+        }
+        assert!(Arc::ptr_eq(&held, &boards.of(&short(0))));
+        assert!(
+            boards.by_short.len() < 100,
+            "{} boards are remembered for one that is looked at",
+            boards.by_short.len()
+        );
     }
 
     #[test]

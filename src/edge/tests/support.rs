@@ -74,8 +74,8 @@ impl World {
 
     /// An edge with these modules besides, each with the standing that it shows.
     pub(crate) fn with_modules(mounts: Vec<Mount>, boards: HashMap<Short, Arc<Board>>) -> Self {
-        let routes: Routes =
-            Arc::new(move |before| Some(Table::new(mounts.clone(), |short| boards.get(short).cloned(), before)));
+        let board_of = move |short: &Short| boards.get(short).cloned().unwrap_or_else(|| Arc::new(Board::new()));
+        let routes: Routes = Arc::new(move |before| Some(Table::new(mounts.clone(), &board_of, before)));
         Self::routing(|_| {}, Arc::new(|_| {}), routes).with_backend()
     }
 

@@ -4,7 +4,7 @@ use super::super::*;
 use crate::edge::OwnHosts;
 use crate::edge::tests::mount;
 use crate::manifest::mounts::Mount;
-use crate::supervisor::standing::Board;
+use crate::supervisor::standing::{Board, Standing};
 use std::time::SystemTime;
 
 /// Plays one connection. Whatever the machine says to the client and to its upstreams is kept.
@@ -61,8 +61,9 @@ impl Play {
     pub(super) fn with_module(hold: Duration) -> (Self, Arc<Board>) {
         let mut play = Self::new();
         let board = Arc::new(Board::new());
+        board.set(Standing::Stopped);
         let mount = Mount { websocket: true, hold, ..mount("/m") };
-        play.rules.table = Arc::new(Table::new(vec![mount], |_| Some(Arc::clone(&board)), &Table::default()));
+        play.rules.table = Arc::new(Table::new(vec![mount], |_| Arc::clone(&board), &Table::default()));
         (play, board)
     }
 
