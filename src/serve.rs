@@ -19,6 +19,7 @@ use crate::manifest::services::Listing;
 use crate::ops::auth::{Authority, Surroundings};
 use crate::ops::manifests::Manifests;
 use crate::ops::metrics::Traffic;
+use crate::ops::mounts::Mounts;
 use crate::ops::plan_source::Files;
 use crate::ops::{Hub, Log, Parts};
 use crate::stamp;
@@ -238,13 +239,15 @@ impl Boot {
         identity: &Identity,
         journal: Arc<Journal>,
     ) -> Result<Running, ServeError> {
-        let (services, manifests) = (Arc::new(Services::new(home.clone())), Arc::new(Manifests::default()));
+        let bell = edge::Bell::new().map_err(ServeError::starting("the edge"))?;
+        let (ring, reroute) = (Arc::clone(&bell), Arc::clone(&bell));
+        let services = Arc::new(Services::new(home.clone()));
+        // Whoever sees it first, such as the start of the module, tells: not every directory can be watched.
+        let manifests = Arc::new(Manifests::new(Box::new(move || reroute.reroute())));
         self.keep_backup(&services);
         let intent = Intent::load(home);
         intent.warning().iter().for_each(|warning| self.say(warning));
 
-        let bell = edge::Bell::new().map_err(ServeError::starting("the edge"))?;
-        let ring = Arc::clone(&bell);
         let counters: Arc<edge::Counters> = Arc::default();
         let files = Files {
             home: home.clone(),
@@ -319,7 +322,9 @@ impl Boot {
         edge::Hooks {
             routes: Arc::new(move |before| {
                 hub.look_at_exposure();
-                Some(edge::Table::new(hub.mounts()?, |short| supervisor.board(short), before))
+                let Mounts { mounts, manifests } = hub.mounts()?;
+                let table = edge::Table::new(mounts, |short| supervisor.board(short), before);
+                Some(edge::Routing { table, manifests })
             }),
             on_client_gone: Arc::new(move |exchange| server.client_gone(exchange)),
             identify: Box::new(move |ticket, question| identities.ask(ticket, question)),

@@ -4,7 +4,9 @@
 use crate::support::http::{self, Response};
 use crate::support::{Connection, Home, Hub, Module, eventually, is_alive, kill, module, testchild};
 use serde_json::json;
+use std::fs;
 use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -108,6 +110,70 @@ fn a_change_of_the_rows_is_live_at_once_and_ends_no_stream() {
     // What cannot be read changes nothing.
     hub.home.write("services.json", "{\"services\": [");
     assert_eq!(ask(&hub, "/web/a", &[]).status, 200);
+}
+
+#[test]
+fn a_change_of_module_json_alone_is_live_at_once() {
+    let home = Home::new();
+    let row = web("web");
+    home.install(&row);
+    home.install(&web("other"));
+    let manifest = home.package("web").join(".parachute/module.json");
+    let plain = fs::read_to_string(&manifest).expect("it is there");
+    let stripped = plain.replacen('{', "{\"stripPrefix\": true, ", 1);
+    let hub = Hub::start_in(home, &[]);
+    hub.until_ready("web");
+    let sees = |target: &str| {
+        let answer = ask(&hub, "/web/a", &[]).text();
+        assert!(answer.ends_with(&format!(" GET {target}\n")), "{answer} instead of {target}");
+    };
+    sees("/web/a");
+    fs::write(&manifest, &stripped).expect("written in place");
+    sees("/a");
+    let beside = manifest.with_extension("new");
+    fs::write(&beside, &plain).expect("written");
+    fs::rename(&beside, &manifest).expect("replaced");
+    sees("/web/a");
+
+    // A package that is replaced as a whole.
+    let package = hub.home.package("web");
+    fs::rename(&package, package.with_extension("old")).expect("moved away");
+    fs::create_dir_all(package.join(".parachute")).expect("made");
+    fs::write(&manifest, &stripped).expect("written");
+    hub.run(&["restart", "web"]).succeeds();
+    sees("/a");
+    fs::write(&manifest, &plain).expect("written");
+    sees("/web/a");
+    fs::remove_dir_all(&package).expect("removed");
+    sees("/web/a");
+    fs::create_dir_all(package.join(".parachute")).expect("made");
+    fs::write(&manifest, &stripped).expect("written");
+    sees("/a");
+}
+
+#[test]
+fn a_list_of_modules_that_is_a_link_is_live_as_well() {
+    let home = Home::new();
+    home.install(&web("web"));
+    let rows = home.read("services.json");
+    home.install(&web("other"));
+    let both = home.read("services.json");
+    home.write("elsewhere/a/list", &rows);
+    home.write("elsewhere/b/list", &rows);
+    let list = home.path().join("services.json");
+    fs::remove_file(&list).expect("removed");
+    symlink("elsewhere/a/list", &list).expect("linked");
+    let hub = Hub::start_in(home, &[]);
+    hub.until_ready("web");
+    let has_other = || ask(&hub, "/other/a", &[]).status != 404;
+    assert!(!has_other());
+    hub.home.write("elsewhere/a/list", &both);
+    assert!(has_other(), "written where the link leads");
+    symlink("elsewhere/b/list", list.with_extension("new")).expect("linked");
+    fs::rename(list.with_extension("new"), &list).expect("renamed");
+    assert!(!has_other(), "another link");
+    hub.home.write("elsewhere/b/list", &both);
+    assert!(has_other(), "written where that leads");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::route::{Hosts, Table};
 use super::slab::{Key, Slab};
 use super::socket::Socket;
 use super::watch::Watch;
-use super::{Hooks, Settings, Shared, layer};
+use super::{Hooks, Routing, Settings, Shared, layer};
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::memory;
 use client::Client;
@@ -88,12 +88,11 @@ impl EventLoop {
         epoll.add(shared.bell.waker.fd(), WAKER, Interest::Read)?;
         let watch = Watch::new(&settings.watched, &epoll, WATCH, &hooks.log);
         let log = hooks.log.clone();
-        let empty = Table::empty(shared.bell.waiting.clone());
-        let table = (hooks.routes)(&empty).unwrap_or(empty);
+        let table = Table::empty(shared.bell.waiting.clone());
         let hosts = Hosts::new(settings.own_hosts.clone(), &settings.allowed_hosts, Acceptor::addresses(&listeners));
         let format = hooks.access_log.as_ref().map(|log| log.format);
         let acceptor = Acceptor::new(listeners, &epoll, |number| LISTENER << KIND_SHIFT | number as u64, log.clone())?;
-        Ok(Self {
+        let mut new = Self {
             epoll,
             acceptor,
             rules: Rules {
@@ -121,7 +120,9 @@ impl EventLoop {
             watch,
             hooks,
             shared,
-        })
+        };
+        new.reload();
+        Ok(new)
     }
 
     /// Serves until it is stopped, and closes what is left then.
@@ -230,15 +231,24 @@ impl EventLoop {
     /// them reads files of the user's: not even a bug there ends the edge.
     fn reload(&mut self) {
         match panic::catch_unwind(AssertUnwindSafe(|| (self.hooks.routes)(&self.rules.table))) {
-            Ok(Some(table)) => self.rules.table = Arc::new(table),
+            Ok(Some(Routing { table, manifests })) => {
+                self.rules.table = Arc::new(table);
+                if self.watch.follow(manifests) {
+                    self.shared.bell.reroute();
+                }
+            }
             Ok(None) => {}
             Err(_) => (self.hooks.log)("[edge] a bug: reading the routes panicked; they stay as they were"),
         }
     }
 
-    /// The loop is to stop, it is known who some callers are, or a module stands differently, for which requests wait.
+    /// The loop is to stop, the routes are to be made anew, it is known who some callers are, or a module stands
+    /// differently, for which requests wait.
     fn woken(&mut self, now: Instant) {
         self.begin_to_stop();
+        if self.shared.bell.takes_reroute() {
+            self.reload();
+        }
         for (ticket, verdict) in self.shared.bell.take_verdicts() {
             if let Some(client) = self.clients.get_mut(ticket.client) {
                 client.connection.identified(ticket.exchange, &verdict);

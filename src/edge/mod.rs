@@ -53,7 +53,7 @@ use places::Places;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -67,8 +67,14 @@ pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
 pub(crate) type OnClientGone = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// Makes the routes anew, given those that hold now; `None` when they cannot be read, which it has said. Called on the
-/// edge's thread when their file has changed: it may block for reading small files.
-pub(crate) type Routes = Arc<dyn Fn(&Table) -> Option<Table> + Send + Sync>;
+/// edge's thread when a file has changed that they come from: it may block for reading small files.
+pub(crate) type Routes = Arc<dyn Fn(&Table) -> Option<Routing> + Send + Sync>;
+
+/// The routes, and what they were read from beside the list of modules.
+pub(crate) struct Routing {
+    pub(crate) table: Table,
+    pub(crate) manifests: Vec<PathBuf>,
+}
 
 /// Finds out who a module's caller is and rings the bell with the answer. Called on the edge's thread: it must not block.
 pub(crate) type Identify = Box<dyn Fn(Ticket, Arc<Question>) + Send>;
@@ -91,9 +97,11 @@ pub(crate) struct Hooks {
     pub(crate) access_log: Option<AccessLog>,
 }
 
-/// Tells the edge, which need not run yet, that a module stands differently or who a caller is.
+/// Tells the edge, which need not run yet, that a module stands differently, who a caller is, or that the routes are
+/// not what they were.
 pub(crate) struct Bell {
     waker: Waker,
+    is_to_reroute: AtomicBool,
     /// Of requests that wait for a module.
     waiting: Places,
     /// Answers that the edge has not taken yet; a request waits for each.
@@ -102,7 +110,12 @@ pub(crate) struct Bell {
 
 impl Bell {
     pub(crate) fn new() -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { waker: Waker::new()?, waiting: Places::default(), verdicts: Mutex::default() }))
+        Ok(Arc::new(Self {
+            waker: Waker::new()?,
+            is_to_reroute: AtomicBool::new(false),
+            waiting: Places::default(),
+            verdicts: Mutex::default(),
+        }))
     }
 
     /// Requests that wait for a module.
@@ -115,6 +128,17 @@ impl Bell {
         if self.waiting() > 0 {
             self.waker.wake();
         }
+    }
+
+    /// The routes have to be made anew. Never blocks.
+    pub(crate) fn reroute(&self) {
+        if !self.is_to_reroute.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    fn takes_reroute(&self) -> bool {
+        self.is_to_reroute.swap(false, Ordering::AcqRel)
     }
 
     /// The answer to a question of the edge.
@@ -140,7 +164,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// What stays with the hub.
     pub(crate) is_hub_bearer: IsHubBearer,
-    /// The files of one directory whose change means new routes, or other hosts.
+    /// The list of modules first, then whatever else the routes, or the hub's own hosts, come from; not the manifests.
     pub(crate) watched: Vec<PathBuf>,
 }
 

@@ -7,43 +7,77 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-/// Some watched files. Where the kernel can watch no more, some that must be looked at again and again.
+/// The files under watch, all with one descriptor. Where the kernel can watch no more, the list of modules must be
+/// looked at again and again; what a manifest says holds from the next start of its module on, if not sooner.
 pub(crate) struct Watch {
     inotify: Option<Inotify>,
-    /// There are none.
-    idle: bool,
+    /// What is watched whatever the routes are, the list of modules first; empty: there is nothing to watch.
+    always: Vec<PathBuf>,
+    /// Nobody tells when one of these changes.
+    is_blind: bool,
+    /// What cannot be watched has been said.
+    has_complained: bool,
+    log: Log,
 }
 
 impl Watch {
-    /// Puts the files under watch; `epoll` names them by `token`.
-    pub(crate) fn new(files: &[PathBuf], epoll: &Epoll, token: u64, log: &Log) -> Self {
-        let Some(first) = files.first() else { return Self { inotify: None, idle: true } };
-        match watched(files, epoll, token) {
-            Ok(inotify) => Self { inotify: Some(inotify), idle: false },
+    /// Puts what is always watched under watch; `epoll` names it by `token`.
+    pub(crate) fn new(always: &[PathBuf], epoll: &Epoll, token: u64, log: &Log) -> Self {
+        let (always, log) = (always.to_vec(), Log::clone(log));
+        let mut watch = Self { inotify: None, always, is_blind: false, has_complained: false, log };
+        let Some(list) = watch.always.first() else { return watch };
+        match watched(epoll, token) {
+            Ok(inotify) => watch.inotify = Some(inotify),
             Err(error) => {
-                log(&format!("[edge] cannot watch {}, looking at it for every request: {error}", first.display()));
-                Self { inotify: None, idle: false }
+                watch.is_blind = true;
+                (watch.log)(&format!(
+                    "[edge] cannot watch {}, looking at it for every request: {error}",
+                    list.display()
+                ));
             }
         }
+        watch.follow(Vec::new());
+        watch
     }
 
-    /// Nobody says when they change.
+    /// Nobody says when what is always watched changes.
     pub(crate) fn is_blind(&self) -> bool {
-        self.inotify.is_none() && !self.idle
+        self.is_blind
     }
 
-    /// Whether any has changed since the last time.
+    /// Whether something has changed since the last time.
     pub(crate) fn changed(&mut self) -> bool {
         // What cannot be read may have said so.
         self.inotify.as_mut().is_some_and(|inotify| inotify.changed().unwrap_or(true))
     }
+
+    /// Watches what is always watched and these manifests, and nothing else any more. True when something was not watched
+    /// before: it has to be read again, because what became of it until now was told to nobody.
+    pub(crate) fn follow(&mut self, manifests: Vec<PathBuf>) -> bool {
+        let Some(inotify) = &mut self.inotify else { return false };
+        // The first is the last to go without.
+        let mut files = self.always.clone();
+        files.extend(manifests);
+        let followed = inotify.follow(&files);
+        self.is_blind = followed.failed.iter().any(|(file, _)| self.always.contains(file));
+        if let Some((file, error)) = followed.failed.first()
+            && !self.has_complained
+        {
+            self.has_complained = true;
+            (self.log)(&format!(
+                "[edge] cannot watch {} of {} files, the first is {}: {error}; a change of module.json there counts from the \
+                 next start of its module on; the kernel's limits are fs.inotify.max_user_watches and max_user_instances",
+                followed.failed.len(),
+                files.len(),
+                file.display()
+            ));
+        }
+        followed.has_new
+    }
 }
 
-fn watched(files: &[PathBuf], epoll: &Epoll, token: u64) -> io::Result<Inotify> {
-    let mut inotify = Inotify::new()?;
-    for file in files {
-        inotify.add(file)?;
-    }
+fn watched(epoll: &Epoll, token: u64) -> io::Result<Inotify> {
+    let inotify = Inotify::new()?;
     epoll.add(inotify.as_fd(), token, Interest::Read)?;
     Ok(inotify)
 }

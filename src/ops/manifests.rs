@@ -18,13 +18,20 @@ type Seen = (u64, u64, u64, i64, i64, i64, i64);
 /// A file as it was, and what it held; `None` when it was not there.
 type Remembered = (Seen, Option<Arc<Manifest>>);
 
+/// Hears that a manifest is not what it was, on the thread of whoever saw it: it must not block.
+pub(crate) type OnManifest = Box<dyn Fn() + Send + Sync>;
+
 /// Shared between threads.
-#[derive(Default)]
 pub(crate) struct Manifests {
     remembered: Mutex<HashMap<PathBuf, Remembered>>,
+    on_change: OnManifest,
 }
 
 impl Manifests {
+    pub(crate) fn new(on_change: OnManifest) -> Self {
+        Self { remembered: Mutex::default(), on_change }
+    }
+
     /// The manifest below a row's `installDir`; `None` when there is none. One `stat` when the file is as it was.
     pub(super) fn of(&self, row: &Row) -> Result<Option<Arc<Manifest>>, StoreError> {
         let Some(install_dir) = &row.install_dir else { return Ok(None) };
@@ -35,18 +42,31 @@ impl Manifests {
         {
             return Ok(manifest.clone());
         }
-        let manifest = modules::read_manifest(install_dir)?.map(Arc::new);
-        if let Some(seen) = seen {
-            let mut remembered = super::lock(&self.remembered);
-            if remembered.len() < REMEMBERED_LIMIT || remembered.contains_key(install_dir) {
-                remembered.insert(install_dir.clone(), (seen, manifest.clone()));
-            }
+        let read = modules::read_manifest(install_dir).map(|manifest| manifest.map(Arc::new));
+        if self.remember(install_dir, seen, read.as_ref().ok().cloned()) {
+            (self.on_change)();
         }
-        Ok(manifest)
+        read
+    }
+
+    /// Whether something else was remembered. `read`: `None` when the file cannot be used, which is tried again each time.
+    fn remember(&self, install_dir: &Path, seen: Option<Seen>, read: Option<Option<Arc<Manifest>>>) -> bool {
+        let mut remembered = super::lock(&self.remembered);
+        let (Some(seen), Some(manifest)) = (seen, read) else { return remembered.remove(install_dir).is_some() };
+        if remembered.len() >= REMEMBERED_LIMIT && !remembered.contains_key(install_dir) {
+            return false;
+        }
+        remembered.insert(install_dir.to_owned(), (seen, manifest));
+        true
     }
 }
 
+/// Where the manifest of a module in this directory is.
+pub(super) fn file(install_dir: &Path) -> PathBuf {
+    install_dir.join(".parachute/module.json")
+}
+
 fn seen(install_dir: &Path) -> Option<Seen> {
-    let file = fs::metadata(install_dir.join(".parachute/module.json")).ok()?;
+    let file = fs::metadata(file(install_dir)).ok()?;
     Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()))
 }

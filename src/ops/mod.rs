@@ -9,7 +9,7 @@ mod list;
 pub(crate) mod login;
 pub(crate) mod manifests;
 pub(crate) mod metrics;
-mod mounts;
+pub(crate) mod mounts;
 pub(crate) mod origin;
 pub(crate) mod plan_source;
 mod reconcile;

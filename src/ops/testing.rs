@@ -44,7 +44,7 @@ impl Fixture {
         let authority = Arc::new(authority);
         authority.bootstrap().expect("a new home can have a token");
         let token = operator_token::read(&home).expect("the token was just written").text;
-        let (services, manifests) = (Arc::new(Services::new(home.clone())), Arc::new(Manifests::default()));
+        let (services, manifests) = (Arc::new(Services::new(home.clone())), Arc::new(Manifests::new(Box::new(|| {}))));
         let files = Files {
             home: home.clone(),
             services: Arc::clone(&services),

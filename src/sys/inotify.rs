@@ -1,16 +1,22 @@
 //! Changes of files, told by the kernel.
 
 use super::{cvt, poll};
+use std::collections::HashMap;
 use std::ffi::{CString, OsStr, OsString};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What counts as a change: written and closed, made, taken away, moved in or out.
 const CHANGES: u32 = libc::IN_CLOSE_WRITE | libc::IN_CREATE | libc::IN_DELETE | libc::IN_MOVED_TO | libc::IN_MOVED_FROM;
 /// What can mean that a name leads to another file than before: the file was renamed, or lost a name.
 const MOVES: u32 = libc::IN_ATTRIB | libc::IN_MOVE_SELF | libc::IN_DELETE_SELF;
+/// What means that a watched directory is not where it was.
+const GONE: u32 = libc::IN_MOVE_SELF | libc::IN_DELETE_SELF | libc::IN_UNMOUNT;
+/// Links that lead to links to a file; the kernel follows more, nobody makes them.
+const MAX_LINKS: usize = 8;
 /// Room for many events at once; the kernel hands over whole ones only.
 const BUFFER_BYTES: usize = 4096;
 /// wd, mask, cookie and the length of the name, four bytes each (inotify(7)).
@@ -20,8 +26,28 @@ const HEADER_BYTES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Inotify {
     fd: OwnedFd,
-    /// A watch, and the one name in its directory that is meant; `None` means all of them.
-    watches: Vec<(i32, Option<OsString>)>,
+    /// What is meant of each watch.
+    watches: HashMap<i32, Vec<Meant>>,
+}
+
+/// What a watch is for.
+#[derive(Debug)]
+enum Meant {
+    /// All that is told of it.
+    All,
+    /// One name in its directory.
+    Name(OsString),
+    /// That, and what becomes of the directory itself.
+    Followed(OsString),
+}
+
+/// How following files went.
+#[derive(Debug, Default)]
+pub(crate) struct Followed {
+    /// Something was not under watch before: nobody has told what became of it until now.
+    pub(crate) has_new: bool,
+    /// The files that cannot be watched.
+    pub(crate) failed: Vec<(PathBuf, io::Error)>,
 }
 
 impl Inotify {
@@ -29,17 +55,17 @@ impl Inotify {
         // SAFETY: inotify_init1 takes no pointer.
         let fd = cvt(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
         // SAFETY: the descriptor is new and owned by nobody else.
-        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, watches: Vec::new() })
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, watches: HashMap::new() })
     }
 
     /// Watches a directory's entries, not those below them, or one file, which may be replaced or not be there yet.
     pub(crate) fn add(&mut self, path: &Path) -> io::Result<()> {
         let (directory, name) = match (path.is_dir(), path.parent(), path.file_name()) {
-            (false, Some(parent), Some(name)) => (parent, Some(name.to_owned())),
-            _ => (path, None),
+            (false, Some(parent), Some(name)) => (parent, Meant::Name(name.to_owned())),
+            _ => (path, Meant::All),
         };
         let watch = self.watch(directory, CHANGES)?;
-        self.watches.push((watch, name));
+        self.watches.entry(watch).or_default().push(name);
         Ok(())
     }
 
@@ -47,8 +73,34 @@ impl Inotify {
     /// count as a change.
     pub(crate) fn add_itself(&mut self, path: &Path) -> io::Result<()> {
         let watch = self.watch(path, MOVES)?;
-        self.watches.push((watch, None));
+        self.watches.entry(watch).or_default().push(Meant::All);
         Ok(())
+    }
+
+    /// Watches these files, and nothing else any more. Each of them may be a link, or not be there yet, nor its directory;
+    /// what became of the links and directories since is seen when they are followed anew, which every change is a
+    /// reason for. Of the directories on the way to one only the last is watched.
+    pub(crate) fn follow(&mut self, files: &[PathBuf]) -> Followed {
+        let (mut watches, mut followed) = (HashMap::<i32, Vec<Meant>>::new(), Followed::default());
+        for file in files {
+            let mut failure = None;
+            for (directory, name) in names_of(file) {
+                match self.watch(&directory, CHANGES | GONE) {
+                    Ok(watch) => {
+                        followed.has_new |= !self.watches.contains_key(&watch);
+                        watches.entry(watch).or_default().push(Meant::Followed(name));
+                    }
+                    Err(error) => failure = Some(error),
+                }
+            }
+            followed.failed.extend(failure.map(|error| (file.clone(), error)));
+        }
+        for watch in self.watches.keys().filter(|watch| !watches.contains_key(watch)) {
+            // SAFETY: inotify_rm_watch takes no pointer. One that is gone already is refused and harms nobody.
+            let _gone = unsafe { libc::inotify_rm_watch(self.fd.as_raw_fd(), *watch) };
+        }
+        self.watches = watches;
+        followed
     }
 
     fn watch(&self, path: &Path, what: u32) -> io::Result<i32> {
@@ -73,10 +125,14 @@ impl Inotify {
 
     fn is_meant(&self, event: &Event) -> bool {
         // Too much at once: something has changed, nobody knows what.
-        event.mask & libc::IN_Q_OVERFLOW != 0
-            || self.watches.iter().any(|(watch, name)| {
-                *watch == event.watch && name.as_deref().is_none_or(|name| name == event.name.as_os_str())
-            })
+        if event.mask & libc::IN_Q_OVERFLOW != 0 {
+            return true;
+        }
+        self.watches.get(&event.watch).into_iter().flatten().any(|meant| match meant {
+            Meant::All => true,
+            Meant::Name(name) => *name == event.name,
+            Meant::Followed(name) => *name == event.name || event.mask & GONE != 0,
+        })
     }
 }
 
@@ -84,6 +140,24 @@ impl AsFd for Inotify {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The names whose change can make `file` another one, each with its directory: its own, and those of the files that it
+/// is a link to. Where a directory is not there, the name in the nearest one above that has to come first.
+fn names_of(file: &Path) -> Vec<(PathBuf, OsString)> {
+    let (mut names, mut path) = (Vec::new(), file.to_owned());
+    for _ in 0..=MAX_LINKS {
+        let there = path.ancestors().find(|above| above.parent().is_some_and(Path::is_dir));
+        let Some((directory, name)) = there.and_then(|there| Some((there.parent()?, there.file_name()?))) else {
+            break;
+        };
+        names.push((directory.to_owned(), name.to_owned()));
+        match fs::read_link(&path) {
+            Ok(target) => path = directory.join(target),
+            Err(_) => break,
+        }
+    }
+    names
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -119,7 +193,7 @@ impl Iterator for Events<'_> {
 mod tests {
     use super::*;
     use crate::sys::testdir::TestDir;
-    use std::fs;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn a_buffer_is_cut_into_whole_events() {
@@ -178,5 +252,58 @@ mod tests {
             assert!(inotify.changed().expect("read"), "{what}");
             drop(held);
         }
+    }
+
+    /// What was told since the last time, taking up whatever is there now, as whoever follows files does.
+    fn changed(inotify: &mut Inotify, files: &[PathBuf]) -> bool {
+        let changed = inotify.changed().expect("read");
+        assert!(inotify.follow(files).failed.is_empty());
+        changed
+    }
+
+    #[test]
+    fn a_followed_file_is_told_wherever_its_links_lead_and_also_before_it_is_there() {
+        let directory = TestDir::new("inotify-follow");
+        let at = |name: &str| directory.path().join(name);
+        for name in ["home", "conf", "other"] {
+            fs::create_dir(at(name)).expect("made");
+        }
+        fs::write(at("conf/list"), "1").expect("written");
+        fs::write(at("other/list"), "1").expect("written");
+        symlink("../conf/list", at("home/list")).expect("linked");
+        let files = [at("home/list"), at("module/.parachute/module.json")];
+        let mut inotify = Inotify::new().expect("inotify");
+        assert!(inotify.follow(&files).has_new);
+        assert!(!inotify.follow(&files).has_new, "nothing new the second time");
+        let told = |inotify: &mut Inotify, what: &str| assert!(changed(inotify, &files), "{what}");
+
+        assert!(!changed(&mut inotify, &files));
+        fs::write(at("conf/list"), "2").expect("written");
+        told(&mut inotify, "what it is a link to");
+        symlink(at("other/list"), at("home/new")).expect("linked");
+        fs::rename(at("home/new"), at("home/list")).expect("renamed");
+        told(&mut inotify, "another link");
+        fs::write(at("conf/list"), "3").expect("written");
+        assert!(!changed(&mut inotify, &files), "it leads there no more");
+        fs::write(at("other/list"), "2").expect("written");
+        told(&mut inotify, "what it is a link to now");
+        fs::remove_file(at("other/list")).expect("removed");
+        told(&mut inotify, "a link to nothing");
+
+        fs::write(at("unrelated"), "").expect("written");
+        assert!(!changed(&mut inotify, &files), "beside the directory that is not there");
+        fs::create_dir(at("module")).expect("made");
+        told(&mut inotify, "the directory above");
+        fs::create_dir(at("module/.parachute")).expect("made");
+        told(&mut inotify, "its directory");
+        fs::write(at("module/.parachute/module.json"), "{}").expect("written");
+        told(&mut inotify, "the file");
+        fs::remove_dir_all(at("module")).expect("removed");
+        told(&mut inotify, "all of it removed");
+        fs::create_dir_all(at("module/.parachute")).expect("made");
+        told(&mut inotify, "its directory once more");
+        fs::write(at("module/.parachute/module.json"), "{}").expect("written");
+        told(&mut inotify, "the file once more");
+        assert!(!changed(&mut inotify, &files), "nothing since");
     }
 }

@@ -1,6 +1,6 @@
 //! A hub that says what it got and misbehaves when asked to, and a client that reads answers to the letter.
 
-use crate::edge::{self, Bell, EdgeHandle, OnClientGone, Question, Routes, Settings, Table, Ticket, Verdict};
+use crate::edge::{self, Bell, EdgeHandle, OnClientGone, Question, Routes, Routing, Settings, Table, Ticket, Verdict};
 use crate::manifest::Short;
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::Board;
@@ -75,7 +75,9 @@ impl World {
     /// An edge with these modules besides, each with the standing that it shows.
     pub(crate) fn with_modules(mounts: Vec<Mount>, boards: HashMap<Short, Arc<Board>>) -> Self {
         let board_of = move |short: &Short| boards.get(short).cloned().unwrap_or_else(|| Arc::new(Board::new()));
-        let routes: Routes = Arc::new(move |before| Some(Table::new(mounts.clone(), &board_of, before)));
+        let routes: Routes = Arc::new(move |before| {
+            Some(Routing { table: Table::new(mounts.clone(), &board_of, before), manifests: Vec::new() })
+        });
         Self::routing(|_| {}, Arc::new(|_| {}), routes).with_backend()
     }
 
