@@ -277,9 +277,12 @@ impl Supervisor {
         self.ask(short, ForWorker::Restart)
     }
 
-    /// Stops it and forgets it.
+    /// Stops it and forgets it. One whose worker has gone, with its child, can be registered anew after that.
     pub(crate) fn forget(&self, short: &Short) -> Result<(), OpFailure> {
-        self.stop(short)?;
+        let is_gone = self.modules().get(short).is_some_and(|handle| handle.inbox.is_closed());
+        if !is_gone {
+            self.stop(short)?;
+        }
         let handle = {
             let mut modules = self.modules();
             let Some(handle) = modules.remove(short) else { return Ok(()) };

@@ -53,6 +53,9 @@ fn whose_worker_has_ended_by_a_bug_holds_nobody_up() {
         let error = snapshot.start_error.expect("a reason");
         assert!(error.description.contains("bug of the hub"), "{what}: {error:?}");
     }
+    assert!(supervisor.forget(&broken).is_ok() && supervisor.snapshot(&broken).is_none());
+    assert!(supervisor.start(&broken).is_err() && supervisor.snapshot(&broken).is_some(), "it has a new worker");
+
     supervisor.begin_shutdown();
     let rests = |short: &Short| supervisor.snapshot(short).is_some_and(|last| last.status == Status::Stopped);
     eventually("the other one told to stop", || rests(&well));
