@@ -191,6 +191,10 @@ fn from_elsewhere_a_module_of_this_machine_looks_as_if_it_was_not_there() {
         "X-Forwarded-For: 203.0.113.7\r\nX-Parachute-Layer: loopback",
         "Forwarded: for=127.0.0.1",
         "X-Forwarded-Host: localhost",
+        "X-Forwarded-Proto: https",
+        "X-Real-IP: 127.0.0.1",
+        "True-Client-IP: 127.0.0.1",
+        "Via: 1.1 box",
         "CF-Ray: 1",
         "Tailscale-User-Login: a@b",
     ] {

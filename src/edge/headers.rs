@@ -74,7 +74,7 @@ fn is_our_own(field: Field<'_>) -> bool {
 }
 
 /// Whether the beginning of the field's name could be taken for `ours`.
-fn begins_with(field: Field<'_>, ours: &str) -> bool {
+pub(super) fn begins_with(field: Field<'_>, ours: &str) -> bool {
     field.name.get(..ours.len()).is_some_and(|start| is_alike(start, ours))
 }
 

@@ -1,6 +1,7 @@
 //! Pure: how far away a caller is (expose §8).
 
-use super::head::Fields;
+use super::head::{Field, Fields};
+use super::headers;
 use std::net::{IpAddr, SocketAddr};
 
 /// The farther layer wins when the evidence is mixed.
@@ -34,24 +35,44 @@ pub(crate) fn of(peer: IpAddr, fields: &Fields<'_>) -> Layer {
     if !is_loopback(peer) {
         return Layer::Public;
     }
-    let mut tailnet = false;
-    let mut forwarded = false;
+    let (mut tailnet, mut proxied) = (false, false);
     for field in fields.iter() {
-        if field.is("cf-ray") || field.is("cf-connecting-ip") {
-            return Layer::Public;
-        }
-        if field.is("tailscale-funnel-request") && field.value == b"?1" {
-            return Layer::Public;
-        }
-        tailnet |= field.is("tailscale-user-login");
         // An empty one counts, too: it was a proxy that wrote it.
-        forwarded |= field.is("x-forwarded-for") || field.is("x-forwarded-host") || field.is("forwarded");
+        if !is_of_proxy(field) {
+            continue;
+        }
+        match field.is("tailscale-user-login") {
+            true => tailnet = true,
+            false if is_tailscales(field) => proxied = true,
+            false => return Layer::Public,
+        }
     }
-    match (tailnet, forwarded) {
+    match (tailnet, proxied) {
         (true, _) => Layer::Tailnet,
         (false, true) => Layer::Public,
         (false, false) => Layer::Loopback,
     }
+}
+
+/// Whether a proxy has written the field. Whoever else does wants to count as farther away, which takes nothing from
+/// anybody.
+fn is_of_proxy(field: Field<'_>) -> bool {
+    field.is("via") || field.is("forwarded") || is_said_by_proxies(field)
+}
+
+/// Whether `tailscale serve` writes such a field for somebody of the tailnet; through a funnel comes everybody.
+fn is_tailscales(field: Field<'_>) -> bool {
+    let is_funnels = field.is("tailscale-funnel-request") && field.value == b"?1";
+    !is_funnels && (headers::begins_with(field, "tailscale-") || headers::begins_with(field, "x-forwarded-"))
+}
+
+/// So begin the names of what only a proxy next to us can know.
+const SAID_BY_PROXIES: [&str; 5] = ["cf-", "tailscale-", "true-client-ip", "x-forwarded-", "x-real-ip"];
+
+/// Whether the field says what only a proxy next to us can know. From anybody else it is a claim.
+pub(crate) fn is_said_by_proxies(field: Field<'_>) -> bool {
+    let first = field.name.as_bytes().first().map(u8::to_ascii_lowercase);
+    matches!(first, Some(b'c' | b't' | b'x')) && SAID_BY_PROXIES.iter().any(|start| headers::begins_with(field, start))
 }
 
 /// Who asks, as far as it is known: the peer, or whom a proxy on this machine names. The last address in
@@ -95,13 +116,23 @@ mod tests {
             ("127.0.0.1", "X-Forwarded-For: 1.2.3.4\r\n", Layer::Public),
             ("127.0.0.1", "x-forwarded-host:\r\n", Layer::Public),
             ("127.0.0.1", "Forwarded: for=1.2.3.4\r\n", Layer::Public),
-            ("127.0.0.1", "X-Forwarded-Proto: https\r\n", Layer::Loopback),
+            ("127.0.0.1", "X-Forwarded-Proto: https\r\n", Layer::Public),
+            ("127.0.0.1", "X-Forwarded-Port: 443\r\n", Layer::Public),
+            ("127.0.0.1", "X-Real-IP: 127.0.0.1\r\n", Layer::Public),
+            ("127.0.0.1", "X_Real_IP: 127.0.0.1\r\n", Layer::Public),
+            ("127.0.0.1", "True-Client-IP: 127.0.0.1\r\n", Layer::Public),
+            ("127.0.0.1", "Via: 1.1 box\r\n", Layer::Public),
+            ("127.0.0.1", "Viable: 1\r\nX-Request-ID: 1\r\nCookie: a=b\r\nTE: trailers\r\n", Layer::Loopback),
+            ("127.0.0.1", "Tailscale-User-Login: a@b\r\nVia: 1.1 box\r\n", Layer::Public),
+            ("127.0.0.1", "Tailscale-User-Login: a@b\r\nX-Real-IP: 1.2.3.4\r\n", Layer::Public),
+            ("127.0.0.1", "Tailscale-User-Login: a@b\r\nForwarded: for=1.2.3.4\r\n", Layer::Public),
+            ("127.0.0.1", "CF-Visitor: x\r\n", Layer::Public),
             ("127.0.0.1", "CF-Ray: 1\r\n", Layer::Public),
             ("127.0.0.1", "CF-Connecting-IP: 1.2.3.4\r\n", Layer::Public),
             ("127.0.0.1", "Tailscale-User-Login: a@b\r\n", Layer::Tailnet),
             ("127.0.0.1", "Tailscale-User-Login: a@b\r\nX-Forwarded-For: 100.1.1.1\r\n", Layer::Tailnet),
             ("127.0.0.1", "Tailscale-User-Login: a@b\r\nTailscale-Funnel-Request: ?1\r\n", Layer::Public),
-            ("127.0.0.1", "Tailscale-Funnel-Request: ?0\r\n", Layer::Loopback),
+            ("127.0.0.1", "Tailscale-Funnel-Request: ?0\r\n", Layer::Public),
             ("127.0.0.1", "Tailscale-User-Login: a@b\r\nCF-Ray: 1\r\n", Layer::Public),
             ("192.168.1.7", "Tailscale-User-Login: a@b\r\n", Layer::Public),
         ] {

@@ -4,9 +4,6 @@ use crate::manifest::discovery::Audience;
 use crate::ops::discovery::Asked;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// How the headers of relays begin that the edge says nothing about, in lower case.
-const RELAYS: [&str; 5] = ["forwarded", "x-forwarded-", "cf-", "tailscale-", "via"];
-
 /// What the headers say about the sender. Those named `X-Parachute-*` and `X-Forwarded-*` are the edge's own words:
 /// what others sent under these names never comes here, except through a proxy on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +19,6 @@ pub(crate) struct Sender {
     is_foreign_fetch: bool,
     /// It is a browser that would show the answer.
     pub(crate) accepts_html: bool,
-    /// A header says that somebody stands between us and whoever asks.
-    is_relayed: bool,
 }
 
 /// The page that caused the request (`Origin`).
@@ -45,7 +40,6 @@ impl Default for Sender {
             page: Page::Unknown,
             is_foreign_fetch: false,
             accepts_html: false,
-            is_relayed: false,
         }
     }
 }
@@ -71,10 +65,6 @@ impl Sender {
             self.is_foreign_fetch = matches!(value, "cross-site" | "same-site");
         } else if is("accept") {
             self.accepts_html |= value.to_ascii_lowercase().contains("text/html");
-        } else if !is("x-forwarded-for") && !is("x-forwarded-host") {
-            // Those two the edge writes itself, and has looked at who sent them.
-            let name = name.to_ascii_lowercase();
-            self.is_relayed |= RELAYS.iter().any(|prefix| name.starts_with(prefix));
         }
     }
 
@@ -92,12 +82,12 @@ impl Sender {
         }
     }
 
-    /// Whether a program on this machine asks, directly and by a name of this machine: no page, no proxy, no tunnel.
+    /// Whether a program on this machine asks, directly and by a name of this machine: no page, and no proxy or tunnel,
+    /// which the edge sees to (`edge::layer`).
     pub(crate) fn is_program_here(&self) -> bool {
         self.audience == Audience::Local
             && self.page == Page::Unknown
             && !self.is_foreign_fetch
-            && !self.is_relayed
             && self.asked().is_by_loopback_name()
     }
 
@@ -188,11 +178,6 @@ mod tests {
             (&[here, host, ("Origin", "http://127.0.0.1:1939")], false),
             (&[here, host, ("Origin", "null")], false),
             (&[here, host, ("Sec-Fetch-Site", "cross-site")], false),
-            (&[here, host, ("Forwarded", "for=1.2.3.4")], false),
-            (&[here, host, ("X-Forwarded-Port", "443")], false),
-            (&[here, host, ("CF-Visitor", "x")], false),
-            (&[here, host, ("Tailscale-User-Name", "x")], false),
-            (&[here, host, ("Via", "1.1 x")], false),
         ] {
             assert_eq!(sender(headers).is_program_here(), expected, "{headers:?}");
         }

@@ -1,8 +1,8 @@
 //! Pure: a request as the hub or a module gets it.
 
 use super::{
-    HEAD_BYTES, HUB_COOKIE, Names, begins_with, is_hop_by_hop, is_our_own, names_some, write_address, write_field,
-    write_length, write_number,
+    HEAD_BYTES, HUB_COOKIE, Names, is_hop_by_hop, is_our_own, names_some, write_address, write_field, write_length,
+    write_number,
 };
 use crate::edge::framing::Body;
 use crate::edge::head::{Field, Request};
@@ -12,9 +12,6 @@ use crate::edge::path::Path;
 use crate::manifest::mounts::Mount;
 use std::net::SocketAddr;
 
-/// So begin the names of what only a proxy next to us can know. From anybody else such fields are claims, and are left
-/// out, also those that a proxy will write one day.
-const SAID_BY_PROXIES: [&str; 5] = ["cf-", "tailscale-", "true-client-ip", "x-forwarded-", "x-real-ip"];
 /// Written anew from what we know.
 static FORWARDING: Names<5> =
     Names::of(["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"]);
@@ -75,10 +72,7 @@ pub(crate) fn write_request(
     let trusted = layer::is_loopback(from.peer.ip());
     for field in fields.iter() {
         let ours = field.is("host") || FORWARDING.have(field) || is_our_own(field);
-        if ours
-            || is_hop_by_hop(field, fields, names_some)
-            || (!trusted && SAID_BY_PROXIES.iter().any(|start| begins_with(field, start)))
-        {
+        if ours || is_hop_by_hop(field, fields, names_some) || (!trusted && layer::is_said_by_proxies(field)) {
             continue;
         }
         match to {
