@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// Mounts that are the hub's own; `/` is one because the hub's page is there.
 const HUB_MOUNTS: &[&str] = &["/admin", "/api", "/oauth", "/.well-known", "/health", "/hub.html", "/metrics"];
 
+/// The module of the first vault, and the mount of all that is theirs.
+const VAULT: &str = "vault";
+const VAULTS_MOUNT: &str = "/vault";
 /// Every vault has a mount of its own below this.
 const VAULTS: &str = "/vault/";
 /// What the vaults have in common, and one process answers for all of them (http-api §9.8).
@@ -77,7 +80,9 @@ impl Row {
         }
         let short = Short::parse(known::short_of_row_name(&name))?;
         let remaps_root = claimed.first().is_some_and(|first| first == "/") && !claimed.contains(&format!("/{short}"));
-        let (paths, refused_paths) = mounts(claimed, &short);
+        // The first vault's row of an older release has the short name.
+        let is_of_family = is_vault(&name) || name == VAULT;
+        let (paths, refused_paths) = mounts(claimed, &short, is_of_family);
         Ok(Self {
             short,
             name,
@@ -152,28 +157,34 @@ pub(crate) fn ui_status(status: &str) -> &str {
     }
 }
 
-/// Splits claimed paths into those that the row may have and the reasons against the others.
-fn mounts(claimed: Vec<String>, short: &Short) -> (Vec<String>, Vec<Problem>) {
+/// Splits claimed paths into those that the row may have and the reasons against the others. Below `/vault` that is the
+/// vaults alone (http-api §9.1): their callers' tokens would come to whoever else had a path there.
+fn mounts(claimed: Vec<String>, short: &Short, is_of_family: bool) -> (Vec<String>, Vec<Problem>) {
     // Older modules wanted the whole origin; there they are found under their name (files §3.11).
     let instead = format!("/{short}");
     if claimed.first().is_some_and(|first| first == "/") && !claimed.contains(&instead) && !is_hub_mount(&instead) {
         let reason = format!("\"/\" belongs to the hub; it is at {instead:?} instead");
         let rest = claimed.into_iter().skip(1);
-        let (paths, mut refused) = split(std::iter::once(instead).chain(rest).collect());
+        let (paths, mut refused) = split(std::iter::once(instead).chain(rest).collect(), is_of_family);
         refused.insert(0, Problem::new("paths[0]", reason));
         return (paths, refused);
     }
-    split(claimed)
+    split(claimed, is_of_family)
 }
 
-fn split(claimed: Vec<String>) -> (Vec<String>, Vec<Problem>) {
+fn split(claimed: Vec<String>, is_of_family: bool) -> (Vec<String>, Vec<Problem>) {
     let mut refused = Vec::new();
     let mut index = 0;
     let mut allowed = claimed;
     allowed.retain(|path| {
         let reason = match mount_defect(path) {
             Some(defect) => Some(format!("{defect}, not {}", shown(path))),
-            None => is_hub_mount(path).then(|| format!("{} belongs to the hub", shown(path))),
+            None if is_hub_mount(path) => Some(format!("{} belongs to the hub", shown(path))),
+            None if !is_of_family && is_below(path, VAULTS_MOUNT) => Some(format!(
+                "{} belongs to the vaults, whose rows are named parachute-vault or parachute-vault-…",
+                shown(path)
+            )),
+            None => None,
         };
         let keep = reason.is_none();
         refused.extend(reason.map(|reason| Problem::new(format!("paths[{index}]"), reason)));

@@ -182,6 +182,11 @@ fn a_path_that_a_row_may_not_have_is_left_out_and_the_row_lives() {
         ("/a?b", false),
         ("/a#b", false),
         ("/metrics", false),
+        ("/vault", false),
+        ("/vault/", false),
+        ("/vault/default", false),
+        ("/vault/default/mcp", false),
+        ("/vaults", true),
         ("/hub.html", false),
     ] {
         let row = Row::parse(&with("paths", json!(["/kept", path]))).expect("a good row");
@@ -189,6 +194,27 @@ fn a_path_that_a_row_may_not_have_is_left_out_and_the_row_lives() {
         assert_eq!(row.paths.len(), 1 + usize::from(ok), "{path:?}");
         let refused = document(&[]).upsert(with("paths", json!(["/kept", path])));
         assert_eq!(refused.is_ok(), ok, "we do not write {path:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn only_a_vault_has_paths_below_vault() {
+    for (name, ok) in [
+        ("parachute-vault", true),
+        ("parachute-vault-work", true),
+        ("vault", true),
+        ("tool", false),
+        ("vaults", false),
+        ("vault-work", false),
+        ("parachute-vaultx", false),
+    ] {
+        let mut value = with("paths", json!(["/kept", "/vault/default"]));
+        value["name"] = json!(name);
+        let row = Row::parse(&value).expect("a good row");
+        assert_eq!((row.paths.len(), row.refused_paths.is_empty()), (1 + usize::from(ok), ok), "{name}");
+        if let Some(problem) = row.refused_paths.first() {
+            assert!(problem.to_string().contains("belongs to the vaults"), "{problem}");
+        }
     }
 }
 
