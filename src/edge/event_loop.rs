@@ -34,6 +34,9 @@ use upstreams::UpstreamSocket;
 /// Rounds of one connection before the others get their turn: about 2 MiB in one direction.
 const ROUNDS_PER_TURN: usize = 32;
 
+/// What was read before it was watched is read once more, so often at once.
+const RELOADS: usize = 4;
+
 /// Lines of the access log wait for the end of a turn, but not more of them.
 const JOURNAL_BYTES: usize = 64 * 1024;
 
@@ -149,8 +152,14 @@ impl EventLoop {
             if self.watch.is_blind() {
                 self.reload();
             }
-            // What an idle upstream says is heard before another request is given to it: it would be taken for the answer.
-            events.sort_by_key(|event: &Event| event.token >> KIND_SHIFT != UPSTREAM);
+            // New routes hold for requests that come after them, and what an idle upstream says is heard before another
+            // request is given to it: it would be taken for the answer.
+            events.sort_by_key(|event: &Event| match (event.token, event.token >> KIND_SHIFT) {
+                (WATCH, _) => 0,
+                (_, UPSTREAM) => 1,
+                (WAKER, _) => 2,
+                _ => 3,
+            });
             for event in events.drain(..) {
                 self.dispatch(event, now);
             }
@@ -230,16 +239,22 @@ impl EventLoop {
     /// Takes over the routes as they are now. Those that cannot be read stay as they were; the hub says why. Whoever makes
     /// them reads files of the user's: not even a bug there ends the edge.
     fn reload(&mut self) {
-        match panic::catch_unwind(AssertUnwindSafe(|| (self.hooks.routes)(&self.rules.table))) {
-            Ok(Some(Routing { table, manifests })) => {
-                self.rules.table = Arc::new(table);
-                if self.watch.follow(manifests) {
-                    self.shared.bell.reroute();
+        for _ in 0..RELOADS {
+            match panic::catch_unwind(AssertUnwindSafe(|| (self.hooks.routes)(&self.rules.table))) {
+                Ok(Some(Routing { table, manifests })) => {
+                    self.rules.table = Arc::new(table);
+                    if !self.watch.follow(manifests) {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(_) => {
+                    return (self.hooks.log)("[edge] a bug: reading the routes panicked; they stay as they were");
                 }
             }
-            Ok(None) => {}
-            Err(_) => (self.hooks.log)("[edge] a bug: reading the routes panicked; they stay as they were"),
         }
+        // Somebody is at work there.
+        self.shared.bell.reroute();
     }
 
     /// The loop is to stop, the routes are to be made anew, it is known who some callers are, or a module stands

@@ -15,6 +15,8 @@ const CHANGES: u32 = libc::IN_CLOSE_WRITE | libc::IN_CREATE | libc::IN_DELETE | 
 const MOVES: u32 = libc::IN_ATTRIB | libc::IN_MOVE_SELF | libc::IN_DELETE_SELF;
 /// What means that a watched directory is not where it was.
 const GONE: u32 = libc::IN_MOVE_SELF | libc::IN_DELETE_SELF | libc::IN_UNMOUNT;
+/// Looks for a directory that goes away again and again.
+const TRIES: usize = 16;
 /// Links that lead to links to a file; the kernel follows more, nobody makes them.
 const MAX_LINKS: usize = 8;
 /// Room for many events at once; the kernel hands over whole ones only.
@@ -83,17 +85,10 @@ impl Inotify {
     pub(crate) fn follow(&mut self, files: &[PathBuf]) -> Followed {
         let (mut watches, mut followed) = (HashMap::<i32, Vec<Meant>>::new(), Followed::default());
         for file in files {
-            let mut failure = None;
-            for (directory, name) in names_of(file) {
-                match self.watch(&directory, CHANGES | GONE) {
-                    Ok(watch) => {
-                        followed.has_new |= !self.watches.contains_key(&watch);
-                        watches.entry(watch).or_default().push(Meant::Followed(name));
-                    }
-                    Err(error) => failure = Some(error),
-                }
+            match self.follow_one(file, &mut watches) {
+                Ok(has_new) => followed.has_new |= has_new,
+                Err(error) => followed.failed.push((file.clone(), error)),
             }
-            followed.failed.extend(failure.map(|error| (file.clone(), error)));
         }
         for watch in self.watches.keys().filter(|watch| !watches.contains_key(watch)) {
             // SAFETY: inotify_rm_watch takes no pointer. One that is gone already is refused and harms nobody.
@@ -101,6 +96,30 @@ impl Inotify {
         }
         self.watches = watches;
         followed
+    }
+
+    /// Whether something was not under watch before. What could be watched until an error is.
+    fn follow_one(&self, file: &Path, watches: &mut HashMap<i32, Vec<Meant>>) -> io::Result<bool> {
+        let mut has_new = false;
+        let mut tries = 0..TRIES;
+        loop {
+            let mut failure = None;
+            for (directory, name) in names_of(file) {
+                match self.watch(&directory, CHANGES | GONE) {
+                    Ok(watch) => {
+                        has_new |= !self.watches.contains_key(&watch);
+                        watches.entry(watch).or_default().push(Meant::Followed(name));
+                    }
+                    Err(error) => failure = Some(error),
+                }
+            }
+            match failure {
+                None => return Ok(has_new),
+                // A directory went away meanwhile, and nobody will tell when it is back: one above it has to.
+                Some(error) if error.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {}
+                Some(error) => return Err(error),
+            }
+        }
     }
 
     fn watch(&self, path: &Path, what: u32) -> io::Result<i32> {
@@ -143,7 +162,7 @@ impl AsFd for Inotify {
 }
 
 /// The names whose change can make `file` another one, each with its directory: its own, and those of the files that it
-/// is a link to. Where a directory is not there, the name in the nearest one above that has to come first.
+/// is a link to. Where a directory is not there, the name in the nearest one above that has to come first, and that one's.
 fn names_of(file: &Path) -> Vec<(PathBuf, OsString)> {
     let (mut names, mut path) = (Vec::new(), file.to_owned());
     for _ in 0..=MAX_LINKS {
@@ -152,6 +171,12 @@ fn names_of(file: &Path) -> Vec<(PathBuf, OsString)> {
             break;
         };
         names.push((directory.to_owned(), name.to_owned()));
+        if there != Some(&path) {
+            // One that is removed says so itself only once nobody works in it any more.
+            names
+                .extend(directory.parent().zip(directory.file_name()).map(|(above, name)| (above.into(), name.into())));
+            break;
+        }
         match fs::read_link(&path) {
             Ok(target) => path = directory.join(target),
             Err(_) => break,
@@ -302,6 +327,14 @@ mod tests {
         told(&mut inotify, "all of it removed");
         fs::create_dir_all(at("module/.parachute")).expect("made");
         told(&mut inotify, "its directory once more");
+        // Who works in a directory keeps it from telling that it was removed.
+        let _kept = fs::File::open(at("module")).expect("open");
+        fs::remove_dir(at("module/.parachute")).expect("removed");
+        told(&mut inotify, "only its directory removed");
+        fs::remove_dir(at("module")).expect("removed");
+        told(&mut inotify, "the directory above, in which somebody works");
+        fs::create_dir_all(at("module/.parachute")).expect("made");
+        told(&mut inotify, "another one in its place");
         fs::write(at("module/.parachute/module.json"), "{}").expect("written");
         told(&mut inotify, "the file once more");
         assert!(!changed(&mut inotify, &files), "nothing since");
