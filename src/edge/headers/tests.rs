@@ -111,11 +111,17 @@ fn pages_of_modules_are_kept_out_of_foreign_frames() {
         ("Content-Type: text/html\r\n", Author::Hub, 0),
         ("Content-Type: text/plain\r\n", Author::Module, 0),
         ("Content-Type: text/html\r\nX-Frame-Options: DENY\r\n", Author::Module, 1),
+        ("Content-Type: text/html\r\nContent-Security-Policy: default-src 'self'\r\n", Author::Module, 2),
+        ("Content-Type: text/html\r\nContent-Security-Policy: img-src frame-ancestors\r\n", Author::Module, 2),
+        ("Content-Type: text/html\r\nContent-Security-Policy: a;\tFrame-Ancestors *\r\n", Author::Module, 1),
+        ("Content-Type: text/html\r\nContent-Security-Policy: a, frame-ancestors\r\n", Author::Module, 1),
         (
-            "Content-Type: text/html\r\nContent-Security-Policy: x\r\nX-Content-Type-Options: nosniff\r\n",
+            "Content-Type: text/html\r\nContent-Security-Policy: a\r\nContent-Security-Policy: frame-ancestors a\r\n\
+             X-Content-Type-Options: nosniff\r\n",
             Author::Module,
             0,
         ),
+        ("Content-Type: text/html\r\nContent-Security-Policy-Report-Only: frame-ancestors a\r\n", Author::Module, 2),
     ] {
         let head = format!(
             "HTTP/1.1 200 OK\r\n{fields}Set-Cookie: parachute_hub_session=x\r\nSet-Cookie: a=b\r\n\

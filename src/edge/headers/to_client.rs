@@ -78,9 +78,21 @@ fn write_safety(fields: &Fields<'_>, out: &mut Vec<u8>) {
     if !fields.has("x-content-type-options") {
         write_field("X-Content-Type-Options", b"nosniff", out);
     }
-    if !fields.has("content-security-policy") && !fields.has("x-frame-options") {
+    // Beside another policy of the module's this one holds as well: browsers heed all of them.
+    if !has_frame_policy(fields) {
         write_field("Content-Security-Policy", b"frame-ancestors 'self'", out);
     }
+}
+
+/// Whether an answer says into which frames it may come.
+fn has_frame_policy(fields: &Fields<'_>) -> bool {
+    let policies = fields.all("content-security-policy").flat_map(|value| value.split(|byte| *byte == b','));
+    let mut directives = policies.flat_map(|policy| policy.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    let is_of_frames = |directive: &[u8]| {
+        let name = directive.split(u8::is_ascii_whitespace).next();
+        name.is_some_and(|name| name.eq_ignore_ascii_case(b"frame-ancestors"))
+    };
+    fields.has("x-frame-options") || directives.any(is_of_frames)
 }
 
 /// A module that sets the hub's cookies would log its visitors in or out of the hub. Browsers send a cookie without a
