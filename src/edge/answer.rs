@@ -154,6 +154,8 @@ impl Answer<'_> {
             }
             _ => {
                 let mut body = json!({ "error": self.code(), "error_description": self.description(module) });
+                let about_unreachable =
+                    json!({ "error_type": self.code(), "service": module, "admin_url": "/admin/modules" });
                 let more = match self {
                     Self::ModuleStarting => json!({
                         "error_type": self.code(),
@@ -161,10 +163,9 @@ impl Answer<'_> {
                         "retry_after_ms": page::RETRY_AFTER_MS,
                         "max_attempts": page::MAX_ATTEMPTS,
                     }),
-                    Self::ModuleUnreachable => {
-                        json!({ "error_type": self.code(), "service": module, "admin_url": "/admin/modules" })
-                    }
-                    Self::UpstreamUnreachable | Self::UpstreamTimeout if manner.module.is_some() => {
+                    Self::ModuleUnreachable => about_unreachable,
+                    Self::UpstreamUnreachable if manner.module.is_some() => about_unreachable,
+                    Self::UpstreamTimeout if manner.module.is_some() => {
                         json!({ "error_type": self.code(), "service": module })
                     }
                     _ => json!({}),
@@ -299,13 +300,15 @@ mod tests {
         ] {
             assert_eq!(body[field], value, "{body}");
         }
-        let (head, body) = answered(Answer::ModuleUnreachable, false);
-        assert!(head.starts_with("HTTP/1.1 502 ") && !head.contains("Retry-After"), "{head}");
-        let body: Value = serde_json::from_str(&body).expect("json");
-        assert_eq!(
-            (&body["error_type"], &body["admin_url"]),
-            (&json!("upstream_unreachable"), &json!("/admin/modules"))
-        );
+        for answer in [Answer::ModuleUnreachable, Answer::UpstreamUnreachable] {
+            let (head, body) = answered(answer, false);
+            assert!(head.starts_with("HTTP/1.1 502 ") && !head.contains("Retry-After"), "{head}");
+            let body: Value = serde_json::from_str(&body).expect("json");
+            assert_eq!(
+                (&body["error_type"], &body["admin_url"]),
+                (&json!("upstream_unreachable"), &json!("/admin/modules"))
+            );
+        }
         for answer in [Answer::UpstreamUnreachable, Answer::UpstreamTimeout] {
             let body: Value = serde_json::from_str(&answered(answer, false).1).expect("json");
             assert_eq!((&body["error_type"], &body["service"]), (&body["error"], &json!("wi<ki")));
