@@ -5,6 +5,9 @@
 
 #[cfg(feature = "fault-injection")]
 pub(crate) mod faults;
+mod network;
+
+pub(crate) use network::Network;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -28,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) hub_origin: Option<String>,
     /// `PARACHUTE_ALLOWED_HOSTS`, comma separated, lower case.
     pub(crate) allowed_hosts: Vec<String>,
+    /// `PARACHUTE_TRUSTED_PROXIES`, comma separated: besides those on this machine.
+    pub(crate) trusted_proxies: Vec<Network>,
     /// `PARACHUTE_EXTRA_PATH` entries, put before `PATH` of every child.
     pub(crate) extra_path: Vec<OsString>,
     /// `PARACHUTE_OPERATOR_TOKEN`: used as it is, never written back.
@@ -215,6 +220,15 @@ impl Config {
             .map(|host| host.trim().to_ascii_lowercase())
             .filter(|host| !host.is_empty())
             .collect();
+        let mut trusted_proxies = Vec::new();
+        let named = text("PARACHUTE_TRUSTED_PROXIES", PROXIES_EXPECTED)?.unwrap_or_default();
+        for proxy in named.split(',').map(str::trim).filter(|proxy| !proxy.is_empty()) {
+            trusted_proxies.push(Network::parse(proxy).ok_or_else(|| ConfigError::Invalid {
+                variable: "PARACHUTE_TRUSTED_PROXIES",
+                value: proxy.to_owned(),
+                expected: PROXIES_EXPECTED,
+            })?);
+        }
         let extra_path = get("PARACHUTE_EXTRA_PATH")
             .map(|value| std::env::split_paths(value).map(PathBuf::into_os_string).filter(|p| !p.is_empty()).collect())
             .unwrap_or_default();
@@ -298,6 +312,7 @@ impl Config {
             bind_host,
             hub_origin,
             allowed_hosts,
+            trusted_proxies,
             extra_path,
             operator_token: text("PARACHUTE_OPERATOR_TOKEN", "a token")?,
             operator_token_file: get("PARACHUTE_OPERATOR_TOKEN_FILE").map(PathBuf::from),
@@ -323,6 +338,7 @@ const COUNT_EXPECTED: &str = "an integer 1..100000";
 const OPERATOR_TTL_S: std::ops::RangeInclusive<u64> = 3_600..=7_776_000;
 const OPERATOR_TTL_EXPECTED: &str = "an integer 3600..7776000, seconds";
 
+const PROXIES_EXPECTED: &str = "IP addresses or networks such as 10.0.0.0/8 or fd00::/8, comma separated";
 const PORT_EXPECTED: &str = "an integer 1..65535";
 const BIND_EXPECTED: &str = "an IP address such as 127.0.0.1 or 0.0.0.0";
 
@@ -408,6 +424,16 @@ mod tests {
             let read = config(&[("HOME", "/h"), ("PARACHUTE_OPERATOR_TOKEN_TTL_S", value)]);
             assert_eq!(read.ok().map(|config| config.operator_ttl_s), expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn one_bad_proxy_is_named() {
+        let read = |value| config(&[("HOME", "/h"), ("PARACHUTE_TRUSTED_PROXIES", value)]);
+        for (value, expected) in [("", 0), ("10.0.0.0/8", 1), (" 10.0.0.1 , fd00::/8,", 2)] {
+            assert_eq!(read(value).map(|config| config.trusted_proxies.len()), Ok(expected), "{value:?}");
+        }
+        let error = read("10.0.0.1, 10.0.0.0/33").expect_err("no network").to_string();
+        assert!(error.starts_with("PARACHUTE_TRUSTED_PROXIES is \"10.0.0.0/33\"; it must be "), "{error}");
     }
 
     #[test]

@@ -304,6 +304,7 @@ impl Boot {
             limits: self.config.limits.clone(),
             is_hub_bearer: token::is_hub_bearer,
             watched: vec![home.services_json(), exposure::path(home)],
+            proxies: edge::Proxies::new(self.config.trusted_proxies.clone()),
             ..edge::Settings::new(own_hosts, self.config.allowed_hosts.clone())
         }
     }

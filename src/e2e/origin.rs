@@ -5,6 +5,7 @@ use crate::support::http::{self, Response};
 use crate::support::{Connection, Home, Hub, Module, eventually, is_alive, kill, module, testchild};
 use serde_json::json;
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -215,7 +216,7 @@ fn from_elsewhere_a_module_of_this_machine_looks_as_if_it_was_not_there() {
 
 #[test]
 fn a_module_is_told_the_way_of_a_request_and_no_forgery_of_it() {
-    let hub = Hub::start(&[web("web")]);
+    let hub = Hub::start_with(&[web("web")], &[("PARACHUTE_ALLOWED_HOSTS", "public.example")]);
     hub.until_ready("web");
     let host = format!("127.0.0.1:{}", hub.port);
     let direct = ask(&hub, "/web/echo", &[("X-Parachute-Layer", "tailnet"), ("X-Parachute-Client-IP", "9.9.9.9")]);
@@ -232,6 +233,16 @@ fn a_module_is_told_the_way_of_a_request_and_no_forgery_of_it() {
             ("X-Parachute-Anything", "x"),
         ],
     );
+    let poisoned = ask(
+        &hub,
+        "/web/echo",
+        &[
+            ("X-Forwarded-Host", "evil.example"),
+            ("X-Forwarded-Proto", "javascript"),
+            ("Forwarded", "for=9.9.9.9"),
+            ("Forwarded", "for=203.0.113.7"),
+        ],
+    );
     for (echo, name, expected) in [
         (&direct, "Host", &[host.as_str()][..]),
         (&direct, "X-Forwarded-For", &["127.0.0.1"]),
@@ -246,6 +257,9 @@ fn a_module_is_told_the_way_of_a_request_and_no_forgery_of_it() {
         (&proxied, "X-Parachute-Layer", &["public"]),
         (&proxied, "X-Parachute-Client-IP", &["203.0.113.7"]),
         (&proxied, "X-Parachute-Anything", &[]),
+        (&poisoned, "X-Forwarded-Host", &[&host]),
+        (&poisoned, "X-Forwarded-Proto", &["http"]),
+        (&poisoned, "Forwarded", &["for=9.9.9.9, for=203.0.113.7, for=127.0.0.1"]),
     ] {
         assert_eq!(seen(&echo.text(), name), expected, "{name} in {}", echo.text());
     }
@@ -264,6 +278,57 @@ fn own_address() -> IpAddr {
     }
 }
 
+/// A request with these fields to the hub at this address, which is then also where it comes from.
+#[track_caller]
+fn ask_at(address: IpAddr, hub: &Hub, path: &str, fields: &str) -> Response {
+    let mut stream = TcpStream::connect((address, hub.port)).expect("the hub listens there");
+    stream.set_read_timeout(Some(crate::support::deadline())).expect("a socket has one");
+    let head = format!("GET {path} HTTP/1.1\r\n{fields}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    Response::parse(&answer).expect("an answer")
+}
+
+#[test]
+fn a_proxy_elsewhere_is_believed_when_it_is_named_and_comes_from_anywhere() {
+    let address = own_address();
+    let home = Home::new();
+    home.install(&web("web"));
+    home.install(&web("mine").row("publicExposure", json!("loopback")));
+    let proxies = format!("192.0.2.0/24, {address}");
+    let environment = [
+        ("PARACHUTE_BIND_HOST", "0.0.0.0"),
+        ("PARACHUTE_HUB_ORIGIN", "https://hub.example"),
+        ("PARACHUTE_TRUSTED_PROXIES", proxies.as_str()),
+    ];
+    let hub = Hub::start_in(home, &environment);
+    hub.until_ready("web");
+    hub.until_ready("mine");
+    let from = |client: &str| format!("Host: hub.example\r\nX-Forwarded-For: 6.6.6.6, {client}, 192.0.2.9");
+    let ask = |path: &str, client: &str, fields: &str| {
+        ask_at(address, &hub, path, &format!("{}\r\nX-Forwarded-Proto: https{fields}", from(client)))
+    };
+    let echo = ask("/web/echo", "203.0.113.7", "").text();
+    let way = format!("6.6.6.6, 203.0.113.7, 192.0.2.9, {address}");
+    for (name, expected) in [
+        ("X-Forwarded-For", way.as_str()),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Parachute-Layer", "public"),
+        ("X-Parachute-Client-IP", "203.0.113.7"),
+    ] {
+        assert_eq!(seen(&echo, name), [expected], "{name} in {echo}");
+    }
+    assert_eq!(ask("/mine/a", "127.0.0.1", "").status, 404);
+    assert_eq!(ask_at(address, &hub, "/mine/a", "Host: 127.0.0.1").status, 421, "a proxy that says nothing");
+
+    // Who is wrong too often is one client of the proxy, and not all of them.
+    let wrong = |client: &str| ask("/api/modules", client, "\r\nAuthorization: Bearer wrong").status;
+    eventually("one client limited", || (wrong("203.0.113.7") == 429).then_some(()));
+    assert_eq!(wrong("203.0.113.8"), 401);
+    hub.run(&["status"]).succeeds();
+}
+
 #[test]
 fn a_peer_from_elsewhere_cannot_claim_to_be_near() {
     let address = own_address();
@@ -273,18 +338,10 @@ fn a_peer_from_elsewhere_cannot_claim_to_be_near() {
     let hub = Hub::start_in(home, &[("PARACHUTE_BIND_HOST", "0.0.0.0")]);
     hub.until_ready("web");
     let ask = |path: &str| {
-        use std::io::{Read, Write};
-        let mut stream = TcpStream::connect((address, hub.port)).expect("the hub listens there");
-        stream.set_read_timeout(Some(crate::support::deadline())).expect("a socket has one");
-        let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 127.0.0.1\r\nX-Parachute-Layer: loopback\r\n\
-             X-Real-IP: 127.0.0.1\r\nForwarded: for=127.0.0.1\r\nX-Forwarded-Proto: https\r\n\
-             Tailscale-User-Login: a@b\r\nCF-Connecting-IP: 127.0.0.1\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).expect("it reads");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers");
-        Response::parse(&answer).expect("an answer")
+        let said = "Host: localhost\r\nX-Forwarded-For: 127.0.0.1\r\nX-Parachute-Layer: loopback\r\nX-Real-IP: 127.0.0.1\r\n\
+            Forwarded: for=127.0.0.1\r\nX-Forwarded-Proto: https\r\nTailscale-User-Login: a@b\r\n\
+            CF-Connecting-IP: 127.0.0.1";
+        ask_at(address, &hub, path, said)
     };
     let echo = ask("/web/echo").text();
     for (name, expected) in [

@@ -11,7 +11,6 @@ mod tests;
 
 use super::answer::Answer;
 use super::head::{Request, Version};
-use super::layer;
 use crate::config::AccessFormat;
 use crate::stamp;
 use redact::redacted;
@@ -47,7 +46,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn of(request: &Request<'_>, peer: IpAddr, began: Instant) -> Self {
+    fn of(request: &Request<'_>, peer: IpAddr, client: IpAddr, began: Instant) -> Self {
         let field = |name: &str| request.fields.first(name).map(|value| cut(value.to_vec(), FIELD_BYTES));
         let protocol = match request.version {
             Version::Http10 => "HTTP/1.0",
@@ -56,7 +55,7 @@ impl Entry {
         Self {
             began,
             peer,
-            client: layer::client_ip(peer, &request.fields),
+            client,
             method: Some(request.method.as_bytes().to_vec()),
             target: address(request.target.as_bytes()),
             protocol: Some(protocol.as_bytes().to_vec()),
@@ -164,8 +163,14 @@ impl Journal {
     }
 
     /// What to keep of a request until it is over.
-    pub(crate) fn open(&self, request: &Request<'_>, peer: SocketAddr, began: Instant) -> Option<Box<Entry>> {
-        self.format.map(|_| Box::new(Entry::of(request, peer.ip(), began)))
+    pub(crate) fn open(
+        &self,
+        request: &Request<'_>,
+        peer: SocketAddr,
+        client: IpAddr,
+        began: Instant,
+    ) -> Option<Box<Entry>> {
+        self.format.map(|_| Box::new(Entry::of(request, peer.ip(), client, began)))
     }
 
     /// The same for a head that is none.

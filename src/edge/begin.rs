@@ -8,12 +8,12 @@ use super::framing::{self, Body, Coding, Reader};
 use super::head::{self, Request, Version};
 use super::headers::{self, Provenance, Recipient};
 use super::identity::Identity;
-use super::layer::{self, Layer};
+use super::layer::Layer;
 use super::path;
 use super::places::Place;
 use super::relay::{self, MAX_BODY_BYTES, Relay, Reply, Tally, Upstream};
 use super::route::{self, Module, Target};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// Where programs on this machine ask about tokens. Nobody else is answered there, so only their questions count.
@@ -53,8 +53,9 @@ struct Refused<'a> {
 pub(crate) fn begin(head: Head<'_>, now: Instant, rules: &mut Rules, to_client: &mut Vec<u8>) -> Begun {
     let (entry, sent_on) = match head::request(head.bytes) {
         Ok(request) => {
-            let entry = rules.journal.open(&request, head.peer, head.since);
-            (entry, send_on(&request, head, now, rules, to_client))
+            let client = rules.settings.proxies.client_ip(head.peer.ip(), &request.fields);
+            let entry = rules.journal.open(&request, head.peer, client, head.since);
+            (entry, send_on(&request, head, client, now, rules, to_client))
         }
         Err(bad) => {
             let entry = rules.journal.open_unread(head.bytes, head.peer, head.since);
@@ -74,10 +75,11 @@ pub(crate) fn begin(head: Head<'_>, now: Instant, rules: &mut Rules, to_client: 
     }
 }
 
-/// Finds out whom a request is for and writes it anew for them, if nothing is against it.
+/// Finds out whom a request is for and writes it anew for them, if nothing is against it. `client` is who asks.
 fn send_on<'a>(
     request: &Request<'a>,
     head: Head<'_>,
+    client: IpAddr,
     now: Instant,
     rules: &mut Rules,
     to_client: &mut Vec<u8>,
@@ -90,7 +92,7 @@ fn send_on<'a>(
     let keep_alive = request.version == Version::Http11 && !request.fields.lists("connection", "close");
     let keep = keep_alive && body == Body::Empty;
     let path = path::normalise(request.target).map_err(|bad| refuse(Answer::BadPath(bad), keep))?;
-    let layer = layer::of(head.peer.ip(), &request.fields);
+    let layer = rules.settings.proxies.layer(head.peer.ip(), &request.fields);
     let module = match route::target(&rules.hosts, &rules.table, layer, request.host.map(|host| host.name), &path.path)
     {
         Target::Hub => None,
@@ -110,7 +112,7 @@ fn send_on<'a>(
             if !module.mount.websocket {
                 return Err(refuse(Answer::NoWebSocket, keep));
             }
-            let places = websocket_place(rules, request, head.peer);
+            let places = websocket_place(rules, client);
             Some(places.ok_or_else(|| refuse(Answer::TooManyWebSockets, keep))?)
         }
         // The hub has none: the request is one like any other.
@@ -142,7 +144,10 @@ fn send_on<'a>(
             is_hub_bearer: rules.settings.is_hub_bearer,
         },
     };
-    let from = Provenance { exchange: id, peer: head.peer, layer };
+    let is_believed = rules.settings.proxies.believe(head.peer.ip());
+    let told = request.fields.first("x-forwarded-host").filter(|_| is_believed);
+    let host = told.and_then(|host| rules.hosts.own(host));
+    let from = Provenance { exchange: id, peer: head.peer, is_believed, layer, client, host };
     let mut to_upstream = Outgoing::default();
     headers::write_request(request, &path, body, &from, recipient, to_upstream.tail());
     let identity = module.as_ref().and_then(|module| identity(request, module, to_upstream.pending()));
@@ -198,8 +203,7 @@ fn asks_for_websocket(request: &Request<'_>, body: Body) -> bool {
 }
 
 /// A place among all WebSockets and one among those of this client.
-fn websocket_place(rules: &mut Rules, request: &Request<'_>, peer: SocketAddr) -> Option<Vec<Place>> {
-    let client = layer::client_ip(peer.ip(), &request.fields);
+fn websocket_place(rules: &mut Rules, client: IpAddr) -> Option<Vec<Place>> {
     let overall = rules.websockets.take(rules.settings.limits.websockets)?;
     let of_client = rules.websockets_of.take(client, rules.settings.limits.websockets_per_ip)?;
     Some(vec![overall, of_client])

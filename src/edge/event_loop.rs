@@ -15,7 +15,7 @@ use super::route::{Hosts, Table};
 use super::slab::{Key, Slab};
 use super::socket::Socket;
 use super::watch::Watch;
-use super::{Hooks, Routing, Settings, Shared, layer};
+use super::{Hooks, Routing, Settings, Shared};
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::memory;
 use client::Client;
@@ -316,7 +316,7 @@ impl EventLoop {
         let peer = SocketAddr::new(address, peer.port());
         let of_address = self.clients_of.get(&address).copied().unwrap_or_default();
         let settings = &self.rules.settings;
-        let too_many_of_one = !layer::is_loopback(address) && of_address >= settings.limits.connections_per_ip;
+        let too_many_of_one = !settings.proxies.believe(address) && of_address >= settings.limits.connections_per_ip;
         let full = self.clients.len() >= settings.limits.connections;
         if too_many_of_one || (full && !self.shed_one(now)) {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);

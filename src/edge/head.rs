@@ -56,7 +56,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The values of every field called `name`.
-    pub(crate) fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a [u8]> + 's {
+    pub(crate) fn all<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'a [u8]> + 's {
         // Most of what is asked for is not there at all.
         let list = if self.lengths.has_that_of(name) { self.list.as_slice() } else { &[] };
         list.iter().filter(move |field| field.is(name)).map(|field| field.value)

@@ -2,7 +2,8 @@
 
 use super::head::{Field, Fields};
 use super::headers;
-use std::net::{IpAddr, SocketAddr};
+use crate::config::Network;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The farther layer wins when the evidence is mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +30,58 @@ pub(crate) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// The layer of a caller at `peer`. Only a proxy on this machine is believed; any other peer could have written
-/// `Tailscale-User-Login` itself.
-pub(crate) fn of(peer: IpAddr, fields: &Fields<'_>) -> Layer {
-    if !is_loopback(peer) {
-        return Layer::Public;
+/// The proxies elsewhere that are believed like those on this machine.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Proxies(Vec<Network>);
+
+impl Proxies {
+    pub(crate) fn new(networks: Vec<Network>) -> Self {
+        Self(networks)
     }
+
+    /// The programs of this machine come from these two addresses, whatever network they are counted in.
+    fn have(&self, address: IpAddr) -> bool {
+        let is_ours =
+            matches!(address.to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST));
+        !is_ours && self.0.iter().any(|network| network.has(address))
+    }
+
+    /// Whether what the peer says about its client is believed.
+    pub(crate) fn believe(&self, peer: IpAddr) -> bool {
+        is_loopback(peer) || self.have(peer)
+    }
+
+    /// The layer of a caller at `peer`. Whoever comes through a proxy elsewhere comes from anywhere; any other peer could
+    /// have written `Tailscale-User-Login` itself.
+    pub(crate) fn layer(&self, peer: IpAddr, fields: &Fields<'_>) -> Layer {
+        if is_loopback(peer) && !self.have(peer) { of_neighbour(fields) } else { Layer::Public }
+    }
+
+    /// Who asks, as far as it is known: the peer, or whom a proxy that is believed names. The last address in
+    /// `X-Forwarded-For` is what that proxy has seen itself; where this is a proxy that is believed as well, the one before
+    /// it is what that one has seen. Everything before may be a claim. So may the other fields be where a proxy hands them
+    /// on as they came: they count only where nothing else is said.
+    pub(crate) fn client_ip(&self, peer: IpAddr, fields: &Fields<'_>) -> IpAddr {
+        if !self.believe(peer) {
+            return peer;
+        }
+        let mut nearest = None;
+        for value in fields.all("x-forwarded-for").rev() {
+            for hop in value.rsplit(|byte| *byte == b',') {
+                match address(hop) {
+                    Some(hop) if self.have(hop) => nearest = Some(hop),
+                    Some(client) => return client.to_canonical(),
+                    None => return nearest.unwrap_or(peer).to_canonical(),
+                }
+            }
+        }
+        let named = || ["x-real-ip", "cf-connecting-ip"].iter().find_map(|name| fields.first(name)).and_then(address);
+        nearest.or_else(named).unwrap_or(peer).to_canonical()
+    }
+}
+
+/// The layer of a caller on this machine, which may be a proxy.
+fn of_neighbour(fields: &Fields<'_>) -> Layer {
     let (mut tailnet, mut proxied) = (false, false);
     for field in fields.iter() {
         // An empty one counts, too: it was a proxy that wrote it.
@@ -73,21 +120,6 @@ const SAID_BY_PROXIES: [&str; 5] = ["cf-", "tailscale-", "true-client-ip", "x-fo
 pub(crate) fn is_said_by_proxies(field: Field<'_>) -> bool {
     let first = field.name.as_bytes().first().map(u8::to_ascii_lowercase);
     matches!(first, Some(b'c' | b't' | b'x')) && SAID_BY_PROXIES.iter().any(|start| headers::begins_with(field, start))
-}
-
-/// Who asks, as far as it is known: the peer, or whom a proxy on this machine names. The last address in
-/// `X-Forwarded-For` is what that proxy has seen itself; everything before it may be a claim. So may `CF-Connecting-IP`
-/// be where another proxy than Cloudflare's is in front of us, which hands it on as it came: it counts only where
-/// nothing else is said. Cloudflare's says both.
-pub(crate) fn client_ip(peer: IpAddr, fields: &Fields<'_>) -> IpAddr {
-    if !is_loopback(peer) {
-        return peer;
-    }
-    let named = match fields.all("x-forwarded-for").last() {
-        Some(value) => value.rsplit(|byte| *byte == b',').next().and_then(address),
-        None => fields.first("cf-connecting-ip").and_then(address),
-    };
-    named.unwrap_or(peer).to_canonical()
 }
 
 /// An address as proxies write it; some add a port.
@@ -138,7 +170,11 @@ mod tests {
         ] {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
             let request = head::request(text.as_bytes()).expect("a good head");
-            assert_eq!(of(peer.parse().expect("address"), &request.fields), expected, "{peer} with {fields:?}");
+            assert_eq!(
+                Proxies::default().layer(peer.parse().expect("address"), &request.fields),
+                expected,
+                "{peer} with {fields:?}"
+            );
         }
     }
 
@@ -165,8 +201,39 @@ mod tests {
         ] {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
             let request = head::request(text.as_bytes()).expect("a good head");
-            let client = client_ip(peer.parse().expect("address"), &request.fields);
+            let client = Proxies::default().client_ip(peer.parse().expect("address"), &request.fields);
             assert_eq!(client.to_string(), expected, "{peer} with {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_elsewhere_is_believed_when_it_is_named_and_never_near() {
+        let networks = ["10.0.0.0/8", "127.0.0.0/8", "fd00::/8"].map(|text| Network::parse(text).expect("a network"));
+        let proxies = Proxies::new(networks.into());
+        for (peer, fields, layer, client) in [
+            ("10.0.0.1", "", Layer::Public, "10.0.0.1"),
+            ("::ffff:10.0.0.1", "X-Forwarded-For: 1.2.3.4\r\n", Layer::Public, "1.2.3.4"),
+            ("10.0.0.1", "Tailscale-User-Login: a@b\r\nX-Forwarded-For: 1.2.3.4\r\n", Layer::Public, "1.2.3.4"),
+            ("10.0.0.1", "X-Forwarded-For: 127.0.0.1\r\n", Layer::Public, "127.0.0.1"),
+            ("10.0.0.1", "X-Real-IP: 1.2.3.4\r\n", Layer::Public, "1.2.3.4"),
+            ("10.0.0.1", "X-Real-IP: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\n", Layer::Public, "1.2.3.4"),
+            ("10.0.0.1", "X-Forwarded-For: 6.6.6.6, 1.2.3.4, 10.9.9.9\r\n", Layer::Public, "1.2.3.4"),
+            ("10.0.0.1", "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: fd00::1\r\n", Layer::Public, "1.2.3.4"),
+            ("10.0.0.1", "X-Forwarded-For: 6.6.6.6, unknown, 10.9.9.9\r\n", Layer::Public, "10.9.9.9"),
+            ("10.0.0.1", "X-Forwarded-For: 10.9.9.9\r\n", Layer::Public, "10.9.9.9"),
+            ("11.0.0.1", "X-Forwarded-For: 1.2.3.4\r\n", Layer::Public, "11.0.0.1"),
+            ("fd00::7", "X-Forwarded-For: 2001:db8::1\r\n", Layer::Public, "2001:db8::1"),
+            ("127.0.0.2", "", Layer::Public, "127.0.0.2"),
+            // Where the commands come from.
+            ("127.0.0.1", "", Layer::Loopback, "127.0.0.1"),
+            ("::1", "", Layer::Loopback, "::1"),
+            ("::1", "X-Forwarded-For: 1.2.3.4\r\n", Layer::Public, "1.2.3.4"),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            let request = head::request(text.as_bytes()).expect("a good head");
+            let peer = peer.parse().expect("address");
+            let found = (proxies.layer(peer, &request.fields), proxies.client_ip(peer, &request.fields).to_string());
+            assert_eq!(found, (layer, client.to_owned()), "{peer} with {fields:?}");
         }
     }
 }

@@ -44,6 +44,7 @@ mod watch;
 
 pub(crate) use headers::IsHubBearer;
 pub(crate) use identity::{Caller, Question, Ticket, Verdict};
+pub(crate) use layer::Proxies;
 pub(crate) use own_hosts::OwnHosts;
 pub(crate) use route::Table;
 
@@ -159,8 +160,10 @@ pub(crate) struct Settings {
     pub(crate) own_hosts: OwnHosts,
     /// Further hosts of that kind, with or without a port.
     pub(crate) allowed_hosts: Vec<String>,
+    /// Those elsewhere whose word about their clients is believed.
+    pub(crate) proxies: Proxies,
     /// With more connections than these, the one that has been idle for longest gives way. Those of one address count
-    /// for addresses other than loopback, where many clients sit behind one proxy.
+    /// for addresses other than loopback and those of proxies, behind which are many clients.
     pub(crate) limits: Limits,
     /// What stays with the hub.
     pub(crate) is_hub_bearer: IsHubBearer,
@@ -170,7 +173,14 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(own_hosts: OwnHosts, allowed_hosts: Vec<String>) -> Self {
-        Self { own_hosts, allowed_hosts, limits: Limits::default(), is_hub_bearer: |_| false, watched: Vec::new() }
+        Self {
+            own_hosts,
+            allowed_hosts,
+            proxies: Proxies::default(),
+            limits: Limits::default(),
+            is_hub_bearer: |_| false,
+            watched: Vec::new(),
+        }
     }
 }
 

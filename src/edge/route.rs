@@ -126,11 +126,17 @@ impl Hosts {
         Self { own, allowed, listening: listening.into_iter().filter(|ip| !ip.is_unspecified()).collect() }
     }
 
-    fn is_configured(&self, name: &str) -> bool {
+    pub(super) fn is_configured(&self, name: &str) -> bool {
         self.own.has(name) || self.allowed.iter().any(|host| host.eq_ignore_ascii_case(name))
     }
 
-    fn is_local(&self, name: &str) -> bool {
+    /// What a field says of the host, if that is a name or an address of ours.
+    pub(super) fn own<'a>(&self, value: &'a [u8]) -> Option<&'a str> {
+        let text = std::str::from_utf8(value).ok()?;
+        head::host_name(text).filter(|name| self.is_configured(name) || self.is_local(name)).map(|_| text)
+    }
+
+    pub(super) fn is_local(&self, name: &str) -> bool {
         if name.eq_ignore_ascii_case("localhost") {
             return true;
         }

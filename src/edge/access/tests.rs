@@ -1,5 +1,6 @@
 use super::*;
 use crate::edge::head;
+use crate::edge::layer::Proxies;
 use std::net::Ipv4Addr;
 
 const AT_MS: u64 = 1_767_323_045_006;
@@ -13,7 +14,10 @@ fn logged(head: &[u8], outcome: Outcome<'_>) -> (String, serde_json::Value, Stri
         let mut journal = Journal::new(Some(format), (start, wall));
         journal.set_clocks((now, wall + Duration::from_micros(1500)));
         let entry = match head::request(head) {
-            Ok(request) => journal.open(&request, peer, start),
+            Ok(request) => {
+                let client = Proxies::default().client_ip(peer.ip(), &request.fields);
+                journal.open(&request, peer, client, start)
+            }
             Err(_) => journal.open_unread(head, peer, start),
         };
         journal.close(entry, &outcome, now);
@@ -144,7 +148,7 @@ fn a_line_has_an_end() {
 fn nothing_is_kept_while_nobody_asks_for_it() {
     let mut journal = Journal::new(None, (Instant::now(), SystemTime::UNIX_EPOCH));
     let request = head::request(b"GET / HTTP/1.0\r\n\r\n").expect("a good head");
-    let entry = journal.open(&request, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), Instant::now());
+    let entry = journal.open(&request, (Ipv4Addr::LOCALHOST, 1).into(), Ipv4Addr::LOCALHOST.into(), Instant::now());
     assert!(entry.is_none() && !journal.is_on());
     journal.close(entry, &outcome(200, Author::Hub, 1), Instant::now());
     assert!(journal.take().is_none());

@@ -1,6 +1,6 @@
 use super::*;
 use crate::edge::framing::Body;
-use crate::edge::layer;
+use crate::edge::layer::Proxies;
 use crate::edge::tests::mount as plain_mount;
 use crate::edge::{head, path};
 use crate::manifest::mounts::Mount;
@@ -17,7 +17,18 @@ fn written(target: &str, peer: &str, fields: &str, to: Recipient<'_>) -> Vec<u8>
     let text = format!("GET {target} HTTP/1.1\r\nHost: Box\r\n{fields}\r\n");
     let request = head::request(text.as_bytes()).expect("a good head");
     let peer: SocketAddr = peer.parse().expect("address");
-    let from = Provenance { exchange: 7, peer, layer: layer::of(peer.ip(), &request.fields) };
+    let (proxies, fields) = (Proxies::default(), &request.fields);
+    let (is_believed, layer) = (proxies.believe(peer.ip()), proxies.layer(peer.ip(), fields));
+    let client = proxies.client_ip(peer.ip(), fields);
+    let host = fields.first("x-forwarded-host").and_then(|host| std::str::from_utf8(host).ok());
+    let from = Provenance {
+        exchange: 7,
+        peer,
+        is_believed,
+        layer,
+        client,
+        host: host.filter(|host| is_believed && *host == "public.example"),
+    };
     let mut out = Vec::new();
     write_request(&request, &path::normalise(request.target).expect("path"), Body::Empty, &from, to, &mut out);
     out
@@ -167,12 +178,12 @@ fn only_end_to_end_fields_reach_the_hub() {
 #[test]
 fn forwarding_fields_are_believed_from_this_machine_only() {
     let said = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\nX-Forwarded-Proto: https\r\n\
-        X-Forwarded-Host: public.example\r\nForwarded: for=1.2.3.4\r\n";
+        X-Forwarded-Host: public.example\r\nForwarded: for=1.2.3.4\r\nForwarded: for=5.6.7.8, for=unknown\r\n";
     for (peer, expected) in [
         (
             "127.0.0.1:9",
             "X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\nX-Forwarded-Proto: https\n\
-             X-Forwarded-Host: public.example\nForwarded: for=1.2.3.4\n\
+             X-Forwarded-Host: public.example\nForwarded: for=1.2.3.4, for=5.6.7.8, for=unknown, for=127.0.0.1\n\
              X-Parachute-Layer: public\nX-Parachute-Client-IP: 5.6.7.8\nX-Parachute-Exchange: 7\nConnection: close",
         ),
         (
@@ -182,6 +193,14 @@ fn forwarding_fields_are_believed_from_this_machine_only() {
         ),
     ] {
         assert_eq!(passed(peer, said), expected, "{peer}");
+    }
+    for (said, expected) in [
+        ("X-Forwarded-Proto: HTTPS, http\r\n", "X-Forwarded-Proto: https\nX-Forwarded-Host: Box\n"),
+        ("X-Forwarded-Proto: javascript\r\n", "X-Forwarded-Proto: http\nX-Forwarded-Host: Box\n"),
+        ("X-Forwarded-Host: evil.example\r\n", "X-Forwarded-Proto: http\nX-Forwarded-Host: Box\n"),
+        ("Forwarded: for=a\r\n", "X-Forwarded-Host: Box\nForwarded: for=a, for=\"[::1]\"\n"),
+    ] {
+        assert!(passed("[::1]:9", said).contains(expected), "{said:?}");
     }
 }
 

@@ -5,12 +5,12 @@ use super::{
     write_number,
 };
 use crate::edge::framing::Body;
-use crate::edge::head::{Field, Request};
+use crate::edge::head::{self, Field, Request};
 use crate::edge::identity::Caller;
 use crate::edge::layer::{self, Layer};
 use crate::edge::path::Path;
 use crate::manifest::mounts::Mount;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Written anew from what we know.
 static FORWARDING: Names<5> =
@@ -20,11 +20,18 @@ static FORWARDING: Names<5> =
 pub(crate) type IsHubBearer = fn(&[u8]) -> bool;
 
 /// What the edge knows about a request and tells the upstream.
-pub(crate) struct Provenance {
+pub(crate) struct Provenance<'a> {
     /// Names the exchange when its client has gone.
     pub(crate) exchange: u64,
     pub(crate) peer: SocketAddr,
+    /// What the peer says about its client is believed.
+    pub(crate) is_believed: bool,
     pub(crate) layer: Layer,
+    /// Who asks, as far as it is known.
+    pub(crate) client: IpAddr,
+    /// Under which name the client has asked, if that is told by somebody who is believed and is a name of ours. Many
+    /// proxies hand on what the client says of it.
+    pub(crate) host: Option<&'a str>,
 }
 
 /// Who gets a request.
@@ -46,10 +53,12 @@ pub(crate) fn write_request(
     request: &Request<'_>,
     path: &Path<'_>,
     body: Body,
-    from: &Provenance,
+    from: &Provenance<'_>,
     to: Recipient<'_>,
     out: &mut Vec<u8>,
 ) {
+    // As the client sent it, unlike http-api §9.4, where it is the module's own address: frameworks compare it with the
+    // `Origin` of a form or a WebSocket, and make of it the addresses of their pages and cookies. The edge has looked at it.
     let host = request.host.map_or("localhost", |host| host.text);
     let prefix = match to {
         Recipient::Module { mount, spelling, .. } if mount.strip => Some(spelling),
@@ -69,10 +78,9 @@ pub(crate) fn write_request(
     out.extend_from_slice(b"\r\n");
     let fields = &request.fields;
     let names_some = names_some(fields);
-    let trusted = layer::is_loopback(from.peer.ip());
     for field in fields.iter() {
         let ours = field.is("host") || FORWARDING.have(field) || is_our_own(field);
-        if ours || is_hop_by_hop(field, fields, names_some) || (!trusted && layer::is_said_by_proxies(field)) {
+        if ours || is_hop_by_hop(field, fields, names_some) || (!from.is_believed && layer::is_said_by_proxies(field)) {
             continue;
         }
         match to {
@@ -90,13 +98,13 @@ pub(crate) fn write_request(
         Body::Length(length) => write_length(length, out),
         Body::Chunked => write_field("Transfer-Encoding", b"chunked", out),
     }
-    write_forwarding(request, host, from, trusted, out);
+    write_forwarding(request, host, from, out);
     if let Some(prefix) = prefix {
         write_field("X-Forwarded-Prefix", prefix.as_bytes(), out);
     }
     write_field("X-Parachute-Layer", from.layer.as_str().as_bytes(), out);
     out.extend_from_slice(b"X-Parachute-Client-IP: ");
-    write_address(layer::client_ip(from.peer.ip(), fields), out);
+    write_address(from.client, out);
     out.extend_from_slice(b"\r\n");
     match to {
         // The hub's server holds a thread for every connection that may bring another request.
@@ -141,24 +149,35 @@ fn mentions_hub_cookie(value: &[u8]) -> bool {
     value.windows(HUB_COOKIE.len()).any(|part| part == HUB_COOKIE)
 }
 
-/// The way so far. Only a proxy on this machine is believed, which is `trusted`; what anybody else claims is left out.
-fn write_forwarding(request: &Request<'_>, host: &str, from: &Provenance, trusted: bool, out: &mut Vec<u8>) {
-    let said = |name: &str| {
-        let value = if trusted { request.fields.first(name) } else { None };
-        value.filter(|value| value.is_ascii() && !value.is_empty())
+/// The way so far. What somebody claims who is not believed is left out.
+fn write_forwarding(request: &Request<'_>, host: &str, from: &Provenance<'_>, out: &mut Vec<u8>) {
+    let said = |name| {
+        let all = request.fields.all(name).filter(|value| value.is_ascii() && !value.is_empty());
+        all.take(if from.is_believed { usize::MAX } else { 0 })
     };
     out.extend_from_slice(b"X-Forwarded-For: ");
-    if trusted {
-        for earlier in request.fields.all("x-forwarded-for").filter(|value| value.is_ascii() && !value.is_empty()) {
-            out.extend_from_slice(earlier);
-            out.extend_from_slice(b", ");
-        }
+    for earlier in said("x-forwarded-for") {
+        out.extend_from_slice(earlier);
+        out.extend_from_slice(b", ");
     }
     write_address(from.peer.ip(), out);
     out.extend_from_slice(b"\r\n");
-    write_field("X-Forwarded-Proto", said("x-forwarded-proto").unwrap_or(b"http"), out);
-    write_field("X-Forwarded-Host", said("x-forwarded-host").unwrap_or(host.as_bytes()), out);
-    if let Some(forwarded) = said("forwarded") {
-        write_field("Forwarded", forwarded, out);
+    let scheme = said("x-forwarded-proto").flat_map(head::words).next();
+    let is_secure = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+    write_field("X-Forwarded-Proto", if is_secure { b"https" } else { b"http" }, out);
+    write_field("X-Forwarded-Host", from.host.unwrap_or(host).as_bytes(), out);
+    let mut forwarded = said("forwarded").peekable();
+    if forwarded.peek().is_some() {
+        out.extend_from_slice(b"Forwarded: ");
+        for earlier in forwarded {
+            out.extend_from_slice(earlier);
+            out.extend_from_slice(b", ");
+        }
+        // An address with colons stands in brackets, and those in quotes (RFC 7239 §6).
+        let (before, behind): (&[u8], &[u8]) =
+            if from.peer.is_ipv6() { (b"for=\"[", b"]\"\r\n") } else { (b"for=", b"\r\n") };
+        out.extend_from_slice(before);
+        write_address(from.peer.ip(), out);
+        out.extend_from_slice(behind);
     }
 }
