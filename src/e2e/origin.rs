@@ -362,6 +362,44 @@ fn a_peer_from_elsewhere_cannot_claim_to_be_near() {
 }
 
 #[test]
+fn a_foreign_page_can_change_nothing_in_a_module_of_this_machine() {
+    let mine = web("mine").row("publicExposure", json!("loopback")).row("websocket", json!(true));
+    let hub = Hub::start(&[web("open"), mine]);
+    hub.until_ready("open");
+    hub.until_ready("mine");
+    let own = format!("http://localhost:{}", hub.port);
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let post = "POST /mine/a HTTP/1.1\r\nContent-Length: 0";
+    let socket = format!("GET /mine/ws HTTP/1.1\r\n{upgrade}");
+    for (request, fields, refused) in [
+        (post, "", false),
+        (post, &format!("Origin: {own}"), false),
+        (post, "Origin: http://evil.example", true),
+        (post, "Origin: http://localhost:3000", true),
+        (post, "Origin: null", true),
+        (post, "Sec-Fetch-Site: cross-site", true),
+        ("DELETE /mine/a HTTP/1.1", "Origin: http://evil.example", true),
+        ("GET /mine/a HTTP/1.1", "Sec-Fetch-Site: cross-site", false),
+        ("POST /open/a HTTP/1.1\r\nContent-Length: 0", "Origin: http://evil.example", false),
+        (&socket, "Origin: http://evil.example", true),
+    ] {
+        let answer = raw(
+            &hub,
+            &format!(
+                "{request}\r\nHost: 127.0.0.1:{}\r\n{}",
+                hub.port,
+                if fields.is_empty() { "A: b" } else { fields }
+            ),
+        );
+        assert_eq!(answer.status == 403, refused, "{request} {fields}: {}", answer.text());
+        if refused {
+            assert_eq!(answer.json()["error"], "csrf_origin_mismatch", "{request} {fields}");
+        }
+    }
+}
+
+#[test]
 fn what_opens_the_hub_reaches_a_module_only_when_it_asks_for_it() {
     let hub = Hub::start(&[web("closed"), web("trusted").run(json!({ "hubCredentials": true }))]);
     hub.until_ready("closed");

@@ -29,6 +29,8 @@ pub(crate) enum Answer<'a> {
     ModuleUnreachable,
     /// The module has not said that it takes WebSockets.
     NoWebSocket,
+    /// Somebody else's page had a browser send what a module of this machine would take for the user's own wish.
+    ForeignPage,
     /// Too many WebSockets, of this client or altogether.
     TooManyWebSockets,
     /// Nobody listens on the hub's socket.
@@ -49,6 +51,7 @@ impl Answer<'_> {
             Self::SlowRequest => 408,
             Self::BodyTooLarge { .. } => 413,
             Self::ForeignHost(_) => 421,
+            Self::ForeignPage => 403,
             Self::NoWebSocket => 426,
             Self::TooManyWebSockets => 429,
             Self::UpstreamUnreachable | Self::ModuleUnreachable => 502,
@@ -65,6 +68,7 @@ impl Answer<'_> {
             Self::ForeignHost(_) => "misdirected_request",
             Self::UpstreamUnreachable | Self::ModuleUnreachable => "upstream_unreachable",
             Self::ModuleStarting => "upstream_starting",
+            Self::ForeignPage => "csrf_origin_mismatch",
             Self::NoWebSocket => "websocket_not_supported",
             Self::TooManyWebSockets => "too_many_connections",
             Self::HubDown => "service_unavailable",
@@ -92,6 +96,10 @@ impl Answer<'_> {
             }
             Self::NoWebSocket => {
                 "this module takes no WebSockets; its row or module.json must say websocket: true".to_owned()
+            }
+            Self::ForeignPage => {
+                "a page of another origin may not do this with a module of this machine; programs leave out the Origin header"
+                    .to_owned()
             }
             Self::TooManyWebSockets => "too many WebSockets are open; close some".to_owned(),
             Self::HubDown => "the hub does not take requests now; try again, and see its log".to_owned(),
@@ -212,6 +220,7 @@ pub(crate) fn wants_html(fields: &Fields<'_>) -> bool {
 fn reason(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        403 => "Forbidden",
         408 => "Request Timeout",
         413 => "Content Too Large",
         417 => "Expectation Failed",
@@ -250,6 +259,7 @@ mod tests {
             Answer::ModuleStarting,
             Answer::ModuleUnreachable,
             Answer::NoWebSocket,
+            Answer::ForeignPage,
             Answer::TooManyWebSockets,
         ] {
             let mut out = Vec::new();

@@ -8,6 +8,7 @@ use super::framing::{self, Body, Coding, Reader};
 use super::head::{self, Request, Version};
 use super::headers::{self, Provenance, Recipient};
 use super::identity::Identity;
+use super::initiator;
 use super::layer::Layer;
 use super::path;
 use super::places::Place;
@@ -107,8 +108,15 @@ fn send_on<'a>(
     if matches!(body, Body::Length(length) if length > limit_bytes) {
         return Err(refuse(Answer::BodyTooLarge { limit_bytes }, false));
     }
+    let becomes_websocket = asks_for_websocket(request, body);
+    // A module for this machine may trust whoever reaches it, and any page can have a browser try.
+    let is_for_here = module.as_ref().is_some_and(|module| module.mount.local_only);
+    let can_change = becomes_websocket || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE");
+    if is_for_here && can_change && initiator::is_foreign(&rules.hosts, request) {
+        return Err(refuse(Answer::ForeignPage, keep));
+    }
     let websocket = match &module {
-        Some(module) if asks_for_websocket(request, body) => {
+        Some(module) if becomes_websocket => {
             if !module.mount.websocket {
                 return Err(refuse(Answer::NoWebSocket, keep));
             }

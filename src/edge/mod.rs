@@ -28,6 +28,7 @@ mod head;
 mod headers;
 mod hold;
 mod identity;
+mod initiator;
 mod layer;
 mod own_hosts;
 mod page;
