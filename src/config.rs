@@ -44,6 +44,8 @@ pub(crate) struct Config {
     /// `PARACHUTE_SIGNING_KEY_FILE`: without it what `hub.db` holds signs nothing.
     pub(crate) signing_key_file: Option<PathBuf>,
     pub(crate) limits: Limits,
+    /// `PARACHUTE_MAX_BAD_TOKENS` of one address in a minute.
+    pub(crate) bad_tokens: usize,
     /// `None`: requests are not logged.
     pub(crate) access_log: Option<AccessLog>,
     /// The whole environment, for the children.
@@ -61,8 +63,10 @@ pub(crate) struct Limits {
     pub(crate) websockets: usize,
     /// `PARACHUTE_WS_MAX_PER_IP` WebSockets of one client.
     pub(crate) websockets_per_ip: usize,
-    /// Sockets to the hub, each of which holds a thread there; further requests are refused.
+    /// `PARACHUTE_MAX_HUB_REQUESTS`: sockets to the hub, each of which holds a thread there; further requests are refused.
     pub(crate) hub_connections: usize,
+    /// `PARACHUTE_MAX_INTROSPECTIONS`: questions of modules about tokens; more never reach the hub.
+    pub(crate) introspections: usize,
     /// `PARACHUTE_MAX_HELD` requests that wait for one module that is being restarted.
     pub(crate) held: usize,
     /// `PARACHUTE_MAX_BODY_MIB`, of a request to a module, in bytes; `None`: whatever the module takes.
@@ -73,7 +77,7 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// `PARACHUTE_STALL_TIMEOUT_S`: for the client to send, or take, the next byte.
     pub(crate) stall_timeout: Duration,
-    /// For the hub's answer to begin; its longest operations and polls take about 40 s.
+    /// `PARACHUTE_HUB_ANSWER_TIMEOUT_S`: for the hub's answer to begin; its longest operations and polls take about 40 s.
     pub(crate) hub_answer_timeout: Duration,
     /// `PARACHUTE_CONNECT_TIMEOUT_S`: for a module to take a connection.
     pub(crate) connect_timeout: Duration,
@@ -91,6 +95,7 @@ impl Default for Limits {
             websockets: 512,
             websockets_per_ip: 32,
             hub_connections: 256,
+            introspections: 64,
             held: 64,
             module_body_bytes: None,
             head_timeout: Duration::from_secs(10),
@@ -248,6 +253,8 @@ impl Config {
             connections_per_ip: count("PARACHUTE_MAX_CONNECTIONS_PER_IP", defaults.connections_per_ip)?,
             websockets: count("PARACHUTE_WS_MAX_TOTAL", defaults.websockets)?,
             websockets_per_ip: count("PARACHUTE_WS_MAX_PER_IP", defaults.websockets_per_ip)?,
+            hub_connections: count("PARACHUTE_MAX_HUB_REQUESTS", defaults.hub_connections)?,
+            introspections: count("PARACHUTE_MAX_INTROSPECTIONS", defaults.introspections)?,
             held: count("PARACHUTE_MAX_HELD", defaults.held)?,
             module_body_bytes: match count("PARACHUTE_MAX_BODY_MIB", 0)? {
                 0 => None,
@@ -256,10 +263,21 @@ impl Config {
             head_timeout: seconds("PARACHUTE_HEAD_TIMEOUT_S", defaults.head_timeout)?,
             idle_timeout: seconds("PARACHUTE_IDLE_TIMEOUT_S", defaults.idle_timeout)?,
             stall_timeout: seconds("PARACHUTE_STALL_TIMEOUT_S", defaults.stall_timeout)?,
+            hub_answer_timeout: seconds("PARACHUTE_HUB_ANSWER_TIMEOUT_S", defaults.hub_answer_timeout)?,
             connect_timeout: seconds("PARACHUTE_CONNECT_TIMEOUT_S", defaults.connect_timeout)?,
             module_answer_timeout: seconds("PARACHUTE_ANSWER_TIMEOUT_S", defaults.module_answer_timeout)?,
             module_silence: Some(seconds("PARACHUTE_MODULE_SILENCE_S", Duration::ZERO)?).filter(|time| !time.is_zero()),
-            ..defaults
+        };
+        let bad_tokens = match text("PARACHUTE_MAX_BAD_TOKENS", BAD_TOKENS_EXPECTED)? {
+            None => DEFAULT_BAD_TOKENS,
+            Some(value) => {
+                let count = value.parse().ok().filter(|count| BAD_TOKENS.contains(count));
+                count.ok_or(ConfigError::Invalid {
+                    variable: "PARACHUTE_MAX_BAD_TOKENS",
+                    value,
+                    expected: BAD_TOKENS_EXPECTED,
+                })?
+            }
         };
 
         let operator_ttl_s = match text("PARACHUTE_OPERATOR_TOKEN_TTL_S", OPERATOR_TTL_EXPECTED)? {
@@ -319,6 +337,7 @@ impl Config {
             operator_ttl_s,
             signing_key_file: get("PARACHUTE_SIGNING_KEY_FILE").map(PathBuf::from),
             limits,
+            bad_tokens,
             access_log,
             environment,
         })
@@ -333,6 +352,12 @@ const LOG_FILE_EXPECTED: &str = "an absolute path of a file, or - for standard o
 /// Of anything that the edge takes; each costs a descriptor.
 const MAX_COUNT: usize = 100_000;
 const COUNT_EXPECTED: &str = "an integer 1..100000";
+
+/// A person who mistypes is let go on, and nobody gets far by guessing.
+const DEFAULT_BAD_TOKENS: usize = 10;
+/// Each is remembered for a while, for every address.
+const BAD_TOKENS: std::ops::RangeInclusive<usize> = 1..=1000;
+const BAD_TOKENS_EXPECTED: &str = "an integer 1..1000";
 
 /// An hour to 90 days (operator-token B7).
 const OPERATOR_TTL_S: std::ops::RangeInclusive<u64> = 3_600..=7_776_000;
@@ -397,6 +422,12 @@ mod tests {
         assert_eq!(all("PARACHUTE_MODULE_SILENCE_S", "60"), Ok(some));
         let some = Limits { module_body_bytes: Some(2 << 20), ..Limits::default() };
         assert_eq!(all("PARACHUTE_MAX_BODY_MIB", "2"), Ok(some));
+        let some = Limits { hub_connections: 9, ..Limits::default() };
+        assert_eq!(all("PARACHUTE_MAX_HUB_REQUESTS", "9"), Ok(some));
+        let some = Limits { introspections: 9, ..Limits::default() };
+        assert_eq!(all("PARACHUTE_MAX_INTROSPECTIONS", "9"), Ok(some));
+        let some = Limits { hub_answer_timeout: Duration::from_secs(9), ..Limits::default() };
+        assert_eq!(all("PARACHUTE_HUB_ANSWER_TIMEOUT_S", "9"), Ok(some));
         let some = Limits { head_timeout: Duration::from_secs(3), ..Limits::default() };
         assert_eq!(all("PARACHUTE_HEAD_TIMEOUT_S", "3"), Ok(some));
         assert_eq!(all("PARACHUTE_WS_MAX_TOTAL", ""), Ok(Limits::default()));
@@ -405,6 +436,16 @@ mod tests {
             {
                 assert!(all(variable, value).is_err(), "{variable}={value}");
             }
+        }
+    }
+
+    #[test]
+    fn bad_tokens_are_few_however_many_are_let_pass() {
+        for (value, expected) in
+            [("", Some(10)), ("1", Some(1)), ("1000", Some(1000)), ("0", None), ("1001", None), ("x", None)]
+        {
+            let read = config(&[("HOME", "/h"), ("PARACHUTE_MAX_BAD_TOKENS", value)]);
+            assert_eq!(read.ok().map(|config| config.bad_tokens), expected, "{value:?}");
         }
     }
 

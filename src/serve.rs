@@ -281,6 +281,7 @@ impl Boot {
             on_origins: Arc::new(move |origins| hosts.replace(&origins.given)),
             build_time: self.variable("PARACHUTE_BUILD_TIME").and_then(|value| value.into_string().ok()),
             traffic: traffic(&counters, &bell),
+            bad_tokens: self.config.bad_tokens,
             log: self.log(),
         }));
 

@@ -19,8 +19,6 @@ use std::time::Instant;
 
 /// Where programs on this machine ask about tokens. Nobody else is answered there, so only their questions count.
 const INTROSPECTION: &str = "/oauth/introspect";
-/// Questions about tokens at once; more are told to come again, and never reach the hub (operator-token B9).
-const MAX_INTROSPECTIONS: usize = 64;
 
 /// What a head leads to.
 pub(crate) enum Begun {
@@ -127,7 +125,8 @@ fn send_on<'a>(
         Some(_) | None => None,
     };
     let introspection = if module.is_none() && layer == Layer::Loopback && path.path == INTROSPECTION {
-        let place = rules.introspections.take(MAX_INTROSPECTIONS);
+        // More are told to come again (operator-token B9).
+        let place = rules.introspections.take(rules.settings.limits.introspections);
         Some(place.ok_or_else(|| refuse(Answer::Busy, keep))?)
     } else {
         None

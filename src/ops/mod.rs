@@ -59,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) build_time: Option<String>,
     /// Asks the edge what goes through it.
     pub(crate) traffic: Arc<dyn Fn() -> Traffic + Send + Sync>,
+    /// From one address in a minute.
+    pub(crate) bad_tokens: usize,
     pub(crate) log: Log,
 }
 
@@ -82,6 +84,7 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(parts: Parts) -> Self {
+        let failures = Mutex::new(Failures::new(parts.bad_tokens));
         Self {
             exposure: Mutex::new(parts.authority.known_exposure()),
             parts,
@@ -90,7 +93,7 @@ impl Hub {
             mending: Arc::default(),
             backing_up: Arc::default(),
             refusals: Mutex::default(),
-            failures: Mutex::default(),
+            failures,
             logins: Mutex::default(),
             unusable_manifests: Mutex::default(),
         }

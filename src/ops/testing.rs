@@ -89,6 +89,7 @@ impl Fixture {
                 on_origins: Arc::new(|_| {}),
                 build_time: None,
                 traffic: Arc::new(crate::ops::metrics::Traffic::default),
+                bad_tokens: 10,
                 log: said,
             })),
             token,

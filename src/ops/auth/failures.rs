@@ -4,8 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// Failures of one address inside the window; further attempts wait until the oldest has left it.
-const FAILURES_LIMIT: usize = 10;
+/// In which failures count; further attempts wait until the oldest has left it.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are remembered. One more takes the place of the one that has failed longest ago, so that nobody can
 /// fill the memory by coming from everywhere.
@@ -15,17 +14,23 @@ const IPV6_PREFIX: u128 = !0 << 64;
 
 /// Failed attempts by address. An attempt that was denied does not count, so that a client which goes on trying is let
 /// in again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Failures {
+    /// Of one address inside the window.
+    limit: usize,
     /// Oldest first, never empty.
     by_address: HashMap<IpAddr, VecDeque<Instant>>,
 }
 
 impl Failures {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, by_address: HashMap::new() }
+    }
+
     /// How long this address has to wait; `None` when it may try.
     pub(crate) fn wait(&self, from: IpAddr, now: Instant) -> Option<Duration> {
         let failures = self.by_address.get(&network(from))?;
-        let oldest_that_counts = failures.len().checked_sub(FAILURES_LIMIT).and_then(|at| failures.get(at))?;
+        let oldest_that_counts = failures.len().checked_sub(self.limit).and_then(|at| failures.get(at))?;
         let free_at = *oldest_that_counts + WINDOW;
         free_at.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
@@ -38,7 +43,7 @@ impl Failures {
         }
         let failures = self.by_address.entry(from).or_default();
         failures.push_back(now);
-        while failures.len() > FAILURES_LIMIT {
+        while failures.len() > self.limit {
             failures.pop_front();
         }
     }
@@ -65,6 +70,8 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    const LIMIT: usize = 10;
+
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
     }
@@ -73,7 +80,7 @@ mod tests {
     fn the_eleventh_attempt_waits_until_the_first_has_left_the_window() {
         let (start, from) = (Instant::now(), ip("203.0.113.7"));
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut failures = Failures::default();
+        let mut failures = Failures::new(LIMIT);
         for second in 0..10 {
             assert_eq!(failures.wait(from, at(second)), None, "attempt at {second} s");
             failures.record(from, at(second));
@@ -83,7 +90,7 @@ mod tests {
         }
         failures.record(from, at(60));
         assert_eq!(failures.wait(from, at(60)).map(|wait| wait.as_secs()), Some(1), "the next one counts again");
-        assert_eq!(failures.by_address[&from].len(), FAILURES_LIMIT, "no more are kept");
+        assert_eq!(failures.by_address[&from].len(), LIMIT, "no more are kept");
         assert_eq!(failures.wait(ip("203.0.113.8"), at(60)), None, "another address is not held to account");
     }
 
@@ -96,15 +103,15 @@ mod tests {
             ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", true),
             ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
         ] {
-            let (mut failures, now) = (Failures::default(), Instant::now());
-            (0..FAILURES_LIMIT).for_each(|_| failures.record(ip(failed), now));
+            let (mut failures, now) = (Failures::new(LIMIT), Instant::now());
+            (0..LIMIT).for_each(|_| failures.record(ip(failed), now));
             assert_eq!(failures.wait(ip(other), now).is_some(), is_one, "{failed} and {other}");
         }
     }
 
     #[test]
     fn no_flood_of_addresses_fills_the_memory() {
-        let (mut failures, start) = (Failures::default(), Instant::now());
+        let (mut failures, start) = (Failures::new(LIMIT), Instant::now());
         let address = |number: u32| IpAddr::from(number.to_be_bytes());
         for number in 0..5000_u32 {
             failures.record(address(number), start + Duration::from_millis(u64::from(number)));
