@@ -29,7 +29,7 @@ use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::store::{Create, Home, atomic, exposure};
 use crate::supervisor::plan::Facts;
-use crate::supervisor::{Duties, Ended, Hooks, Recorder, Supervisor, main_loop, orphans};
+use crate::supervisor::{Duties, Ended, Hooks, Leader, Recorder, Supervisor, main_loop, orphans};
 use crate::sys::inotify::Inotify;
 use crate::sys::signals::Signals;
 use crate::sys::{proc, process, random};
@@ -450,12 +450,16 @@ fn traffic(counters: &Arc<edge::Counters>, bell: &Arc<edge::Bell>) -> Arc<dyn Fn
     })
 }
 
-/// Notes each new leader for the hub that comes after a killed one; its key takes the place of its predecessor's.
+/// Notes each new leader for the hub that comes after a killed one. A leader's key is good for as long as it lives.
 fn record(journal: Arc<Journal>, authority: Arc<Authority>, log: Log) -> Recorder {
-    Arc::new(move |short, pid, start_ticks| {
-        authority.module_spawned(short);
-        if let Err(error) = journal.append(&Child { short: short.clone(), pid, start_ticks }) {
-            log(&format!("{short}: if this hub is killed, the next one will not know pid {pid}: {error}"));
+    Arc::new(move |short, leader| match leader {
+        // It may ask the hub before anybody has heard that it runs.
+        Leader::Forking => authority.module_spawned(short),
+        Leader::Forked { pid, start_ticks } => {
+            if let Err(error) = journal.append(&Child { short: short.clone(), pid, start_ticks }) {
+                log(&format!("{short}: if this hub is killed, the next one will not know pid {pid}: {error}"));
+            }
         }
+        Leader::Over => authority.module_ended(short),
     })
 }

@@ -39,6 +39,7 @@ mod bad_arguments;
 mod bad_home;
 mod bad_modules;
 mod database;
+mod dead_child;
 mod faults;
 mod faults_database;
 mod faults_verbs;

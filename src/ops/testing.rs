@@ -64,7 +64,7 @@ impl Fixture {
         };
         let hooks = Hooks {
             source: files.plan_source(),
-            record: Arc::new(|_, _, _| {}),
+            record: Arc::new(|_, _| {}),
             console,
             facts,
             on_change: Arc::new(|| {}),

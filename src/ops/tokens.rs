@@ -10,7 +10,6 @@ use crate::manifest::Short;
 use crate::manifest::discovery::vault_names;
 use crate::manifest::services::Listing;
 use crate::stamp;
-use crate::supervisor::standing::Standing;
 use crate::token;
 use crate::token::grant::Wanted;
 use crate::wire::tokens::{
@@ -197,24 +196,10 @@ impl Hub {
             NotAnswered::Unavailable
         })?;
         match owner.flatten() {
-            Some(KeyOwner::External(short)) => return Ok(short),
-            Some(KeyOwner::Child(short)) => {
-                let standing = self.parts.supervisor.board(&short).get();
-                match standing {
-                    Some(Standing::Stopped | Standing::Crashed) | None => {
-                        let gone = Cause { of: Of::Module, why: "gone" };
-                        self.say_refused(
-                            path,
-                            gone,
-                            &format_args!("module_key: the child of {short} that had it is gone"),
-                        );
-                    }
-                    Some(
-                        Standing::Up { .. } | Standing::Unbound { .. } | Standing::Starting | Standing::Restarting,
-                    ) => {
-                        return Ok(short);
-                    }
-                }
+            Some(KeyOwner::External(short) | KeyOwner::Child(short)) => return Ok(short),
+            Some(KeyOwner::Gone(short)) => {
+                let gone = Cause { of: Of::Module, why: "gone" };
+                self.say_refused(path, gone, &format_args!("module_key: the child of {short} that had it is gone"));
             }
             // A request without any key is no event.
             None if key.is_none() => {}

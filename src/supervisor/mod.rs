@@ -138,8 +138,23 @@ pub(crate) enum OpFailure {
 /// What the files say of a module now. Called on the module's own thread, before every spawn; blocks for small reads.
 pub(crate) type PlanSource = Arc<dyn Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync>;
 
-/// Writes down a new leader (name, pid, start time in clock ticks) for the hub that comes after a killed one.
-pub(crate) type Recorder = Arc<dyn Fn(&Short, i32, u64) + Send + Sync>;
+/// What becomes of a module's leaders, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leader {
+    /// The one before it is gone, and the next one may run at any moment.
+    Forking,
+    Forked {
+        pid: i32,
+        /// In clock ticks.
+        start_ticks: u64,
+    },
+    /// It has ended, or it never came to be. Others of its group may still be there.
+    Over,
+}
+
+/// Hears of every leader, on the module's own thread: for the hub that comes after a killed one, and for what a leader
+/// has for as long as it lives.
+pub(crate) type Recorder = Arc<dyn Fn(&Short, Leader) + Send + Sync>;
 
 /// What the supervisor needs from the rest of the hub.
 pub(crate) struct Hooks {

@@ -25,7 +25,8 @@ pub(super) struct SpawnKeys(Mutex<Issuance>);
 
 #[derive(Default)]
 struct Issuance {
-    owners: HashMap<[u8; 32], Short>,
+    /// Of living children, and of those that ended last.
+    owners: HashMap<[u8; 32], KeyOwner>,
     by_module: HashMap<Short, OfModule>,
 }
 
@@ -34,6 +35,8 @@ struct Issuance {
 struct OfModule {
     running: Option<SpawnKey>,
     prepared: Option<SpawnKey>,
+    /// Of the child that ended last, so that the log can tell.
+    dead: Option<[u8; 32]>,
 }
 
 struct SpawnKey {
@@ -44,27 +47,33 @@ struct SpawnKey {
 
 impl SpawnKeys {
     fn prepare(&self, short: &Short, key: SpawnKey) {
-        self.with(|all| {
-            let hash = key.hash;
-            let of_module = all.by_module.entry(short.clone()).or_default();
-            if let Some(unused) = of_module.prepared.replace(key) {
-                all.owners.remove(&unused.hash);
-            }
-            all.owners.insert(hash, short.clone());
-        });
+        self.with(|all| all.by_module.entry(short.clone()).or_default().prepared = Some(key));
     }
 
     fn spawned(&self, short: &Short) {
         self.with(|all| {
             let Some(of_module) = all.by_module.get_mut(short) else { return };
             let Some(prepared) = of_module.prepared.take() else { return };
-            if let Some(dead) = of_module.running.replace(prepared) {
-                all.owners.remove(&dead.hash);
+            all.owners.insert(prepared.hash, KeyOwner::Child(short.clone()));
+            let before = of_module.running.replace(prepared).map(|dead| dead.hash);
+            for gone in [before, of_module.dead.take()].into_iter().flatten() {
+                all.owners.remove(&gone);
             }
         });
     }
 
-    fn owner(&self, hash: &[u8; 32]) -> Option<Short> {
+    fn ended(&self, short: &Short) {
+        self.with(|all| {
+            let Some(of_module) = all.by_module.get_mut(short) else { return };
+            let Some(SpawnKey { hash, .. }) = of_module.running.take() else { return };
+            all.owners.insert(hash, KeyOwner::Gone(short.clone()));
+            if let Some(earlier) = of_module.dead.replace(hash) {
+                all.owners.remove(&earlier);
+            }
+        });
+    }
+
+    fn owner(&self, hash: &[u8; 32]) -> Option<KeyOwner> {
         self.with(|all| all.owners.get(hash).cloned())
     }
 
@@ -85,8 +94,10 @@ impl SpawnKeys {
 /// Whom a module's key belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyOwner {
-    /// A child of this hub; whether it lives, the supervisor knows.
+    /// A child of this hub that lives.
     Child(Short),
+    /// One that has ended: it is good for nothing any more.
+    Gone(Short),
     /// A module that another keeper runs.
     External(Short),
 }
@@ -133,9 +144,14 @@ impl Authority {
         Ok(Issued { key_file, verify_keys_file })
     }
 
-    /// The child that the last key was made for runs now: the key of the one before it is worth nothing any more.
+    /// The child that the last key was made for begins to run: from now on that key is good, and no earlier one.
     pub(crate) fn module_spawned(&self, short: &Short) {
         self.spawn_keys.spawned(short);
+    }
+
+    /// The child has ended, and with it its key.
+    pub(crate) fn module_ended(&self, short: &Short) {
+        self.spawn_keys.ended(short);
     }
 
     /// Makes a key for a module that another keeper runs; only its hash stays here.
@@ -163,8 +179,8 @@ impl Authority {
             return Ok(None);
         }
         let hash = sha256(key.as_bytes());
-        if let Some(child) = self.spawn_keys.owner(&hash) {
-            return Ok(Some(KeyOwner::Child(child)));
+        if let Some(owner) = self.spawn_keys.owner(&hash) {
+            return Ok(Some(owner));
         }
         // A key that was taken back must not be known any more, either.
         if self.keys().external.contains_key(&hash) || self.may_look_up(Instant::now()) {

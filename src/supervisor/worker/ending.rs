@@ -1,9 +1,9 @@
 //! The end of a child and of all that it leaves: seeing it, hastening it, and when nothing is left any more.
 
 use super::{Living, Worker};
-use crate::supervisor::environment;
 use crate::supervisor::lifecycle::{Ended, Event};
 use crate::supervisor::words::Killer;
+use crate::supervisor::{Leader, environment};
 use crate::sys::process::{Exit, Signal};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,6 +28,7 @@ impl Worker {
             Err(_) => Exit::Code(-1),
         };
         living.ended = true;
+        self.record(Leader::Over);
         self.last_exit = Some((exit, SystemTime::now()));
         self.probe = None;
         // What it printed last is often why.

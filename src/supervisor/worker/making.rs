@@ -1,12 +1,12 @@
 //! From a wish to a child: its settings, the fork that the main thread makes, and whether its program came to run.
 
 use super::{Living, Worker};
-use crate::supervisor::StartError;
 use crate::supervisor::inbox::ForMain;
 use crate::supervisor::lifecycle::Event;
 use crate::supervisor::settings::{self, Occasion, Prepared, Settings};
 use crate::supervisor::watch::Watch;
 use crate::supervisor::words::{self, Killer};
+use crate::supervisor::{Leader, StartError};
 use crate::sys::poll::PollSet;
 use crate::sys::proc;
 use crate::sys::process::Child;
@@ -35,7 +35,10 @@ impl Worker {
             self.live_by(settings);
         }
         match spec {
-            Ok(spec) => self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) }),
+            Ok(spec) => {
+                self.record(Leader::Forking);
+                self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) });
+            }
             Err(error) => {
                 self.refuse(error);
                 self.events.push_back(Event::Refused { child });
@@ -57,7 +60,7 @@ impl Worker {
             Ok(spawned) => {
                 let Spawned { child: forked, stdout, stderr, outcome } = spawned;
                 let start_ticks = proc::stat(forked.pid()).map_or(0, |stat| stat.start_ticks);
-                (self.context.record)(&self.short, forked.pid(), start_ticks);
+                self.record(Leader::Forked { pid: forked.pid(), start_ticks });
                 self.output.connect(stdout, stderr);
                 self.went_deep = true;
                 self.tap.set_generation(u32::try_from(child).unwrap_or(u32::MAX));
@@ -122,7 +125,12 @@ impl Worker {
         }
     }
 
+    pub(super) fn record(&self, leader: Leader) {
+        (self.context.record)(&self.short, leader);
+    }
+
     fn not_spawned(&mut self, failure: SpawnFailure) {
+        self.record(Leader::Over);
         let event = if failure.is_transient() {
             Event::Shortage { child: self.child }
         } else {

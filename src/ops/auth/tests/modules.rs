@@ -37,6 +37,8 @@ fn c44_a_key_is_good_for_one_child_of_one_module() {
     let child = || Some(KeyOwner::Child(vault.clone()));
     assert_eq!(owner(&authority, &first), child());
     let others = issue(&authority, &scribe);
+    assert_eq!(owner(&authority, &others), None, "nobody has it who lives");
+    authority.module_spawned(&scribe);
     assert_eq!(owner(&authority, &others), Some(KeyOwner::Child(scribe)));
 
     // While the next one is prepared the old child runs on.
@@ -45,6 +47,12 @@ fn c44_a_key_is_good_for_one_child_of_one_module() {
     assert_eq!((owner(&authority, &first), owner(&authority, &unused)), (child(), None));
     authority.module_spawned(&vault);
     assert_eq!((owner(&authority, &first), owner(&authority, &second)), (None, child()), "a dead child's key is void");
+    authority.module_ended(&vault);
+    let third = issue(&authority, &vault);
+    let gone = Some(KeyOwner::Gone(vault.clone()));
+    assert_eq!((owner(&authority, &second), owner(&authority, &third)), (gone, None), "between death and respawn");
+    authority.module_spawned(&vault);
+    assert_eq!((owner(&authority, &second), owner(&authority, &third)), (None, child()));
     let long = "x".repeat(10_000);
     let (cut, added) = (&second[1..], format!("{second}A"));
     for junk in ["", "x", cut, added.as_str(), long.as_str(), "\0"] {
