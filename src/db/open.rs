@@ -2,12 +2,12 @@
 
 use super::error::{Class, DbError};
 use crate::stamp;
-use crate::sys::fs::{self, Kind, Stat};
+use crate::sys::fs::{self, FileLock, Kind, Stat};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a call waits for another process that holds the write lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(5000);
@@ -34,18 +34,30 @@ pub(super) fn open(path: &Path) -> Result<Opened, DbError> {
     let path = resolve(path)?;
     let mut notices = Vec::new();
     let connection = match attempt(&path, &mut notices) {
-        Err(damage) if damage.is_damage() => {
-            let kept = set_aside(&path)?;
-            notices.push(format!(
-                "{damage}; moved it to {} and started a new one: every token issued so far is void",
-                kept.display()
-            ));
-            attempt(&path, &mut notices)?
-        }
+        Err(damage) if damage.is_damage() => replace(&path, &mut notices)?,
         other => other?,
     };
     let facts = fs::stat(&path).map_err(|source| files(&path, "look at", source))?;
     Ok(Opened { connection, identity: (facts.dev, facts.ino), path, notices })
+}
+
+/// Moves a damaged database aside and starts a new one. Several openers do so once: all but the first find a sound one
+/// when they have the lock, which is that of the directory, so that no file is left of it.
+fn replace(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError> {
+    let directory = path.parent().unwrap_or(path);
+    let lock = fs::open_read(directory).and_then(|file| FileLock::acquire(file, Instant::now() + BUSY_TIMEOUT));
+    let lock = lock.map_err(|source| files(directory, "lock", source))?;
+    let damage = match attempt(path, notices) {
+        Err(damage) if damage.is_damage() => damage,
+        other => return other,
+    };
+    let kept = set_aside(path)?;
+    fs::sync(lock.file()).map_err(|source| files(directory, "sync", source))?;
+    notices.push(format!(
+        "{damage}; moved it to {} and started a new one: every token issued so far is void",
+        kept.display()
+    ));
+    attempt(path, notices)
 }
 
 /// A connection that only reads, to a sound database of ours and of this release.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 const PYTHON: &str = "/usr/bin/python3";
 const FIRST_OPENERS: usize = 6;
+const DAMAGED_ROUNDS: usize = 6;
 
 /// Runs statements on the database of a home and returns what the last one found.
 #[track_caller]
@@ -32,7 +33,7 @@ fn modes_are_private(home: &Home, needed: &[&str]) {
 
 #[test]
 fn c15_18_commands_that_make_the_database_at_once_make_one_with_one_key() {
-    make_the_database_at_once(Home::new());
+    make_the_database_at_once(Home::new(), |_| {});
 }
 
 /// The database before was lost, and tokens had been taken back in it.
@@ -40,11 +41,28 @@ fn c15_18_commands_that_make_the_database_at_once_make_one_with_one_key() {
 fn c15_18_commands_that_make_a_lost_database_anew_at_once_do_the_same() {
     let home = Home::new();
     home.write("hub/run/epoch", "7\n");
-    make_the_database_at_once(home);
+    make_the_database_at_once(home, |_| {});
+}
+
+/// The first one to see the damage moves it aside; the others must not do so to what it has made.
+#[test]
+fn c15_18_commands_that_meet_a_damaged_database_at_once_keep_one_copy_of_it() {
+    for round in 0..DAMAGED_ROUNDS {
+        let home = Home::new();
+        let path = home.path().to_owned();
+        home.write("hub/run/epoch", "7\n");
+        home.write("hub.db", &"x".repeat(8_192));
+        fs::set_permissions(path.join("hub.db"), fs::Permissions::from_mode(0o600)).expect("set");
+        make_the_database_at_once(home, |home| {
+            let names = fs::read_dir(home.path()).expect("listed").flatten().map(|entry| entry.file_name());
+            let kept: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".corrupt-")).collect();
+            assert_eq!(kept.len(), 1, "round {round}: {kept:?}");
+        });
+    }
 }
 
 #[track_caller]
-fn make_the_database_at_once(home: Home) {
+fn make_the_database_at_once(home: Home, and_then: impl Fn(&Home)) {
     let together = || {
         let mut command = home.command(&["auth", "rotate-operator"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -60,6 +78,7 @@ fn make_the_database_at_once(home: Home) {
         done += usize::from(output.status.success());
     }
     assert!(done >= 1);
+    and_then(&home);
     modes_are_private(&home, &["hub.db"]);
     assert_eq!(sql(&home, "SELECT count(*) FROM hs_keys WHERE state = 'active'"), "[(1,)]");
     assert_eq!(sql(&home, "PRAGMA quick_check"), "[('ok',)]");
