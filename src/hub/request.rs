@@ -68,6 +68,9 @@ pub(crate) struct Req {
     pub(crate) raw_query: String,
     /// Decoded, in the order sent.
     query: Vec<(String, String)>,
+    /// The pattern of the route, for the log: what stands in the place of a placeholder may be a secret. Empty before one
+    /// was found.
+    pub(crate) route: &'static str,
     /// What the route's placeholders matched, decoded.
     pub(crate) params: Vec<String>,
     /// The token of the one `Authorization: Bearer` header. Empty when the header is there and is not of that form.
@@ -124,6 +127,7 @@ impl Req {
             path: path.to_owned(),
             raw_query: target.get(path.len()..).unwrap_or_default().to_owned(),
             query: parse_query(query)?,
+            route: "",
             params: Vec::new(),
             bearer: None,
             session: None,

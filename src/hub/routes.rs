@@ -101,7 +101,7 @@ impl Access {
             (bearer, _) => hub.authorize(bearer.as_deref(), scopes, req.sender.client()),
         };
         admitted.map(Visitor::Caller).map_err(|refusal| {
-            hub.log_refusal(&req.path, &refusal);
+            hub.log_refusal(req.route, &refusal);
             refused(&refusal)
         })
     }
@@ -109,10 +109,10 @@ impl Access {
 
 fn admit_module(hub: &Hub, req: &Req) -> Result<Short, Reply> {
     if !req.sender.is_program_here() {
-        hub.log_stranger(&req.path);
+        hub.log_stranger(req.route);
         return Err(Reply::error(403, Code::LocalOnly, "only programs on this machine may ask this, and directly"));
     }
-    hub.module_of_key(&req.path, req.bearer.as_deref()).map_err(|refusal| match refusal {
+    hub.module_of_key(req.route, req.bearer.as_deref()).map_err(|refusal| match refusal {
         NotAnswered::Unknown => unauthenticated(),
         NotAnswered::Unavailable => unavailable(),
     })
@@ -165,6 +165,7 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
         Ok(found) => found,
         Err(missing) => return elsewhere(hub, &req, &missing).into(),
     };
+    req.route = route.1;
     if route.0.changes_state()
         && let Some(code) = forgery(hub, &req)
     {

@@ -121,7 +121,8 @@ impl Hub {
         decided
     }
 
-    /// Says why somebody was refused. A request without any token is no event.
+    /// Says why somebody was refused who asked for `path`, which is that of a route: what a caller has put into a path is
+    /// not for the log. A request without any token is no event.
     pub(crate) fn log_refusal(&self, path: &str, refusal: &Refusal) {
         if !matches!(refusal, Refusal::Unauthenticated { reason: Reason::Missing, .. }) {
             self.say_refused(path, Cause { of: Of::Caller, why: refusal.cause() }, &refusal);

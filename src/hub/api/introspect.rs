@@ -51,7 +51,7 @@ pub(in crate::hub) fn introspect(hub: &Arc<Hub>, req: &Req) -> Outcome {
         }
         Ok(None) => Reply::json(200, &json!({ "active": false })).into(),
         Err(error) => {
-            hub.log_failure(&req.path, &error);
+            hub.log_failure(req.route, &error);
             Reply::error(503, Code::ServiceUnavailable, "the hub's database cannot be asked about the token").into()
         }
     }

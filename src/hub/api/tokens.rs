@@ -127,7 +127,7 @@ fn failed(hub: &Arc<Hub>, req: &Req, error: &TokenOpError) -> Reply {
         | TokenOpError::BadFilter { .. } => (400, Code::InvalidRequest),
         // As any other token that is not good; the log knows more.
         TokenOpError::ParentOver => {
-            hub.log_failure(&req.path, error);
+            hub.log_failure(req.route, error);
             return unauthenticated();
         }
         TokenOpError::NotFound => (404, Code::NotFound),
@@ -138,7 +138,7 @@ fn failed(hub: &Arc<Hub>, req: &Req, error: &TokenOpError) -> Reply {
     let reply = match error {
         // What is wrong with a file of ours is for the log and for commands on this machine.
         TokenOpError::Auth(error) if status == 503 => {
-            hub.log_failure(&req.path, error);
+            hub.log_failure(req.route, error);
             Reply::error(status, code, "the hub cannot do this now; see its log and: parachute check")
         }
         _ => Reply::error(status, code, error.to_string()),

@@ -263,3 +263,15 @@ fn a_key_of_no_module_is_named_as_such_in_the_log() {
         log.iter().filter(|line| line.contains("module_key: no module of this hub has this key")).collect();
     assert_eq!(said.len(), 1, "{log:?}");
 }
+
+/// C48: whoever mistakes a token for a jti has it in the path.
+#[test]
+fn c48_what_stands_in_a_path_is_not_in_the_log() {
+    let fixture = Fixture::new(&rows());
+    let token = fixture.issue(&Place::Api.claims(&fixture));
+    let path = format!("/api/auth/tokens/{token}");
+    assert_eq!(ask(&fixture, "GET", &path, Some("junk")).0.status, 401);
+    let log = fixture.said();
+    assert!(log.iter().any(|line| line.starts_with("refused \"/api/auth/tokens/{jti}\": malformed")), "{log:?}");
+    assert!(log.iter().all(|line| !line.contains(&token)), "{log:?}");
+}
