@@ -123,6 +123,7 @@ fn failed(hub: &Arc<Hub>, req: &Req, error: &TokenOpError) -> Reply {
         },
         TokenOpError::Unmintable(_)
         | TokenOpError::BadJti
+        | TokenOpError::BadSubject
         | TokenOpError::BadCursor
         | TokenOpError::BadFilter { .. } => (400, Code::InvalidRequest),
         // As any other token that is not good; the log knows more.

@@ -275,6 +275,7 @@ pub(crate) enum TokenOpError {
     /// No such token was ever registered.
     NotFound,
     BadJti,
+    BadSubject,
     BadCursor,
     BadFilter {
         what: &'static str,
@@ -301,6 +302,7 @@ impl fmt::Display for TokenOpError {
             Self::Unmintable(error) => error.fmt(f),
             Self::NotFound => f.write_str("no token has this jti; see: parachute auth list-tokens"),
             Self::BadJti => f.write_str("a jti is 1 to 256 printable ASCII characters"),
+            Self::BadSubject => f.write_str("a subject is 1 to 128 printable ASCII characters"),
             Self::BadCursor => f.write_str("the cursor is none of this hub's; begin again without one"),
             Self::BadFilter { what } => write!(f, "{what} has a value that no token has"),
             Self::ParentOver => f.write_str("the token that asks was taken back or has expired"),
@@ -323,6 +325,7 @@ impl std::error::Error for TokenOpError {
             Self::Denied(_)
             | Self::NotFound
             | Self::BadJti
+            | Self::BadSubject
             | Self::BadCursor
             | Self::BadFilter { .. }
             | Self::ParentOver

@@ -185,6 +185,7 @@ pub(super) fn failure(error: &TokenOpError) -> Failure {
         TokenOpError::NotFound => (Code::NotFound, "see: parachute auth list-tokens"),
         TokenOpError::Unmintable(_)
         | TokenOpError::BadJti
+        | TokenOpError::BadSubject
         | TokenOpError::BadCursor
         | TokenOpError::BadFilter { .. } => (Code::InvalidRequest, "see: parachute auth --help"),
         TokenOpError::ParentOver => (Code::Unauthenticated, NEW_TOKEN),

@@ -228,6 +228,12 @@ fn a_subject_loses_all_its_tokens_but_the_one_that_asks() {
     let state = |jti: &str| authority.show(jti).unwrap_or_else(|e| panic!("{e}")).revoked_at.is_some();
     assert_eq!((state(&ann.jti), state(&bob.jti), state(operator.jti())), (true, false, false));
     assert_eq!(authority.revoked().unwrap_or_else(|e| panic!("{e}")), std::slice::from_ref(&ann.jti));
+    let lines = authority.audit(100).unwrap_or_else(|e| panic!("{e}")).len();
+    for none in ["", "a\nb", "ä", &"x".repeat(129), &token_in(home.path())] {
+        let refused = authority.revoke_all(&operator, none, ASKER).err();
+        assert!(matches!(refused, Some(TokenOpError::BadSubject)), "{none:.20}: {refused:?}");
+    }
+    assert_eq!(authority.audit(100).unwrap_or_else(|e| panic!("{e}")).len(), lines, "nothing of it is kept");
     let revoked = authority.revoke_all(&operator, "operator", ASKER).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((revoked, state(operator.jti())), (0, false));
 }
