@@ -78,6 +78,8 @@ pub(crate) struct Hub {
     logins: Mutex<Logins>,
     /// `expose-state.json` as it was when everybody was told of it.
     exposure: Mutex<Option<Stamp>>,
+    /// The origin that modules were last told of.
+    told_origin: Mutex<String>,
     /// The manifests that the discovery document does without, with the reasons that the log has.
     unusable_manifests: Mutex<BTreeMap<Short, String>>,
 }
@@ -87,6 +89,7 @@ impl Hub {
         let failures = Mutex::new(Failures::new(parts.bad_tokens));
         Self {
             exposure: Mutex::new(parts.authority.known_exposure()),
+            told_origin: Mutex::new(parts.authority.origins().canonical.clone()),
             parts,
             started: Instant::now(),
             reconciled: Mutex::new(None),

@@ -1,9 +1,10 @@
 //! The hub's origin: showing it, changing it, and who follows a change (expose §9).
 //!
-//! Tokens, pages and the edge follow at once; a child is told at its next spawn. A vault may also be run by something
+//! Tokens, pages and the edge follow at once; a child is told at its next spawn, and a vault is given one. It may also be run by something
 //! else, which reads nothing but its `.env`: there the public origin is kept for it (files §11).
 
 use super::auth::{Asker, AuthError, Authority, OriginChange};
+use super::reconcile::process_of;
 use super::{Hub, lock, verify_keys};
 use crate::db::{DbError, Via};
 use crate::manifest::Short;
@@ -11,6 +12,7 @@ use crate::manifest::services::Listing;
 use crate::origin::{self, Origins};
 use crate::store::dotenv::{self, DotEnv};
 use crate::store::{Home, StoreError, exposure};
+use crate::supervisor::Status;
 use crate::wire::origin::OriginReply;
 use std::sync::Arc;
 use std::thread;
@@ -28,12 +30,17 @@ impl Hub {
     }
 
     /// Stores another origin, or with `None` none, and has everybody follow. `peer` is who asks.
-    pub(crate) fn set_origin(&self, origin: Option<&str>, peer: Option<&str>) -> Result<OriginReply, AuthError> {
+    pub(crate) fn set_origin(
+        self: &Arc<Self>,
+        origin: Option<&str>,
+        peer: Option<&str>,
+    ) -> Result<OriginReply, AuthError> {
         let asker = Asker { via: Via::Http, peer };
         // Without a readable list the modules are not known, and nothing of theirs changes.
         let document = self.reconcile().ok();
-        let reply = set(&self.parts.authority, &self.parts.home, document.as_deref(), origin, asker)?;
+        let mut reply = set(&self.parts.authority, &self.parts.home, document.as_deref(), origin, asker)?;
         (self.parts.on_origins)(&self.parts.authority.origins());
+        reply.notes.extend(self.tell_vault(document.as_deref()));
         if reply.changed {
             (self.parts.log)(&format!("the origin is {} now ({})", reply.resolved_issuer, reply.source));
         }
@@ -58,17 +65,42 @@ impl Hub {
         }
     }
 
-    fn follow_exposure(&self) {
+    fn follow_exposure(self: &Arc<Self>) {
         let (authority, log) = (&self.parts.authority, &self.parts.log);
         let mut notices = authority.follow_exposure().unwrap_or_else(|error| vec![error.to_string()]);
         (self.parts.on_origins)(&authority.origins());
         if let Err(error) = exposure::read(&self.parts.home) {
             notices.push(format!("{error}; until then the hub is taken not to be exposed"));
         }
-        if let Ok(document) = self.reconcile() {
-            renew_verify_keys(authority, Some(&document), &mut notices);
-        }
+        let document = self.reconcile().ok();
+        renew_verify_keys(authority, document.as_deref(), &mut notices);
+        notices.extend(self.tell_vault(document.as_deref()));
         notices.iter().for_each(|notice| log(notice));
+    }
+}
+
+impl Hub {
+    /// A vault that runs goes on under the origin that it was started with, and refuses tokens of another: it is
+    /// restarted when that has changed (expose §9.2). Not waited for; what is done, as a sentence.
+    fn tell_vault(self: &Arc<Self>, document: Option<&Listing>) -> Option<String> {
+        let canonical = self.parts.authority.origins().canonical.clone();
+        let before = std::mem::replace(&mut *lock(&self.told_origin), canonical.clone());
+        let short = vault(document).filter(|_| before != canonical)?;
+        let runs = self.parts.supervisor.snapshot(&process_of(document?, &short))?;
+        if !matches!(runs.status, Status::Running | Status::Starting) {
+            return None;
+        }
+        let (hub, module) = (Arc::clone(self), short.clone());
+        let work = move || {
+            if let Err(error) = hub.restart(&module) {
+                (hub.parts.log)(&format!("{module} may have the old origin: {error}; see: parachute restart {module}"));
+            }
+        };
+        let spawned = thread::Builder::new().name("hub/vault".to_owned()).stack_size(STACK_BYTES).spawn(work);
+        Some(match spawned {
+            Ok(_) => format!("{short} is being restarted, so that it has the new origin"),
+            Err(error) => format!("{short} has the old origin ({error}) until: parachute restart {short}"),
+        })
     }
 }
 

@@ -82,7 +82,7 @@ fn say(of_hub: &OfHub, reply: &OriginReply, out: &mut Out) {
         OfHub::SetOrigin { .. } => {
             out.done(&format!("✓ the origin is {}", reply.resolved_issuer));
             reply.notes.iter().for_each(|note| out.done(&format!("  {note}")));
-            out.done("  modules are told at their next start: parachute restart MODULE");
+            out.done("  other modules are told at their next start: parachute restart MODULE");
         }
     }
 }
