@@ -123,6 +123,11 @@ impl DbError {
     pub(super) fn is_damage(&self) -> bool {
         matches!(self, Self::Sqlite { class: Class::Corrupt | Class::NotADatabase, .. })
     }
+
+    /// Whether there may have been none when it was opened, although there was one a moment before.
+    pub(super) fn is_of_a_missing_file(&self) -> bool {
+        matches!(self, Self::Sqlite { class: Class::CannotOpen, .. })
+    }
 }
 
 impl fmt::Display for DbError {

@@ -34,7 +34,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, DbError> {
     let path = resolve(path)?;
     let mut notices = Vec::new();
     let connection = match attempt(&path, &mut notices) {
-        Err(damage) if damage.is_damage() => replace(&path, &mut notices)?,
+        Err(error) if error.is_damage() || error.is_of_a_missing_file() => replace(&path, &mut notices)?,
         other => other?,
     };
     let facts = fs::stat(&path).map_err(|source| files(&path, "look at", source))?;
@@ -42,7 +42,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, DbError> {
 }
 
 /// Moves a damaged database aside and starts a new one. Several openers do so once: all but the first find a sound one
-/// when they have the lock, which is that of the directory, so that no file is left of it.
+/// when they have the lock, also who came while there was none. It is that of the directory, so that no file is left of it.
 fn replace(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError> {
     let directory = path.parent().unwrap_or(path);
     let lock = fs::open_read(directory).and_then(|file| FileLock::acquire(file, Instant::now() + BUSY_TIMEOUT));
