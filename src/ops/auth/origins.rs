@@ -4,7 +4,7 @@
 use super::{Asker, AuthError, Authority, DATABASE_NAME, clock, unix_now};
 use crate::db::{Db, DbError, Entry};
 use crate::origin::{self, Facts, OriginError, Origins};
-use crate::store::{Home, exposure};
+use crate::store::{Home, StoreError, exposure};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -169,7 +169,8 @@ impl Authority {
     /// Looks the origins up anew, for a hub: a command has those of its start. What cannot be read leaves them as they
     /// are.
     pub(super) fn look_up_origins(&self, now_unix: i64) {
-        if self.who == As::Command {
+        // A file that cannot be read for want of a descriptor says nothing of how the hub is exposed.
+        if self.who == As::Command || matches!(exposure::read(&self.home), Err(StoreError::Read { .. })) {
             return;
         }
         let look_up = || look_up(&self.db, &self.home, &self.surroundings, As::Hub, now_unix);
