@@ -173,3 +173,53 @@ fn a_module_that_resets_is_a_clean_failure_before_its_answer_and_an_end_that_sho
         }
     }
 }
+
+#[test]
+fn what_comes_behind_an_answer_is_nobody_elses() {
+    const LATE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let (answered, may_go_on) = mpsc::channel::<()>();
+    let (gone, is_gone) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        // One connection after the other, each for as long as it is kept.
+        for mut stream in listener.incoming().flatten() {
+            loop {
+                let head = head_of(&mut stream);
+                let answer: &[u8] = match head.split([' ', '/']).nth(3).unwrap_or_default() {
+                    "304" => b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\n",
+                    "late" if head.starts_with("HEAD ") => b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n",
+                    _ => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                };
+                if head.is_empty() || stream.write_all(answer).is_err() {
+                    break;
+                }
+                if !head.contains("/web/honest ") {
+                    may_go_on.recv().expect("the client has its answer");
+                    // It may have been hung up on by now, which is as well.
+                    let _hung_up = stream.write_all(LATE);
+                    // The hub has nothing more to do with it, and says so.
+                    while stream.read(&mut [0]).is_ok_and(|bytes| bytes == 1) {}
+                    gone.send(()).expect("the test waits");
+                    break;
+                }
+            }
+        }
+    });
+    let home = Home::new();
+    home.write("services.json", &services_at(port));
+    let hub = Hub::start_in(home, &[]);
+    for (method, path, status) in
+        [("HEAD", "/web/late", 200), ("GET", "/web/304", 304), ("GET", "/web/late", 200), ("HEAD", "/web/late", 200)]
+    {
+        let mut connection = Connection::open(hub.port);
+        connection.ask(method, path, "");
+        assert_eq!(connection.answer(method).expect("an answer").status, status, "{method} {path}");
+        answered.send(()).expect("the module waits");
+        is_gone.recv().expect("the module has said it, and was hung up on");
+        for _ in 0..3 {
+            let next = Connection::open(hub.port).get("/web/honest").expect("an answer");
+            assert_eq!((next.status, next.text().as_str()), (200, "ok"), "after {method} {path}");
+        }
+    }
+}

@@ -59,6 +59,11 @@ impl Socket {
         self.readable
     }
 
+    /// Nothing has come that is unread, whether or not epoll has said so by now.
+    pub(crate) fn is_silent(&self) -> bool {
+        !self.readable && socket::is_silent(self.fd.as_fd())
+    }
+
     /// The peer sends no more once everything has been read.
     pub(crate) fn is_hung_up(&self) -> bool {
         self.hung_up

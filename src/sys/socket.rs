@@ -126,6 +126,14 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, into: &mut Vec<u8>, limit: usize) -> i
     Ok(read)
 }
 
+/// Whether nothing has come that is unread: neither bytes nor an end.
+pub(crate) fn is_silent(fd: BorrowedFd<'_>) -> bool {
+    let mut byte = 0_u8;
+    // SAFETY: the pointer is that of a live, writable byte, and the length is 1.
+    let read = unsafe { libc::recv(fd.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+    read < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+}
+
 /// Writes what the socket takes now. A peer that has gone is an error, not a signal.
 pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     loop {
@@ -190,6 +198,18 @@ mod tests {
         assert_eq!(receive(ours.as_fd(), &mut buffer, 4).expect("read"), 2);
         assert_eq!(receive(ours.as_fd(), &mut buffer, 4).expect("read"), 0);
         assert_eq!(buffer, b"abcdefgh");
+    }
+
+    #[test]
+    fn a_socket_is_silent_until_something_comes_and_looking_takes_nothing() {
+        let (ours, mut peer) = UnixStream::pair().expect("pair");
+        assert!(is_silent(ours.as_fd()));
+        peer.write_all(b"x").expect("write");
+        assert!(!is_silent(ours.as_fd()) && !is_silent(ours.as_fd()));
+        assert_eq!(receive(ours.as_fd(), &mut Vec::new(), 4).expect("read"), 1);
+        assert!(is_silent(ours.as_fd()));
+        drop(peer);
+        assert!(!is_silent(ours.as_fd()), "an end is something");
     }
 
     /// How it fails at last: what was closed here may be open for a moment more in a child that another test has forked.

@@ -35,10 +35,14 @@ impl EventLoop {
 
     /// Finds a socket for `owner`, or begins to connect one, and tells its connection.
     pub(super) fn open(&mut self, open: Open, owner: Key, now: Instant) {
-        let idle = self.pool.take(open.to, open.history, now);
-        if let Some((key, upstream)) = idle.and_then(|key| Some((key, self.upstreams.get_mut(key)?))) {
-            upstream.owner = Some(owner);
-            return self.opened(owner, Some(key), |connection| connection.upstream_opened(true));
+        while let Some(key) = self.pool.take(open.to, open.history, now) {
+            let Some(upstream) = self.upstreams.get_mut(key) else { continue };
+            // What came since the last wait would be taken for the answer to a request that has not been sent.
+            if upstream.socket.is_silent() {
+                upstream.owner = Some(owner);
+                return self.opened(owner, Some(key), |connection| connection.upstream_opened(true));
+            }
+            self.upstreams.remove(key);
         }
         match open.to {
             Destination::Hub => match self.open_hub(owner) {

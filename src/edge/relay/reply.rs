@@ -43,10 +43,16 @@ impl Relay {
             let Request { version, is_head, .. } = self.request;
             let body = framing::response_body(&response.fields, response.version, response.status, is_head);
             let body = body.map_err(drop)?;
-            // What announces a body that it must not have may send it all the same, later.
-            let may_go_on = response.status == 204
-                && (response.fields.has("transfer-encoding")
-                    || response.fields.first("content-length").is_some_and(|length| length != b"0"));
+            // What announces a body that it must not have may send it all the same, later, and then it would be taken for
+            // the answer to the next request. To HEAD nearly every answer announces one, or leaves open whether there is:
+            // a new connection costs less than a module that gets this wrong. To be sure of 304 costs nothing, as
+            // servers that send many of them announce nothing.
+            let announced = response.fields.has("transfer-encoding")
+                || response.fields.first("content-length").is_some_and(|length| length != b"0");
+            let may_go_on = match response.status {
+                204 | 304 => announced,
+                _ => is_head && (announced || !response.fields.has("content-length")),
+            };
             let reusable = response.version == Version::Http11
                 && body != Body::UntilClose
                 && !may_go_on
