@@ -38,6 +38,10 @@ const BODY_LIMIT_BYTES: u64 = 1024 * 1024;
 const BODY_KEPT_BYTES: u64 = 16 * 1024;
 /// tiny_http hands a request out once a body of this size is there; longer ones are read from the socket.
 const READ_AHEAD_BYTES: usize = 1024;
+/// What the kernel takes of an answer at once, whether or not its reader reads. The rest of a larger one leaves as slowly as
+/// the reader likes: that is waited for on a thread of its own. The edge gives up readers that take too long, and lets
+/// nobody have more than a part of all connections.
+const QUICK_REPLY_BYTES: usize = 32 * 1024;
 /// How long `stop` waits for the workers to finish what they are at.
 const STOP_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -205,7 +209,10 @@ impl Shared {
             Err(bad) => Outcome::Done(Reply::error(400, Code::InvalidRequest, bad.to_string())),
         };
         match outcome {
-            Outcome::Done(reply) => send(request, manner, &reply),
+            Outcome::Done(reply) if reply.body.len() <= QUICK_REPLY_BYTES || manner.head_only => {
+                send(request, manner, &reply);
+            }
+            Outcome::Done(reply) => self.detach(request, None, move |_, request| send(request, manner, &reply)),
             Outcome::Later(work) => self.detach(request, Some(SLOW_LIMIT), move |shared, request| {
                 let entry = shared.waiters.enter(exchange, Kind::Once);
                 let reply = shared.guarded(|| work(&entry.waiting)).unwrap_or_else(|failed| failed);

@@ -6,6 +6,9 @@ use std::sync::mpsc;
 /// Long enough for the slowest machine; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// More than any socket takes while nobody reads from it.
+const LARGE_BYTES: usize = 16 * 1024 * 1024;
+
 /// Routes of these tests: what blocks is let go by the test itself.
 struct Fixture {
     server: Server,
@@ -27,6 +30,7 @@ impl Fixture {
         let (ending, ended) = mpsc::channel();
         let (kept, source) = (Arc::clone(&log), Arc::clone(&pieces));
         let app: App = Arc::new(move |req| match req.path.as_str() {
+            "/large" => Reply { body: vec![b'x'; LARGE_BYTES], ..Reply::json(200, &"") }.into(),
             "/quick" => Reply::json(200, &"quick").into(),
             "/panic" => panic!("on purpose"),
             "/panic-later" => Outcome::Later(Box::new(|_| panic!("later"))),
@@ -289,4 +293,17 @@ fn stopping_ends_streams_and_removes_the_socket() {
     fixture.ended.recv_timeout(PATIENCE).expect("the thread ends");
     assert!(!fixture.socket.exists());
     fixture.server.stop();
+}
+
+#[test]
+fn who_does_not_read_a_large_answer_keeps_no_worker_busy() {
+    let fixture = Fixture::start();
+    let mut unread: Vec<Client> = (0..2 * WORKERS).map(|_| fixture.open(&get("/large"))).collect();
+    for client in &mut unread {
+        assert_eq!(client.line(), "HTTP/1.1 200 OK");
+    }
+    assert_eq!(fixture.ask(&get("/quick")).0, 200);
+    let mut last = unread.pop().expect("one of them");
+    while !last.line().is_empty() {}
+    last.0.read_exact(&mut vec![0; LARGE_BYTES]).expect("it is whole for who reads it");
 }
