@@ -63,8 +63,11 @@ pub(crate) struct Limits {
     pub(crate) websockets: usize,
     /// `PARACHUTE_WS_MAX_PER_IP` WebSockets of one client.
     pub(crate) websockets_per_ip: usize,
-    /// `PARACHUTE_MAX_HUB_REQUESTS`: sockets to the hub, each of which holds a thread there; further requests are refused.
+    /// `PARACHUTE_MAX_HUB_REQUESTS`: requests that the hub has in hand, each of which holds a thread there; further ones are
+    /// refused.
     pub(crate) hub_connections: usize,
+    /// The same of one client elsewhere.
+    pub(crate) hub_connections_per_ip: usize,
     /// `PARACHUTE_MAX_INTROSPECTIONS`: questions of modules about tokens; more never reach the hub.
     pub(crate) introspections: usize,
     /// `PARACHUTE_MAX_HELD` requests that wait for one module that is being restarted.
@@ -77,6 +80,8 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// `PARACHUTE_STALL_TIMEOUT_S`: for the client to send, or take, the next byte.
     pub(crate) stall_timeout: Duration,
+    /// `PARACHUTE_HUB_BODY_TIMEOUT_S`: for the whole body of a request to the hub, which is 1 MiB at most.
+    pub(crate) hub_body_timeout: Duration,
     /// `PARACHUTE_HUB_ANSWER_TIMEOUT_S`: for the hub's answer to begin; its longest operations and polls take about 40 s.
     pub(crate) hub_answer_timeout: Duration,
     /// `PARACHUTE_CONNECT_TIMEOUT_S`: for a module to take a connection.
@@ -95,12 +100,14 @@ impl Default for Limits {
             websockets: 512,
             websockets_per_ip: 32,
             hub_connections: 256,
+            hub_connections_per_ip: 32,
             introspections: 64,
             held: 64,
             module_body_bytes: None,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(255),
             stall_timeout: Duration::from_secs(30),
+            hub_body_timeout: Duration::from_secs(10),
             hub_answer_timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(2),
             module_answer_timeout: Duration::from_secs(60),
@@ -262,6 +269,7 @@ impl Config {
             },
             head_timeout: seconds("PARACHUTE_HEAD_TIMEOUT_S", defaults.head_timeout)?,
             idle_timeout: seconds("PARACHUTE_IDLE_TIMEOUT_S", defaults.idle_timeout)?,
+            hub_body_timeout: seconds("PARACHUTE_HUB_BODY_TIMEOUT_S", defaults.hub_body_timeout)?,
             stall_timeout: seconds("PARACHUTE_STALL_TIMEOUT_S", defaults.stall_timeout)?,
             hub_answer_timeout: seconds("PARACHUTE_HUB_ANSWER_TIMEOUT_S", defaults.hub_answer_timeout)?,
             connect_timeout: seconds("PARACHUTE_CONNECT_TIMEOUT_S", defaults.connect_timeout)?,

@@ -2,6 +2,7 @@
 //! back.
 
 use crate::support::{Victim, descriptors, eventually, threads};
+use serde_json::{Value, json};
 
 /// Beyond the hub's threads: for requests of its own that are under way at the moment of the look.
 const BUSY_THREADS: usize = 4;
@@ -22,6 +23,51 @@ fn slow_heads_keep_nobody_waiting_and_are_told_off() {
         eventually("all of them closed", || (slow.line_after("closed ") == SLOW.to_string()).then_some(()));
         victim.has_recovered();
     }
+}
+
+#[test]
+fn slow_bodies_for_the_hub_take_nothing_away_from_anybody_else() {
+    /// More than the hub has in hand at a time.
+    const SLOW: usize = 300;
+    let victim = Victim::new();
+    let slow = victim.attacker("body", SLOW);
+    assert_eq!(slow.line_after("open "), SLOW.to_string());
+    assert!(threads(&victim.hub) <= victim.threads + BUSY_THREADS, "{} threads", threads(&victim.hub));
+    for _ in 0..10 {
+        victim.answers();
+        victim.hub.run(&["status", "--check"]).succeeds();
+    }
+    // Their time for a body runs out, however busily they send.
+    eventually("all of them closed", || (slow.line_after("closed ") == SLOW.to_string()).then_some(()));
+    victim.has_recovered();
+}
+
+#[test]
+fn slow_readers_of_the_hubs_answers_keep_nobody_waiting() {
+    /// So many rows make a document that no socket's buffer holds.
+    const ROWS: usize = 1_000;
+    /// More than the hub has threads for quick answers, and less than one caller may have in hand.
+    const SLOW: usize = 24;
+    let victim = Victim::new();
+    let mut list: Value = serde_json::from_str(&victim.hub.home.read("services.json")).expect("JSON");
+    let rows = list["services"].as_array_mut().expect("rows");
+    for number in 0..ROWS {
+        let (name, path) = (format!("row{number}"), format!("/row{number}"));
+        rows.push(json!({"name": name, "port": 20_000 + number, "paths": [path], "health": "/", "version": "1.0.0"}));
+    }
+    victim.hub.home.write("services.json", &list.to_string());
+    eventually("a large document", || {
+        (victim.hub.get("/.well-known/parachute.json").body.len() > 200_000).then_some(())
+    });
+    let slow = victim.attacker("sip", SLOW);
+    assert_eq!(slow.line_after("open "), SLOW.to_string());
+    for _ in 0..10 {
+        victim.answers();
+        victim.hub.run(&["status"]);
+    }
+    drop(slow);
+    eventually("its threads again", || (threads(&victim.hub) <= victim.threads + BUSY_THREADS).then_some(()));
+    victim.answers();
 }
 
 #[test]

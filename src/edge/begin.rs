@@ -12,7 +12,7 @@ use super::initiator;
 use super::layer::Layer;
 use super::path;
 use super::places::Place;
-use super::relay::{self, MAX_BODY_BYTES, Relay, Reply, Tally, Upstream};
+use super::relay::{self, HubBound, MAX_BODY_BYTES, Relay, Reply, Tally, Upstream};
 use super::route::{self, Module, Target};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -158,6 +158,15 @@ fn send_on<'a>(
     let mut to_upstream = Outgoing::default();
     headers::write_request(request, &path, body, &from, recipient, to_upstream.tail());
     let identity = module.as_ref().and_then(|module| identity(request, module, to_upstream.pending()));
+    let hub_bound = module.is_none().then(|| {
+        let caller = (layer != Layer::Loopback).then(|| layer::client_ip(head.peer.ip(), &request.fields));
+        Box::new(HubBound { caller, places: None, large_bodies: rules.large_bodies.clone(), large: None })
+    });
+    let upstream = if hub_bound.is_some() && body != Body::Empty {
+        Upstream::Collecting { until: now + rules.settings.limits.hub_body_timeout }
+    } else {
+        Upstream::Wanted { fresh: false, identified: false }
+    };
     Ok(Box::new(Relay {
         id,
         request: relay::Request {
@@ -172,12 +181,13 @@ fn send_on<'a>(
             most_held,
         },
         module,
+        hub_bound,
         websocket,
         _introspection: introspection,
         identity,
         waiting: None,
         hold_until: None,
-        upstream: Upstream::Wanted { fresh: false, identified: false },
+        upstream,
         tried: None,
         repeats: 0,
         interim: 0,
@@ -185,6 +195,7 @@ fn send_on<'a>(
         to_upstream,
         reply: Reply::Head { scanned: 0 },
         moved_at: now,
+        answered_at: now,
         entry: None,
         tally: Tally::default(),
     }))

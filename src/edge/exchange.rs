@@ -41,6 +41,11 @@ pub(crate) struct Rules {
     pub(crate) websockets_of: PlacesOf<IpAddr>,
     /// Of questions about tokens.
     pub(crate) introspections: Places,
+    /// Of requests that the hub has in hand, and those of one caller elsewhere.
+    pub(crate) hub: Places,
+    pub(crate) hub_of: PlacesOf<IpAddr>,
+    /// Of large bodies that are on their way to the hub.
+    pub(crate) large_bodies: Places,
     /// The number of the last request that was sent on.
     pub(crate) last_exchange: u64,
     /// Requests seen so far, refused ones included.
@@ -301,7 +306,7 @@ impl Connection {
                     return false;
                 }
                 let progress = relay.advance(now, &mut self.from_client, &mut self.to_client);
-                self.step_relay(progress, now, asks, &mut rules.journal)
+                self.step_relay(progress, now, asks, rules)
             }
             State::Closing { linger } if self.to_client.is_empty() => {
                 if *linger && !self.hung_up {
@@ -323,13 +328,19 @@ impl Connection {
         }
     }
 
-    fn step_relay(&mut self, progress: Progress, now: Instant, asks: &mut Asks, journal: &mut Journal) -> bool {
+    fn step_relay(&mut self, progress: Progress, now: Instant, asks: &mut Asks, rules: &mut Rules) -> bool {
         let State::Relaying(relay) = &mut self.state else { return false };
+        let journal = &mut rules.journal;
         match progress {
             Progress::Waiting => {
                 let Upstream::Wanted { fresh, identified } = relay.upstream else { return false };
                 if let Some(answer) = relay.hold_before(now) {
                     return self.fail(answer, now, asks, journal);
+                }
+                if let Some(bound) = &mut relay.hub_bound
+                    && !bound.take_places(&rules.settings.limits, &rules.hub, &mut rules.hub_of)
+                {
+                    return self.fail(Answer::Busy, now, asks, journal);
                 }
                 // A socket that turned out to be closed is given back first.
                 asks.release = (relay.repeats > 0).then_some(Release::Close);

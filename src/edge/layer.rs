@@ -122,6 +122,14 @@ pub(crate) fn is_said_by_proxies(field: Field<'_>) -> bool {
     matches!(first, Some(b'c' | b't' | b'x')) && SAID_BY_PROXIES.iter().any(|start| headers::begins_with(field, start))
 }
 
+/// Whose address it is for limits: an IPv6 address stands for its /64, which is what one customer gets at least.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// An address as proxies write it; some add a port.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim();
@@ -175,6 +183,19 @@ mod tests {
                 expected,
                 "{peer} with {fields:?}"
             );
+        }
+    }
+
+    #[test]
+    fn one_customer_is_one_network() {
+        for (address, expected) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::"),
+        ] {
+            let network = network(address.parse().expect("an address"));
+            assert_eq!(network.to_string(), expected, "{address}");
         }
     }
 

@@ -1,10 +1,12 @@
 //! Pure: one request on its way to an upstream, and its answer on the way back.
 
+mod collect;
 mod flow;
 mod reply;
 mod tally;
 mod waiting;
 
+pub(crate) use collect::HubBound;
 pub(crate) use tally::Tally;
 
 use super::access::Entry;
@@ -38,6 +40,8 @@ pub(crate) struct Relay {
     pub(crate) request: Request,
     /// Whom it is for; `None`: the hub.
     pub(crate) module: Option<Arc<Module>>,
+    /// It is for the hub.
+    pub(crate) hub_bound: Option<Box<HubBound>>,
     /// It asks for a WebSocket, and these are the places it takes.
     pub(crate) websocket: Option<Vec<Place>>,
     /// It asks about a token, and this is its place among those that do.
@@ -59,6 +63,8 @@ pub(crate) struct Relay {
     pub(crate) reply: Reply,
     /// When the request last got on: a part of it came, or was taken by the upstream.
     pub(crate) moved_at: Instant,
+    /// When the answer's head was there.
+    pub(crate) answered_at: Instant,
     /// Its line in the access log, as far as it is known.
     pub(crate) entry: Option<Box<Entry>>,
     pub(crate) tally: Tally,
@@ -84,6 +90,10 @@ pub(crate) struct Request {
 /// The other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Upstream {
+    /// None is wanted before the whole body is there, which it has to be by then.
+    Collecting {
+        until: Instant,
+    },
     /// Asked for; `fresh`: not one that has been used before. `identified`: what the hub says of the caller stands in
     /// the request, for this try.
     Wanted {
@@ -168,7 +178,13 @@ impl Relay {
         if self.request.body.is_done() && self.reply != Reply::Tunnel {
             return 0;
         }
-        MAX_BUFFER_BYTES.saturating_sub(waiting + self.to_upstream.len())
+        let taken = if self.is_collecting() { 0 } else { self.to_upstream.len() };
+        MAX_BUFFER_BYTES.saturating_sub(waiting + taken)
+    }
+
+    /// Its body is on its way, and nobody else has heard of it.
+    pub(crate) fn is_collecting(&self) -> bool {
+        matches!(self.upstream, Upstream::Collecting { .. })
     }
 
     /// How much of the answer to read now.
@@ -182,7 +198,8 @@ impl Relay {
                 MAX_BUFFER_BYTES.saturating_sub(waiting + to_client)
             }
             (
-                Upstream::Wanted { .. }
+                Upstream::Collecting { .. }
+                | Upstream::Wanted { .. }
                 | Upstream::Waiting { .. }
                 | Upstream::Identifying { .. }
                 | Upstream::Opening { .. }
@@ -220,7 +237,7 @@ impl Relay {
 
     /// Moves what can be moved.
     pub(crate) fn advance(&mut self, now: Instant, from_client: &mut Incoming, to_client: &mut Outgoing) -> Progress {
-        if let Err(failure) = self.pass_request(from_client) {
+        if let Err(failure) = self.pass_request(from_client).and_then(|()| self.collect()) {
             return self.failed(failure);
         }
         if let Some(failure) = self.look_again(now) {
@@ -229,7 +246,8 @@ impl Relay {
         loop {
             match self.reply {
                 Reply::Head { scanned } => match self.read_head(scanned, to_client) {
-                    Ok(true) => {}
+                    // A whole interim answer is a sign of life, and each has the time for a head.
+                    Ok(true) => (self.moved_at, self.answered_at) = (now, now),
                     Ok(false) => return self.without_head(now),
                     Err(()) => return Progress::Failed(Answer::UpstreamUnreachable),
                 },
@@ -313,13 +331,14 @@ impl Relay {
     }
 
     fn pass_request(&mut self, from_client: &mut Incoming) -> Result<(), Answer<'static>> {
+        let most = if self.is_collecting() { usize::MAX } else { MAX_BUFFER_BYTES };
         let Request { body, coding, limit_bytes, .. } = &mut self.request;
         if body.is_done() {
             return Ok(());
         }
         let before = from_client.len();
         let moved = &mut self.tally.request_bytes;
-        match pump(body, *coding, from_client, &mut self.to_upstream, moved, *limit_bytes) {
+        match pump(body, *coding, from_client, (&mut self.to_upstream, most), moved, *limit_bytes) {
             Ok(()) => {}
             Err(Stopped::Framing(bad)) => return Err(Answer::BadFraming(bad)),
             Err(Stopped::TooLarge) => return Err(Answer::BodyTooLarge { limit_bytes: *limit_bytes }),

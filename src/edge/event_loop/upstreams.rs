@@ -60,10 +60,6 @@ impl EventLoop {
     }
 
     fn open_hub(&mut self, owner: Key) -> Result<Key, Unavailable> {
-        let to_hub = self.upstreams.iter().filter(|(_, upstream)| upstream.to == Destination::Hub).count();
-        if to_hub >= self.rules.settings.limits.hub_connections {
-            return Err(Unavailable::Busy);
-        }
         let epoll = &self.epoll;
         let opened = socket::connect_unix(&self.hub_socket).and_then(|fd| {
             self.upstreams.try_insert_with(|key| {

@@ -4,10 +4,11 @@ use super::asks::{Asks, Release};
 use super::{Connection, Rules, State};
 use crate::edge::Settings;
 use crate::edge::answer::Answer;
+use crate::edge::framing::Reader;
 use crate::edge::identity;
 use crate::edge::relay::{Relay, Reply, Unavailable, Upstream};
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
@@ -15,6 +16,9 @@ fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
         (one, other) => one.or(other),
     }
 }
+
+/// For an answer of the hub to be taken, from its head on, but for streams: a thread of the hub waits for that.
+const HUB_ANSWER_TAKEN: Duration = Duration::from_secs(60);
 
 impl Connection {
     /// When to call [`Self::advance`] at the latest; `None` means that only an event can change anything.
@@ -36,12 +40,15 @@ impl Connection {
             Some(_) => (settings.limits.module_answer_timeout, settings.limits.module_silence),
         };
         let upstream = match (relay.upstream, relay.reply) {
-            (Upstream::Waiting { until, .. }, _) => Some(until),
+            (Upstream::Collecting { until } | Upstream::Waiting { until, .. }, _) => Some(until),
             (Upstream::Identifying { since, .. }, _) => Some(since + identity::ANSWER_TIMEOUT),
             (Upstream::Opening { since }, _) => Some(since + settings.limits.connect_timeout),
             (_, Reply::Head { .. }) => Some(relay.moved_at + answer_timeout),
             // It takes nothing of what waits for it.
             (_, Reply::Tunnel) if !relay.to_upstream.is_empty() => Some(relay.moved_at + settings.limits.stall_timeout),
+            (_, Reply::Body { reader: Reader::Length { .. }, .. }) if relay.module.is_none() => {
+                Some(relay.answered_at + HUB_ANSWER_TAKEN)
+            }
             // While nothing of it is read, its silence means nothing.
             (_, Reply::Body { .. }) if relay.upstream_room(self.to_client.len()) == 0 => None,
             (_, Reply::Body { .. }) => silence.map(|silence| relay.moved_at + silence),
@@ -90,7 +97,7 @@ impl Connection {
             State::Relaying(mut relay) => {
                 asks.gone = relay.module.is_none().then_some(relay.id);
                 asks.release = Some(Release::Close);
-                let slow_client = self.awaits_body(&relay);
+                let slow_client = relay.is_collecting() || self.awaits_body(&relay);
                 self.state = State::Closing { linger: !relay.request.body.is_done() };
                 if let Reply::Head { .. } = relay.reply {
                     let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };

@@ -25,16 +25,17 @@ pub(super) enum Stopped {
     TooLarge,
 }
 
-/// Moves as much of a body as is there and has room. `moved` counts its content, of which there may be a `limit`.
+/// Moves as much of a body as is there and has room, while less than `most` bytes are waiting where it goes. `moved`
+/// counts its content, of which there may be a `limit`.
 pub(super) fn pump(
     reader: &mut Reader,
     coding: Coding,
     from: &mut Incoming,
-    to: &mut Outgoing,
+    (to, most): (&mut Outgoing, usize),
     moved: &mut u64,
     limit: u64,
 ) -> Result<(), Stopped> {
-    while !from.is_empty() && !reader.is_done() && to.len() < MAX_BUFFER_BYTES {
+    while !from.is_empty() && !reader.is_done() && to.len() < most {
         let Piece { skip, take } = reader.next(from.bytes()).map_err(Stopped::Framing)?;
         if count(take) > limit - *moved {
             return Err(Stopped::TooLarge);

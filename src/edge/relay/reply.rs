@@ -1,7 +1,7 @@
 //! Pure: the answer of an upstream, its head and its content.
 
 use super::flow::pump;
-use super::{Progress, Relay, Reply, Request, Upstream};
+use super::{MAX_BUFFER_BYTES, Progress, Relay, Reply, Request, Upstream};
 use crate::edge::buffer::Outgoing;
 use crate::edge::framing::{self, Body, Coding, Reader};
 use crate::edge::head::{self, Version};
@@ -85,7 +85,7 @@ impl Relay {
     pub(super) fn pass_reply(&mut self, to_client: &mut Outgoing) -> Progress {
         let Reply::Body { reader, coding, reusable } = &mut self.reply else { return Progress::Waiting };
         let moved = &mut self.tally.answer_bytes;
-        if pump(reader, *coding, &mut self.from_upstream, to_client, moved, u64::MAX).is_err() {
+        if pump(reader, *coding, &mut self.from_upstream, (to_client, MAX_BUFFER_BYTES), moved, u64::MAX).is_err() {
             return Progress::Broken;
         }
         let ended = matches!(self.upstream, Upstream::Ended { .. });

@@ -96,7 +96,8 @@ impl Relay {
     /// What follows while there is no head.
     pub(super) fn without_head(&mut self, now: Instant) -> Progress {
         match self.upstream {
-            Upstream::Wanted { .. }
+            Upstream::Collecting { .. }
+            | Upstream::Wanted { .. }
             | Upstream::Waiting { .. }
             | Upstream::Identifying { .. }
             | Upstream::Opening { .. }

@@ -28,7 +28,7 @@ pub(super) struct Play {
 }
 
 impl Play {
-    /// The hub is the upstream of everything.
+    /// The hub is the upstream of everything, so that it is asked once a request is there as a whole.
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
@@ -40,6 +40,9 @@ impl Play {
                 websockets: Places::default(),
                 websockets_of: PlacesOf::default(),
                 introspections: Places::default(),
+                hub: Places::default(),
+                hub_of: PlacesOf::default(),
+                large_bodies: Places::default(),
                 last_exchange: 0,
                 requests: 0,
                 journal: Journal::new(None, (now, SystemTime::UNIX_EPOCH)),
@@ -59,10 +62,15 @@ impl Play {
 
     /// A module has the paths below `/m`. It takes WebSockets and stands as the board says.
     pub(super) fn with_module(hold: Duration) -> (Self, Arc<Board>) {
+        Self::with_module_at("/m", hold)
+    }
+
+    /// The same below this path.
+    pub(super) fn with_module_at(path: &str, hold: Duration) -> (Self, Arc<Board>) {
         let mut play = Self::new();
         let board = Arc::new(Board::new());
         board.set(Standing::Stopped);
-        let mount = Mount { websocket: true, hold, ..mount("/m") };
+        let mount = Mount { websocket: true, hold, ..mount(path) };
         play.rules.table = Arc::new(Table::new(vec![mount], |_| Arc::clone(&board), &Table::default()));
         (play, board)
     }
@@ -118,8 +126,9 @@ impl Play {
         const MOST: usize = MAX_BUFFER_BYTES + MAX_HEAD_BYTES;
         assert!(self.connection.from_client.len() <= MOST && self.connection.to_client.len() <= MOST);
         if let Some(relay) = self.connection.relay() {
-            assert!(relay.from_upstream.len() <= MOST && relay.to_upstream.len() <= MOST);
-            assert!(relay.to_upstream.held() <= MOST + MAX_BUFFER_BYTES);
+            let whole = if relay.hub_bound.is_some() { 1024 * 1024 } else { 0 };
+            assert!(relay.from_upstream.len() <= MOST && relay.to_upstream.len() <= MOST + whole);
+            assert!(relay.to_upstream.held() <= MOST + MAX_BUFFER_BYTES + whole);
         }
     }
 
@@ -182,6 +191,11 @@ impl Play {
     /// No further request will be taken.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.connection.state, State::Closing { .. } | State::Lingering { .. } | State::Closed)
+    }
+
+    /// Nobody but the edge has heard of its request.
+    pub(super) fn is_collecting(&self) -> bool {
+        self.connection.relay().is_some_and(Relay::is_collecting)
     }
 
     /// A part of a request is there, and the rest is not.

@@ -1,6 +1,6 @@
 //! Where a request's body ends (RFC 9112 §6, §7): the lies that request smuggling is made of.
 
-use super::corpus::{BAD, check};
+use super::corpus::{BAD, check, check_for_module};
 
 /// Field lines, what comes behind the head, and what becomes of a POST with them.
 const BODIES: &[(&str, &[u8], &[u8], &str)] = &[
@@ -171,6 +171,7 @@ fn a_body_has_one_end_or_is_refused() {
 fn chunks_have_one_meaning_or_are_refused() {
     for (name, chunks, expected) in CHUNKS {
         check(name, &post(b"Transfer-Encoding: chunked\r\n", chunks), expected);
+        check_for_module(name, &post(b"Transfer-Encoding: chunked\r\n", chunks), expected);
     }
     let long = [&b"5;a=\""[..], &[b'x'; 300], b"\"\r\nhello\r\n0\r\n\r\n"].concat();
     check("a long extension", &post(b"Transfer-Encoding: chunked\r\n", &long), BAD);
