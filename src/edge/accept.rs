@@ -92,6 +92,7 @@ impl Acceptor {
         }
         self.retry_at = None;
         for listener in self.listeners.iter_mut().filter(|listener| listener.ready) {
+            let mut failures = 0;
             for _ in 0..ACCEPTS_PER_TURN {
                 let error = match socket::accept(&listener.socket) {
                     Ok(accepted) => {
@@ -111,6 +112,11 @@ impl Acceptor {
                     self.retry_at = Some(now + RETRY);
                     break;
                 }
+                failures += usize::from(!refused);
+            }
+            // Unless all that a turn brought were errors: whatever they are about, it lasts.
+            if failures == ACCEPTS_PER_TURN {
+                self.retry_at = Some(now + RETRY);
             }
             turn.more |= listener.ready && self.retry_at.is_none();
         }
@@ -173,6 +179,22 @@ mod tests {
     use std::io::Read;
     use std::net::TcpStream;
     use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn a_turn_of_nothing_but_errors_is_tried_again_at_leisure() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let stream = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+        // It is connected and listens to nobody: each accept is an error.
+        let deaf = TcpListener::from(OwnedFd::from(stream));
+        let epoll = Epoll::new().expect("epoll");
+        let mut acceptor = Acceptor::new(vec![deaf], &epoll, |_| 0, Arc::new(|_| {})).expect("options that there are");
+        let now = Instant::now();
+        for at in [now, now + RETRY, now + 2 * RETRY] {
+            let turn = acceptor.accept(at);
+            assert!(turn.accepted.is_empty() && !turn.more);
+            assert_eq!(acceptor.deadline(), Some(at + RETRY));
+        }
+    }
 
     #[test]
     fn without_a_descriptor_a_client_is_turned_away_and_the_spare_is_back() {
