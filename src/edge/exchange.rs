@@ -181,10 +181,11 @@ impl Connection {
         self.relay().map_or(0, |relay| relay.upstream_room(self.to_client.len()))
     }
 
-    /// Something was read from the upstream.
+    /// Something was read from the upstream. A part of a head is nothing yet: there is one time for all of it.
     pub(crate) fn upstream_read(&mut self, now: Instant) {
         if let Some(relay) = self.relay_mut()
             && relay.module.is_some()
+            && !matches!(relay.reply, Reply::Head { .. })
         {
             relay.moved_at = now;
         }

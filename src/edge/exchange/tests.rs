@@ -176,6 +176,17 @@ fn every_wait_ends() {
     answer.wait();
     assert!(answer.said().starts_with("HTTP/1.1 504 "), "{}", answer.said());
 
+    let (mut drip, _board) = Play::with_module(Duration::ZERO);
+    let (start, timeout) = (drip.now, drip.rules.settings.limits.module_answer_timeout);
+    drip.client(b"GET /m HTTP/1.1\r\nHost: localhost\r\n\r\n", usize::MAX);
+    drip.upstream(b"HTTP/1.1 200 OK\r\nX: ", usize::MAX);
+    while drip.said().is_empty() {
+        drip.upstream(b"x", 1);
+        drip.now += Duration::from_secs(1);
+        drip.settle();
+    }
+    assert!(drip.said().starts_with("HTTP/1.1 504 ") && drip.now == start + timeout, "{}", drip.said());
+
     let mut stream = Play::new();
     stream.client(GET, usize::MAX);
     stream.upstream(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", usize::MAX);
