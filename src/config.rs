@@ -261,6 +261,7 @@ impl Config {
             websockets: count("PARACHUTE_WS_MAX_TOTAL", defaults.websockets)?,
             websockets_per_ip: count("PARACHUTE_WS_MAX_PER_IP", defaults.websockets_per_ip)?,
             hub_connections: count("PARACHUTE_MAX_HUB_REQUESTS", defaults.hub_connections)?,
+            hub_connections_per_ip: defaults.hub_connections_per_ip,
             introspections: count("PARACHUTE_MAX_INTROSPECTIONS", defaults.introspections)?,
             held: count("PARACHUTE_MAX_HELD", defaults.held)?,
             module_body_bytes: match count("PARACHUTE_MAX_BODY_MIB", 0)? {

@@ -61,7 +61,7 @@ pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
     match with_console(config, port) {
         Ok(Ended::Asked) => 0,
         Ok(Ended::Essential(_)) => error::UNHEALTHY,
-        Ok(Ended::HomeLost) => error::FAILED,
+        Ok(Ended::HomeLost | Ended::EdgeLost) => error::FAILED,
         Err(error) => {
             // Nobody reads standard error when this fails, too.
             let _unread = writeln!(io::stderr(), "parachute serve: {error}");
@@ -320,6 +320,7 @@ impl Boot {
         access_log: Option<AccessLog>,
     ) -> edge::Hooks {
         let (hub, supervisor, server) = (Arc::clone(hub), Arc::clone(supervisor), Arc::clone(server));
+        let lost = Arc::clone(&supervisor);
         let (identities, console) = (Arc::clone(identities), self.console.clone());
         edge::Hooks {
             routes: Arc::new(move |before| {
@@ -331,6 +332,7 @@ impl Boot {
             on_client_gone: Arc::new(move |exchange| server.client_gone(exchange)),
             identify: Box::new(move |ticket, question| identities.ask(ticket, question)),
             counters,
+            on_lost: Box::new(move || lost.edge_lost()),
             log: Arc::new(move |line| console.line("", line)),
             access_log: self.edge_access_log(access_log),
         }

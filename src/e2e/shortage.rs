@@ -121,3 +121,54 @@ fn a_hub_without_descriptors_lives_on_and_recovers() {
     });
     hub.run(&["status", "--check"]).succeeds();
 }
+
+/// Has the kernel answer these calls of the hub with an error, until it is ended.
+#[track_caller]
+fn inject(hub: &Hub, calls: &str, error: &str) -> Spawned {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-p", &hub.pid().to_string(), "-e", &format!("trace={calls}")]);
+    command.args(["-e", &format!("inject={calls}:error={error}"), "-o", "/dev/null"]);
+    let mut strace = Spawned::spawn(command);
+    eventually("strace attached", || {
+        assert!(strace.ended().is_none(), "strace (Debian: strace) must be allowed to trace: {}", strace.output());
+        strace.output().contains("attached").then_some(())
+    });
+    strace
+}
+
+fn detach(mut strace: Spawned) {
+    kill(strace.pid(), "INT");
+    strace.wait();
+}
+
+/// The edge is woken, so that it waits anew.
+fn wake(hub: &Hub) {
+    let _nobody_answers = crate::support::http::connect(hub.port);
+}
+
+#[test]
+fn an_edge_that_cannot_wait_tries_again() {
+    let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({"ready": "none"}))]);
+    let child = hub.number_after("web", "ready ");
+    let strace = inject(&hub, "epoll_wait,epoll_pwait", "ENOMEM");
+    wake(&hub);
+    eventually("it says so", || hub.output().contains("cannot wait for connections").then_some(()));
+    detach(strace);
+    eventually("the hub answers", || {
+        crate::support::http::get(hub.port, "/health").is_ok_and(|answer| answer.status == 200).then_some(())
+    });
+    assert_eq!(hub.output().matches("cannot wait for connections").count(), 1, "{}", hub.output());
+    assert_eq!(hub.number_after("web", "ready "), child, "the module is the same");
+}
+
+#[test]
+fn a_hub_whose_edge_is_lost_ends_so_that_it_can_be_started_again() {
+    let mut hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({"ready": "none"}))]);
+    let child = hub.number_after("web", "ready ");
+    let strace = inject(&hub, "epoll_wait,epoll_pwait", "EBADF");
+    wake(&hub);
+    eventually("the edge given up", || hub.output().contains("taking the hub down").then_some(()));
+    detach(strace);
+    assert_eq!(hub.until_it_ends().code(), Some(1), "{}", hub.output());
+    eventually("its module gone", || (!crate::support::is_alive(child)).then_some(()));
+}

@@ -159,7 +159,7 @@ fn send_on<'a>(
     headers::write_request(request, &path, body, &from, recipient, to_upstream.tail());
     let identity = module.as_ref().and_then(|module| identity(request, module, to_upstream.pending()));
     let hub_bound = module.is_none().then(|| {
-        let caller = (layer != Layer::Loopback).then(|| layer::client_ip(head.peer.ip(), &request.fields));
+        let caller = (layer != Layer::Loopback).then_some(client);
         Box::new(HubBound { caller, places: None, large_bodies: rules.large_bodies.clone(), large: None })
     });
     let upstream = if hub_bound.is_some() && body != Body::Empty {

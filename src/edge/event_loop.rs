@@ -1,5 +1,5 @@
-//! Epoll: readiness and deadlines to connections, and what they ask for to sockets. Never fatal: whatever goes wrong
-//! for one connection ends that one only.
+//! Epoll: readiness and deadlines to connections, and what they ask for to sockets. Whatever goes wrong for one connection
+//! ends that one only, and what goes wrong for all of them is tried again; a loop that cannot serve any more says so.
 
 mod client;
 mod upstreams;
@@ -17,7 +17,7 @@ use super::socket::Socket;
 use super::watch::Watch;
 use super::{Hooks, Routing, Settings, Shared};
 use crate::sys::epoll::{Epoll, Event, Interest};
-use crate::sys::memory;
+use crate::sys::{fs, memory};
 use client::Client;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -28,7 +28,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use upstreams::UpstreamSocket;
 
 /// Rounds of one connection before the others get their turn: about 2 MiB in one direction.
@@ -36,6 +36,11 @@ const ROUNDS_PER_TURN: usize = 32;
 
 /// What was read before it was watched is read once more, so often at once.
 const RELOADS: usize = 4;
+/// Before the next turn after one that failed, doubled while they go on to fail.
+const TROUBLE_PAUSE: Duration = Duration::from_millis(10);
+const TROUBLE_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// A loop that has had no good turn for so long will have none: who keeps the hub running is to start it again.
+const TROUBLE_LASTS: Duration = Duration::from_secs(10);
 
 /// Lines of the access log wait for the end of a turn, but not more of them.
 const JOURNAL_BYTES: usize = 64 * 1024;
@@ -62,6 +67,10 @@ pub(crate) struct EventLoop {
     pool: Pool,
     /// At most one for each client, never later than the one it wants; a client whose turn comes early is asked again.
     deadlines: BTreeSet<(Instant, Key)>,
+    /// What epoll has said and nobody has heard yet.
+    events: Vec<Event>,
+    /// The token of the event that is being handled.
+    handling: Option<u64>,
     /// Clients that had more to do when their turn ended.
     unfinished: Vec<Key>,
     accept_again: bool,
@@ -119,6 +128,8 @@ impl EventLoop {
             upstreams: Slab::default(),
             pool: Pool::default(),
             deadlines: BTreeSet::new(),
+            events: Vec::new(),
+            handling: None,
             unfinished: Vec::new(),
             accept_again: true,
             stop_by: None,
@@ -131,56 +142,100 @@ impl EventLoop {
         Ok(new)
     }
 
-    /// Serves until it is stopped, and closes what is left then.
-    pub(crate) fn run(mut self) {
-        self.serve();
+    /// Serves until it is stopped, and closes what is left then. False when it had to give up before.
+    pub(crate) fn run(mut self) -> bool {
+        let was_stopped = self.serve();
         let left: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
         let now = Instant::now();
         left.into_iter().for_each(|key| self.close(key, now));
         self.write_journal();
+        was_stopped
     }
 
-    fn serve(&mut self) {
-        let mut events = Vec::new();
-        let mut now = Instant::now();
+    fn serve(&mut self) -> bool {
+        let mut trouble: Option<(Instant, Duration)> = None;
         loop {
-            if let Err(error) = self.epoll.wait(&mut events, self.timeout(now)) {
-                (self.hooks.log)(&format!("[edge] cannot wait for connections: {error}; no more requests are taken"));
-                return;
+            // Whatever goes wrong outside of serving one connection ends the turn and no more.
+            let why = match panic::catch_unwind(AssertUnwindSafe(|| self.turn())) {
+                Ok(Ok(true)) => return true,
+                Ok(Ok(false)) => {
+                    trouble = None;
+                    continue;
+                }
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    self.after_panic();
+                    io::Error::other("a bug: a turn of the edge panicked")
+                }
+            };
+            let (since, pause) = trouble
+                .map_or((Instant::now(), TROUBLE_PAUSE), |(since, pause)| (since, (pause * 2).min(TROUBLE_PAUSE_MAX)));
+            if since.elapsed() >= TROUBLE_LASTS {
+                (self.hooks.log)(&format!("[edge] cannot serve connections: {why}; giving up"));
+                return false;
             }
-            now = Instant::now();
-            if self.rules.journal.is_on() {
-                self.rules.journal.set_clocks((now, SystemTime::now()));
-            }
-            if self.watch.is_blind() {
-                self.reload();
-            }
+            self.complaints.say("cannot wait for connections, trying again", &why);
+            trouble = Some((since, pause));
+            fs::pause(pause);
+        }
+    }
+
+    /// Nobody knows what the event that was being handled has led to: whose it was is closed. The others are still there.
+    fn after_panic(&mut self) {
+        let now = Instant::now();
+        let key = self.handling.map(Key::from_bits);
+        let owner = match self.handling.take().map(|token| token >> KIND_SHIFT) {
+            Some(CLIENT) => key,
+            Some(UPSTREAM) => key.and_then(|key| self.upstreams.remove(key)).and_then(|upstream| upstream.owner),
+            _ => None,
+        };
+        if let Some(owner) = owner {
+            self.close(owner, now);
+        }
+        self.accept_again = true;
+    }
+
+    /// Waits, and does what is due then. True when the loop is over.
+    fn turn(&mut self) -> io::Result<bool> {
+        // What a turn that failed has left is done first: an edge comes once.
+        if self.events.is_empty() {
+            let timeout = self.timeout(Instant::now());
+            self.epoll.wait(&mut self.events, timeout)?;
             // New routes hold for requests that come after them, and what an idle upstream says is heard before another
             // request is given to it: it would be taken for the answer.
-            events.sort_by_key(|event: &Event| match (event.token, event.token >> KIND_SHIFT) {
+            self.events.sort_by_key(|event: &Event| match (event.token, event.token >> KIND_SHIFT) {
                 (WATCH, _) => 0,
                 (_, UPSTREAM) => 1,
                 (WAKER, _) => 2,
                 _ => 3,
             });
-            for event in events.drain(..) {
-                self.dispatch(event, now);
-            }
-            for key in mem::take(&mut self.unfinished) {
-                self.drive(key, now);
-            }
-            self.expire(now);
-            for key in self.pool.expired(now) {
-                self.upstreams.remove(key);
-            }
-            if mem::take(&mut self.accept_again) || self.acceptor.deadline().is_some_and(|at| at <= now) {
-                self.accept(now);
-            }
-            self.write_journal();
-            if self.is_over(now) {
-                return;
-            }
+            // They are taken from the end, and who came first has the first turn.
+            self.events.reverse();
         }
+        let now = Instant::now();
+        if self.rules.journal.is_on() {
+            self.rules.journal.set_clocks((now, SystemTime::now()));
+        }
+        if self.watch.is_blind() {
+            self.reload();
+        }
+        while let Some(event) = self.events.pop() {
+            self.handling = Some(event.token);
+            self.dispatch(event, now);
+        }
+        self.handling = None;
+        for key in mem::take(&mut self.unfinished) {
+            self.drive(key, now);
+        }
+        self.expire(now);
+        for key in self.pool.expired(now) {
+            self.upstreams.remove(key);
+        }
+        if mem::take(&mut self.accept_again) || self.acceptor.deadline().is_some_and(|at| at <= now) {
+            self.accept(now);
+        }
+        self.write_journal();
+        Ok(self.is_over(now))
     }
 
     /// Hands on the lines of the access log.
@@ -190,9 +245,9 @@ impl EventLoop {
         }
     }
 
-    fn timeout(&self, now: Instant) -> Option<std::time::Duration> {
+    fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.accept_again || !self.unfinished.is_empty() {
-            return Some(std::time::Duration::ZERO);
+            return Some(Duration::ZERO);
         }
         let first = self.deadlines.first().map(|(at, _)| *at);
         let next = [first, self.acceptor.deadline(), self.pool.deadline(), self.stop_by].into_iter().flatten().min()?;

@@ -53,7 +53,9 @@ use crate::config::{AccessFormat, Limits};
 use crate::sys::epoll::Waker;
 use places::Places;
 use std::io;
+use std::mem;
 use std::net::TcpListener;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,6 +69,9 @@ const STACK_BYTES: usize = 256 * 1024;
 pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
 /// Hears the number of an exchange whose client has gone. Called on the edge's thread: it must not block.
 pub(crate) type OnClientGone = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// Hears that the edge serves nobody any more.
+pub(crate) type OnLost = Box<dyn Fn() + Send>;
 
 /// Makes the routes anew, given those that hold now; `None` when they cannot be read, which it has said. Called on the
 /// edge's thread when a file has changed that they come from: it may block for reading small files.
@@ -94,6 +99,8 @@ pub(crate) struct Hooks {
     pub(crate) on_client_gone: OnClientGone,
     pub(crate) identify: Identify,
     pub(crate) counters: Arc<Counters>,
+    /// Called when the edge has ended although nobody has stopped it. Called on its thread: it must not block.
+    pub(crate) on_lost: OnLost,
     pub(crate) log: Log,
     /// `None`: requests are not logged.
     pub(crate) access_log: Option<AccessLog>,
@@ -250,13 +257,17 @@ pub(crate) fn start(
     settings: Settings,
     listeners: Vec<TcpListener>,
     hub_socket: PathBuf,
-    hooks: Hooks,
+    mut hooks: Hooks,
     bell: Arc<Bell>,
 ) -> io::Result<EdgeHandle> {
     let counters = Arc::clone(&hooks.counters);
     let shared = Arc::new(Shared { bell, stop_by: Mutex::new(None), counters });
+    let on_lost = mem::replace(&mut hooks.on_lost, Box::new(|| {}));
     let event_loop = event_loop::EventLoop::new(settings, listeners, hub_socket, hooks, Arc::clone(&shared))?;
-    let thread =
-        std::thread::Builder::new().name("edge".to_owned()).stack_size(STACK_BYTES).spawn(move || event_loop.run())?;
+    let thread = std::thread::Builder::new().name("edge".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        if !panic::catch_unwind(AssertUnwindSafe(|| event_loop.run())).unwrap_or(false) {
+            on_lost();
+        }
+    })?;
     Ok(EdgeHandle { shared, thread })
 }

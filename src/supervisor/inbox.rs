@@ -97,4 +97,6 @@ pub(crate) enum ForMain {
     EssentialDown(Short),
     /// The home may not be the one any more that the hub was started in.
     LookAtHome,
+    /// Nobody serves the network any more.
+    EdgeLost,
 }

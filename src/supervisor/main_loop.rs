@@ -35,6 +35,8 @@ pub(crate) enum Ended {
     Essential(Short),
     /// The home is gone, or another has its place.
     HomeLost,
+    /// Nobody serves the network any more.
+    EdgeLost,
 }
 
 /// What the main thread does for others beside its own work.
@@ -119,6 +121,11 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                         phase = phase.stop(supervisor, why);
                     }
                     ForMain::LookAtHome => look_at_home = true,
+                    ForMain::EdgeLost => {
+                        let why = Ended::EdgeLost;
+                        context.console.line("[supervisor] ", &format!("{}, taking the hub down", why.describe()));
+                        phase = phase.stop(supervisor, why);
+                    }
                 }
             }
         }
@@ -165,6 +172,7 @@ impl Ended {
             Self::Asked => "asked to end".into(),
             Self::Essential(short) => format!("{short} is essential and down for good"),
             Self::HomeLost => "the home is lost".into(),
+            Self::EdgeLost => "the edge has ended and nothing can reach the hub".into(),
         }
     }
 }

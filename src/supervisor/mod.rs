@@ -392,6 +392,11 @@ impl Supervisor {
         self.context.main.send(ForMain::LookAtHome);
     }
 
+    /// Has the main thread end the hub, which nobody can reach any more: whoever keeps it running starts it again.
+    pub(crate) fn edge_lost(&self) {
+        self.context.main.send(ForMain::EdgeLost);
+    }
+
     /// From now on nothing starts; every module is stopped once those that depend on it are down.
     fn begin_shutdown(&self) {
         let needs: Vec<(Short, Vec<Short>)> = {

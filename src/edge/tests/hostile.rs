@@ -1,7 +1,8 @@
 //! What the others see when somebody misbehaves.
 
 use super::support::{PATIENCE, World};
-use crate::edge::Routes;
+use crate::config::AccessFormat;
+use crate::edge::{AccessLog, Routes};
 use crate::sys::testdir::TestDir;
 use std::io::Write;
 use std::sync::Arc;
@@ -286,4 +287,24 @@ fn more_than_the_hub_takes_is_refused() {
     world.go.send(()).expect("the backend waits");
     assert_eq!(first.reply().body, "ok");
     still_answers(&world);
+}
+
+#[test]
+fn a_panic_outside_of_any_connection_ends_none() {
+    let panics = AtomicUsize::new(0);
+    let write = move |_, _| {
+        if panics.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            panic!("on purpose");
+        }
+    };
+    let access_log = AccessLog { format: AccessFormat::Json, write: Box::new(write) };
+    let world = World::logging(|_| {}, Arc::new(|_| {}), Arc::new(|_| None), Some(access_log)).with_backend();
+    let mut client = world.client();
+    for _ in 0..4 {
+        client.send(GET.as_bytes());
+        assert_eq!(client.reply().status, 200, "the connection is still good");
+        still_answers(&world);
+    }
+    let log = world.log.lock().expect("log");
+    assert_eq!(log.iter().filter(|line| line.contains("panicked")).count(), 1, "{log:?}");
 }

@@ -1,6 +1,8 @@
 //! A hub that says what it got and misbehaves when asked to, and a client that reads answers to the letter.
 
-use crate::edge::{self, Bell, EdgeHandle, OnClientGone, Question, Routes, Routing, Settings, Table, Ticket, Verdict};
+use crate::edge::{
+    self, AccessLog, Bell, EdgeHandle, OnClientGone, Question, Routes, Routing, Settings, Table, Ticket, Verdict,
+};
 use crate::manifest::Short;
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::Board;
@@ -88,6 +90,16 @@ impl World {
 
     /// An edge that asks `routes` where its modules are.
     pub(crate) fn routing(change: impl FnOnce(&mut Settings), on_client_gone: OnClientGone, routes: Routes) -> Self {
+        Self::logging(change, on_client_gone, routes, None)
+    }
+
+    /// The same with an access log.
+    pub(crate) fn logging(
+        change: impl FnOnce(&mut Settings),
+        on_client_gone: OnClientGone,
+        routes: Routes,
+        access_log: Option<AccessLog>,
+    ) -> Self {
         let name = format!("parachute-edge-{}-{}", std::process::id(), crate::sys::random::hex(6));
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).expect("a directory");
@@ -113,8 +125,9 @@ impl World {
                 on_client_gone,
                 identify: Box::new(identify),
                 counters: Arc::default(),
+                on_lost: Box::new(|| {}),
                 log: Arc::new(move |line: &str| lines.lock().expect("log").push(line.to_owned())),
-                access_log: None,
+                access_log,
             },
             Arc::clone(&bell),
         );
