@@ -43,6 +43,25 @@ fn slow_bodies_for_the_hub_take_nothing_away_from_anybody_else() {
 }
 
 #[test]
+fn slow_uploads_to_a_module_lock_nobody_out() {
+    /// As many as the hub takes.
+    const SLOW: usize = 1_024;
+    let victim = Victim::new();
+    let slow = victim.attacker("upload", SLOW);
+    assert_eq!(slow.line_after("open "), SLOW.to_string());
+    for _ in 0..10 {
+        victim.answers();
+        victim.hub.run(&["status", "--check"]).succeeds();
+    }
+    // A byte now and then is not enough to stay.
+    eventually("all of them closed", || {
+        let closed: usize = slow.line_after("closed ").parse().expect("a number");
+        (closed >= SLOW).then_some(())
+    });
+    victim.has_recovered();
+}
+
+#[test]
 fn slow_readers_of_the_hubs_answers_keep_nobody_waiting() {
     /// So many rows make a document that no socket's buffer holds.
     const ROWS: usize = 1_000;

@@ -3,13 +3,13 @@
 use super::access::Outcome;
 use super::answer::{self, Answer, Manner};
 use super::buffer::{Incoming, Outgoing};
-use super::exchange::Rules;
+use super::exchange::{Pace, Rules};
 use super::framing::{self, Body, Coding, Reader};
 use super::head::{self, Request, Version};
 use super::headers::{self, Provenance, Recipient};
 use super::identity::Identity;
 use super::initiator;
-use super::layer::Layer;
+use super::layer::{self, Layer};
 use super::path;
 use super::places::Place;
 use super::relay::{self, HubBound, MAX_BODY_BYTES, Relay, Reply, Tally, Upstream};
@@ -36,6 +36,8 @@ pub(crate) struct Head<'a> {
     /// Bytes behind it are there already.
     pub(crate) has_more: bool,
     pub(crate) peer: SocketAddr,
+    /// Its connection has a place that is kept for programs on this machine.
+    pub(crate) reserved: bool,
     /// When it began to come.
     pub(crate) since: Instant,
 }
@@ -92,6 +94,9 @@ fn send_on<'a>(
     let keep = keep_alive && body == Body::Empty;
     let path = path::normalise(request.target).map_err(|bad| refuse(Answer::BadPath(bad), keep))?;
     let layer = rules.settings.proxies.layer(head.peer.ip(), &request.fields);
+    if head.reserved && layer != Layer::Loopback {
+        return Err(refuse(Answer::Busy, false));
+    }
     let module = match route::target(&rules.hosts, &rules.table, layer, request.host.map(|host| host.name), &path.path)
     {
         Target::Hub => None,
@@ -195,6 +200,7 @@ fn send_on<'a>(
         to_upstream,
         reply: Reply::Head { scanned: 0 },
         moved_at: now,
+        sending: Pace::new(now),
         answered_at: now,
         entry: None,
         tally: Tally::default(),
@@ -222,6 +228,7 @@ fn asks_for_websocket(request: &Request<'_>, body: Body) -> bool {
 
 /// A place among all WebSockets and one among those of this client.
 fn websocket_place(rules: &mut Rules, client: IpAddr) -> Option<Vec<Place>> {
+    let client = layer::network(client);
     let overall = rules.websockets.take(rules.settings.limits.websockets)?;
     let of_client = rules.websockets_of.take(client, rules.settings.limits.websockets_per_ip)?;
     Some(vec![overall, of_client])

@@ -15,7 +15,7 @@ use super::route::{Hosts, Table};
 use super::slab::{Key, Slab};
 use super::socket::Socket;
 use super::watch::Watch;
-use super::{Hooks, Routing, Settings, Shared};
+use super::{Hooks, Routing, Settings, Shared, layer};
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::{fs, memory};
 use client::Client;
@@ -36,6 +36,10 @@ const ROUNDS_PER_TURN: usize = 32;
 
 /// What was read before it was watched is read once more, so often at once.
 const RELOADS: usize = 4;
+
+/// One in so many connections is kept for programs on this machine.
+const KEPT_PART: usize = 32;
+
 /// Before the next turn after one that failed, doubled while they go on to fail.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(10);
 const TROUBLE_PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -372,11 +376,15 @@ impl EventLoop {
         // On a socket for both families an IPv4 peer comes inside an IPv6 address.
         let address = peer.ip().to_canonical();
         let peer = SocketAddr::new(address, peer.port());
-        let of_address = self.clients_of.get(&address).copied().unwrap_or_default();
-        let settings = &self.rules.settings;
-        let too_many_of_one = !settings.proxies.believe(address) && of_address >= settings.limits.connections_per_ip;
-        let full = self.clients.len() >= settings.limits.connections;
-        if too_many_of_one || (full && !self.shed_one(now)) {
+        let network = layer::network(address);
+        let of_network = self.clients_of.get(&network).copied().unwrap_or_default();
+        let Settings { limits, proxies, .. } = &self.rules.settings;
+        let is_near = layer::is_loopback(address);
+        let too_many_of_one = !proxies.believe(address) && of_network >= limits.connections_per_ip;
+        let (most, usual) = (limits.connections, limits.connections - limits.connections / KEPT_PART);
+        let full = self.clients.len() >= usual;
+        let reserved = full && !too_many_of_one && !self.shed_one(now);
+        if too_many_of_one || (reserved && !(is_near && self.clients.len() < most)) {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             accept::refuse(&fd);
             return;
@@ -385,11 +393,12 @@ impl EventLoop {
         let epoll = &self.epoll;
         let inserted = self.clients.try_insert_with(|key| {
             let socket = Socket::new(fd, CLIENT << KIND_SHIFT | key.to_bits(), epoll)?;
-            Ok(Client { socket, address, connection: Connection::new(peer, now), upstream: None, deadline: None })
+            let connection = if reserved { Connection::reserved(peer, now) } else { Connection::new(peer, now) };
+            Ok(Client { socket, network, connection, upstream: None, deadline: None })
         });
         match inserted {
             Ok(key) => {
-                *self.clients_of.entry(address).or_default() += 1;
+                *self.clients_of.entry(network).or_default() += 1;
                 self.count();
                 self.schedule(key);
             }
@@ -397,10 +406,11 @@ impl EventLoop {
         }
     }
 
-    /// Closes the connection that has been idle for longest, or else the one with the oldest unfinished head; false when
-    /// all are at work.
+    /// Closes the connection that has been idle for longest, or else the one with the oldest unfinished head, or else the
+    /// slowest; false when all are at work.
     fn shed_one(&mut self, now: Instant) -> bool {
-        let dispensable = self.clients.iter().filter_map(|(key, client)| Some((client.connection.dispensable()?, key)));
+        let dispensable =
+            self.clients.iter().filter_map(|(key, client)| Some((client.connection.dispensable(now)?, key)));
         let Some((_, key)) = dispensable.min() else { return false };
         self.close(key, now);
         true
@@ -509,10 +519,10 @@ impl EventLoop {
         if let Some(upstream) = client.upstream {
             self.upstreams.remove(upstream);
         }
-        if let Some(count) = self.clients_of.get_mut(&client.address) {
+        if let Some(count) = self.clients_of.get_mut(&client.network) {
             *count -= 1;
             if *count == 0 {
-                self.clients_of.remove(&client.address);
+                self.clients_of.remove(&client.network);
             }
         }
         self.count();

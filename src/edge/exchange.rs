@@ -6,10 +6,12 @@
 
 mod asks;
 mod deadlines;
+mod pace;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use asks::{Asks, Destination, History, Open, Release};
+pub(crate) use pace::Pace;
 
 use super::Settings;
 use super::access::{Journal, Outcome};
@@ -54,11 +56,13 @@ pub(crate) struct Rules {
 }
 
 /// Which connections give way to a new one when there is no place: first those that can be closed without harm, then
-/// those whose request does not come to its end, of which a stranger could make as many as there are places.
+/// those whose request does not come to its end, of which a stranger could make as many as there are places: heads, and
+/// bodies and answers that are sent and taken too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Dispensable {
     Idle,
     Unfinished,
+    Slow,
 }
 
 /// A client's connection.
@@ -67,8 +71,10 @@ pub(crate) struct Connection {
     state: State,
     from_client: Incoming,
     to_client: Outgoing,
-    /// Since when the client has taken nothing of what waits for it.
-    blocked_since: Option<Instant>,
+    /// How the client takes what waits for it, while something does.
+    taking: Option<Pace>,
+    /// Its place is one of those that are kept for programs on this machine.
+    reserved: bool,
     /// It sends no more, or has gone altogether; TCP does not tell them apart.
     hung_up: bool,
     /// The loop is stopping: no further request.
@@ -106,10 +112,16 @@ impl Connection {
             state: State::Idle { since: now, skipped: false },
             from_client: Incoming::default(),
             to_client: Outgoing::default(),
-            blocked_since: None,
+            taking: None,
+            reserved: false,
             hung_up: false,
             draining: false,
         }
+    }
+
+    /// The same in a place that is kept for programs on this machine: it is refused if it turns out to be none.
+    pub(crate) fn reserved(peer: SocketAddr, now: Instant) -> Self {
+        Self { reserved: true, ..Self::new(peer, now) }
     }
 
     /// How much to read from the client now, at most; 0 leaves it in the kernel, which slows the client down.
@@ -130,9 +142,11 @@ impl Connection {
         self.from_client.tail()
     }
 
-    pub(crate) fn client_read(&mut self, now: Instant) {
+    /// So many bytes.
+    pub(crate) fn client_read(&mut self, count: usize, now: Instant) {
         if let State::Relaying(relay) = &mut self.state {
             relay.moved_at = now;
+            relay.sending.moved(count, now);
         }
     }
 
@@ -156,11 +170,11 @@ impl Connection {
         {
             relay.moved_at = now;
         }
-        self.blocked_since = match self.blocked_since {
-            _ if self.to_client.is_empty() => None,
-            Some(since) if count == 0 => Some(since),
-            _ => Some(now),
-        };
+        if self.to_client.is_empty() {
+            self.taking = None;
+        } else {
+            self.taking.get_or_insert_with(|| Pace::new(now)).moved(count, now);
+        }
     }
 
     /// The client's socket is broken: nothing that waits for it will ever arrive.
@@ -252,17 +266,21 @@ impl Connection {
         self.relay().is_some_and(Relay::is_waiting)
     }
 
-    /// What it has of a request and since when, while that is nothing or only a part of the head; among several the
-    /// smallest is the one to give up first.
-    pub(crate) fn dispensable(&self) -> Option<(Dispensable, Instant)> {
-        match self.state {
-            State::Idle { since, .. } if self.to_client.is_empty() => Some((Dispensable::Idle, since)),
-            State::Head { since, .. } => Some((Dispensable::Unfinished, since)),
+    /// Why it could give way to another and since when; among several the smallest is the one to give up first.
+    pub(crate) fn dispensable(&self, now: Instant) -> Option<(Dispensable, Instant)> {
+        match &self.state {
+            State::Idle { since, .. } if self.to_client.is_empty() => Some((Dispensable::Idle, *since)),
+            State::Head { since, .. } => Some((Dispensable::Unfinished, *since)),
             State::Idle { .. }
             | State::Relaying(_)
             | State::Closing { .. }
             | State::Lingering { .. }
-            | State::Closed => None,
+            | State::Closed => {
+                let sending = self.relay().filter(|relay| self.awaits_body(relay)).map(|relay| relay.sending);
+                let lost = [sending, self.taking].into_iter().flatten().map(|pace| pace.lost(now)).max()?;
+                let since = now.checked_sub(lost).filter(|_| lost >= pace::SLOW)?;
+                Some((Dispensable::Slow, since))
+            }
         }
     }
 
@@ -307,6 +325,7 @@ impl Connection {
                     return false;
                 }
                 let progress = relay.advance(now, &mut self.from_client, &mut self.to_client);
+                self.excuse_client(now);
                 self.step_relay(progress, now, asks, rules)
             }
             State::Closing { linger } if self.to_client.is_empty() => {
@@ -326,6 +345,14 @@ impl Connection {
                 false
             }
             State::Closing { .. } | State::Closed => false,
+        }
+    }
+
+    /// While somebody else is waited for, its body need not come.
+    fn excuse_client(&mut self, now: Instant) {
+        let awaited = self.relay().is_none_or(|relay| self.awaits_body(relay));
+        if !awaited && let Some(relay) = self.relay_mut() {
+            relay.sending.excuse(now);
         }
     }
 
@@ -426,7 +453,8 @@ impl Connection {
             Ok(Some(end)) => {
                 rules.requests += 1;
                 let bytes = self.from_client.bytes().get(..end).unwrap_or_default();
-                let head = Head { bytes, has_more: self.from_client.len() > end, peer: self.peer, since };
+                let (has_more, reserved) = (self.from_client.len() > end, self.reserved);
+                let head = Head { bytes, has_more, peer: self.peer, reserved, since };
                 let begun = begin(head, now, rules, self.to_client.tail());
                 self.from_client.consume(end);
                 match begun {

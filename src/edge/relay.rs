@@ -12,7 +12,7 @@ pub(crate) use tally::Tally;
 use super::access::Entry;
 use super::answer::{Answer, Manner};
 use super::buffer::{Incoming, Outgoing};
-use super::exchange::{Destination, History};
+use super::exchange::{Destination, History, Pace};
 use super::framing::{Coding, Reader};
 use super::head::{self, Version};
 use super::identity::{Identity, Question, Verdict};
@@ -63,6 +63,8 @@ pub(crate) struct Relay {
     pub(crate) reply: Reply,
     /// When the request last got on: a part of it came, or was taken by the upstream.
     pub(crate) moved_at: Instant,
+    /// How the client sends its body.
+    pub(crate) sending: Pace,
     /// When the answer's head was there.
     pub(crate) answered_at: Instant,
     /// Its line in the access log, as far as it is known.

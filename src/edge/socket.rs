@@ -19,7 +19,8 @@ pub(crate) struct Socket {
 /// What reading came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    Some,
+    /// So many bytes.
+    Some(usize),
     Nothing,
     /// The peer sends no more.
     Ended,
@@ -80,7 +81,7 @@ impl Socket {
             Ok(count) => {
                 // Less than asked for was all there is (epoll(7)), unless the end is still to be read.
                 self.readable = count == limit || self.hung_up;
-                Read::Some
+                Read::Some(count)
             }
             Err(error) => {
                 self.readable = false;

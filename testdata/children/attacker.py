@@ -4,7 +4,7 @@ usage: attacker.py PORT idle COUNT    opens them and says nothing; `open COUNT`,
        attacker.py PORT slow COUNT    the same with the beginning of a request on each
        attacker.py PORT trickle COUNT the same, and more of it byte by byte, for ever
        attacker.py PORT body COUNT    the same with the body of a request to the hub, far from its end
-       attacker.py PORT upload COUNT  the same with that of a request to a module
+       attacker.py PORT upload COUNT  the same from elsewhere with that of a request to a module
        attacker.py PORT sip COUNT     asks for the discovery document from elsewhere, and takes it byte by byte
        attacker.py PORT reset COUNT   opens eight at a time and breaks each off with a reset, at changing moments; `done COUNT`
 """
@@ -53,7 +53,8 @@ FIRST = {
     "slow": b"GET /web/a HTTP/1.1\r\nHost: local",
     "trickle": b"GET /web/a HTTP/1.1\r\nHost: local",
     "body": b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx",
-    "upload": b"POST /web/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx",
+    "upload": b"POST /web/upload HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n"
+              b"Content-Length: 1000000\r\n\r\nx",
     "sip": b"GET /.well-known/parachute.json HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
 }
 DRIPS = kind in ("trickle", "body", "upload")

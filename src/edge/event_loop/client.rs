@@ -10,7 +10,8 @@ use std::time::Instant;
 
 pub(super) struct Client {
     pub(super) socket: Socket,
-    pub(super) address: IpAddr,
+    /// Whose connections are counted together.
+    pub(super) network: IpAddr,
     pub(super) connection: Connection,
     pub(super) upstream: Option<Key>,
     /// Its entry in `deadlines`.
@@ -32,7 +33,7 @@ impl Client {
             return false;
         }
         match self.socket.read(self.connection.client_tail(), room) {
-            Read::Some => self.connection.client_read(now),
+            Read::Some(count) => self.connection.client_read(count, now),
             Read::Nothing => return false,
             Read::Ended => self.connection.client_hung_up(),
             Read::Broken => self.connection.client_broke(),
@@ -47,7 +48,7 @@ impl Client {
         }
         let Some(tail) = self.connection.upstream_tail() else { return false };
         match upstream.socket.read(tail, room) {
-            Read::Some => self.connection.upstream_read(now),
+            Read::Some(_) => self.connection.upstream_read(now),
             Read::Nothing => return false,
             Read::Ended => self.connection.upstream_ended(true),
             Read::Broken => self.connection.upstream_ended(false),

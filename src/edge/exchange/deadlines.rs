@@ -23,7 +23,7 @@ const HUB_ANSWER_TAKEN: Duration = Duration::from_secs(60);
 impl Connection {
     /// When to call [`Self::advance`] at the latest; `None` means that only an event can change anything.
     pub(crate) fn deadline(&self, settings: &Settings) -> Option<Instant> {
-        let blocked = self.blocked_since.map(|since| since + settings.limits.stall_timeout);
+        let blocked = self.taking.map(|pace| pace.due(settings.limits.stall_timeout));
         let own = match &self.state {
             State::Idle { since, .. } => Some(*since + settings.limits.idle_timeout),
             State::Head { since, .. } => Some(*since + settings.limits.head_timeout),
@@ -54,16 +54,16 @@ impl Connection {
             (_, Reply::Body { .. }) => silence.map(|silence| relay.moved_at + silence),
             (_, Reply::Tunnel) => None,
         };
-        let body = self.awaits_body(relay).then(|| relay.moved_at + settings.limits.stall_timeout);
+        let body = self.awaits_body(relay).then(|| relay.sending.due(settings.limits.stall_timeout));
         sooner(upstream, body)
     }
 
     /// It is the client's turn to send a part of its request.
-    fn awaits_body(&self, relay: &Relay) -> bool {
+    pub(super) fn awaits_body(&self, relay: &Relay) -> bool {
+        let is_open = matches!(relay.upstream, Upstream::Open { .. }) && relay.to_upstream.is_empty();
         relay.reply != Reply::Tunnel
-            && matches!(relay.upstream, Upstream::Open { .. })
+            && (is_open || relay.is_collecting())
             && relay.client_room(self.from_client.len()) > 0
-            && relay.to_upstream.is_empty()
     }
 
     /// Ends what has taken too long.
@@ -71,7 +71,7 @@ impl Connection {
         if self.deadline(&rules.settings).is_none_or(|deadline| now < deadline) {
             return;
         }
-        let blocked = self.blocked_since.is_some_and(|since| now >= since + rules.settings.limits.stall_timeout);
+        let blocked = self.taking.is_some_and(|pace| now >= pace.due(rules.settings.limits.stall_timeout));
         match mem::replace(&mut self.state, State::Closed) {
             State::Relaying(mut relay) if blocked => {
                 asks.gone = relay.module.is_none().then_some(relay.id);
@@ -97,7 +97,7 @@ impl Connection {
             State::Relaying(mut relay) => {
                 asks.gone = relay.module.is_none().then_some(relay.id);
                 asks.release = Some(Release::Close);
-                let slow_client = relay.is_collecting() || self.awaits_body(&relay);
+                let slow_client = self.awaits_body(&relay);
                 self.state = State::Closing { linger: !relay.request.body.is_done() };
                 if let Reply::Head { .. } = relay.reply {
                     let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };

@@ -70,7 +70,7 @@ fn a_good_exchange_leaves_both_connections_open() {
     }
     assert_eq!(play.said(), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".repeat(3));
     assert_eq!(play.released, [Release::Reuse; 3]);
-    assert!(play.connection.dispensable().is_some_and(|(how, _)| how == Dispensable::Idle) && !play.closed);
+    assert!(play.connection.dispensable(play.now).is_some_and(|(how, _)| how == Dispensable::Idle) && !play.closed);
     assert_eq!(play.rules.last_exchange, 3);
 }
 
@@ -171,6 +171,18 @@ fn every_wait_ends() {
     assert!(body.said().starts_with("HTTP/1.1 408 "), "{}", body.said());
     assert_eq!((body.gone.as_slice(), body.released.as_slice()), (&[1][..], &[Release::Close][..]));
 
+    // A byte now and then is no body.
+    let (mut drip, _board) = Play::with_module(Duration::ZERO);
+    let start = drip.now;
+    drip.client(b"POST /m HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n", usize::MAX);
+    while drip.said().is_empty() {
+        drip.client(b"x", 1);
+        drip.now += Duration::from_secs(1);
+        drip.settle();
+    }
+    assert!(drip.said().starts_with("HTTP/1.1 408 "), "{}", drip.said());
+    assert!(drip.now <= start + Duration::from_secs(31), "it goes on for as long as bytes come");
+
     let mut answer = Play::new();
     answer.client(GET, usize::MAX);
     answer.wait();
@@ -195,6 +207,59 @@ fn every_wait_ends() {
     let mut idle = Play::new();
     idle.wait();
     assert!(idle.closed && idle.said().is_empty());
+}
+
+#[test]
+fn a_large_body_may_take_its_time_and_its_upstream_too() {
+    const LENGTH: usize = 400 * 300;
+    let (mut play, _board) = Play::with_module(Duration::ZERO);
+    let head = format!("POST /m HTTP/1.1\r\nHost: localhost\r\nContent-Length: {LENGTH}\r\n\r\n");
+    play.client(head.as_bytes(), usize::MAX);
+    for _ in 0..LENGTH / 300 - 1 {
+        play.now += Duration::from_secs(1);
+        play.client(&[b'x'; 300], usize::MAX);
+        assert_eq!(play.connection.dispensable(play.now), None);
+    }
+    // The upstream takes nothing for a while: that is not the client's fault.
+    play.connection.client_tail().push(b'x');
+    play.connection.client_read(1, play.now);
+    play.connection.advance(play.now, &mut play.rules);
+    play.now += Duration::from_secs(50);
+    play.connection.advance(play.now, &mut play.rules);
+    play.settle();
+    play.client(&[b'x'; 299], usize::MAX);
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
+    assert!(play.said().starts_with("HTTP/1.1 200 "), "{}", play.said());
+}
+
+#[test]
+fn who_is_too_slow_gives_way_and_sooner_than_it_is_given_up() {
+    let (mut upload, _board) = Play::with_module(Duration::ZERO);
+    upload.client(b"POST /m HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n", usize::MAX);
+    for _ in 0..4 {
+        upload.now += Duration::from_secs(1);
+        upload.client(b"x", 1);
+        assert_eq!(upload.connection.dispensable(upload.now), None);
+    }
+    upload.now += Duration::from_secs(2);
+    assert!(upload.connection.dispensable(upload.now).is_some_and(|(how, _)| how == Dispensable::Slow));
+    assert!(Dispensable::Idle < Dispensable::Unfinished && Dispensable::Unfinished < Dispensable::Slow);
+    // Who waits for an answer is not slow.
+    let (mut waiting, _board) = Play::with_module(Duration::ZERO);
+    waiting.client(b"GET /m HTTP/1.1\r\nHost: localhost\r\n\r\n", usize::MAX);
+    waiting.now += Duration::from_secs(50);
+    assert_eq!(waiting.connection.dispensable(waiting.now), None);
+}
+
+#[test]
+fn a_place_that_is_kept_for_this_machine_is_not_for_whom_a_proxy_brings() {
+    for (fields, status) in [("", 200), ("X-Forwarded-For: 192.0.2.1\r\n", 503), ("CF-Ray: x\r\n", 503)] {
+        let mut play = Play::new();
+        play.connection = Connection::reserved("127.0.0.1:5000".parse().expect("address"), play.now);
+        play.client(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes(), usize::MAX);
+        play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
+        assert!(play.said().starts_with(&format!("HTTP/1.1 {status} ")), "{fields:?}: {}", play.said());
+    }
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl Play {
             }
             let (part, later) = rest.split_at(count);
             self.connection.client_tail().extend_from_slice(part);
-            self.connection.client_read(self.now);
+            self.connection.client_read(count, self.now);
             self.settle();
             rest = later;
         }
