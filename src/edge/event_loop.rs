@@ -512,6 +512,9 @@ impl EventLoop {
 
     fn close(&mut self, key: Key, now: Instant) {
         let Some(mut client) = self.clients.remove(key) else { return };
+        if client.connection.must_reset() {
+            client.socket.reset_on_close();
+        }
         client.connection.give_up(now, &mut self.rules.journal);
         if let Some(at) = client.deadline {
             self.deadlines.remove(&(at, key));

@@ -31,6 +31,12 @@ use std::time::{Duration, Instant};
 const HEAD_READ_BYTES: usize = 4 * 1024;
 /// How long we go on reading after a refusal, so that the client sees the answer and not a reset (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a client is waited with that sends no more, from its last sign of life. HTTP lets a client say so behind a
+/// whole request and wait for the answer, as `nc -N` does; but to TCP it looks like one that has gone, until it is sent
+/// something, which it resets. A quick answer is given, and one that has begun goes on while it is taken. The upstream of
+/// a client that has gone is to hear of it within a second, so that longer is not possible. nginx and Envoy give up at
+/// once, HAProxy does with `abortonclose`.
+const HALF_CLOSED: Duration = Duration::from_millis(500);
 /// What is thrown away in one read meanwhile.
 const LINGER_READ_BYTES: usize = 16 * 1024;
 
@@ -75,8 +81,14 @@ pub(crate) struct Connection {
     taking: Option<Pace>,
     /// Its place is one of those that are kept for programs on this machine.
     reserved: bool,
-    /// It sends no more, or has gone altogether; TCP does not tell them apart.
-    hung_up: bool,
+    /// Since when it sends no more, or has gone altogether; TCP does not tell them apart.
+    hung_up: Option<Instant>,
+    /// It takes nothing, either.
+    broken: bool,
+    /// When it last took something.
+    took_at: Option<Instant>,
+    /// A part of an answer is sent that ends with the connection, and the rest will not come.
+    cut_off: bool,
     /// The loop is stopping: no further request.
     draining: bool,
 }
@@ -114,7 +126,10 @@ impl Connection {
             to_client: Outgoing::default(),
             taking: None,
             reserved: false,
-            hung_up: false,
+            hung_up: None,
+            broken: false,
+            took_at: None,
+            cut_off: false,
             draining: false,
         }
     }
@@ -151,8 +166,8 @@ impl Connection {
     }
 
     /// The client sends no more.
-    pub(crate) fn client_hung_up(&mut self) {
-        self.hung_up = true;
+    pub(crate) fn client_hung_up(&mut self, now: Instant) {
+        self.hung_up.get_or_insert(now);
     }
 
     /// Bytes for the client.
@@ -163,6 +178,9 @@ impl Connection {
     /// An attempt to write them took `count`.
     pub(crate) fn client_sent(&mut self, count: usize, now: Instant) {
         self.to_client.sent(count);
+        if count > 0 {
+            self.took_at = Some(now);
+        }
         // Who is not read because its answer waits for the client is not silent.
         if count > 0
             && let Some(relay) = self.relay_mut()
@@ -178,13 +196,14 @@ impl Connection {
     }
 
     /// The client's socket is broken: nothing that waits for it will ever arrive.
-    pub(crate) fn client_broke(&mut self) {
+    pub(crate) fn client_broke(&mut self, now: Instant) {
         let unsent = self.to_client.len();
         if let Some(relay) = self.relay_mut() {
             relay.tally.lose(unsent);
         }
         self.to_client.clear();
-        self.hung_up = true;
+        self.broken = true;
+        self.client_hung_up(now);
         if matches!(self.state, State::Closing { .. }) {
             self.state = State::Closed;
         }
@@ -300,6 +319,25 @@ impl Connection {
         }
     }
 
+    /// Whether the connection is to end with a reset: where an answer ends with it, an ordinary end would make a part of it
+    /// look like the whole (http-api H16).
+    pub(crate) fn must_reset(&self) -> bool {
+        self.cut_off || self.relay().is_some_and(Relay::is_delimited_by_close)
+    }
+
+    /// Whether nobody waits for the answer any more.
+    fn has_gone(&self, now: Instant) -> bool {
+        let (Some(_), Some(relay)) = (self.hung_up, self.relay()) else { return false };
+        !relay.owes_upstream(&self.from_client)
+            && (self.broken || self.half_closed_until(relay).is_none_or(|until| now >= until))
+    }
+
+    /// How long a client that sends no more is waited with for an answer to a request that is whole.
+    fn half_closed_until(&self, relay: &Relay) -> Option<Instant> {
+        let since = self.hung_up.filter(|_| relay.request.body.is_done() && relay.reply != Reply::Tunnel)?;
+        Some(self.took_at.map_or(since, |at| at.max(since)) + HALF_CLOSED)
+    }
+
     /// Does all that can be done without a socket, and asks for the rest.
     pub(crate) fn advance(&mut self, now: Instant, rules: &mut Rules) -> Asks {
         let mut asks = Asks::default();
@@ -312,10 +350,11 @@ impl Connection {
 
     /// One step; false when it waits for a socket.
     fn step(&mut self, now: Instant, rules: &mut Rules, asks: &mut Asks) -> bool {
+        let has_gone = self.has_gone(now);
         match &mut self.state {
             State::Idle { .. } | State::Head { .. } => self.step_head(now, rules),
             State::Relaying(relay) => {
-                if self.hung_up && !relay.owes_upstream(&self.from_client) {
+                if has_gone {
                     asks.gone = relay.module.is_none().then_some(relay.id);
                     asks.release = Some(Release::Close);
                     // A WebSocket has no other end than that one side leaves.
@@ -329,7 +368,7 @@ impl Connection {
                 self.step_relay(progress, now, asks, rules)
             }
             State::Closing { linger } if self.to_client.is_empty() => {
-                if *linger && !self.hung_up {
+                if *linger && self.hung_up.is_none() {
                     asks.shut_down = true;
                     self.state = State::Lingering { until: now + LINGER };
                 } else {
@@ -339,7 +378,7 @@ impl Connection {
             }
             State::Lingering { .. } => {
                 self.from_client = Incoming::default();
-                if self.hung_up {
+                if self.hung_up.is_some() {
                     self.state = State::Closed;
                 }
                 false
@@ -396,6 +435,7 @@ impl Connection {
             Progress::Broken | Progress::Over => {
                 asks.release = Some(Release::Close);
                 relay.log(progress == Progress::Over, 0, now, journal);
+                self.cut_off = relay.is_delimited_by_close();
                 self.state = State::Closing { linger: false };
                 true
             }
@@ -432,7 +472,7 @@ impl Connection {
         if self.from_client.is_empty() || half_a_line {
             self.from_client.release();
             self.to_client.release();
-            if self.hung_up || self.draining {
+            if self.hung_up.is_some() || self.draining {
                 self.state = State::Closing { linger: false };
                 return true;
             }
@@ -466,7 +506,7 @@ impl Connection {
                 }
                 true
             }
-            Ok(None) if self.hung_up => {
+            Ok(None) if self.hung_up.is_some() => {
                 self.state = State::Closing { linger: false };
                 true
             }

@@ -306,6 +306,11 @@ impl Relay {
         }
     }
 
+    /// Only the end of the connection tells the client where the answer ends.
+    pub(crate) fn is_delimited_by_close(&self) -> bool {
+        matches!(self.reply, Reply::Body { reader: Reader::Chunked(_) | Reader::UntilClose, coding: Coding::Plain, .. })
+    }
+
     /// Everything that the client still says goes to the upstream before the tunnel is given up.
     pub(crate) fn owes_upstream(&self, from_client: &Incoming) -> bool {
         self.reply == Reply::Tunnel

@@ -11,6 +11,7 @@ pub(crate) struct Socket {
     readable: bool,
     writable: bool,
     hung_up: bool,
+    broken: bool,
     /// Room to write is asked for only after the first time that there was none: most sockets never need it, and
     /// a Unix socket would report it after every read of its peer.
     watches_room: bool,
@@ -31,13 +32,13 @@ impl Socket {
     /// Puts the socket under watch.
     pub(crate) fn new(fd: OwnedFd, token: u64, epoll: &Epoll) -> io::Result<Self> {
         epoll.add(fd.as_fd(), token, Interest::Read)?;
-        Ok(Self { fd, token, readable: false, writable: true, hung_up: false, watches_room: false })
+        Ok(Self { fd, token, readable: false, writable: true, hung_up: false, broken: false, watches_room: false })
     }
 
     /// Puts a socket under watch that is being connected: it is writable when it is known how that went.
     pub(crate) fn connecting(fd: OwnedFd, token: u64, epoll: &Epoll) -> io::Result<Self> {
         epoll.add(fd.as_fd(), token, Interest::ReadWrite)?;
-        Ok(Self { fd, token, readable: false, writable: false, hung_up: false, watches_room: true })
+        Ok(Self { fd, token, readable: false, writable: false, hung_up: false, broken: false, watches_room: true })
     }
 
     pub(crate) fn is_writable(&self) -> bool {
@@ -54,6 +55,7 @@ impl Socket {
         self.readable |= event.readable;
         self.writable |= event.writable;
         self.hung_up |= event.hung_up;
+        self.broken |= event.broken;
     }
 
     pub(crate) fn is_readable(&self) -> bool {
@@ -68,6 +70,11 @@ impl Socket {
     /// The peer sends no more once everything has been read.
     pub(crate) fn is_hung_up(&self) -> bool {
         self.hung_up
+    }
+
+    /// The peer takes nothing, either.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Appends what there is, at most `limit` bytes.
@@ -108,6 +115,11 @@ impl Socket {
             }
         }
         Ok(count)
+    }
+
+    /// Closing it will tell the peer that something went wrong.
+    pub(crate) fn reset_on_close(&self) {
+        socket::reset_on_close(self.fd.as_fd());
     }
 
     pub(crate) fn shut_down_write(&self) {

@@ -43,6 +43,8 @@ pub(crate) struct Event {
     pub(crate) writable: bool,
     /// The peer sends no more, or the connection is broken.
     pub(crate) hung_up: bool,
+    /// The connection is broken, or has ended in both directions.
+    pub(crate) broken: bool,
 }
 
 impl Epoll {
@@ -97,6 +99,7 @@ impl Epoll {
                 readable: bits & (libc::EPOLLIN | libc::EPOLLRDHUP) != 0 || broken,
                 writable: bits & libc::EPOLLOUT != 0 || broken,
                 hung_up: bits & libc::EPOLLRDHUP != 0 || broken,
+                broken,
             }
         }));
         Ok(())
@@ -144,13 +147,13 @@ mod tests {
 
         peer.write_all(b"x").expect("write");
         epoll.wait(&mut events, None).expect("wait");
-        assert_eq!(events, [Event { token: 7, readable: true, writable: false, hung_up: false }]);
+        assert_eq!(events, [Event { token: 7, readable: true, writable: false, hung_up: false, broken: false }]);
         epoll.wait(&mut events, Some(Duration::ZERO)).expect("wait");
         assert_eq!(events, [], "an edge comes once");
 
         epoll.modify(watched.as_fd(), 8, Interest::ReadWrite).expect("modify");
         epoll.wait(&mut events, None).expect("wait");
-        assert_eq!(events, [Event { token: 8, readable: true, writable: true, hung_up: false }]);
+        assert_eq!(events, [Event { token: 8, readable: true, writable: true, hung_up: false, broken: false }]);
 
         drop(peer);
         epoll.wait(&mut events, None).expect("wait");

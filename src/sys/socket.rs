@@ -156,6 +156,18 @@ pub(crate) fn shutdown_write(fd: BorrowedFd<'_>) {
     let _ = cvt(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) });
 }
 
+/// Has closing the socket reset the connection, so that its peer does not take what it got for all there is; what has not
+/// been sent is thrown away (socket(7), `SO_LINGER`).
+pub(crate) fn reset_on_close(fd: BorrowedFd<'_>) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = libc::socklen_t::try_from(mem::size_of::<libc::linger>()).expect("eight bytes");
+    // SAFETY: the pointer is that of a live value, and `length` is its size. A socket that has no such option is closed as
+    // usual.
+    let _ = cvt(unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), length)
+    });
+}
+
 /// A descriptor that is kept only to be given up when the process has no other one left. Takes a single one to make, so
 /// that it can be made again in the place of the one that was given up.
 pub(crate) fn spare_descriptor() -> io::Result<OwnedFd> {

@@ -24,8 +24,10 @@ impl Client {
         let room = self.connection.client_room();
         if room == 0 {
             // Nothing is wanted from it, so that its end is all there is to know.
-            if self.socket.is_hung_up() {
-                self.connection.client_hung_up();
+            if self.socket.is_broken() {
+                self.connection.client_broke(now);
+            } else if self.socket.is_hung_up() {
+                self.connection.client_hung_up(now);
             }
             return false;
         }
@@ -35,8 +37,8 @@ impl Client {
         match self.socket.read(self.connection.client_tail(), room) {
             Read::Some(count) => self.connection.client_read(count, now),
             Read::Nothing => return false,
-            Read::Ended => self.connection.client_hung_up(),
-            Read::Broken => self.connection.client_broke(),
+            Read::Ended => self.connection.client_hung_up(now),
+            Read::Broken => self.connection.client_broke(now),
         }
         true
     }
@@ -83,7 +85,7 @@ impl Client {
                 count > 0
             }
             Err(_) => {
-                self.connection.client_broke();
+                self.connection.client_broke(now);
                 true
             }
         }

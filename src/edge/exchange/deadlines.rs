@@ -27,7 +27,7 @@ impl Connection {
         let own = match &self.state {
             State::Idle { since, .. } => Some(*since + settings.limits.idle_timeout),
             State::Head { since, .. } => Some(*since + settings.limits.head_timeout),
-            State::Relaying(relay) => self.relay_deadline(relay, settings),
+            State::Relaying(relay) => sooner(self.half_closed_until(relay), self.relay_deadline(relay, settings)),
             State::Closing { .. } | State::Closed => None,
             State::Lingering { until } => Some(*until),
         };
@@ -68,9 +68,10 @@ impl Connection {
 
     /// Ends what has taken too long.
     pub(super) fn expire(&mut self, now: Instant, rules: &mut Rules, asks: &mut Asks) {
-        if self.deadline(&rules.settings).is_none_or(|deadline| now < deadline) {
+        if self.deadline(&rules.settings).is_none_or(|deadline| now < deadline) || self.has_gone(now) {
             return;
         }
+        self.cut_off = self.must_reset();
         let blocked = self.taking.is_some_and(|pace| now >= pace.due(rules.settings.limits.stall_timeout));
         match mem::replace(&mut self.state, State::Closed) {
             State::Relaying(mut relay) if blocked => {
@@ -98,7 +99,7 @@ impl Connection {
                 asks.gone = relay.module.is_none().then_some(relay.id);
                 asks.release = Some(Release::Close);
                 let slow_client = self.awaits_body(&relay);
-                self.state = State::Closing { linger: !relay.request.body.is_done() };
+                self.state = State::Closing { linger: !relay.request.body.is_done() && !self.cut_off };
                 if let Reply::Head { .. } = relay.reply {
                     let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
                     let bytes = answer.write(relay.manner(true), self.to_client.tail());

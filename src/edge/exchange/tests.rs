@@ -263,6 +263,62 @@ fn a_place_that_is_kept_for_this_machine_is_not_for_whom_a_proxy_brings() {
 }
 
 #[test]
+fn who_sends_no_more_gets_a_quick_answer_and_one_that_it_takes() {
+    const STEP: Duration = Duration::from_millis(400);
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+    // How much later head and content come, and whether they are waited for.
+    for (head, content, complete) in [(0, 0, true), (1, 1, true), (2, 0, false), (1, 2, false)] {
+        let mut play = Play::new();
+        play.client(GET, usize::MAX);
+        play.connection.client_hung_up(play.now);
+        play.settle();
+        for (steps, part) in [(head, HEAD), (content, b"okok")] {
+            play.now += STEP * steps;
+            play.settle();
+            play.upstream(part, usize::MAX);
+        }
+        assert_eq!(play.said().ends_with("okok"), complete, "{head} and {content}: {}", play.said());
+        assert!(play.closed, "{head} and {content}");
+    }
+    let mut broken = Play::new();
+    broken.client(GET, usize::MAX);
+    broken.connection.client_broke(broken.now);
+    broken.settle();
+    assert!(broken.closed && broken.gone == [1], "it takes nothing, so there is nothing to wait for");
+    let mut half = Play::new();
+    half.client(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf", usize::MAX);
+    half.connection.client_hung_up(half.now);
+    half.settle();
+    assert!(half.closed, "the rest of its request will never come");
+}
+
+#[test]
+fn a_part_that_looks_like_the_whole_is_reset() {
+    let chunks: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let length: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello";
+    let close: &[u8] = b"HTTP/1.1 200 OK\r\n\r\nhello";
+    for (version, answer, cleanly, resets) in [
+        ("1.0", chunks, true, true),
+        ("1.0", close, false, true),
+        ("1.0", close, true, false),
+        ("1.0", length, true, false),
+        ("1.1", chunks, true, false),
+        ("1.1", close, false, false),
+    ] {
+        let mut play = Play::new();
+        play.client(format!("GET /a HTTP/{version}\r\nHost: localhost\r\n\r\n").as_bytes(), usize::MAX);
+        play.upstream(answer, usize::MAX);
+        if cleanly {
+            play.upstream_ends()
+        } else {
+            play.upstream_breaks()
+        }
+        let shown = String::from_utf8_lossy(answer);
+        assert_eq!(play.connection.must_reset(), resets, "HTTP/{version}, cleanly: {cleanly}: {shown}");
+    }
+}
+
+#[test]
 fn an_answer_before_the_end_of_the_request_ends_the_connection() {
     let (mut play, _board) = Play::with_module(Duration::ZERO);
     play.client(b"POST /m HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf", usize::MAX);
@@ -270,7 +326,7 @@ fn an_answer_before_the_end_of_the_request_ends_the_connection() {
     assert_eq!(play.said(), "HTTP/1.1 401 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
     assert!(play.shut_down && !play.closed, "the rest of the request is read and thrown away");
     play.client(b" rest", usize::MAX);
-    play.connection.client_hung_up();
+    play.client_hangs_up();
     play.settle();
     assert!(play.closed);
     assert_eq!(play.released, [Release::Close]);
@@ -322,7 +378,7 @@ fn random_events_never_break_the_machine() {
             let wants_one = play.connection.relay().is_some() && !play.is_collecting();
             assert_eq!(play.open, wants_one, "game {game}, seed {seed}");
         }
-        play.connection.client_hung_up();
+        play.client_hangs_up();
         play.settle();
         play.wait();
         assert!(play.closed, "game {game}, seed {seed}");

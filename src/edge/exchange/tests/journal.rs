@@ -82,7 +82,7 @@ fn what_was_broken_off_is_not_complete() {
 
     let (mut left, _board) = play();
     left.client(MODULE, usize::MAX);
-    left.connection.client_hung_up();
+    left.client_hangs_up();
     left.settle();
     assert_eq!(only(&mut left), json!([499, "edge", 0, 0, false]), "the client left before the answer");
 
@@ -90,7 +90,7 @@ fn what_was_broken_off_is_not_complete() {
     broke.client(MODULE, usize::MAX);
     broke.connection.upstream_tail().expect("room").extend_from_slice(&LENGTH[..LENGTH.len() - 1]);
     broke.connection.advance(broke.now, &mut broke.rules);
-    broke.connection.client_broke();
+    broke.connection.client_broke(broke.now);
     broke.settle();
     assert_eq!(only(&mut broke), json!([200, "module", 0, 0, false]), "nothing of it was sent");
 
@@ -158,7 +158,7 @@ fn a_websocket_is_logged_at_its_end_with_what_went_through_it() {
         play.upstream(b"123", usize::MAX);
         assert_eq!(lines(&mut play), Vec::<Value>::new(), "it runs");
         if client_ends {
-            play.connection.client_hung_up();
+            play.client_hangs_up();
             play.settle();
         } else {
             play.upstream_ends();
@@ -171,12 +171,12 @@ fn a_websocket_is_logged_at_its_end_with_what_went_through_it() {
 fn nothing_asked_is_nothing_logged() {
     let (mut play, _board) = play();
     play.client(b"\r\n", usize::MAX);
-    play.connection.client_hung_up();
+    play.client_hangs_up();
     play.settle();
     assert_eq!(lines(&mut play), Vec::<Value>::new());
     let (mut half, _board) = self::play();
     half.client(b"GET / HT", usize::MAX);
-    half.connection.client_hung_up();
+    half.client_hangs_up();
     half.settle();
     assert_eq!(lines(&mut half), Vec::<Value>::new(), "a head that the client gave up");
 }
@@ -195,7 +195,7 @@ fn every_mutated_request_has_one_printable_line() {
         if random.below(2) == 0 {
             play.wait();
         }
-        play.connection.client_hung_up();
+        play.client_hangs_up();
         play.settle();
         play.wait();
         let (text, lines) = play.rules.journal.take().unwrap_or_default();

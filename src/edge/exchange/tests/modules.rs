@@ -169,7 +169,7 @@ fn who_waits_is_counted_for_as_long_as_it_waits() {
     let Some(module) = play.connection.relay().and_then(|relay| relay.module.clone()) else { panic!("no module") };
     let others: Vec<_> = std::iter::from_fn(|| module.wait(64)).collect();
     assert_eq!(others.len(), 63);
-    play.connection.client_hung_up();
+    play.client_hangs_up();
     play.settle();
     assert!(play.closed && module.wait(64).is_some());
 }
@@ -195,7 +195,7 @@ fn a_websocket_passes_everything_until_one_side_ends() {
     // What the client has said last arrives although it has gone.
     let mut play = open();
     play.connection.client_tail().extend_from_slice(b"\x88\x80");
-    play.connection.client_hung_up();
+    play.client_hangs_up();
     play.settle();
     assert!(play.closed && play.upstreams[0].ends_with(b"\x88\x80") && play.released == [Release::Close]);
     assert_eq!(play.rules.websockets.taken(), 0);

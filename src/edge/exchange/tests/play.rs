@@ -176,6 +176,15 @@ impl Play {
         self.settle();
     }
 
+    /// The client goes, and the time passes in which it could be waiting for its answer.
+    pub(super) fn client_hangs_up(&mut self) {
+        self.connection.client_hung_up(self.now);
+        self.settle();
+        if !self.closed && self.connection.relay().is_some() {
+            self.now += HALF_CLOSED;
+        }
+    }
+
     /// Lets the time pass up to the next deadline, if there is one.
     pub(super) fn wait(&mut self) {
         if let Some(deadline) = self.connection.deadline(&self.rules.settings) {
