@@ -2,6 +2,7 @@
 
 use super::Log;
 use super::answer::{Answer, Manner};
+use super::date::Date;
 use crate::sys::{epoll::Epoll, epoll::Interest, socket};
 use std::collections::HashMap;
 use std::io;
@@ -138,9 +139,9 @@ fn turn_away(spare: &mut Option<OwnedFd>, listener: &TcpListener) -> bool {
 }
 
 /// Tells a client that there is no place for it. It may have gone, or not read it: nothing can be done then.
-pub(crate) fn refuse(client: &OwnedFd) {
+pub(crate) fn refuse(client: &OwnedFd, date: Option<Date>) {
     let mut bytes = Vec::new();
-    Answer::Busy.write(Manner::CLOSE, &mut bytes);
+    Answer::Busy.write(Manner::closing(date), &mut bytes);
     let _ = socket::send(client.as_fd(), &bytes);
     socket::shutdown_write(client.as_fd());
 }

@@ -1,5 +1,6 @@
 //! Pure: what the edge says itself.
 
+use super::date::Date;
 use super::framing::BadFraming;
 use super::head::{self, BadHead, Fields};
 use super::page;
@@ -123,6 +124,11 @@ impl Answer<'_> {
             reason(status),
             body.len()
         );
+        if let Some(date) = manner.date {
+            out.extend_from_slice(b"Date: ");
+            out.extend_from_slice(date.text());
+            out.extend_from_slice(b"\r\n");
+        }
         if let Some(seconds) = self.retry_after() {
             let _ = write!(out, "Retry-After: {seconds}\r\n");
         }
@@ -193,6 +199,8 @@ pub(crate) struct Manner<'a> {
     /// The request was a HEAD.
     pub(crate) head_only: bool,
     pub(crate) close: bool,
+    /// When it is given; `None`: there is no clock.
+    pub(crate) date: Option<Date>,
     /// The caller would rather read a page than JSON.
     pub(crate) html: bool,
     /// Which module the answer is about.
@@ -201,7 +209,9 @@ pub(crate) struct Manner<'a> {
 
 impl Manner<'_> {
     /// For requests that have not been understood.
-    pub(crate) const CLOSE: Self = Self { head_only: false, close: true, html: false, module: None };
+    pub(crate) fn closing(date: Option<Date>) -> Self {
+        Self { close: true, date, ..Self::default() }
+    }
 }
 
 /// Whether a page is wanted (http-api §10): by everybody, but for those who ask for JSON and not for HTML.

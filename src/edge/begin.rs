@@ -69,7 +69,8 @@ pub(crate) fn begin(head: Head<'_>, now: Instant, rules: &mut Rules, to_client: 
             Begun::Relaying(relay)
         }
         Err(Refused { answer, head_only, keep }) => {
-            let bytes = answer.write(Manner { head_only, close: !keep, ..Manner::default() }, to_client);
+            let bytes =
+                answer.write(Manner { head_only, close: !keep, date: rules.date, ..Manner::default() }, to_client);
             rules.journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
             Begun::Answered { keep }
         }

@@ -7,6 +7,7 @@ mod upstreams;
 use super::accept::{self, Acceptor, Complaints};
 use super::access::Journal;
 use super::crowd::Crowd;
+use super::date::Date;
 use super::exchange::{Asks, Connection, Rules};
 use super::identity::Ticket;
 use super::places::{Places, PlacesOf};
@@ -122,6 +123,7 @@ impl EventLoop {
                 hub_of: PlacesOf::default(),
                 large_bodies: Places::default(),
                 last_exchange: 0,
+                date: Date::of(SystemTime::now()),
                 requests: 0,
                 journal: Journal::new(format, (Instant::now(), SystemTime::now())),
             },
@@ -217,8 +219,10 @@ impl EventLoop {
             self.events.reverse();
         }
         let now = Instant::now();
+        let today = SystemTime::now();
+        self.rules.date = Date::renewed(self.rules.date, today);
         if self.rules.journal.is_on() {
-            self.rules.journal.set_clocks((now, SystemTime::now()));
+            self.rules.journal.set_clocks((now, today));
         }
         if self.watch.is_blind() {
             self.reload();
@@ -386,7 +390,7 @@ impl EventLoop {
         let reserved = full && !too_many_of_one && !self.shed_one(now);
         if too_many_of_one || (reserved && !(is_near && self.clients.len() < most)) {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-            accept::refuse(&fd);
+            accept::refuse(&fd, self.rules.date);
             return;
         }
         // The token has the key in it, and the socket has the token in it: the place is taken first.

@@ -18,6 +18,7 @@ use super::access::{Journal, Outcome};
 use super::answer::{Answer, Manner};
 use super::begin::{Begun, Head, begin};
 use super::buffer::{Incoming, Outgoing};
+use super::date::Date;
 use super::head::{self, MAX_HEAD_BYTES};
 use super::identity::Verdict;
 use super::places::{Places, PlacesOf};
@@ -54,6 +55,8 @@ pub(crate) struct Rules {
     pub(crate) hub_of: PlacesOf<IpAddr>,
     /// Of large bodies that are on their way to the hub.
     pub(crate) large_bodies: Places,
+    /// For answers that begin now.
+    pub(crate) date: Option<Date>,
     /// The number of the last request that was sent on.
     pub(crate) last_exchange: u64,
     /// Requests seen so far, refused ones included.
@@ -363,7 +366,7 @@ impl Connection {
                     self.state = State::Closed;
                     return false;
                 }
-                let progress = relay.advance(now, &mut self.from_client, &mut self.to_client);
+                let progress = relay.advance((now, rules.date), &mut self.from_client, &mut self.to_client);
                 self.excuse_client(now);
                 self.step_relay(progress, now, asks, rules)
             }
@@ -397,17 +400,16 @@ impl Connection {
 
     fn step_relay(&mut self, progress: Progress, now: Instant, asks: &mut Asks, rules: &mut Rules) -> bool {
         let State::Relaying(relay) = &mut self.state else { return false };
-        let journal = &mut rules.journal;
         match progress {
             Progress::Waiting => {
                 let Upstream::Wanted { fresh, identified } = relay.upstream else { return false };
                 if let Some(answer) = relay.hold_before(now) {
-                    return self.fail(answer, now, asks, journal);
+                    return self.fail(answer, now, asks, rules);
                 }
                 if let Some(bound) = &mut relay.hub_bound
                     && !bound.take_places(&rules.settings.limits, &rules.hub, &mut rules.hub_of)
                 {
-                    return self.fail(Answer::Busy, now, asks, journal);
+                    return self.fail(Answer::Busy, now, asks, rules);
                 }
                 // A socket that turned out to be closed is given back first.
                 asks.release = (relay.repeats > 0).then_some(Release::Close);
@@ -427,14 +429,14 @@ impl Connection {
                 asks.release = Some(if reusable { Release::Reuse } else { Release::Close });
                 let all_read = relay.request.body.is_done();
                 let (keep, linger) = (relay.request.keep_alive && all_read, !all_read);
-                relay.log(true, 0, now, journal);
+                relay.log(true, 0, now, &mut rules.journal);
                 self.next(keep, linger, now);
                 true
             }
-            Progress::Failed(answer) => self.fail(answer, now, asks, journal),
+            Progress::Failed(answer) => self.fail(answer, now, asks, rules),
             Progress::Broken | Progress::Over => {
                 asks.release = Some(Release::Close);
-                relay.log(progress == Progress::Over, 0, now, journal);
+                relay.log(progress == Progress::Over, 0, now, &mut rules.journal);
                 self.cut_off = relay.is_delimited_by_close();
                 self.state = State::Closing { linger: false };
                 true
@@ -443,13 +445,13 @@ impl Connection {
     }
 
     /// Answers instead of the upstream.
-    fn fail(&mut self, answer: Answer<'static>, now: Instant, asks: &mut Asks, journal: &mut Journal) -> bool {
+    fn fail(&mut self, answer: Answer<'static>, now: Instant, asks: &mut Asks, rules: &mut Rules) -> bool {
         let State::Relaying(relay) = &mut self.state else { return false };
         asks.release = Some(Release::Close);
         let all_read = relay.request.body.is_done();
         let keep = relay.request.keep_alive && all_read;
-        let bytes = answer.write(relay.manner(!keep), self.to_client.tail());
-        relay.log_answer(answer, bytes, now, journal);
+        let bytes = answer.write(relay.manner(!keep, rules.date), self.to_client.tail());
+        relay.log_answer(answer, bytes, now, &mut rules.journal);
         self.next(keep, !all_read, now);
         true
     }
@@ -526,7 +528,7 @@ impl Connection {
     fn refuse(&mut self, answer: Answer<'_>, since: Instant, now: Instant, rules: &mut Rules) {
         rules.requests += 1;
         let entry = rules.journal.open_unread(self.from_client.bytes(), self.peer, since);
-        let bytes = answer.write(Manner::CLOSE, self.to_client.tail());
+        let bytes = answer.write(Manner::closing(rules.date), self.to_client.tail());
         rules.journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
     }
 

@@ -21,6 +21,7 @@ mod answer;
 mod begin;
 mod buffer;
 mod crowd;
+mod date;
 mod event_loop;
 mod exchange;
 mod framing;

@@ -12,6 +12,7 @@ pub(crate) use tally::Tally;
 use super::access::Entry;
 use super::answer::{Answer, Manner};
 use super::buffer::{Incoming, Outgoing};
+use super::date::Date;
 use super::exchange::{Destination, History, Pace};
 use super::framing::{Coding, Reader};
 use super::head::{self, Version};
@@ -237,8 +238,13 @@ impl Relay {
         }
     }
 
-    /// Moves what can be moved.
-    pub(crate) fn advance(&mut self, now: Instant, from_client: &mut Incoming, to_client: &mut Outgoing) -> Progress {
+    /// Moves what can be moved. An answer that begins now, at `date`, says so.
+    pub(crate) fn advance(
+        &mut self,
+        (now, date): (Instant, Option<Date>),
+        from_client: &mut Incoming,
+        to_client: &mut Outgoing,
+    ) -> Progress {
         if let Err(failure) = self.pass_request(from_client).and_then(|()| self.collect()) {
             return self.failed(failure);
         }
@@ -247,7 +253,7 @@ impl Relay {
         }
         loop {
             match self.reply {
-                Reply::Head { scanned } => match self.read_head(scanned, to_client) {
+                Reply::Head { scanned } => match self.read_head(scanned, date, to_client) {
                     // A whole interim answer is a sign of life, and each has the time for a head.
                     Ok(true) => (self.moved_at, self.answered_at) = (now, now),
                     Ok(false) => return self.without_head(now),
@@ -297,10 +303,11 @@ impl Relay {
     }
 
     /// How its failure is told.
-    pub(crate) fn manner(&self, close: bool) -> Manner<'_> {
+    pub(crate) fn manner(&self, close: bool, date: Option<Date>) -> Manner<'_> {
         Manner {
             head_only: self.request.is_head,
             close,
+            date,
             html: self.request.wants_html,
             module: self.module.as_ref().map(|module| module.mount.short.as_str()),
         }

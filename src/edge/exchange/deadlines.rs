@@ -102,7 +102,7 @@ impl Connection {
                 self.state = State::Closing { linger: !relay.request.body.is_done() && !self.cut_off };
                 if let Reply::Head { .. } = relay.reply {
                     let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
-                    let bytes = answer.write(relay.manner(true), self.to_client.tail());
+                    let bytes = answer.write(relay.manner(true, rules.date), self.to_client.tail());
                     relay.log_answer(answer, bytes, now, &mut rules.journal);
                 } else {
                     relay.log(false, 0, now, &mut rules.journal);

@@ -16,6 +16,7 @@ use super::*;
 use crate::config::AccessFormat;
 use crate::sys::testrandom::Random;
 use play::Play;
+use std::time::SystemTime;
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const POST: &[u8] = b"POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -290,6 +291,28 @@ fn who_sends_no_more_gets_a_quick_answer_and_one_that_it_takes() {
     half.connection.client_hung_up(half.now);
     half.settle();
     assert!(half.closed, "the rest of its request will never come");
+}
+
+#[test]
+fn every_answer_says_when_it_was_made_and_what_does_so_itself_is_believed() {
+    let ours = "Date: Fri, 02 Jan 2026 03:04:05 GMT\r\n";
+    let theirs = "date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+    let own = format!("HTTP/1.1 200 OK\r\n{theirs}Content-Length: 0\r\n\r\n");
+    for (request, answer, expected) in [
+        (GET, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ours),
+        (GET, "HTTP/1.1 304 Not Modified\r\n\r\n", ours),
+        (GET, own.as_str(), theirs),
+        (GET, "nonsense\r\n\r\n", ours),
+        (REFUSED, "", ours),
+        (b"GET / HTTP/9\r\n\r\n", "", ours),
+    ] {
+        let mut play = Play::new();
+        play.rules.date = Date::of(SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_006));
+        play.client(request, usize::MAX);
+        play.upstream(answer.as_bytes(), usize::MAX);
+        let said = play.said();
+        assert!(said.contains(expected) && said.to_ascii_lowercase().matches("\r\ndate: ").count() == 1, "{said}");
+    }
 }
 
 #[test]

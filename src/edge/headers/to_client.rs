@@ -1,6 +1,7 @@
 //! Pure: an answer as the client gets it.
 
 use super::{HEAD_BYTES, HUB_COOKIE, is_hop_by_hop, is_our_own, names_some, write_field, write_length, write_number};
+use crate::edge::date::Date;
 use crate::edge::framing::Body;
 use crate::edge::head::{Field, Fields, Response};
 
@@ -10,6 +11,8 @@ pub(crate) struct Framed {
     pub(crate) body: Body,
     /// The connection ends after this answer.
     pub(crate) close: bool,
+    /// For an answer that does not say when it was made; `None`: there is no clock.
+    pub(crate) date: Option<Date>,
 }
 
 /// Whose answer it is.
@@ -38,6 +41,9 @@ pub(crate) fn write_response(response: &Response<'_>, framed: Framed, by: Author
         Body::Length(length) => write_length(length, out),
         Body::Chunked => write_field("Transfer-Encoding", b"chunked", out),
         Body::UntilClose => {}
+    }
+    if let Some(date) = framed.date.filter(|_| !fields.has("date")) {
+        write_field("Date", date.text(), out);
     }
     if framed.close {
         write_field("Connection", b"close", out);

@@ -3,6 +3,7 @@
 use super::flow::pump;
 use super::{MAX_BUFFER_BYTES, Progress, Relay, Reply, Request, Upstream};
 use crate::edge::buffer::Outgoing;
+use crate::edge::date::Date;
 use crate::edge::framing::{self, Body, Coding, Reader};
 use crate::edge::head::{self, Version};
 use crate::edge::headers::{self, Author, Framed};
@@ -12,7 +13,12 @@ const MAX_INTERIM: u32 = 16;
 
 impl Relay {
     /// Reads the answer's head; false while it is not complete. An error means that it is none.
-    pub(super) fn read_head(&mut self, mut scanned: usize, to_client: &mut Outgoing) -> Result<bool, ()> {
+    pub(super) fn read_head(
+        &mut self,
+        mut scanned: usize,
+        date: Option<Date>,
+        to_client: &mut Outgoing,
+    ) -> Result<bool, ()> {
         if self.from_upstream.is_empty() {
             return Ok(false);
         }
@@ -64,7 +70,7 @@ impl Relay {
             };
             // An answer before the end of the request: what is left of it would have to be read for nothing.
             self.request.keep_alive &= self.request.body.is_done() && version == Version::Http11;
-            let framed = Framed { body: sent_as, close: !self.request.keep_alive };
+            let framed = Framed { body: sent_as, close: !self.request.keep_alive, date };
             let by = if self.module.is_some() { Author::Module } else { Author::Hub };
             headers::write_response(&response, framed, by, to_client.tail());
             self.tally.status = Some(response.status);

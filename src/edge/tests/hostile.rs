@@ -4,7 +4,7 @@ use super::support::{PATIENCE, World};
 use crate::config::AccessFormat;
 use crate::edge::{AccessLog, Routes};
 use crate::sys::testdir::TestDir;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -287,6 +287,21 @@ fn more_than_the_hub_takes_is_refused() {
     world.go.send(()).expect("the backend waits");
     assert_eq!(first.reply().body, "ok");
     still_answers(&world);
+}
+
+#[test]
+fn a_part_of_an_answer_that_ends_with_the_connection_ends_with_a_reset() {
+    let world = World::new();
+    for (target, complete) in [("/die-in-chunk", false), ("/until-close", true)] {
+        let mut client = world.client();
+        client.send(format!("GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes());
+        let ended = client.stream.read_to_end(&mut Vec::new());
+        assert_eq!(
+            ended.map_err(|error| error.kind()).err(),
+            (!complete).then_some(ErrorKind::ConnectionReset),
+            "{target}"
+        );
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ impl Play {
                 hub_of: PlacesOf::default(),
                 large_bodies: Places::default(),
                 last_exchange: 0,
+                date: None,
                 requests: 0,
                 journal: Journal::new(None, (now, SystemTime::UNIX_EPOCH)),
             },
