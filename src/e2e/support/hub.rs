@@ -193,8 +193,10 @@ impl Drop for Hub {
         }
         let home = self.home.path();
         let secrets = secrets::of(home);
+        let carried = secrets::carried(&secrets, home);
         self.serve.finish();
-        let leaked = secrets::leaked(&secrets, home, &self.output());
+        let mut leaked = secrets::leaked(&secrets, home, &self.output());
+        leaked.extend(carried);
         let gone = within(LEFTOVER_GRACE, || with_home(home).is_empty().then_some(())).is_some();
         // The environment of each names this test's own home: nothing of anybody else is hit.
         let left = if gone { Vec::new() } else { with_home(home) };

@@ -1,5 +1,6 @@
 //! One call of the binary from start to end.
 
+use super::secrets;
 use super::wait::{deadline, within};
 use std::fmt;
 use std::io::Read;
@@ -41,7 +42,9 @@ impl Finished {
             let bytes = reader.map(|reader| reader.join().expect("reading a pipe does not panic")).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        Self { command: format!("{command:?}"), status, stdout: text(stdout), stderr: text(stderr) }
+        let (stdout, stderr) = (text(stdout), text(stderr));
+        secrets::not_printed(&command, &stdout, &stderr);
+        Self { command: format!("{command:?}"), status, stdout, stderr }
     }
 
     #[track_caller]

@@ -1,7 +1,9 @@
-//! No secret of a home anywhere but where it belongs: looked for when a hub of a test ends, whatever the test was about.
+//! No secret of a home anywhere but where it belongs: looked for when a hub of a test ends, and in what every command
+//! prints, whatever the test was about.
 
+use super::process::with_home;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -44,7 +46,7 @@ fn keys_in(verify_keys: &str) -> Vec<String> {
 /// Where one of them or any token is found, minted, replaced or expired: in what the hub printed, and in other files of
 /// the home than their own.
 pub(super) fn leaked(secrets: &[String], home: &Path, output: &str) -> Vec<String> {
-    let printed = secrets.iter().any(|secret| output.contains(secret.as_str())) || has_token(output);
+    let printed = holds(secrets, output);
     let mut found: Vec<String> = printed.then(|| "the hub's output".to_owned()).into_iter().collect();
     let holders = holders(home);
     // What a writer that was killed left of the operator's token is as private as the token.
@@ -58,6 +60,38 @@ pub(super) fn leaked(secrets: &[String], home: &Path, output: &str) -> Vec<Strin
     }
     found.dedup();
     found
+}
+
+/// Whether one of them or any token is in `text`.
+fn holds(secrets: &[String], text: &str) -> bool {
+    secrets.iter().any(|secret| text.contains(secret.as_str())) || has_token(text)
+}
+
+/// Where one of them or any token is found in arguments and environments: everybody on the machine, or every process of
+/// the same user, can read those.
+pub(super) fn carried(secrets: &[String], home: &Path) -> Vec<String> {
+    let living = with_home(home).into_iter().flat_map(|(pid, _)| ["cmdline", "environ"].map(|name| (pid, name)));
+    let text = |pid: u32, name: &str| {
+        // One that ends meanwhile has nothing any more.
+        String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default()).into_owned()
+    };
+    let carries = living.filter(|(pid, name)| holds(secrets, &text(*pid, name)));
+    carries.map(|(pid, name)| format!("{name} of process {pid}")).collect()
+}
+
+/// Checks what a call of the binary has printed, unless to print a secret is what it is for.
+#[track_caller]
+pub(super) fn not_printed(command: &Command, stdout: &str, stderr: &str) {
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let is_ours = command.get_program().to_str() == Some(env!("CARGO_BIN_EXE_parachute"));
+    let is_for_it = words.iter().any(|word| matches!(&**word, "mint-token" | "module-key"));
+    let home = command.get_envs().find(|(name, _)| *name == "PARACHUTE_HOME").and_then(|(_, home)| home);
+    let Some(home) = home.filter(|_| is_ours) else { return };
+    let secrets = of(Path::new(home));
+    for (place, text) in [("stdout", stdout), ("stderr", stderr)] {
+        let is_meant = is_for_it && place == "stdout";
+        assert!(is_meant || !holds(&secrets, text), "a secret is on {place} of {words:?}:\n{text}");
+    }
 }
 
 fn has_token(text: &str) -> bool {
@@ -118,6 +152,24 @@ fn a_secret_at_a_wrong_place_would_be_found() {
         let printed = format!("token {text}.");
         assert_eq!(leaked(&secrets, home.path(), &printed), ["the hub's output", place.as_str()], "{text}");
     }
+    let mut command = home.command(&["status"]);
+    for text in [secret('k'), token.clone()] {
+        let printed = std::panic::catch_unwind(|| not_printed(&home.command(&["status"]), "", &text));
+        assert!(printed.is_err(), "{text}");
+        not_printed(&home.command(&["auth", "mint-token"]), &text, "");
+    }
+    not_printed(&command, "all is well", "");
+    // Arguments and environment of a living process of this home.
+    command = Command::new("/bin/sh");
+    command.args(["-c", "echo ready; read -r word", &token]).env("PARACHUTE_HOME", home.path()).env("KEY", secret('k'));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut living = command.spawn().expect("a shell");
+    let mut said = [0; 6];
+    living.stdout.take().expect("asked for").read_exact(&mut said).expect("it is there");
+    let found = carried(&secrets, home.path());
+    drop(living.stdin.take());
+    living.wait().expect("it ends");
+    assert_eq!(found, ["cmdline", "environ"].map(|name| format!("{name} of process {}", living.id())));
     let cut = &token[..token.len() - 1];
     home.write("web/logs/web.log", &format!("said {cut}"));
     assert_eq!(leaked(&secrets, home.path(), cut), nothing, "nobody can use it");

@@ -8,8 +8,8 @@
 //! | 6, 40–42, 54 | `keys`; 6 also `token::tests`, 40, 41 also `e2e::tokens` |
 //! | 12, 50 | `token::tests`; 12 also `e2e::attacks`, `e2e::access`, 50 also `e2e::tokens` |
 //! | 13–18 | `token::tests::payload`; 13 also `token::tests::fuzz` |
-//! | 19, 48, 49 | `e2e::tokens`; 48 also at the end of every hub of a test, `e2e::support::secrets` |
-//! | 20, 44, 45 | `hub::routes::tests::refusals`, `e2e::introspection`, `modules`; 20 also `token::tests` |
+//! | 19, 48, 49 | `e2e::tokens`; 48 also `hub::routes::tests::refusals`, and at the end of every hub and command of a test, `e2e::support::secrets` |
+//! | 20, 44, 45 | `hub::routes::tests::refusals`, `e2e::introspection`, `modules`; 20 also `token::tests`, 44 also `e2e::dead_child` |
 //! | 21, 22 | here |
 //! | 23, 24, 52 | `registry`, `e2e::tokens`; 23 also here |
 //! | 25–30, 53 | `hub::routes::tests::minting`, by the API; 25–30 also `token::grant::tests`, 25, 26, 53 also `registry` |
