@@ -68,6 +68,34 @@ fn c15_19_a_module_that_is_killed_while_it_registers_costs_nobody_a_row() {
 }
 
 #[test]
+fn a_module_that_was_removed_is_not_remembered_as_stopped() {
+    let mut hub = Hub::start(&[sleeper("web")]);
+    let command =
+        [&["add", "wiki", "--ready", "none", "--"][..], &["/bin/sh", "-c", "echo up; exec sleep 100000"]].concat();
+    let is_remembered = |hub: &Hub| hub.home.read("hub/intent.json").contains("wiki");
+    for (what, is_up) in [("with the hub up", true), ("with the hub down", false)] {
+        hub.run(&command).succeeds();
+        hub.run(&["stop", "wiki"]).succeeds();
+        assert!(is_remembered(&hub), "{what}");
+        if !is_up {
+            assert!(hub.end().success(), "{what}: {}", hub.output());
+        }
+        hub.run(&["remove", "wiki"]).succeeds();
+        eventually(&format!("{what}: the stop is forgotten"), || {
+            // It looks at the list whenever somebody asks.
+            let _looked = is_up.then(|| hub.api("GET", "/api/modules"));
+            (!is_remembered(&hub)).then_some(())
+        });
+    }
+    // Left by a hub that was killed in between; who registers a module wants it up.
+    hub.home.write("hub/intent.json", "{\"stopped\":[\"wiki\"]}\n");
+    let added = hub.run(&command).succeeds();
+    assert!(added.stdout.contains("it starts with the hub"), "{added}");
+    hub.start_again();
+    hub.line_after("wiki", "up");
+}
+
+#[test]
 fn c15_13_a_port_that_somebody_holds_on_any_address_is_not_handed_out() {
     let home = Home::new();
     let port_of = |name: &str| -> Option<u64> {

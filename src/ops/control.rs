@@ -70,7 +70,7 @@ impl Hub {
     }
 
     /// A full disk must not keep a module up or down now; that it will be forgotten is said.
-    fn remember(&self, short: &Short, stopped: bool) {
+    pub(super) fn remember(&self, short: &Short, stopped: bool) {
         if let Err(error) = self.parts.intent.set_stopped(short, stopped) {
             let asked = if stopped { "stopped" } else { "running" };
             (self.parts.log)(&format!("{short}: that it is to be {asked} will not outlive the hub: {error}"));

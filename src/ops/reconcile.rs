@@ -36,6 +36,12 @@ fn difference(document: &Listing, runnable: &[Short], known: &BTreeSet<Short>) -
     }
 }
 
+/// The modules that have lost their row, also those that no worker knows.
+fn gone<'a>(last: &'a Listing, document: &'a Listing) -> BTreeSet<&'a Short> {
+    let shorts = |list: &'a Listing| list.entries().iter().filter_map(|entry| entry.short.as_ref());
+    &shorts(last).collect::<BTreeSet<_>>() - &shorts(document).collect()
+}
+
 /// The rows that have a process of their own, in file order: usable ones that no other row's process serves.
 fn processes(document: &Listing) -> impl Iterator<Item = &Row> {
     let own = document.entries().iter().filter(|entry| entry.served_by.is_none());
@@ -102,6 +108,10 @@ impl Hub {
             // Nobody is to act on a list that will be another in a moment: no module is stopped because of it.
             if is_mended {
                 return Ok(last);
+            }
+            for short in gone(&last, &document) {
+                // What comes back under its name is another module, which nobody has stopped yet.
+                self.remember(short, false);
             }
             // What the boot has found is the backup already.
             self.keep_backup();

@@ -86,6 +86,11 @@ impl Intent {
         })
     }
 
+    /// Forgets an earlier stop of the module in a home whose hub is down; a hub that runs keeps the intent itself.
+    pub(crate) fn forget_stop(home: &Home, short: &Short) -> Result<(), StoreError> {
+        Self::load(home).set_stopped(short, false)
+    }
+
     fn lock<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         // The state is replaced as a whole, so a panic elsewhere leaves it sound.
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::manifest::json::Packed;
 use crate::manifest::services::{Document, Entry, Exposure, Listing};
 use crate::manifest::{Problem, Short, known};
+use crate::store::intent::Intent;
 use crate::store::services::{EditError, Services};
 use crate::store::{Create, Home, identity};
 use crate::wire::Code;
@@ -261,6 +262,9 @@ pub(super) fn finish(
     let mut up = match reach::hub(home, HEALTH_TIMEOUT) {
         Ok(Some(up)) => up,
         Ok(None) => {
+            // Of an earlier module of this name, or of this one: to register it again is to want it up.
+            Intent::forget_stop(home, short)
+                .map_err(|error| not_started(short, words, reach::store_failure(&error)))?;
             out.done(&format!("✓ {short} {words}: port {port}{at}; it starts with the hub: parachute serve"));
             return Ok(Report::of(data(None)));
         }

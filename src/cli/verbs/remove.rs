@@ -8,6 +8,7 @@ use crate::client::Op;
 use crate::config::Config;
 use crate::manifest::Short;
 use crate::manifest::services::Entry;
+use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError, atomic, module_secrets, modules};
 use crate::wire::Code;
@@ -27,9 +28,10 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
         || names::resolve(&document, name).map(|short| (name.to_owned(), Some(short))),
         |entry| Ok((entry.name.clone(), entry.short.clone())),
     )?;
-    if let Some(short) = &short {
-        stop(&home, short, timeout, config, out)?;
-    }
+    let stopped_by_hub = match &short {
+        Some(short) => stop(&home, short, timeout, config, out)?,
+        None => false,
+    };
     let mut kept_row = None;
     let row = register::edit(&services, out, |document| {
         let before = document.clone();
@@ -51,6 +53,12 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
             "see: parachute status",
         ));
     };
+    if let Some(short) = &short
+        && !stopped_by_hub
+        && let Err(error) = Intent::forget_stop(&home, short)
+    {
+        out.warn(&format!("that {short} was stopped is still remembered: {error}"));
+    }
     discovery::refresh(&home, config, out);
     let argv = short
         .as_ref()
@@ -80,10 +88,16 @@ fn find<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
     by_short.or_else(|| entries.iter().find(|entry| entry.name == name))
 }
 
-/// A module whose hub is down does not run. One that cannot be stopped keeps its row.
-fn stop(home: &Home, short: &Short, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<(), Failure> {
+/// Whether there was a hub to stop it: a module whose hub is down does not run. One that cannot be stopped keeps its row.
+fn stop(
+    home: &Home,
+    short: &Short,
+    timeout: Option<Duration>,
+    config: &Config,
+    out: &mut Out,
+) -> Result<bool, Failure> {
     let up = reach::hub(home, HEALTH_TIMEOUT).map_err(|error| Failure::of_client(&error))?;
-    let Some(mut up) = up else { return Ok(()) };
+    let Some(mut up) = up else { return Ok(false) };
     up.authorise(home, config, out)?;
     up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
     match lifecycle::act(&up.client, Op::Stop, short, false) {
@@ -93,7 +107,7 @@ fn stop(home: &Home, short: &Short, timeout: Option<Duration>, config: &Config, 
         {
             Err(Failure { message: format!("{short} keeps its row: {}", failure.message), ..*failure })
         }
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
 
