@@ -123,7 +123,7 @@ impl Boot {
             pid: std::process::id(),
             start_ticks: proc::own_start_ticks(),
             port: listeners.port,
-            started_at: stamp::iso(SystemTime::now()),
+            started_at: Some(stamp::iso(SystemTime::now())),
         };
         let header = Header {
             instance: identity.instance.clone(),
@@ -140,6 +140,9 @@ impl Boot {
         );
 
         let running = self.start(&home, &lock, listeners, authority, &identity, journal)?;
+        if let Err(error) = identity::announce(&home, &identity) {
+            self.say(&format!("{error}; until then no program reads there which hub runs"));
+        }
         identity::publish(&home, &identity)?;
         self.say(&banner);
         if let Err(error) = notify::ready(&self.config.environment) {

@@ -61,7 +61,7 @@ impl Fixture {
             pid: 99,
             start_ticks: 1,
             port,
-            started_at: "2026-11-23T02:50:43.123Z".into(),
+            started_at: Some("2026-11-23T02:50:43.123Z".into()),
         };
         identity::publish(&home, &identity).expect("written");
     }

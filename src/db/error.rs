@@ -119,6 +119,19 @@ impl DbError {
         Self::Sqlite { path: path.to_owned(), doing, class: Class::of(source), message: source.to_string() }
     }
 
+    /// Whether somebody has to put the file right, and trying again is of no use.
+    pub(crate) fn is_invalid(&self) -> bool {
+        match self {
+            Self::Symlink { .. }
+            | Self::NotRegular { .. }
+            | Self::ForeignOwner { .. }
+            | Self::Predecessor { .. }
+            | Self::NotOurs { .. }
+            | Self::Newer { .. } => true,
+            Self::Files { .. } | Self::Sqlite { .. } => false,
+        }
+    }
+
     /// Whether the file's contents are beyond use.
     pub(super) fn is_damage(&self) -> bool {
         matches!(self, Self::Sqlite { class: Class::Corrupt | Class::NotADatabase, .. })

@@ -72,6 +72,7 @@ fn used_home() -> Home {
     let left = volatile.map(|file| (file, hub.home.read(file)));
     assert!(hub.end().success(), "the first hub ends well: {}", hub.output());
     let home = copy_of(&hub.home);
+    home.write("hub/run/services.edits", "{}\n");
     for (file, text) in left {
         home.write(file, &text);
         set_mode(&home.path().join(file), 0o600);
@@ -139,13 +140,8 @@ fn each_damage(file: &str, expected: [Outcome; 9]) {
 }
 
 /// What is well-formed and yet void, which only the hub with its database can tell.
-const ONLY_THE_HUB_SEES: &[(&str, &str)] = &[
-    ("operator.token", "truncated"),
-    ("hub.db", "truncated"),
-    ("hub.db", "too large"),
-    ("hub.db", "not UTF-8"),
-    ("hub/run/children", "foreign owner"),
-];
+const ONLY_THE_HUB_SEES: &[(&str, &str)] =
+    &[("operator.token", "truncated"), ("hub.db", "truncated"), ("hub.db", "too large"), ("hub.db", "not UTF-8")];
 
 /// What `serve` has left its home in; a hub's goes with the hub.
 enum Left {
@@ -153,8 +149,17 @@ enum Left {
     Home(#[expect(dead_code, reason = "held until the files were looked at")] Home),
 }
 
-/// Written anew at every start: what a hub before left in them is void.
-const VOLATILE: &[&str] = &["hub-instance.json", "hub/run/hub.port", "hub/run/hub.pid", "hub/run/children"];
+/// Written anew at every start or added to: what a hub before left in them is void, or not all that is in them.
+const VOLATILE: &[&str] = &[
+    "hub-instance.json",
+    "hub/run/hub.port",
+    "hub/run/hub.pid",
+    "hub/run/children",
+    "hub/run/epoch",
+    "hub/run/hub.lock",
+    "services.json.bak",
+    "web/logs/web.log",
+];
 
 fn name_of(file: &str) -> &str {
     file.rsplit('/').next().unwrap_or(file)
@@ -185,6 +190,9 @@ fn serve(home: Home, file: &str, what: &str) -> (Outcome, String, Left) {
             // All rows are gone with the file that lists them.
             if file != "services.json" {
                 eventually(&format!("{what}: the other module runs"), || hub.lines_after("other", "ready ").pop());
+            }
+            if file == "web/logs/web.log" {
+                hub.line_after("web", "ready ");
             }
             assert_eq!(hub.get("/health").status, 200, "{what}");
             // One that is in force under another hub's keys, or was, is left to whoever put it there.
@@ -219,13 +227,13 @@ fn a_dot_env_that_is_bad_costs_only_its_own_module() {
 fn an_operator_token_that_is_bad_is_refused_or_replaced() {
     each_damage(
         "operator.token",
-        [Says, Says, Refuses(1), Refuses(1), Refuses(1), Refuses(1), Refuses(1), Says, Refuses(1)],
+        [Says, Says, Refuses(78), Refuses(78), Refuses(78), Refuses(78), Refuses(78), Says, Refuses(78)],
     );
 }
 
 #[test]
 fn a_database_that_is_bad_is_kept_aside_or_refused() {
-    each_damage("hub.db", [Says, Runs, Says, Says, Refuses(1), Refuses(1), Refuses(1), Says, Refuses(1)]);
+    each_damage("hub.db", [Says, Runs, Says, Says, Refuses(78), Refuses(78), Refuses(78), Says, Refuses(78)]);
 }
 
 #[test]
@@ -234,23 +242,108 @@ fn a_remembered_stop_that_cannot_be_read_is_said() {
 }
 
 #[test]
-fn an_instance_file_that_is_bad_is_replaced_or_refused() {
-    each_damage("hub-instance.json", [Runs, Runs, Runs, Runs, Runs, Refuses(78), Refuses(1), Runs, Runs]);
+fn an_instance_file_that_is_bad_keeps_no_hub_from_running() {
+    each_damage("hub-instance.json", [Runs, Runs, Runs, Runs, Runs, Says, Says, Runs, Runs]);
 }
 
 #[test]
 fn a_port_file_that_is_bad_is_replaced_or_refused() {
-    each_damage("hub/run/hub.port", [Runs, Runs, Runs, Runs, Runs, Refuses(78), Refuses(1), Runs, Runs]);
+    each_damage("hub/run/hub.port", [Runs, Runs, Runs, Runs, Runs, Refuses(78), Refuses(78), Runs, Runs]);
 }
 
 #[test]
 fn a_pid_file_that_is_bad_is_replaced_or_refused() {
-    each_damage("hub/run/hub.pid", [Runs, Runs, Runs, Runs, Runs, Refuses(78), Refuses(1), Runs, Runs]);
+    each_damage("hub/run/hub.pid", [Runs, Runs, Runs, Runs, Runs, Refuses(78), Refuses(78), Runs, Runs]);
 }
 
 #[test]
 fn a_record_of_children_that_is_bad_is_passed_over_or_refused() {
     each_damage("hub/run/children", [Runs, Runs, Runs, Runs, Refuses(78), Refuses(78), Refuses(78), Runs, Refuses(78)]);
+}
+
+#[test]
+fn an_epoch_that_is_bad_is_void_or_refused() {
+    each_damage(
+        "hub/run/epoch",
+        [Runs, Runs, Refuses(78), Runs, Refuses(78), Refuses(78), Refuses(78), Runs, Refuses(78)],
+    );
+}
+
+#[test]
+fn a_lock_of_the_hub_that_is_bad_is_taken_or_refused() {
+    each_damage("hub/run/hub.lock", [Runs, Runs, Runs, Runs, Refuses(78), Refuses(78), Refuses(78), Runs, Runs]);
+}
+
+#[test]
+fn notes_of_edits_that_are_bad_are_said() {
+    each_damage("hub/run/services.edits", [Runs, Runs, Says, Runs, Says, Says, Says, Runs, Says]);
+}
+
+#[test]
+fn a_backup_that_is_bad_is_replaced_or_said() {
+    each_damage("services.json.bak", [Runs, Runs, Runs, Runs, Runs, Says, Says, Runs, Runs]);
+}
+
+#[test]
+fn a_log_that_is_bad_costs_only_its_own_lines() {
+    each_damage("web/logs/web.log", [Runs, Runs, Runs, Runs, Says, Says, Says, Runs, Runs]);
+}
+
+#[test]
+fn what_is_in_the_way_of_a_file_or_directory_of_the_hub_is_found_by_check() {
+    let used = used_home();
+    let files = [
+        "hub-instance.json",
+        "hub/run/epoch",
+        "hub/run/hub.lock",
+        "hub/run/operator.lock",
+        "hub/run/services.edits",
+        "services.json.bak",
+        "services.json.lock",
+        "services.json.removed",
+        "web/logs/web.log",
+        "web/run/hub.key",
+    ];
+    for file in files {
+        for how in ["fifo", "symlink", "directory"] {
+            let home = copy_of(&used);
+            let path = home.path().join(file);
+            if fs::symlink_metadata(&path).is_err() {
+                home.write(file, "");
+            }
+            damage(&path, how);
+            let checked = Finished::run(home.command(&["check"])).fails_with(78);
+            assert!(checked.stdout.contains(&*path.to_string_lossy()), "{file}, {how}: {checked}");
+        }
+    }
+}
+
+#[test]
+fn what_takes_the_place_of_the_run_directory_or_the_socket_is_refused() {
+    type Make = fn(&Path);
+    let rows: &[(&str, &str, Make)] = &[
+        ("a file as socket", "hub/run/hub.sock", |path| fs::write(path, "x").expect("ours")),
+        ("a link as socket", "hub/run/hub.sock", |path| symlink("elsewhere", path).expect("ours")),
+        ("a file as directory", "hub/run", |path| {
+            fs::rename(path, aside(path)).expect("ours");
+            fs::write(path, "x").expect("ours");
+        }),
+        ("a link as directory", "hub/run", |path| {
+            fs::rename(path, aside(path)).expect("ours");
+            symlink(aside(path), path).expect("ours");
+        }),
+    ];
+    let used = used_home();
+    for (what, file, make) in rows {
+        let home = copy_of(&used);
+        let path = home.path().join(file);
+        make(&path);
+        let checked = Finished::run(home.command(&["check"])).fails_with(78);
+        assert!(checked.stdout.contains(&*path.to_string_lossy()), "{what}: {checked}");
+        let (outcome, output, _left) = serve(home, file, what);
+        assert_eq!(outcome, Refuses(78), "{what}: {output}");
+        assert!(output.contains(&*path.to_string_lossy()), "{what}: {output}");
+    }
 }
 
 #[test]

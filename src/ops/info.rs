@@ -44,7 +44,7 @@ impl Hub {
             instance: identity.instance.clone(),
             pid: identity.pid,
             port: identity.port,
-            started_at: identity.started_at.clone(),
+            started_at: identity.started_at.clone().unwrap_or_default(),
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             source: if container { "container" } else { "binary" }.to_owned(),
             container_build_time: self.parts.build_time.clone().filter(|_| container),

@@ -75,7 +75,7 @@ impl Fixture {
             pid: 42,
             start_ticks: 1,
             port: 1939,
-            started_at: "2026-01-02T03:04:05.006Z".to_owned(),
+            started_at: Some("2026-01-02T03:04:05.006Z".to_owned()),
         };
         let fixture = Self {
             hub: Arc::new(Hub::new(Parts {

@@ -3,6 +3,7 @@
 use super::socket::SocketError;
 use crate::ops::auth::AuthError;
 use crate::store::StoreError;
+use crate::store::operator_token::OperatorTokenError;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -45,36 +46,54 @@ impl ServeError {
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Auth(
-                AuthError::Origin(_) | AuthError::KeyFile { .. } | AuthError::KeyFileStore(_) | AuthError::OtherKeyFile,
-            ) => INVALID_CONFIG,
-            Self::Store(StoreError::Locked { .. }) => BUSY,
-            Self::Store(
-                StoreError::Read { .. }
-                | StoreError::Write { .. }
-                | StoreError::Unsettled { .. }
-                | StoreError::NoHome { .. }
-                | StoreError::Contended { .. },
-            )
-            | Self::Auth(_)
-            | Self::Listen { .. }
-            | Self::Socket(_)
-            | Self::Start { .. } => FAILED,
+            Self::Store(error) => of_store(error),
+            Self::Auth(error) => of_auth(error),
+            Self::Listen { .. } | Self::Socket(SocketError::Bind { .. }) | Self::Start { .. } => FAILED,
             Self::PortInUse { .. } => CONFLICT,
-            Self::Store(
-                StoreError::Relative { .. }
-                | StoreError::TooLarge { .. }
-                | StoreError::NotRegular { .. }
-                | StoreError::Symlink { .. }
-                | StoreError::ForeignOwner { .. }
-                | StoreError::HardLinked { .. }
-                | StoreError::LooseMode { .. }
-                | StoreError::Exposed { .. }
-                | StoreError::NotUtf8 { .. }
-                | StoreError::Syntax { .. },
-            )
-            | Self::NoSuchAddress { .. } => INVALID_CONFIG,
+            Self::Socket(SocketError::NotASocket { .. }) | Self::NoSuchAddress { .. } => INVALID_CONFIG,
         }
+    }
+}
+
+/// A file that somebody has to put right is invalid, whoever reads it; one that the machine would not give has failed.
+fn of_store(error: &StoreError) -> u8 {
+    match error {
+        StoreError::Locked { .. } => BUSY,
+        StoreError::Read { .. }
+        | StoreError::Write { .. }
+        | StoreError::Unsettled { .. }
+        | StoreError::NoHome { .. }
+        | StoreError::Contended { .. } => FAILED,
+        StoreError::Relative { .. }
+        | StoreError::TooLarge { .. }
+        | StoreError::NotRegular { .. }
+        | StoreError::NotADirectory { .. }
+        | StoreError::Symlink { .. }
+        | StoreError::ForeignOwner { .. }
+        | StoreError::HardLinked { .. }
+        | StoreError::LooseMode { .. }
+        | StoreError::Exposed { .. }
+        | StoreError::NotUtf8 { .. }
+        | StoreError::Syntax { .. } => INVALID_CONFIG,
+    }
+}
+
+fn of_auth(error: &AuthError) -> u8 {
+    match error {
+        AuthError::OperatorToken(OperatorTokenError::Store(error)) => of_store(error),
+        AuthError::Db(error) if error.is_invalid() => INVALID_CONFIG,
+        AuthError::OperatorToken(OperatorTokenError::NotAToken { .. })
+        | AuthError::Origin(_)
+        | AuthError::KeyFile { .. }
+        | AuthError::KeyFileStore(_)
+        | AuthError::OtherKeyFile => INVALID_CONFIG,
+        AuthError::Db(_)
+        | AuthError::OperatorToken(OperatorTokenError::Missing { .. })
+        | AuthError::Mint(_)
+        | AuthError::Clock { .. }
+        | AuthError::RolledBack { .. }
+        | AuthError::TooManyKeys
+        | AuthError::NoKey => FAILED,
     }
 }
 

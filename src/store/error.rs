@@ -39,6 +39,10 @@ pub(crate) enum StoreError {
     NotRegular {
         path: PathBuf,
     },
+    /// Something else where a directory belongs.
+    NotADirectory {
+        path: PathBuf,
+    },
     /// A symbolic link where none may be.
     Symlink {
         path: PathBuf,
@@ -94,6 +98,7 @@ impl StoreError {
             | Self::Relative { path }
             | Self::TooLarge { path, .. }
             | Self::NotRegular { path }
+            | Self::NotADirectory { path }
             | Self::Symlink { path }
             | Self::ForeignOwner { path, .. }
             | Self::HardLinked { path, .. }
@@ -124,6 +129,7 @@ impl fmt::Display for StoreError {
                 write!(f, "{path} is larger than {limit_bytes} bytes; trim it or move it away")
             }
             Self::NotRegular { .. } => write!(f, "{path} is not a regular file; move it away"),
+            Self::NotADirectory { .. } => write!(f, "{path} is not a directory; move it away"),
             Self::Symlink { .. } => {
                 write!(f, "{path} is a symbolic link that is not followed; put the file itself there")
             }
@@ -162,6 +168,7 @@ impl std::error::Error for StoreError {
             | Self::Relative { .. }
             | Self::TooLarge { .. }
             | Self::NotRegular { .. }
+            | Self::NotADirectory { .. }
             | Self::Symlink { .. }
             | Self::ForeignOwner { .. }
             | Self::HardLinked { .. }

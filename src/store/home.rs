@@ -1,9 +1,11 @@
 //! The root of everything that the hub keeps: opened once, checked once, and where in it things are.
 
 use super::StoreError;
+use super::atomic::PRIVATE;
 use crate::manifest::Short;
 use crate::sys::fs::{self, Dir, Kind, Stat};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -142,6 +144,19 @@ impl Home {
         Ok(dir)
     }
 
+    /// Opens the file `relative` to hold a lock on it, and makes it and its directory when they are missing.
+    pub(super) fn open_lock(&self, relative: &Path) -> Result<File, StoreError> {
+        let path = self.path().join(relative);
+        let dir = self.make_dir(relative.parent().unwrap_or(Path::new("")))?;
+        let name = relative.file_name().unwrap_or_default();
+        match dir.stat(name).map(|stat| stat.kind) {
+            Ok(Kind::Symlink) => return Err(StoreError::Symlink { path }),
+            Ok(Kind::Regular) | Err(_) => {}
+            Ok(_) => return Err(StoreError::NotRegular { path }),
+        }
+        dir.open_lock(name, PRIVATE).map_err(|source| StoreError::Write { path, source })
+    }
+
     /// Opens the directory `relative`; `None` when it or one above it is missing.
     pub(super) fn open_dir(&self, relative: &Path) -> Result<Option<Dir>, StoreError> {
         let mut dir =
@@ -161,8 +176,10 @@ impl Home {
     /// One step down, not through a symbolic link and not into somebody else's directory.
     fn open_checked(&self, dir: &Dir, name: &OsStr, done: &Path) -> Result<Dir, StoreError> {
         let path = || self.path().join(done);
-        if dir.stat(name).is_ok_and(|stat| stat.kind == Kind::Symlink) {
-            return Err(StoreError::Symlink { path: path() });
+        match dir.stat(name).map(|stat| stat.kind) {
+            Ok(Kind::Symlink) => return Err(StoreError::Symlink { path: path() }),
+            Ok(Kind::Directory) | Err(_) => {}
+            Ok(_) => return Err(StoreError::NotADirectory { path: path() }),
         }
         let next = dir.open_dir(name).map_err(|source| StoreError::Read { path: path(), source })?;
         let stat = next.own_stat().map_err(|source| StoreError::Read { path: path(), source })?;

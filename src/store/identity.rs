@@ -7,7 +7,6 @@ use crate::sys::fs::{self, FileLock};
 use crate::sys::wipe::wipe;
 use crate::token::proof::BootSecret;
 use serde_json::{Value, json};
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
@@ -34,10 +33,9 @@ pub(crate) struct HubLock {
 impl HubLock {
     /// Takes the lock without waiting. [`StoreError::Locked`] names the hub that has it.
     pub(crate) fn acquire(home: &Home) -> Result<Self, StoreError> {
-        let dir = home.make_dir(Path::new(RUN_DIR))?;
         let path = home.run_dir().join(LOCK);
         let write_error = |source| StoreError::Write { path: path.clone(), source };
-        let file = dir.open_lock(OsStr::new(LOCK), PRIVATE).map_err(write_error)?;
+        let file = home.open_lock(&Path::new(RUN_DIR).join(LOCK))?;
         let reader = file.try_clone().map_err(write_error)?;
         match FileLock::acquire(file, Instant::now()) {
             Ok(lock) => {
@@ -73,15 +71,20 @@ pub(crate) struct Identity {
     /// The process's start time in clock ticks since boot, so that a reused pid is not taken for it.
     pub(crate) start_ticks: u64,
     pub(crate) port: u16,
-    /// ISO 8601, UTC, milliseconds.
-    pub(crate) started_at: String,
+    /// ISO 8601, UTC, milliseconds; `None` when the public record of this hub is not there to say it.
+    pub(crate) started_at: Option<String>,
 }
 
-/// Tells others where the hub is. Called once it listens, never before.
-pub(crate) fn publish(home: &Home, identity: &Identity) -> Result<(), StoreError> {
-    let Identity { instance, secret, pid, start_ticks, port, started_at } = identity;
+/// Tells everybody which hub runs here (supervisor §2, step 13). Commands find it without, see [`publish`].
+pub(crate) fn announce(home: &Home, identity: &Identity) -> Result<(), StoreError> {
+    let Identity { instance, pid, port, started_at, .. } = identity;
     let record = json!({ "instance": instance, "pid": pid, "port": port, "startedAt": started_at });
-    atomic::write_volatile(home, Path::new(INSTANCE), &json::to_bytes(&record), PUBLIC)?;
+    atomic::write_volatile(home, Path::new(INSTANCE), &json::to_bytes(&record), PUBLIC)
+}
+
+/// Tells commands where the hub is. Called once it listens, never before.
+pub(crate) fn publish(home: &Home, identity: &Identity) -> Result<(), StoreError> {
+    let Identity { instance, secret, pid, start_ticks, port, .. } = identity;
     // Large enough from the start, so that no copy of the secret stays behind in a buffer that was grown.
     let mut words = String::with_capacity(PID_MAX_BYTES + instance.len());
     write!(words, "{pid} {start_ticks} {instance}").expect("writing into a String cannot fail");
@@ -98,8 +101,8 @@ pub(crate) fn publish(home: &Home, identity: &Identity) -> Result<(), StoreError
     atomic::write_volatile(home, Path::new(PORT), format!("{port}\n").as_bytes(), PRIVATE)
 }
 
-/// What the last hub published; `None` when anything is missing, garbled or of two different hubs. It may have died
-/// since: compare the start time, or ask its port.
+/// What the last hub published; `None` when anything is missing or garbled. It may have died since: compare the start
+/// time, or ask its port, where only that hub can prove to be it.
 pub(crate) fn read(home: &Home) -> Option<Identity> {
     let pid = read_pid(home)?;
     let mut words = words(&pid)?;
@@ -108,31 +111,34 @@ pub(crate) fn read(home: &Home) -> Option<Identity> {
         Some(word) => Some(BootSecret::parse(word)?),
         None => None,
     };
-    let record: Value = json::parse(read_text(home, INSTANCE)?.as_bytes()).ok()?;
-    if record.get("instance").and_then(Value::as_str) != Some(instance) {
-        return None;
-    }
     Some(Identity {
         instance: instance.to_owned(),
         secret,
         pid: pid.parse().ok().filter(|pid| *pid > 0)?,
         start_ticks: start_ticks.parse().ok()?,
         port: Port::new(read_text(home, PORT)?.trim().parse().ok()?)?.get(),
-        started_at: record.get("startedAt").and_then(Value::as_str)?.to_owned(),
+        started_at: record_of(home, instance).and_then(|record| Some(record.get("startedAt")?.as_str()?.to_owned())),
     })
 }
 
-/// Takes back what [`publish`] wrote, unless another hub has published since.
+/// The public record, when it is of this hub.
+fn record_of(home: &Home, instance: &str) -> Option<Value> {
+    let record: Value = json::parse(read_text(home, INSTANCE)?.as_bytes()).ok()?;
+    (record.get("instance").and_then(Value::as_str) == Some(instance)).then_some(record)
+}
+
+/// Takes back what [`publish`] and [`announce`] wrote, unless another hub has published since.
 pub(crate) fn clear(home: &Home, instance: &str) -> Result<(), StoreError> {
     let published = read_pid(home);
     if published.as_ref().and_then(words).and_then(|mut words| words.nth(2)) != Some(instance) {
         return Ok(());
     }
-    // The pid file last: it says whose the others are, so that a second attempt finds what a failed one left.
-    for relative in [PORT, INSTANCE, PID] {
-        atomic::remove(home, Path::new(relative))?;
+    if record_of(home, instance).is_some() {
+        atomic::remove(home, Path::new(INSTANCE))?;
     }
-    Ok(())
+    // The pid file last: it says whose the others are, so that a second attempt finds what a failed one left.
+    atomic::remove(home, Path::new(PORT))?;
+    atomic::remove(home, Path::new(PID))
 }
 
 /// Pid, start time, instance and, of a hub that can prove who it is, its secret.
@@ -167,8 +173,13 @@ mod tests {
             pid: 4711,
             start_ticks: 99,
             port: 1939,
-            started_at: "2026-05-20T10:00:00.000Z".to_owned(),
+            started_at: Some("2026-05-20T10:00:00.000Z".to_owned()),
         }
+    }
+
+    fn publish(home: &Home, identity: &Identity) -> Result<(), StoreError> {
+        announce(home, identity)?;
+        super::publish(home, identity)
     }
 
     #[test]
@@ -230,18 +241,25 @@ mod tests {
             (PID, "0 99 3f2a\n"),
             (PID, "-1 99 3f2a\n"),
             (PID, "x 99 3f2a\n"),
-            (PID, "4711 99 other\n"),
             (PID, "\0\0\0\0"),
-            (INSTANCE, ""),
-            (INSTANCE, "[]"),
-            (INSTANCE, "{\"instance\":\"3f2a\"}"),
-            (INSTANCE, "{\"instance\":5,\"startedAt\":\"x\"}"),
         ];
         for (relative, text) in others.into_iter().chain(bad_secrets) {
             let home = TestHome::new();
             publish(&home, &identity()).expect("published");
             home.put(relative, text);
             assert_eq!(read(&home), None, "{relative} holds {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_public_record_that_cannot_be_used_hides_no_hub_and_stays() {
+        for text in ["", "[]", "{\"instance\":\"other\",\"startedAt\":\"x\"}", "{\"instance\":5,\"startedAt\":\"x\"}"] {
+            let home = TestHome::new();
+            publish(&home, &identity()).expect("published");
+            home.put(INSTANCE, text);
+            assert_eq!(read(&home), Some(Identity { started_at: None, ..identity() }), "{text:?}");
+            clear(&home, "3f2a").expect("cleared");
+            assert_eq!((read(&home), home.text(INSTANCE).as_str()), (None, text));
         }
     }
 

@@ -3,7 +3,6 @@
 use super::atomic::{self, Links, PRIVATE, Target, Trust};
 use super::{Home, StoreError};
 use crate::sys::fs::FileLock;
-use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,8 +67,7 @@ impl From<StoreError> for OperatorTokenError {
 pub(crate) fn lock(home: &Home) -> Result<FileLock, StoreError> {
     let path = home.run_dir().join(LOCK);
     let write_error = |source| StoreError::Write { path: path.clone(), source };
-    let dir = home.make_dir(Path::new("hub/run"))?;
-    let file = dir.open_lock(OsStr::new(LOCK), PRIVATE).map_err(write_error)?;
+    let file = home.open_lock(&Path::new("hub/run").join(LOCK))?;
     FileLock::acquire(file, Instant::now() + LOCK_WAIT).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => StoreError::Locked { path: path.clone(), holder: None },
         _ => write_error(error),

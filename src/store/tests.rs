@@ -61,7 +61,7 @@ fn this_hub(instance: &str) -> Identity {
         pid: 4711,
         start_ticks: 99,
         port: 1939,
-        started_at: "2026-05-20T10:00:00.000Z".to_owned(),
+        started_at: Some("2026-05-20T10:00:00.000Z".to_owned()),
     }
 }
 

@@ -9,15 +9,33 @@ use crate::manifest::{Short, known};
 use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::services::Services;
-use crate::store::{Create, Home, StoreError, dotenv, exposure, modules};
+use crate::store::{Create, Home, StoreError, children, dotenv, epoch, exposure, modules};
 use crate::wire::Code;
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A file of the hub's own is a file: never a link, a directory or a FIFO.
 const NOT_REGULAR: &str = "is not a regular file; move it away";
+
+/// Directories that the hub goes through, but not through links.
+const OWN_DIRECTORIES: [&str; 2] = ["hub", "hub/run"];
+
+/// Files that the hub replaces or locks, whatever is in them.
+const OWN_FILES: [&str; 8] = [
+    "hub-instance.json",
+    "hub/run/hub.port",
+    "hub/run/hub.pid",
+    "hub/run/hub.lock",
+    "hub/run/operator.lock",
+    "hub/run/services.gate",
+    "services.json.lock",
+    "services.json.removed",
+];
+
+/// The same for each module, below its directory.
+const MODULE_FILES: [&str; 2] = ["run/hub.key", "run/verify-keys.json"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weight {
@@ -139,7 +157,8 @@ fn look(home: &Home, findings: &mut Findings) {
     for warning in home.warnings() {
         findings.note(home.path(), warning);
     }
-    match Services::new(home.clone()).read() {
+    let services = Services::new(home.clone());
+    match services.read() {
         Ok(document) => rows(home, &document, findings),
         Err(error) => findings.store(&error),
     }
@@ -147,17 +166,41 @@ fn look(home: &Home, findings: &mut Findings) {
     for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
         database(home, &home.path().join(name), findings);
     }
-    for name in ["hub-instance.json", "hub/run/hub.port", "hub/run/hub.pid", "hub/run/children"] {
-        let file = home.path().join(name);
-        if fs::symlink_metadata(&file).is_ok_and(|facts| !facts.is_file()) {
-            findings.bad(&file, NOT_REGULAR);
-        }
-    }
-    if let Err(error) = exposure::read(home) {
-        findings.store(&error);
-    }
+    own_files(home, &services, findings);
     if let Some(warning) = Intent::load(home).warning() {
         findings.bad(&home.path().join("hub/intent.json"), &warning);
+    }
+}
+
+/// What the hub keeps for itself, beside the list of modules and the database.
+fn own_files(home: &Home, services: &Services, findings: &mut Findings) {
+    for name in OWN_DIRECTORIES {
+        let directory = home.path().join(name);
+        if fs::symlink_metadata(&directory).is_ok_and(|facts| !facts.is_dir()) {
+            return findings.bad(&directory, "is not a directory; move it away");
+        }
+    }
+    for name in OWN_FILES {
+        is_file(&home.path().join(name), findings);
+    }
+    let socket = home.path().join("hub/run/hub.sock");
+    if fs::symlink_metadata(&socket).is_ok_and(|facts| !facts.file_type().is_socket()) {
+        findings.bad(&socket, "is in the way of the hub's socket; move it away");
+    }
+    let read = [
+        services.look_at_backup(),
+        services.look_at_journal(),
+        children::read_previous(home).map(drop),
+        epoch::read(home).map(drop),
+        exposure::read(home).map(drop),
+    ];
+    read.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| findings.store(error));
+}
+
+/// One that is missing does as well.
+fn is_file(file: &Path, findings: &mut Findings) {
+    if fs::symlink_metadata(file).is_ok_and(|facts| !facts.is_file()) {
+        findings.bad(file, NOT_REGULAR);
     }
 }
 
@@ -188,6 +231,10 @@ fn rows(home: &Home, document: &Listing, findings: &mut Findings) {
         }
         if let Some(short) = &entry.short {
             environment(home, short, findings);
+            is_file(&home.log_dir(short).join(format!("{short}.log")), findings);
+            for name in MODULE_FILES {
+                is_file(&home.module_dir(short).join(name), findings);
+            }
         }
     }
 }

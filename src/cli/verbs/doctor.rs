@@ -262,7 +262,7 @@ mod tests {
             pid: 1,
             start_ticks: 1,
             port: 1,
-            started_at: "2026-05-20T10:00:00.000Z".into(),
+            started_at: Some("2026-05-20T10:00:00.000Z".into()),
         };
         identity::publish(&home, &gone).expect("published");
         let (report, text) = doctor(false, dir.path());

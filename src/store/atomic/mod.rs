@@ -65,8 +65,11 @@ pub(super) fn write_volatile(home: &Home, relative: &Path, bytes: &[u8], mode: u
 fn write_as(home: &Home, relative: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
     let dir = home.make_dir(relative.parent().unwrap_or(Path::new("")))?;
     let target = Target::at(dir, home.path().join(relative))?;
-    if target.stat()?.is_some_and(|stat| stat.kind == Kind::Symlink) {
-        return Err(StoreError::Symlink { path: target.path });
+    match target.stat()?.map(|stat| stat.kind) {
+        Some(Kind::Symlink) => return Err(StoreError::Symlink { path: target.path }),
+        Some(Kind::Directory) => return Err(StoreError::NotRegular { path: target.path }),
+        // A rename replaces everything else.
+        Some(Kind::Regular | Kind::Socket | Kind::Other) | None => {}
     }
     let staged = target.stage_as(bytes, permitted(home, mode), sync)?;
     staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;

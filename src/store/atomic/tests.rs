@@ -34,8 +34,14 @@ fn a_failed_write_leaves_the_old_file_and_no_temporary_one() {
     let home = TestHome::new();
     home.put("a/keep", "x");
     // A directory in the target's place lets everything succeed but the last step.
+    let target = Target::locate(&home, Path::new("a"), Links::Refuse).expect("a target").expect("a directory");
+    let staged = target.stage(b"new", PRIVATE).expect("a temporary file");
+    staged.commit(Rename::Replace).expect_err("a directory cannot be replaced");
+    drop(staged);
+    assert_eq!(home.names(), ["a"]);
+    // So it is refused before.
     let error = write(&home, "a", b"new", PRIVATE).expect_err("a directory cannot be replaced");
-    assert!(matches!(&error, StoreError::Write { path, .. } if *path == home.path().join("a")), "{error}");
+    assert!(matches!(&error, StoreError::NotRegular { path } if *path == home.path().join("a")), "{error}");
     assert_eq!(home.names(), ["a"]);
     assert_eq!(home.text("a/keep"), "x");
 }

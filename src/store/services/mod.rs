@@ -15,7 +15,6 @@ use crate::manifest::Problem;
 use crate::manifest::services::{self, Document, Listing};
 use crate::sys::fs::{FileLock, Stat};
 use journal::Journal;
-use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -132,6 +131,11 @@ impl Services {
         self.undone_of(&Journal::read(&self.home, SystemTime::now())?)
     }
 
+    /// Whether what was noted of the last edits can be read.
+    pub(crate) fn look_at_journal(&self) -> Result<(), StoreError> {
+        Journal::read(&self.home, SystemTime::now()).map(drop)
+    }
+
     fn undone_of(&self, journal: &Journal) -> Result<Vec<String>, StoreError> {
         if journal.is_empty() {
             return Ok(Vec::new());
@@ -167,8 +171,7 @@ impl Services {
     fn take(&self, directory: &str, name: &str, deadline: Instant) -> Result<FileLock, StoreError> {
         let path = self.home.path().join(directory).join(name);
         let write_error = |source| StoreError::Write { path: path.clone(), source };
-        let dir = self.home.make_dir(Path::new(directory))?;
-        let file = dir.open_lock(OsStr::new(name), super::atomic::PRIVATE).map_err(write_error)?;
+        let file = self.home.open_lock(&Path::new(directory).join(name))?;
         FileLock::acquire(file, deadline).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => StoreError::Locked { path: self.home.path().join(LOCK), holder: None },
             _ => write_error(error),

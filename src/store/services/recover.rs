@@ -6,14 +6,14 @@ use super::{EditError, SERVICES, SERVICES_MAX_BYTES, Services};
 use crate::manifest::Short;
 use crate::manifest::services::{self, Document, Listing};
 use crate::stamp;
-use crate::store::atomic::{self, PRIVATE, PUBLIC, Target};
+use crate::store::atomic::{self, Links, PRIVATE, PUBLIC, Target};
 use crate::store::{StoreError, modules};
 use crate::sys::fs::{self, Rename};
 use crate::sys::random;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
@@ -105,6 +105,13 @@ impl Services {
             self.edit(|_| Ok(()))?;
         }
         Ok(())
+    }
+
+    /// Whether the backup could take the list's place; when there is none there is nothing wrong with it.
+    pub(crate) fn look_at_backup(&self) -> Result<(), StoreError> {
+        let Some(target) = Target::locate(&self.home, Path::new(BACKUP), Links::Refuse)? else { return Ok(()) };
+        let Some((bytes, _)) = target.read(SERVICES_MAX_BYTES)? else { return Ok(()) };
+        super::parse(&target, &bytes).map(drop)
     }
 
     /// `None` when there is none, or none that can be parsed.

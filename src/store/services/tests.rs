@@ -8,6 +8,7 @@ use crate::store::testing::TestHome;
 use crate::sys::fs::Dir;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::thread;
 

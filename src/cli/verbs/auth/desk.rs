@@ -219,6 +219,9 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
             Failure::new(Code::Failed, error.to_string(), "such as: --scope-set admin")
         }
         AuthError::Clock { .. } => Failure::new(Code::Failed, error.to_string(), "see: date"),
+        AuthError::Db(error) if error.is_invalid() => {
+            Failure::new(Code::InvalidConfig, error.to_string(), "see: parachute check")
+        }
         AuthError::Db(_) | AuthError::Mint(_) | AuthError::NoKey => {
             Failure::new(Code::Failed, error.to_string(), "see: parachute check")
         }

@@ -83,7 +83,11 @@ impl HubRow {
             version: health.version.clone(),
             state: State::Active,
             pid: Some(identity.pid),
-            uptime_s: unix_ms(&identity.started_at).and_then(|at| u64::try_from((now_ms - at) / 1000).ok()),
+            uptime_s: identity
+                .started_at
+                .as_deref()
+                .and_then(unix_ms)
+                .and_then(|at| u64::try_from((now_ms - at) / 1000).ok()),
             instance: Some(health.instance.clone()),
             health: Some(health.status.clone()),
             notes,

@@ -121,7 +121,7 @@ fn hub_up() -> HubRow {
         pid: 99,
         start_ticks: 1,
         port: 1939,
-        started_at: "2026-11-23T02:48:43.000Z".into(),
+        started_at: Some("2026-11-23T02:48:43.000Z".into()),
     };
     HubRow::up(&health, &identity, NOW_MS)
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::store::Create;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 
