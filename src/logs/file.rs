@@ -15,6 +15,7 @@ const WRITE_BYTES: usize = 256 * 1024;
 /// What modules print is nobody else's business (files §14.2).
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+const LOOSE_BITS: u32 = 0o077;
 /// How often a file in use is compared with what lies at its path, so that an operator's rotation is noticed.
 const CHECK_EVERY_MS: u64 = 1_000;
 /// Reports of a file that fails and works by turns are this far apart.
@@ -34,6 +35,8 @@ pub(super) struct LogFile {
     path: PathBuf,
     max_bytes: u64,
     files: u32,
+    /// Whether one that is there already is made private, too.
+    existing: Existing,
     open: Option<Open>,
     checked_at_ms: u64,
     /// Lines that did not get into the file since it began to fail; `None` while it works.
@@ -41,6 +44,14 @@ pub(super) struct LogFile {
     /// People have heard that it fails.
     told: bool,
     recovered_at_ms: u64,
+}
+
+/// What becomes of the mode of a file that somebody else has made, or an earlier release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    MadePrivate,
+    /// The operator chose where it lies and who reads it.
+    LeftAsItIs,
 }
 
 #[derive(Debug)]
@@ -97,13 +108,25 @@ impl std::error::Error for FileError {
 impl LogFile {
     /// `<dir>/<short>.log`, rotated before it would exceed `max_bytes`, `files` of them with the current one.
     pub(super) fn of_module(dir: &Path, short: &str, max_bytes: u64, files: u32) -> Self {
-        Self::new(dir.join(format!("{short}.log")), max_bytes, files)
+        let file = Self::new(dir.join(format!("{short}.log")), max_bytes, files);
+        Self { existing: Existing::MadePrivate, ..file }
     }
 
     /// The same at this path.
     pub(super) fn new(path: PathBuf, max_bytes: u64, files: u32) -> Self {
         let dir = path.parent().map(Path::to_owned).unwrap_or_default();
-        Self { dir, path, max_bytes, files, open: None, checked_at_ms: 0, lost: None, told: false, recovered_at_ms: 0 }
+        Self {
+            dir,
+            path,
+            max_bytes,
+            files,
+            existing: Existing::LeftAsItIs,
+            open: None,
+            checked_at_ms: 0,
+            lost: None,
+            told: false,
+            recovered_at_ms: 0,
+        }
     }
 
     pub(super) fn set_limits(&mut self, max_bytes: u64, files: u32) {
@@ -186,7 +209,7 @@ impl LogFile {
             self.compare_with_path();
         }
         if self.open.is_none() {
-            self.open = Some(open(&self.dir, &self.path)?);
+            self.open = Some(open(&self.dir, &self.path, self.existing)?);
             self.checked_at_ms = now_ms;
         }
         Ok(())
@@ -242,7 +265,7 @@ impl LogFile {
         let fail = |error| Failure { error, lost_lines: 0 };
         self.move_on().map_err(|source| fail(FileError::Rotate { path: self.path.clone(), source }))?;
         self.open = None;
-        self.open = Some(open(&self.dir, &self.path).map_err(fail)?);
+        self.open = Some(open(&self.dir, &self.path, self.existing).map_err(fail)?);
         Ok(())
     }
 
@@ -273,9 +296,9 @@ fn tolerate_missing(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// Opens the file for appending, 0600, in a directory made 0700. A symbolic link, a directory or a FIFO in its place
+/// Opens the file for appending, new ones 0600, in a directory made 0700. A symbolic link, a directory or a FIFO in its place
 /// is refused. An end without newline, as a power cut leaves it, is finished first.
-fn open(dir: &Path, path: &Path) -> Result<Open, FileError> {
+fn open(dir: &Path, path: &Path, existing: Existing) -> Result<Open, FileError> {
     let fail = |source| FileError::Open { path: path.to_owned(), source };
     let not_regular = || FileError::NotRegular { path: path.to_owned() };
     match fs::stat(path) {
@@ -291,6 +314,10 @@ fn open(dir: &Path, path: &Path) -> Result<Open, FileError> {
     let facts = fs::stat_of(&file).map_err(fail)?;
     if facts.kind != Kind::Regular {
         return Err(not_regular());
+    }
+    if existing == Existing::MadePrivate && facts.mode & LOOSE_BITS != 0 {
+        // Another user's file is not ours to close; its lines are kept all the same.
+        let _not_ours = fs::set_mode(&file, FILE_MODE);
     }
     let mut open = Open { dev: facts.dev, ino: facts.ino, size: facts.size_bytes, file };
     let mut last = [b'\n'];

@@ -227,3 +227,17 @@ fn no_buffer_of_a_flood_stays_with_its_module() {
     let spare = SPARE.lock().unwrap();
     assert!(spare.len() <= SPARE_BUFFERS && spare.iter().all(|text| text.capacity() <= 2 * WRITE_BYTES));
 }
+
+#[test]
+fn a_file_that_others_could_read_is_made_private_unless_the_operator_named_it() {
+    let dir = Place::new();
+    fs::create_dir_all(&dir.0).unwrap();
+    let path = dir.0.join("a.log");
+    for (mut file, expected) in [(LogFile::new(path.clone(), 1000, 2), 0o644), (dir.file(1000, 2), 0o600)] {
+        fs::write(&path, "old\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(file.append_with("", b"new\n", 0).is_none());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, expected);
+        assert_eq!(dir.read("a.log"), "old\nnew\n");
+    }
+}
