@@ -1,7 +1,8 @@
 //! Rows and manifests that cannot be used: each is shown with its reason, everywhere, and the others run.
 
-use crate::support::{Home, Hub, eventually, module, testchild};
+use crate::support::{Home, Hub, eventually, kill, module, testchild};
 use serde_json::{Value, json};
+use std::fs;
 
 /// A module that only has to be there.
 fn sleeper(name: &str) -> crate::support::Module {
@@ -159,6 +160,27 @@ fn a_second_row_of_a_name_or_a_port_is_the_one_that_is_refused() {
     assert!(says("odd", "already the module"), "the name: {told}");
     assert!(told.api.contains("already the port of"), "{told}");
     assert!(told.status.contains("already the port of"), "{told}");
+}
+
+#[test]
+fn a_directory_that_vanished_is_told_at_every_start() {
+    let hub = Hub::start(&[sleeper("web"), sleeper("other")]);
+    let pid = hub.number_after("web", "ready ");
+    let package = hub.home.package("web");
+    fs::rename(&package, package.with_extension("elsewhere")).expect("ours");
+    kill(pid, "KILL");
+    let error = eventually("the crash is told", || {
+        let error = hub.api("GET", "/api/modules/web").json()["supervisor_start_error"].clone();
+        error.is_object().then_some(error)
+    });
+    assert_eq!(error["error_type"], "missing_cwd", "{error}");
+    let answer = hub.api("POST", "/api/modules/web/start");
+    assert_eq!(answer.status, 409, "{answer:?}");
+    let start = hub.run(&["start", "web"]).fails_with(6);
+    assert!(start.stderr.contains(&*package.to_string_lossy()), "{start}");
+    fs::rename(package.with_extension("elsewhere"), &package).expect("ours");
+    hub.run(&["start", "web"]).succeeds();
+    assert_ne!(hub.number_after("web", "ready "), pid);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::state::module_state;
 use super::{Hub, OpError};
 use crate::manifest::services::Listing;
 use crate::manifest::{Short, known};
+use crate::store::StoreError;
 use crate::supervisor::{OpFailure, Snapshot, Supervisor};
 use crate::wire::OpReply;
 
@@ -61,8 +62,12 @@ impl Hub {
             .row
             .as_ref()
             .map_err(|problem| OpError::InvalidRow { short: short.clone(), problem: problem.clone() })?;
-        let manifest = self.parts.manifests.of(row);
-        let manifest = manifest.map_err(|source| OpError::Manifest { short: short.clone(), source })?;
+        let manifest = match self.parts.manifests.of(row) {
+            Ok(manifest) => manifest,
+            // That the directory is gone is for the attempt to say, so that it stands in the module's state as well.
+            Err(StoreError::NoPackage { .. }) => return Ok(()),
+            Err(source) => return Err(OpError::Manifest { short: short.clone(), source }),
+        };
         match known::start_command(&row.short, manifest.as_deref()) {
             Some(_) => Ok(()),
             None => Err(OpError::NoStartCommand { short: short.clone() }),

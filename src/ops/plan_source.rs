@@ -149,6 +149,7 @@ impl Unusable {
         match self {
             Self::NoRow => StartErrorKind::NotInstalled,
             Self::NoCommand => StartErrorKind::NoStartCommand,
+            Self::File(StoreError::NoPackage { .. }) => StartErrorKind::MissingCwd,
             Self::Row(_) | Self::Run(_) | Self::File(_) => StartErrorKind::InvalidSettings,
         }
     }

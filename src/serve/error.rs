@@ -63,6 +63,7 @@ fn of_store(error: &StoreError) -> u8 {
         | StoreError::Write { .. }
         | StoreError::Unsettled { .. }
         | StoreError::NoHome { .. }
+        | StoreError::NoPackage { .. }
         | StoreError::Contended { .. } => FAILED,
         StoreError::Relative { .. }
         | StoreError::TooLarge { .. }

@@ -27,6 +27,10 @@ pub(crate) enum StoreError {
     NoHome {
         path: PathBuf,
     },
+    /// A module's directory is not there.
+    NoPackage {
+        path: PathBuf,
+    },
     /// The home's path does not begin with `/`.
     Relative {
         path: PathBuf,
@@ -95,6 +99,7 @@ impl StoreError {
             | Self::Write { path, .. }
             | Self::Unsettled { path, .. }
             | Self::NoHome { path }
+            | Self::NoPackage { path }
             | Self::Relative { path }
             | Self::TooLarge { path, .. }
             | Self::NotRegular { path }
@@ -124,6 +129,9 @@ impl fmt::Display for StoreError {
                 write!(f, "{path} is written, but the disk did not confirm it: {source}; check the disk")
             }
             Self::NoHome { .. } => write!(f, "{path} does not exist; start the hub once, or set PARACHUTE_HOME"),
+            Self::NoPackage { .. } => {
+                write!(f, "its directory {path} does not exist; bring it back or install the module anew")
+            }
             Self::Relative { .. } => write!(f, "{path} is not an absolute path; give one that begins with \"/\""),
             Self::TooLarge { limit_bytes, .. } => {
                 write!(f, "{path} is larger than {limit_bytes} bytes; trim it or move it away")
@@ -165,6 +173,7 @@ impl std::error::Error for StoreError {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } | Self::Unsettled { source, .. } => Some(source),
             Self::NoHome { .. }
+            | Self::NoPackage { .. }
             | Self::Relative { .. }
             | Self::TooLarge { .. }
             | Self::NotRegular { .. }

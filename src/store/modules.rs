@@ -7,6 +7,7 @@ use crate::manifest::module::Manifest;
 use crate::manifest::{Short, json};
 use crate::sys::fs::Dir;
 use serde_json::Value;
+use std::io;
 use std::path::Path;
 
 /// What a row says that has no package with a version.
@@ -24,7 +25,10 @@ pub(crate) fn read_manifest(install_dir: &Path) -> Result<Option<Manifest>, Stor
     if !install_dir.is_absolute() {
         return Err(StoreError::Relative { path: install_dir.to_owned() });
     }
-    let read_error = |source| StoreError::Read { path: install_dir.to_owned(), source };
+    let read_error = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => StoreError::NoPackage { path: install_dir.to_owned() },
+        _ => StoreError::Read { path: install_dir.to_owned(), source },
+    };
     // Package managers install through symbolic links: they are resolved once, and what they lead to is judged.
     let real = install_dir.canonicalize().map_err(read_error)?;
     let stat = Dir::open(&real).and_then(|dir| dir.own_stat()).map_err(read_error)?;
@@ -91,7 +95,7 @@ mod tests {
         let package = home.path().join("package");
         let refused = |path: &Path| read_manifest(path).expect_err("refused");
         assert!(matches!(refused(Path::new("package")), StoreError::Relative { .. }));
-        assert!(matches!(refused(&home.path().join("missing")), StoreError::Read { .. }));
+        assert!(matches!(refused(&home.path().join("missing")), StoreError::NoPackage { .. }));
         std::fs::set_permissions(&package, std::fs::Permissions::from_mode(0o777)).expect("a mode");
         assert!(matches!(refused(&package), StoreError::LooseMode { mode: 0o777, .. }));
         std::fs::set_permissions(&package, std::fs::Permissions::from_mode(0o755)).expect("a mode");
