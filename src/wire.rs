@@ -7,7 +7,8 @@ pub(crate) mod login;
 pub(crate) mod origin;
 pub(crate) mod tokens;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// Raised when the meaning of a `--json` field changes.
@@ -146,22 +147,58 @@ impl Status {
 }
 
 /// Why a module is not well (supervisor §8). `error_type` is an open set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct StartError {
     pub(crate) error_type: String,
     pub(crate) error_description: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) binary: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) why: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) docs_url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) install: Option<BTreeMap<String, String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) sysadmin_hint: Option<String>,
     /// ISO 8601, UTC, milliseconds.
     pub(crate) at: String,
+}
+
+impl StartError {
+    /// Its program, or what that needs, is not installed.
+    pub(crate) const MISSING_DEPENDENCY: &str = "missing_dependency";
+
+    pub(crate) fn is_missing_dependency(&self) -> bool {
+        self.error_type == Self::MISSING_DEPENDENCY
+    }
+}
+
+/// What is not known of a missing program is told as such; other errors have no such fields.
+impl Serialize for StartError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("error_type", &self.error_type)?;
+        map.serialize_entry("error_description", &self.error_description)?;
+        if let Some(binary) = &self.binary {
+            map.serialize_entry("binary", binary)?;
+        }
+        let is_missing = self.is_missing_dependency();
+        for (key, value) in [("why", &self.why), ("docs_url", &self.docs_url)] {
+            if is_missing || value.is_some() {
+                map.serialize_entry(key, value)?;
+            }
+        }
+        let unknown = BTreeMap::new();
+        if let Some(install) = self.install.as_ref().or(is_missing.then_some(&unknown)) {
+            map.serialize_entry("install", install)?;
+        }
+        if let Some(hint) = &self.sysadmin_hint {
+            map.serialize_entry("sysadmin_hint", hint)?;
+        }
+        map.serialize_entry("at", &self.at)?;
+        map.end()
+    }
 }
 
 /// How the last child ended: by itself with `code`, or by `signal`.

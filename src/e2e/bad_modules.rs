@@ -3,6 +3,8 @@
 use crate::support::{Home, Hub, eventually, kill, module, testchild};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// A module that only has to be there.
 fn sleeper(name: &str) -> crate::support::Module {
@@ -160,6 +162,71 @@ fn a_second_row_of_a_name_or_a_port_is_the_one_that_is_refused() {
     assert!(says("odd", "already the module"), "the name: {told}");
     assert!(told.api.contains("already the port of"), "{told}");
     assert!(told.status.contains("already the port of"), "{told}");
+}
+
+#[test]
+fn a_program_that_cannot_be_run_is_named_with_what_it_lacks() {
+    type Make = fn(&Path);
+    let rows: &[(&str, Make, u32, &str, &str)] = &[
+        ("not executable", |path| fs::write(path, "#!/bin/sh\n").expect("ours"), 0o644, "non_executable", "chmod +x"),
+        ("a directory", |path| fs::create_dir(path).expect("ours"), 0o755, "non_executable", "not a regular file"),
+        (
+            "no such interpreter",
+            |path| fs::write(path, "#!/opt/none -x\n").expect("ours"),
+            0o755,
+            "missing_dependency",
+            "/opt/none is missing",
+        ),
+        (
+            "lines with CR",
+            |path| fs::write(path, "#!/bin/sh\r\nexit\r\n").expect("ours"),
+            0o755,
+            "missing_dependency",
+            "/bin/sh\\r is missing",
+        ),
+        (
+            "a program that env does not find",
+            |path| fs::write(path, "#!/usr/bin/env no-such-node\n").expect("ours"),
+            0o755,
+            "missing_dependency",
+            "no-such-node is missing",
+        ),
+        ("no program", |path| fs::write(path, "\0\0nothing").expect("ours"), 0o755, "non_executable", "exec of "),
+        (
+            "a loader that is missing",
+            |path| {
+                let elf = fs::read("/bin/ls").expect("a program");
+                let at = elf.windows(6).position(|bytes| bytes == b"/lib64").expect("a dynamic program for x86-64");
+                let mut broken = elf;
+                broken[at + 1] = b'x';
+                fs::write(path, broken).expect("ours");
+            },
+            0o755,
+            "non_executable",
+            "exec of ",
+        ),
+    ];
+    let home = Home::new();
+    for (index, (_, make, mode, ..)) in rows.iter().enumerate() {
+        let name = format!("odd{index}");
+        home.install(&module(&name, vec!["./run".to_owned()]));
+        let program = home.package(&name).join("run");
+        make(&program);
+        fs::set_permissions(&program, fs::Permissions::from_mode(*mode)).expect("ours");
+    }
+    let hub = Hub::start_in(home, &[]);
+    for (index, (what, _, _, error_type, shown)) in rows.iter().enumerate() {
+        let name = format!("odd{index}");
+        let start = hub.run(&["start", &name]).fails_with(6);
+        let error = hub.api("GET", &format!("/api/modules/{name}")).json()["supervisor_start_error"].clone();
+        assert_eq!(error["error_type"], *error_type, "{what}: {error}\n{start}");
+        assert!(start.stderr.contains("/run"), "{what}: start names the file: {start}");
+        let status = hub.run(&["status"]);
+        let line =
+            status.stdout.lines().skip_while(|line| !line.starts_with(&name)).find(|line| line.contains("failed to"));
+        assert!(line.is_some_and(|line| line.contains(shown)), "{what}: {line:?}\n{status}");
+        assert!(!status.stdout.contains("./run is missing"), "{what}: {status}");
+    }
 }
 
 #[test]

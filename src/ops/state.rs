@@ -38,7 +38,7 @@ pub(crate) fn start_error(error: &StartError) -> wire::StartError {
     let error_type = match error.kind {
         StartErrorKind::NotInstalled => "not_installed",
         StartErrorKind::NoStartCommand => "no_start_cmd",
-        StartErrorKind::MissingDependency => "missing_dependency",
+        StartErrorKind::MissingDependency => wire::StartError::MISSING_DEPENDENCY,
         StartErrorKind::NonExecutable => "non_executable",
         StartErrorKind::MissingCwd => "missing_cwd",
         StartErrorKind::PortSquatter => "port_squatter",
@@ -114,6 +114,27 @@ pub(super) mod tests {
              \"nextRetryAt\":\"1970-01-01T00:00:03.000Z\",\
              \"startError\":{\"error_type\":\"port_squatter\",\"error_description\":\"port 1940 is held\",\
              \"at\":\"1970-01-01T00:00:02.000Z\"}}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_missing_program_is_told_as_such() {
+        let of = |kind| {
+            let binary = Some("ffmpeg".to_owned());
+            let error = StartError { kind, description: "no".to_owned(), binary, at: UNIX_EPOCH };
+            serde_json::to_string(&start_error(&error)).expect("plain data")
+        };
+        let at = "\"at\":\"1970-01-01T00:00:00.000Z\"}";
+        assert_eq!(
+            of(StartErrorKind::MissingDependency),
+            format!(
+                "{{\"error_type\":\"missing_dependency\",\"error_description\":\"no\",\"binary\":\"ffmpeg\",\
+                 \"why\":null,\"docs_url\":null,\"install\":{{}},{at}"
+            )
+        );
+        assert_eq!(
+            of(StartErrorKind::NonExecutable),
+            format!("{{\"error_type\":\"non_executable\",\"error_description\":\"no\",\"binary\":\"ffmpeg\",{at}")
         );
     }
 }

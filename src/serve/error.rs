@@ -87,6 +87,7 @@ fn of_auth(error: &AuthError) -> u8 {
         | AuthError::Origin(_)
         | AuthError::KeyFile { .. }
         | AuthError::KeyFileStore(_)
+        | AuthError::NotTheOperators { .. }
         | AuthError::OtherKeyFile => INVALID_CONFIG,
         AuthError::Db(_)
         | AuthError::OperatorToken(OperatorTokenError::Missing { .. })

@@ -37,21 +37,38 @@ pub(crate) fn resolve(plan: &Plan<'_>) -> Result<PathBuf, StartError> {
     }
     // The plan has refused an empty command.
     let name = plan.argv.first().map_or("", String::as_str);
+    find(plan, name, Depth::WithInterpreter)
+        .map_err(|missing| problem(missing.kind, Some(&missing.binary), missing.text))
+}
+
+/// Why a program cannot be run.
+struct Unusable {
+    kind: StartErrorKind,
+    /// What is missing or cannot be executed.
+    binary: String,
+    text: String,
+}
+
+/// How far is looked. What an interpreter's own interpreter is, exec will tell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    WithInterpreter,
+    FileAlone,
+}
+
+/// Finds what exec makes of `name`: a path as it is, a word on the child's `PATH`.
+fn find(plan: &Plan<'_>, name: &str, depth: Depth) -> Result<PathBuf, Unusable> {
     let within = |path: &Path| match &plan.cwd {
         Some(cwd) => cwd.join(path),
         None => path.to_owned(),
     };
-
+    let missing = |text| Unusable { kind: StartErrorKind::MissingDependency, binary: name.to_owned(), text };
     if name.contains('/') {
         let found = within(Path::new(name));
-        return match std::fs::metadata(&found) {
-            Err(error) => Err(problem(
-                StartErrorKind::MissingDependency,
-                Some(name),
-                format!("its command {} cannot be found: {error}", found.display()),
-            )),
-            Ok(_) => usable(&found, name).map(|()| found).map_err(|(kind, text)| problem(kind, Some(name), text)),
-        };
+        if let Err(error) = std::fs::metadata(&found) {
+            return Err(missing(format!("its command {} cannot be found: {error}", found.display())));
+        }
+        return usable(plan, &found, name, depth).map(|()| found);
     }
 
     let path = plan.environment.get("PATH").unwrap_or_default();
@@ -61,55 +78,108 @@ pub(crate) fn resolve(plan: &Plan<'_>) -> Result<PathBuf, StartError> {
         if !found.exists() {
             continue;
         }
-        match usable(&found, name) {
+        match usable(plan, &found, name, depth) {
             Ok(()) => return Ok(found),
             // exec goes on searching behind a file that it may not execute.
             Err(unusable) => first_unusable = first_unusable.or(Some(unusable)),
         }
     }
-    Err(match first_unusable {
-        Some((kind, text)) => problem(kind, Some(name), text),
-        None => problem(
-            StartErrorKind::MissingDependency,
-            Some(name),
-            format!(
-                "{name} was not found on its PATH ({}); install it, or add its directory to PARACHUTE_EXTRA_PATH",
-                path.to_string_lossy()
-            ),
-        ),
-    })
+    Err(first_unusable.unwrap_or_else(|| {
+        missing(format!(
+            "{name} was not found on its PATH ({}); install it, or add its directory to PARACHUTE_EXTRA_PATH",
+            path.to_string_lossy()
+        ))
+    }))
 }
 
 /// A file that is there: regular, executable, and with its interpreter in place when it is a script.
-fn usable(file: &Path, name: &str) -> Result<(), (StartErrorKind, String)> {
+fn usable(plan: &Plan<'_>, file: &Path, name: &str, depth: Depth) -> Result<(), Unusable> {
+    let not_executable = |text| Unusable { kind: StartErrorKind::NonExecutable, binary: name.to_owned(), text };
     let is_file = std::fs::metadata(file).is_ok_and(|found| found.is_file());
     if !is_file {
-        let text = format!("its command {} is not a regular file", file.display());
-        return Err((StartErrorKind::NonExecutable, text));
+        return Err(not_executable(format!("its command {} is not a regular file", file.display())));
     }
     if !is_executable(file) {
         let text = format!("its command {} is not executable; allow it with: chmod +x {0}", file.display());
-        return Err((StartErrorKind::NonExecutable, text));
+        return Err(not_executable(text));
     }
-    if let Some(interpreter) = interpreter(file)
-        && !interpreter.exists()
+    let Some(line) = first_line(file).filter(|_| depth == Depth::WithInterpreter) else { return Ok(()) };
+    let (interpreter, argument) = shebang(&line);
+    let wants = |binary: &str, hint: String| Unusable {
+        kind: StartErrorKind::MissingDependency,
+        // A carriage return must be seen to be understood.
+        binary: binary.escape_debug().to_string(),
+        text: format!("{name} is a script for {}, which {hint}", binary.escape_debug()),
+    };
+    if interpreter.starts_with('/') && !Path::new(interpreter).exists() {
+        let hint = match interpreter.ends_with('\r') {
+            true => format!("is not there: its lines end in CR LF, save {} with LF alone", file.display()),
+            false => format!("is not installed; install it or correct the first line of {}", file.display()),
+        };
+        return Err(wants(interpreter, hint));
+    }
+    if let Some(program) = argument.filter(|_| interpreter.ends_with("/env")).and_then(env_program)
+        && let Err(unusable) = find(plan, program, Depth::FileAlone)
     {
-        let text = format!(
-            "{name} is a script for {}, which is not installed; install it or correct the first line of {}",
-            interpreter.display(),
-            file.display()
-        );
-        return Err((StartErrorKind::MissingDependency, text));
+        return Err(wants(program, format!("its first line in {} looks up: {}", file.display(), unusable.text)));
     }
     Ok(())
 }
 
-/// What the first line of a script names; `None` for other files and for those that may not be read.
-fn interpreter(file: &Path) -> Option<PathBuf> {
+/// What stands behind `#!`; `None` for files that are no script and for those that may not be read.
+fn first_line(file: &Path) -> Option<String> {
     let mut head = Vec::new();
     fs::read_into(&fs::open_read(file).ok()?, SHEBANG_BYTES, &mut head).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let line = std::str::from_utf8(line).ok()?.trim();
-    let interpreter = line.split([' ', '\t']).next()?;
-    interpreter.starts_with('/').then(|| PathBuf::from(interpreter))
+    std::str::from_utf8(line).ok().map(str::to_owned)
+}
+
+/// The interpreter, and all that follows it as the one word that it is given. The kernel knows spaces and tabs only.
+fn shebang(line: &str) -> (&str, Option<&str>) {
+    let blank = [' ', '\t'];
+    let line = line.trim_matches(blank);
+    match line.split_once(blank) {
+        Some((interpreter, argument)) => (interpreter, Some(argument.trim_start_matches(blank))),
+        None => (line, None),
+    }
+}
+
+/// The program that env(1) is to run; `None` when that takes more than a look.
+fn env_program(argument: &str) -> Option<&str> {
+    let split = argument.strip_prefix("-S").or_else(|| argument.strip_prefix("--split-string="));
+    let program = match split {
+        Some(words) => words.split_whitespace().next()?,
+        None => argument,
+    };
+    (!program.starts_with('-') && !program.contains(['=', '$', '"', '\'', '\\'])).then_some(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_is_read_as_the_kernel_and_env_read_it() {
+        for (line, expected) in [
+            ("/bin/sh", ("/bin/sh", None)),
+            (" /bin/sh -eu ", ("/bin/sh", Some("-eu"))),
+            ("/bin/sh\r", ("/bin/sh\r", None)),
+            ("/usr/bin/env node", ("/usr/bin/env", Some("node"))),
+            ("/usr/bin/env\tnode --x", ("/usr/bin/env", Some("node --x"))),
+        ] {
+            let (interpreter, argument) = shebang(line);
+            assert_eq!((interpreter, argument), expected, "{line:?}");
+        }
+        for (argument, expected) in [
+            ("node", Some("node")),
+            ("node --x", Some("node --x")),
+            ("-S node --x", Some("node")),
+            ("-S", None),
+            ("-i node", None),
+            ("A=1 node", None),
+            ("-S A=1 node", None),
+        ] {
+            assert_eq!(env_program(argument), expected, "{argument:?}");
+        }
+    }
 }

@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) policy: Policy,
+    /// What exec runs; empty until it has been looked for.
+    pub(crate) program: PathBuf,
     pub(crate) stop_signal: Signal,
     pub(crate) essential: bool,
     pub(crate) depends_on: Vec<Short>,
@@ -45,6 +47,7 @@ impl Settings {
         let run = Run::default();
         Self {
             policy: policy(&run),
+            program: PathBuf::new(),
             stop_signal: plan::stop_signal(run.stop_signal),
             essential: run.essential,
             depends_on: run.depends_on,
@@ -108,7 +111,10 @@ pub(crate) fn prepare(
 fn read(source: &PlanSource, facts: &Facts, short: &Short, own_child: bool) -> Prepared {
     match source(short) {
         Ok(inputs) => {
-            Prepared { settings: Some(settings(&inputs)), spec: spec(&inputs, facts, short, own_child).map(Box::new) }
+            let spec = spec(&inputs, facts, short, own_child).map(Box::new);
+            let program =
+                spec.as_ref().map(|spec| OsStr::from_bytes(spec.program.as_bytes()).into()).unwrap_or_default();
+            Prepared { settings: Some(Settings { program, ..settings(&inputs) }), spec }
         }
         Err(error) => Prepared { settings: None, spec: Err(error) },
     }
@@ -171,6 +177,7 @@ fn settings(inputs: &Inputs) -> Settings {
     let path = |probe: Probe| (probe == Probe::Http).then(|| inputs.row.health.clone());
     Settings {
         policy: policy(run),
+        program: PathBuf::new(),
         stop_signal: plan::stop_signal(run.stop_signal),
         essential: run.essential,
         depends_on: run.depends_on.clone(),

@@ -8,6 +8,7 @@ use crate::manifest::Short;
 use crate::sys::process::Exit;
 use crate::sys::spawn::{SpawnFailure, Step};
 use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Who may have sent KILL to a child.
@@ -89,23 +90,30 @@ pub(crate) fn notice(notice: Notice, last: Option<(Exit, Killer)>, error: Option
     }
 }
 
-/// A child that did not reach its program.
-pub(crate) fn spawn_failure(failure: SpawnFailure) -> StartError {
+/// A child that did not reach `program`.
+pub(crate) fn spawn_failure(failure: SpawnFailure, program: &Path) -> StartError {
     let SpawnFailure { step, .. } = failure;
+    let program = (step == Step::Exec).then(|| program.display().to_string());
     let (kind, hint) = match step {
         Step::Directory => (StartErrorKind::MissingCwd, "; bring its directory back or install the module anew"),
-        Step::Exec if failure.is_not_found() => (StartErrorKind::MissingDependency, ""),
-        Step::Exec if failure.is_not_a_program() => {
-            (StartErrorKind::SpawnFailed, "; a script needs a first line like #!/bin/sh")
-        }
+        // The file was found before the fork.
+        Step::Exec if failure.is_not_found() => (
+            StartErrorKind::NonExecutable,
+            "; the file is there and its interpreter or loader is not: install that, or build the program for this machine",
+        ),
+        Step::Exec if failure.is_not_a_program() => (
+            StartErrorKind::NonExecutable,
+            "; a script needs a first line like #!/bin/sh, a program has to be built for this machine",
+        ),
         Step::Limit(_) if failure.is_not_permitted() => {
             (StartErrorKind::InvalidSettings, "; it is above the hub's own hard limit, which nobody here may raise")
         }
         Step::Credentials => (StartErrorKind::SpawnFailed, "; run.user and run.group need a hub that runs as root"),
         _ => (StartErrorKind::SpawnFailed, ""),
     };
-    let description = format!("{} failed: {}{hint}", step.as_str(), failure.error());
-    StartError { kind, description, binary: None, at: SystemTime::now() }
+    let of_program = program.as_ref().map(|program| format!(" of {program}")).unwrap_or_default();
+    let description = format!("{}{of_program} failed: {}{hint}", step.as_str(), failure.error());
+    StartError { kind, description, binary: program, at: SystemTime::now() }
 }
 
 /// Running, but nothing answers.

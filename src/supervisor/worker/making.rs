@@ -136,7 +136,7 @@ impl Worker {
         } else {
             Event::Refused { child: self.child }
         };
-        self.refuse(words::spawn_failure(failure));
+        self.refuse(words::spawn_failure(failure, &self.settings.program));
         self.events.push_back(event);
     }
 

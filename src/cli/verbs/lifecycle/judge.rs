@@ -81,7 +81,7 @@ const SEE_STATUS: &str = "see: parachute status";
 
 fn start_failed(short: &Short, error: Option<&StartError>, state: Option<&ModuleState>) -> Verdict {
     let reason = match (error, state) {
-        (Some(error), _) if error.binary.is_some() => missing_block(error),
+        (Some(error), _) if error.is_missing_dependency() => missing_block(error),
         (Some(error), _) => first_line(error),
         (None, Some(state)) => state_words(state),
         (None, None) => "the hub gave no reason".to_owned(),

@@ -259,7 +259,8 @@ pub(in crate::cli::verbs) fn exit_words(exit: &LastExit) -> String {
 
 fn start_error_line(error: &StartError, status: Option<Status>) -> String {
     let first = printable(error.error_description.lines().next().unwrap_or_default());
-    match (&error.binary, status) {
+    let missing = error.binary.as_deref().filter(|_| error.is_missing_dependency());
+    match (missing, status) {
         (Some(binary), _) => format!("failed to start: {} is missing", printable(binary)),
         // It lives and may still bind.
         (None, Some(Status::Running)) => format!("not reachable yet: {first}"),
