@@ -257,6 +257,7 @@ impl Boot {
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
             authority: Arc::clone(&authority),
+            hub_port: listeners.port,
             introspection_url: format!("http://127.0.0.1:{}/oauth/introspect", listeners.port),
             log: self.log(),
             said: Mutex::default(),

@@ -125,12 +125,14 @@ fn an_http_probe_takes_any_answer_that_is_no_server_error() {
     let run = json!({ "ready": { "probe": "http", "timeoutMs": 30_000 } });
     let well = module("well", testchild(&["http"])).run(run.clone());
     let locked = module("locked", answers(401)).run(run);
-    let broken = module("broken", answers(503)).run(json!({ "ready": { "probe": "http", "timeoutMs": 2_000 } }));
+    let broken = module("broken", answers(503)).run(json!({ "ready": { "probe": "http", "timeoutMs": 5_000 } }));
     let hub = Hub::start(&[well, locked, broken]);
     hub.until_ready("well");
     hub.until_ready("locked");
     let state = hub.until("broken", "running with a note", |state| state["supervisor_start_error"].is_object());
     assert_eq!((&state["supervisor_status"], &state["ready"]), (&json!("running"), &json!(false)), "{state:#}");
+    let words = format!("http://127.0.0.1:{}/health answers with status 503 after 5000 ms", state["port"]);
+    check_error(&state["supervisor_start_error"], "started_but_unbound", &words, "broken");
 }
 
 #[test]
@@ -155,6 +157,29 @@ fn a_stranger_on_the_port_is_named_and_left_alone() {
     drop(squatter);
     hub.home.install(&module("web", testchild(&["http"])).manifest("port", json!(port)).row("port", json!(port)));
     hub.run(&["start", "web"]).succeeds();
+}
+
+#[test]
+fn nobody_is_told_to_end_the_hub_or_a_module_of_it_for_a_port() {
+    let home = Home::new();
+    let port = free_port();
+    let argv = [vec!["/usr/bin/env".to_owned(), format!("PORT={port}")], testchild(&["http"])].concat();
+    home.install(&module("first", argv).run(json!({"ready": "none"})));
+    let hub = Hub::start_in(home, &[]);
+    hub.line_after("first", "ready ");
+
+    let on = |port: u64| module("web", testchild(&["http"])).manifest("port", json!(port)).row("port", json!(port));
+    for (what, port, kind, words) in [
+        ("a module's", u64::from(port), "port_squatter", "another module has the port"),
+        ("the hub's", u64::from(hub.port), "invalid_settings", "is the hub's own"),
+    ] {
+        hub.home.install(&on(port));
+        let failed = hub.run(&["start", "web"]).fails_with(6);
+        check_error(&hub.module("web")["supervisor_start_error"], kind, words, what);
+        assert!(failed.stderr.contains(words) && !failed.stderr.contains("kill"), "{what}: {failed}");
+        assert!(!hub.run(&["status"]).stdout.contains("kill "), "{what}");
+    }
+    assert!(hub.run(&["check"]).fails_with(78).stdout.contains("is the hub's own"), "check sees it, too");
 }
 
 /// A module whose package holds a file that this function makes; the command names it.

@@ -26,6 +26,8 @@ pub(crate) struct Files {
     /// Makes the key by which a child shows the hub which module it is, and has the hub's names, as children are told
     /// them (supervisor §5.1). There is always one, because tokens have one.
     pub(crate) authority: Arc<Authority>,
+    /// No module can have it.
+    pub(crate) hub_port: u16,
     /// Where children ask about tokens.
     pub(crate) introspection_url: String,
     pub(crate) log: Log,
@@ -56,6 +58,9 @@ impl Files {
             Some(Err(problem)) => return Err(Unusable::Row(problem.clone())),
             Some(Ok(row)) => Arc::clone(row),
         };
+        if row.port.get() == self.hub_port {
+            return Err(Unusable::HubPort(self.hub_port));
+        }
         let manifest = self.manifests.of(&row)?;
         let argv = known::start_command(&row.short, manifest.as_deref()).ok_or(Unusable::NoCommand)?;
         let run = Run::of(manifest.as_deref(), Some(&row)).map_err(Unusable::Run)?;
@@ -139,6 +144,7 @@ fn directory(row: &Row, run: &Run) -> Option<PathBuf> {
 enum Unusable {
     NoRow,
     Row(Problem),
+    HubPort(u16),
     NoCommand,
     Run(Problem),
     File(StoreError),
@@ -150,7 +156,7 @@ impl Unusable {
             Self::NoRow => StartErrorKind::NotInstalled,
             Self::NoCommand => StartErrorKind::NoStartCommand,
             Self::File(StoreError::NoPackage { .. }) => StartErrorKind::MissingCwd,
-            Self::Row(_) | Self::Run(_) | Self::File(_) => StartErrorKind::InvalidSettings,
+            Self::Row(_) | Self::HubPort(_) | Self::Run(_) | Self::File(_) => StartErrorKind::InvalidSettings,
         }
     }
 }
@@ -160,6 +166,12 @@ impl fmt::Display for Unusable {
         match self {
             Self::NoRow => f.write_str("services.json has no row for it"),
             Self::Row(problem) => write!(f, "its services.json row cannot be used: {problem}"),
+            Self::HubPort(port) => {
+                write!(
+                    f,
+                    "its port {port} is the hub's own; give it another in services.json, or start the hub with another PORT"
+                )
+            }
             Self::NoCommand => {
                 f.write_str("nothing says how to start it; set startCmd in .parachute/module.json below its installDir")
             }

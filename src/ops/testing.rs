@@ -50,6 +50,7 @@ impl Fixture {
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
             authority: Arc::clone(&authority),
+            hub_port: 1939,
             introspection_url: "http://127.0.0.1:1939/oauth/introspect".to_owned(),
             log: Arc::clone(&said),
             said: Mutex::default(),

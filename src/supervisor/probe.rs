@@ -1,7 +1,8 @@
 //! Whether a module answers: a connection to its port, or a look at its health path. Waits for nothing itself: the
 //! worker polls the probe's socket beside everything else.
 
-use crate::sys::{connect, poll, proc};
+use crate::sys::{connect, poll, proc, process};
+use std::fmt;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A status line is shorter.
 const STATUS_LINE_BYTES: usize = 64;
+/// Nobody's descent is longer, or else pids were given away anew during the look.
+const ANCESTORS_LIMIT: usize = 256;
 /// Enough of a command line to recognise a program.
 const COMMAND_LINE_BYTES: usize = 512;
 
@@ -22,7 +25,29 @@ pub(crate) struct Probe {
     fallback: Option<SocketAddr>,
     request: Option<Vec<u8>>,
     answer: Vec<u8>,
+    trouble: Option<Trouble>,
     deadline: Instant,
+}
+
+/// What is wrong with the answer on a health path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// None came in time.
+    Silent,
+    HungUp,
+    NotHttp,
+    Status([u8; 3]),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.write_str("gives no answer"),
+            Self::HungUp => f.write_str("hangs up without an answer"),
+            Self::NotHttp => f.write_str("answers something that is no HTTP"),
+            Self::Status(digits) => write!(f, "answers with status {}", String::from_utf8_lossy(digits)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -43,6 +68,7 @@ impl Probe {
             fallback: Some(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)),
             request,
             answer: Vec::new(),
+            trouble: None,
             deadline: now + timeout.unwrap_or(PROBE_TIMEOUT),
         };
         probe.connect(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
@@ -100,9 +126,23 @@ impl Probe {
         }
         match self.stage {
             Stage::Decided(answer) => Some(answer),
-            Stage::Connecting(_) | Stage::Answering(_) if now >= self.deadline => Some(false),
+            Stage::Connecting(_) if now >= self.deadline => Some(false),
+            Stage::Answering(_) if now >= self.deadline => {
+                self.trouble = Some(Trouble::Silent);
+                Some(false)
+            }
             Stage::Connecting(_) | Stage::Answering(_) => None,
         }
+    }
+
+    /// Why a look has failed at whose other end somebody listens.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
+    fn fail(&mut self, trouble: Trouble) {
+        self.trouble = Some(trouble);
+        self.stage = Stage::Decided(false);
     }
 
     fn advance(&mut self) {
@@ -112,14 +152,15 @@ impl Probe {
                 let mut buffer = [0u8; STATUS_LINE_BYTES];
                 match poll::read_some(stream.as_fd(), &mut buffer) {
                     Ok(None) => self.stage = Stage::Answering(stream),
-                    Ok(Some(0)) | Err(_) => self.stage = Stage::Decided(false),
+                    Ok(Some(0)) | Err(_) => self.fail(Trouble::HungUp),
                     Ok(Some(read)) => {
                         self.answer.extend_from_slice(buffer.get(..read).unwrap_or_default());
-                        self.stage = match health_of(&self.answer) {
-                            Some(healthy) => Stage::Decided(healthy),
-                            None if self.answer.len() >= STATUS_LINE_BYTES => Stage::Decided(false),
-                            None => Stage::Answering(stream),
-                        };
+                        match health_of(&self.answer) {
+                            Some(Ok(())) => self.stage = Stage::Decided(true),
+                            Some(Err(trouble)) => self.fail(trouble),
+                            None if self.answer.len() >= STATUS_LINE_BYTES => self.fail(Trouble::NotHttp),
+                            None => self.stage = Stage::Answering(stream),
+                        }
                     }
                 }
             }
@@ -130,14 +171,18 @@ impl Probe {
 
 /// What a status line says of the module: anything below 500 is an answer of a program that works, 401 on a guarded
 /// health path included. `None` while the line is too short to tell.
-fn health_of(answer: &[u8]) -> Option<bool> {
+fn health_of(answer: &[u8]) -> Option<Result<(), Trouble>> {
     const PREFIX: &[u8] = b"HTTP/1.";
     let seen = answer.get(..PREFIX.len().min(answer.len()))?;
     if !PREFIX.starts_with(seen) {
-        return Some(false);
+        return Some(Err(Trouble::NotHttp));
     }
-    let status = answer.get(PREFIX.len() + 2..PREFIX.len() + 5)?;
-    Some(status.iter().all(u8::is_ascii_digit) && (b'1'..=b'4').contains(&status[0]))
+    let status: [u8; 3] = answer.get(PREFIX.len() + 2..PREFIX.len() + 5)?.try_into().ok()?;
+    Some(match status[0] {
+        _ if !status.iter().all(u8::is_ascii_digit) => Err(Trouble::NotHttp),
+        b'1'..=b'4' => Ok(()),
+        _ => Err(Trouble::Status(status)),
+    })
 }
 
 /// Who listens on a port, seen from a module that wants it.
@@ -162,6 +207,12 @@ impl Holder {
             Self::Process { pid, command: None } => format!("process {pid}"),
         }
     }
+}
+
+/// Whether the process is the hub itself or one that descends from it, so that nobody is told to end it by hand.
+pub(crate) fn is_ours(pid: i32) -> bool {
+    let parent = |pid: &i32| proc::stat(*pid).map(|stat| stat.parent).filter(|parent| *parent > 1);
+    std::iter::successors(Some(pid), parent).take(ANCESTORS_LIMIT).any(|pid| pid == process::own_pid())
 }
 
 /// Whether anything answers on the port: the quick look before a start. On loopback the kernel decides at once, or
@@ -211,13 +262,13 @@ mod tests {
         for (answer, expected) in [
             (&b""[..], None),
             (b"HTTP/1.1 20", None),
-            (b"HTTP/1.1 200", Some(true)),
-            (b"HTTP/1.0 401 no\r\n", Some(true)),
-            (b"HTTP/1.1 404 \r\n", Some(true)),
-            (b"HTTP/1.1 503 \r\n", Some(false)),
-            (b"HTTP/1.1 abc", Some(false)),
-            (b"SSH-2.0-x", Some(false)),
-            (b"HTTQ", Some(false)),
+            (b"HTTP/1.1 200", Some(Ok(()))),
+            (b"HTTP/1.0 401 no\r\n", Some(Ok(()))),
+            (b"HTTP/1.1 404 \r\n", Some(Ok(()))),
+            (b"HTTP/1.1 503 \r\n", Some(Err(Trouble::Status(*b"503")))),
+            (b"HTTP/1.1 abc", Some(Err(Trouble::NotHttp))),
+            (b"SSH-2.0-x", Some(Err(Trouble::NotHttp))),
+            (b"HTTQ", Some(Err(Trouble::NotHttp))),
         ] {
             assert_eq!(health_of(answer), expected, "{answer:?}");
         }
@@ -230,6 +281,7 @@ mod tests {
         assert!(is_taken(port));
         let own = crate::sys::process::own_pid();
         assert!(matches!(holder(port), Holder::Process { pid, .. } if pid == own));
+        assert!(is_ours(own) && !is_ours(1), "ours are this process and its descendants");
         drop(listener);
         assert!(!is_taken(port));
         assert_eq!(holder(port), Holder::Nobody);

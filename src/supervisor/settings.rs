@@ -137,6 +137,9 @@ fn spec(inputs: &Inputs, facts: &Facts, short: &Short, own_child: bool) -> Resul
     if run.ready.probe != Probe::None && !own_child && probe::is_taken(port) {
         let holder = probe::holder(port);
         let stop = match &holder {
+            probe::Holder::Process { pid, .. } if probe::is_ours(*pid) => {
+                "; that process is of this hub, so another module has the port: give one of them another".to_owned()
+            }
             probe::Holder::Process { pid, .. } => {
                 format!("; end it, then start {short}: kill {pid} && parachute start {short}")
             }

@@ -2,7 +2,7 @@
 
 use super::budget::{MAX_FAILURES, WINDOW};
 use super::lifecycle::Notice;
-use super::probe::Holder;
+use super::probe::{Holder, Trouble};
 use super::{StartError, StartErrorKind};
 use crate::manifest::Short;
 use crate::sys::process::Exit;
@@ -116,12 +116,19 @@ pub(crate) fn spawn_failure(failure: SpawnFailure, program: &Path) -> StartError
     StartError { kind, description, binary: program, at: SystemTime::now() }
 }
 
-/// Running, but nothing answers.
-pub(crate) fn unbound(short: &Short, pid: i32, port: u16, gate: Duration) -> StartError {
-    let description = format!(
-        "nothing listens on 127.0.0.1:{port} after {} ms (pid {pid} lives); see: parachute logs {short}",
-        gate.as_millis()
-    );
+/// Running, but nothing answers, or not as it should on its health path.
+pub(crate) fn unbound(
+    short: &Short,
+    pid: i32,
+    port: u16,
+    gate: Duration,
+    answer: Option<(&str, Trouble)>,
+) -> StartError {
+    let what = match answer {
+        None => format!("nothing listens on 127.0.0.1:{port}"),
+        Some((path, trouble)) => format!("http://127.0.0.1:{port}{path} {trouble}"),
+    };
+    let description = format!("{what} after {} ms (pid {pid} lives); see: parachute logs {short}", gate.as_millis());
     StartError { kind: StartErrorKind::StartedButUnbound, description, binary: None, at: SystemTime::now() }
 }
 
@@ -161,6 +168,24 @@ mod tests {
         {
             let said = exit(Exit::Signal(signal), killer);
             assert_eq!(said.contains("perhaps because memory ran out"), suspected, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_and_answered_is_said() {
+        let short = Short::parse("wiki").expect("a short");
+        for (answer, expected) in [
+            (None, "nothing listens on 127.0.0.1:1950 after 4000 ms (pid 7 lives); see: parachute logs wiki"),
+            (
+                Some(("/up", Trouble::Status(*b"503"))),
+                "http://127.0.0.1:1950/up answers with status 503 after 4000 ms (pid 7 lives); see: parachute logs wiki",
+            ),
+            (
+                Some(("/up", Trouble::Silent)),
+                "http://127.0.0.1:1950/up gives no answer after 4000 ms (pid 7 lives); see: parachute logs wiki",
+            ),
+        ] {
+            assert_eq!(unbound(&short, 7, 1950, Duration::from_secs(4), answer).description, expected);
         }
     }
 

@@ -9,7 +9,7 @@ use super::inbox::{ForMain, ForWorker, Inbox, Reply};
 use super::lifecycle::{self, Action, Event, Module};
 use super::listener;
 use super::output::Output;
-use super::probe::{Holder, Probe};
+use super::probe::{Holder, Probe, Trouble};
 use super::published::Published;
 use super::remains::Remains;
 use super::settings::Settings;
@@ -57,6 +57,8 @@ pub(super) struct Worker {
     /// When to look for them without being told: the last look has failed.
     look_again_at: Option<Instant>,
     probe: Option<Box<Probe>>,
+    /// Why the last look at its health path failed.
+    trouble: Option<Trouble>,
     watch: Option<Box<Watch>>,
     waiters: Waiters,
     events: VecDeque<Event>,
@@ -113,6 +115,7 @@ impl Worker {
             clearing: false,
             look_again_at: None,
             probe: None,
+            trouble: None,
             watch: None,
             waiters: Waiters::default(),
             events: VecDeque::new(),
@@ -280,6 +283,7 @@ impl Worker {
     fn look_at_probe(&mut self, ready: bool) {
         let Some(probe) = &mut self.probe else { return };
         let Some(bound) = probe.result(ready, Instant::now()) else { return };
+        self.trouble = probe.trouble();
         self.probe = None;
         self.stranger = None;
         let bound = bound && self.is_own_listener();
@@ -349,7 +353,11 @@ impl Worker {
                     let port = self.settings.port;
                     let error = match &self.stranger {
                         Some(stranger) => words::bound_by(&self.short, pid, port, stranger),
-                        None => words::unbound(&self.short, pid, port, self.settings.policy.gate.unwrap_or_default()),
+                        None => {
+                            let gate = self.settings.policy.gate.unwrap_or_default();
+                            let answer = self.settings.ready_path.as_deref().zip(self.trouble);
+                            words::unbound(&self.short, pid, port, gate, answer)
+                        }
                     };
                     self.start_error = Some(Box::new(error));
                 }

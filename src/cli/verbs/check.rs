@@ -9,7 +9,7 @@ use crate::manifest::{Short, known};
 use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::services::Services;
-use crate::store::{Create, Home, StoreError, children, dotenv, epoch, exposure, modules};
+use crate::store::{Create, Home, StoreError, children, dotenv, epoch, exposure, identity, modules};
 use crate::wire::Code;
 use serde_json::{Value, json};
 use std::fs;
@@ -76,7 +76,8 @@ pub(super) fn files(config: &Config) -> (Findings, Option<Home>) {
     let mut findings = Findings::default();
     let home = match Home::open(&config.home, Create::No) {
         Ok(home) => {
-            look(&home, &mut findings);
+            let hub_port = identity::read(&home).map_or(config.port, |identity| identity.port);
+            look(&home, hub_port, &mut findings);
             Some(home)
         }
         Err(StoreError::NoHome { path }) => {
@@ -153,13 +154,13 @@ impl Findings {
     }
 }
 
-fn look(home: &Home, findings: &mut Findings) {
+fn look(home: &Home, hub_port: u16, findings: &mut Findings) {
     for warning in home.warnings() {
         findings.note(home.path(), warning);
     }
     let services = Services::new(home.clone());
     match services.read() {
-        Ok(document) => rows(home, &document, findings),
+        Ok(document) => rows(home, hub_port, &document, findings),
         Err(error) => findings.store(&error),
     }
     token(home, findings);
@@ -217,12 +218,15 @@ fn database(home: &Home, file: &Path, findings: &mut Findings) {
     }
 }
 
-fn rows(home: &Home, document: &Listing, findings: &mut Findings) {
+fn rows(home: &Home, hub_port: u16, document: &Listing, findings: &mut Findings) {
     let file = home.services_json();
     for entry in document.entries() {
         match &entry.row {
             Err(problem) => findings.bad(&file, &format!("row {}: {problem}", entry.name)),
             Ok(row) => {
+                if row.port.get() == hub_port {
+                    findings.bad(&file, &format!("row {}: field \"port\" {hub_port} is the hub's own", entry.name));
+                }
                 for problem in &row.refused_paths {
                     findings.bad(&file, &format!("row {}: {problem}", entry.name));
                 }

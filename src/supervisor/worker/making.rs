@@ -26,6 +26,7 @@ impl Worker {
         let Prepared { settings, spec } = self.prepare(false);
         self.child = child;
         self.probe = None;
+        self.trouble = None;
         self.stranger = None;
         self.killer = Killer::Unknown;
         self.clearing = false;
