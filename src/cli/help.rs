@@ -123,7 +123,7 @@ mod tests {
             "Usage: parachute logs [FLAGS] MODULE\n\
              \n\
              Show what a module printed.\n\
-             Asks the hub; reads the module's log file when the hub is down.\n\
+             Asks the hub, and the log file for older lines or with the hub down.\n\
              \n\
              Flags:\n\
              \u{20} -f, --follow              Keep printing new lines\n\

@@ -15,7 +15,7 @@ pub(crate) struct Style {
 /// What a verb leaves behind when it came to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Report {
-    /// `data` of `--json`.
+    /// `data` of `--json`; null when all of it was printed, an object a line.
     pub(crate) data: Value,
     /// Why the exit code is not 0 all the same.
     pub(crate) failure: Option<Failure>,
@@ -24,6 +24,11 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn of(data: Value) -> Self {
         Self { data, failure: None }
+    }
+
+    /// Each object was printed when it came ([`Out::object`]).
+    pub(crate) fn streamed() -> Self {
+        Self::of(Value::Null)
     }
 }
 
@@ -74,7 +79,7 @@ impl Out {
         }
     }
 
-    /// One object of a stream of them (`logs --json -f`).
+    /// One object of a stream of them (`logs --json`).
     pub(crate) fn object(&mut self, object: &Value) {
         self.print(&format!("{object}\n"));
     }
@@ -100,8 +105,14 @@ impl Out {
         let failure = match outcome {
             Ok(report) => {
                 if self.style.json {
-                    let object = self.envelope(command, report.failure.is_none(), report.data);
-                    self.object(&object);
+                    let is_streamed = report.data.is_null();
+                    let has_more = !is_streamed || !self.warnings.is_empty();
+                    let object = has_more.then(|| self.envelope(command, report.failure.is_none(), report.data));
+                    match object {
+                        Some(object) if is_streamed => self.complain(&format!("{object}\n")),
+                        Some(object) => self.object(&object),
+                        None => {}
+                    }
                 }
                 report.failure
             }
@@ -226,7 +237,7 @@ pub(crate) mod tests {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
         let err = Page::default();
         let mut out = Out::new(Style { json: true, quiet: false }, Box::new(full), Box::new(err.clone()));
-        assert_eq!(out.finish("status", Ok(Report::of(Value::Null))), Exit::Failed);
+        assert_eq!(out.finish("status", Ok(Report::of(json!({})))), Exit::Failed);
         assert!(err.text().contains("cannot write to standard output"), "{}", err.text());
     }
 

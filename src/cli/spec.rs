@@ -162,7 +162,7 @@ pub(crate) const VERBS: &[Verb] = &[
         words: Words::OneModule,
         args: "MODULE",
         about: "Show what a module printed",
-        notes: &["Asks the hub; reads the module's log file when the hub is down."],
+        notes: &["Asks the hub, and the log file for older lines or with the hub down."],
         flags: &[
             Flag { short: Some('f'), ..switch("follow", "Keep printing new lines") },
             Flag { short: Some('n'), ..option("lines", "N", "Start N lines back [200]") },

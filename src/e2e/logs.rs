@@ -62,8 +62,34 @@ fn lines_are_kept_over_a_restart_and_after_the_end_of_the_hub() {
     let said: Vec<&str> = from_file.lines().filter(|line| line.starts_with("ready ")).collect();
     assert_eq!(said, [&*first, &second], "{from_file}");
     assert_eq!(hub.run(&["logs", "-n", "3", "web"]).succeeds().stdout.lines().count(), 3);
-    let json = hub.run(&["logs", "--json", "web"]).succeeds().json();
-    assert_eq!(json["data"]["source"], "file", "{json:#}");
+    for line in hub.run(&["logs", "--json", "web"]).succeeds().stdout.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(line["seq"].is_null() && line["text"].is_string(), "{line:#}");
+    }
+}
+
+#[test]
+fn lines_that_are_no_longer_in_memory_come_from_the_file() {
+    let script =
+        "i=0; while [ $i -lt 9000 ]; do i=$((i+1)); echo \"line $i of many\"; done; echo done; exec sleep 100000";
+    let hub = Hub::start(&[module("chatty", shell(script)).run(json!({ "ready": "none" }))]);
+    hub.line_after("chatty", "done");
+    let numbers = |lines: &str| {
+        let hub_says = hub.run(&["logs", "-n", lines, "chatty"]).succeeds().stdout;
+        let number = |line: &str| line.strip_prefix("line ")?.strip_suffix(" of many")?.parse::<u32>().ok();
+        hub_says.lines().filter_map(number).collect::<Vec<_>>()
+    };
+    assert!(entries(&hub, "chatty").len() < 5000, "the ring holds fewer than are asked for");
+    // The last line of all says that it is done.
+    assert_eq!(numbers("8000"), (1_002..=9_000).collect::<Vec<_>>());
+    assert_eq!(numbers("20000"), (1..=9_000).collect::<Vec<_>>());
+    let json = hub.run(&["logs", "-n", "8000", "--json", "chatty"]).succeeds().stdout;
+    let seqs: Vec<Value> = json
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("an object a line")["seq"].clone())
+        .collect();
+    assert_eq!(seqs.len(), 8000);
+    assert!(seqs[0].is_null() && seqs[7999].is_number(), "the newest are the hub's");
 }
 
 #[test]

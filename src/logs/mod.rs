@@ -62,6 +62,15 @@ impl Stream {
         }
     }
 
+    /// As the API and `--json` have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Out => "stdout",
+            Self::Err => "stderr",
+            Self::Supervisor => "supervisor",
+        }
+    }
+
     /// The inverse of [`Stream::tag`].
     pub(crate) fn from_tag(tag: &str) -> Option<Self> {
         [Self::Out, Self::Err, Self::Supervisor].into_iter().find(|stream| stream.tag() == tag)

@@ -120,7 +120,7 @@ fn reply(short: &Short, batch: &Batch) -> Reply {
     let entries = batch.lines.iter().map(|line| LogLine {
         seq: line.seq,
         at: stamp::iso8601(line.at_ms),
-        stream: stream_name(line.stream).to_owned(),
+        stream: line.stream.name().to_owned(),
         text: line.text.clone(),
     });
     let entries = entries.collect();
@@ -145,14 +145,6 @@ fn prefixed(short: &Short, line: &Line) -> String {
     match line.stream {
         Stream::Out | Stream::Err => format!("[{short}] {}\n", line.text),
         Stream::Supervisor => format!("{}\n", line.text),
-    }
-}
-
-fn stream_name(stream: Stream) -> &'static str {
-    match stream {
-        Stream::Out => "stdout",
-        Stream::Err => "stderr",
-        Stream::Supervisor => "supervisor",
     }
 }
 

@@ -1,4 +1,7 @@
-//! `logs`: from the hub's ring while it is up, which survives restarts, else from the module's files.
+//! `logs`: from the hub's ring while it is up, which survives restarts, and from the module's files what is older, or
+//! all of it while the hub is down.
+
+mod seam;
 
 use super::{lifecycle, names};
 use crate::cli::exit::Failure;
@@ -20,6 +23,8 @@ use std::time::Duration;
 
 /// How long the hub holds a request for the next line. Short enough that a hub that went away is noticed.
 const POLL_WAIT: Duration = Duration::from_secs(25);
+/// More lines than a module prints between the answer of the hub and the look into the file, unless it floods.
+const LATER_LINES: usize = 10_000;
 /// How often the files are looked at while no hub could tell.
 const FILE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -63,7 +68,7 @@ pub(super) fn run(
     }
     if let Some(up) = hub.as_mut() {
         up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
-        match from_hub(up, &short, follow, lines, out) {
+        match from_hub(up, &lifecycle::log_path(&home, &short), &short, follow, lines, out) {
             // The hub does not run it: only its files can tell what it said.
             Err(error) if matches!(error.code(), Code::NotSupervised | Code::NotFound | Code::NotInstalled) => {}
             Err(error) => return Err(Failure::of_client(&error)),
@@ -73,31 +78,62 @@ pub(super) fn run(
     from_files(&lifecycle::log_path(&home, &short), &short, follow, lines, out)
 }
 
-fn from_hub(up: &Up, short: &Short, follow: bool, lines: usize, out: &mut Out) -> Result<Report, ClientError> {
+fn from_hub(
+    up: &Up,
+    path: &Path,
+    short: &Short,
+    follow: bool,
+    lines: usize,
+    out: &mut Out,
+) -> Result<Report, ClientError> {
     let mut batch = up.client.logs(short.as_str(), None, Duration::ZERO)?;
     let skipped = batch.entries.len().saturating_sub(lines);
     let shown = batch.entries.split_off(skipped);
-    let mut printer = Printer { out, follow };
-    let lines = printer.print(shown.iter().map(of_hub));
-    while follow && !printer.out.is_closed() {
+    if shown.len() < lines {
+        print(older(path, &shown, lines - shown.len(), out).iter().map(of_file), out);
+    }
+    print(shown.iter().map(of_hub), out);
+    while follow && !out.is_closed() {
         batch = up.client.logs(short.as_str(), Some(batch.next), POLL_WAIT)?;
         if batch.missed > 0 {
-            printer.out.warn(&format!("{} lines came too fast and are only in the log file", batch.missed));
+            out.warn(&format!("{} lines came too fast and are only in the log file", batch.missed));
         }
-        printer.print(batch.entries.iter().map(of_hub));
+        print(batch.entries.iter().map(of_hub), out);
     }
-    Ok(Report::of(json!({ "module": short.as_str(), "source": "hub", "lines": lines })))
+    Ok(Report::streamed())
+}
+
+/// The last `wanted` lines of the file before those that the hub has told.
+fn older(path: &Path, told: &[LogLine], wanted: usize, out: &mut Out) -> Vec<FileLine> {
+    let mut file = match follow::tail(path, wanted.saturating_add(told.len()).saturating_add(LATER_LINES)) {
+        Ok(file) => file,
+        // It has printed nothing before, or keeps no file.
+        Err(FollowError::Missing { .. }) => return Vec::new(),
+        Err(error) => {
+            out.warn(&format!("older lines are missing: {error}"));
+            return Vec::new();
+        }
+    };
+    let before = seam::before(&file, told);
+    if before.gap {
+        out.warn("the log file does not reach what the hub has in memory; lines may be missing in between");
+    }
+    file.truncate(before.lines);
+    file.drain(..file.len().saturating_sub(wanted));
+    file
 }
 
 fn from_files(path: &Path, short: &Short, follow: bool, lines: usize, out: &mut Out) -> Result<Report, Failure> {
-    let report = |lines: Vec<Value>| Report::of(json!({ "module": short.as_str(), "source": "file", "lines": lines }));
     let failed = |error: FollowError| Failure::new(Code::Failed, error.to_string(), "see: parachute check");
     if !follow {
         return match follow::tail(path, lines) {
-            Ok(tail) => Ok(report(Printer { out, follow }.print(tail.iter().map(of_file)))),
+            Ok(tail) => {
+                print(tail.iter().map(of_file), out);
+                Ok(Report::streamed())
+            }
             Err(FollowError::Missing { .. }) => {
                 out.warn(&format!("{short} has printed nothing yet; start it with: parachute start {short}"));
-                Ok(report(Vec::new()))
+                Ok(Report::streamed())
             }
             Err(error) => Err(failed(error)),
         };
@@ -111,19 +147,19 @@ fn from_files(path: &Path, short: &Short, follow: bool, lines: usize, out: &mut 
         ),
         FollowError::Read { .. } => failed(error),
     })?;
-    Printer { out, follow }.print(tail.iter().map(of_file));
+    print(tail.iter().map(of_file), out);
     while !out.is_closed() {
         let news = follower.poll().map_err(failed)?;
         if news.gap {
             out.warn("the log file was replaced; lines may be missing here");
         }
         let any = !news.lines.is_empty();
-        Printer { out, follow }.print(news.lines.iter().map(of_file));
+        print(news.lines.iter().map(of_file), out);
         if !any && !news.more {
             pause(FILE_PAUSE);
         }
     }
-    Ok(report(Vec::new()))
+    Ok(Report::streamed())
 }
 
 /// A line on its way out: for text, and for `--json`.
@@ -143,34 +179,23 @@ fn of_file(line: &FileLine) -> Shown<'_> {
     let object = json!({
         "seq": null,
         "at": line.at_ms.map(stamp::iso8601),
-        "stream": line.stream.map(|stream| stream.tag()),
+        "stream": line.stream.map(|stream| stream.name()),
         "text": line.text,
     });
     Shown { text: &line.text, object }
 }
 
-struct Printer<'a> {
-    out: &'a mut Out,
-    follow: bool,
-}
-
-impl Printer<'_> {
-    /// Prints lines as they come. Only a listing in JSON collects them: a stream of objects has no end to wait for.
-    fn print<'l>(&mut self, lines: impl Iterator<Item = Shown<'l>>) -> Vec<Value> {
-        if self.out.is_json() {
-            let objects = lines.map(|line| line.object);
-            if !self.follow {
-                return objects.collect();
-            }
-            for object in objects {
-                self.out.object(&object);
-            }
-        } else {
-            let text: String = lines.flat_map(|line| [line.text, "\n"]).collect();
-            if !text.is_empty() {
-                self.out.data(&text);
-            }
+/// Prints lines as they come; with `--json` each is an object of its own, because a stream of them has no end to wait
+/// for.
+fn print<'l>(lines: impl Iterator<Item = Shown<'l>>, out: &mut Out) {
+    if out.is_json() {
+        for line in lines {
+            out.object(&line.object);
         }
-        Vec::new()
+        return;
+    }
+    let text: String = lines.flat_map(|line| [line.text, "\n"]).collect();
+    if !text.is_empty() {
+        out.data(&text);
     }
 }
