@@ -338,7 +338,7 @@ impl Found {
             }),
             "add" => Ok(Command::Add(Box::new(self.add()?))),
             "install" => {
-                Ok(Command::Install(Install { directory: self.path(), port: self.port()?, after: self.after() }))
+                Ok(Command::Install(Install { directory: self.directory(), port: self.port()?, after: self.after() }))
             }
             "remove" => Ok(Command::Remove { name: self.name()? }),
             "check" => Ok(Command::Check),
@@ -397,6 +397,13 @@ impl Found {
 
     fn path(&self) -> PathBuf {
         self.words.first().map(PathBuf::from).unwrap_or_default()
+    }
+
+    /// `file:DIR` and `file:///DIR` are spellings of a directory (install-upgrade §12.1).
+    fn directory(&self) -> PathBuf {
+        let path = self.path();
+        let Some(rest) = path.to_str().and_then(|text| text.strip_prefix("file:")) else { return path };
+        PathBuf::from(rest.strip_prefix("//").filter(|rest| rest.starts_with('/')).unwrap_or(rest))
     }
 
     /// 0 asks the kernel for a free port.

@@ -214,7 +214,7 @@ pub(crate) const VERBS: &[Verb] = &[
         words: Words::Directory,
         args: "DIRECTORY",
         about: "Register a directory that holds .parachute/module.json",
-        notes: &["The directory is used in place; nothing is copied."],
+        notes: &["The directory is used in place; nothing is copied. file:DIR is one as well."],
         flags: &[option("port", "N", "Its port [the manifest's, else a free one]"), NO_START, REPLACE, WAIT],
         examples: &["parachute install ./wiki"],
     },

@@ -287,3 +287,15 @@ fn a_refusal_knows_how_it_is_to_be_shown() {
     let refused = run(&["add", "x", "--bogus", "--", "--json"]).expect_err("unknown flag");
     assert!(!refused.json);
 }
+
+#[test]
+fn a_directory_can_be_spelled_with_its_kind() {
+    for (word, expected) in
+        [("./x", "./x"), ("file:x/y", "x/y"), ("file:/x", "/x"), ("file:///x", "/x"), ("./file:x", "./file:x")]
+    {
+        match command(&["install", word]) {
+            Command::Install(install) => assert_eq!(install.directory, PathBuf::from(expected), "{word}"),
+            other => panic!("{word}: {other:?}"),
+        }
+    }
+}
