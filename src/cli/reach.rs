@@ -12,7 +12,7 @@ use crate::store::{Home, StoreError};
 use crate::token::claims;
 use crate::wire::tokens::RenewalReply;
 use crate::wire::{Code, Health};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// An operator token may be renewed when no more than this is left of it (operator-token B7). Whether it is, who knows
 /// how long they live decides.
@@ -28,6 +28,8 @@ pub(crate) struct Up {
     pub(crate) client: Client,
     pub(crate) health: Health,
     pub(crate) identity: Identity,
+    /// How long the answer of `/health` took, the connection included.
+    pub(crate) latency: Duration,
 }
 
 /// The hub of `home`; `None` when it is down. An error when something else answers in its place or the answer does
@@ -35,8 +37,9 @@ pub(crate) struct Up {
 pub(crate) fn hub(home: &Home, timeout: Duration) -> Result<Option<Up>, ClientError> {
     let Some(identity) = identity::read(home) else { return Ok(None) };
     let expected = Expected { instance: identity.instance.clone(), secret: identity.secret.clone() };
+    let asked = Instant::now();
     match Client::reach(identity.port, Some(expected), timeout) {
-        Ok((client, health)) => Ok(Some(Up { client, health, identity })),
+        Ok((client, health)) => Ok(Some(Up { client, health, identity, latency: asked.elapsed() })),
         Err(ClientError::Unreachable { .. }) => Ok(None),
         Err(other) => Err(other),
     }

@@ -1,7 +1,7 @@
 //! The operator's token between many processes and kills; the numbers are those of operator-token Part C.
 
 use crate::introspection::{introspect, mint, module_key, web};
-use crate::support::{Finished, Hub, eventually};
+use crate::support::{Finished, Hub, eventually, module, testchild};
 use crate::tokens::post;
 use serde_json::{Value, json};
 use std::fs;
@@ -252,4 +252,25 @@ fn c37_c39_whoever_is_not_root_is_told_what_keeps_them_out() {
         set_mode(name, 0o600);
     }
     run(&["auth", "rotate-operator"]).succeeds();
+}
+
+#[test]
+fn without_a_token_status_asks_the_modules_themselves() {
+    let web = module("web", testchild(&["http"]));
+    let idle = module("idle", testchild(&["sleep"])).run(json!({"ready": "none"}));
+    let hub = Hub::start(&[web, idle]);
+    hub.until_ready("web");
+    let token = hub.home.path().join("operator.token");
+    fs::rename(&token, token.with_extension("away")).expect("ours");
+    let status = hub.run(&["status", "--json"]).succeeds().json();
+    let of = |name: &str| {
+        let modules = status["data"]["modules"].as_array().expect("a list");
+        modules.iter().find(|module| module["name"] == name).cloned().unwrap_or_default()
+    };
+    assert_eq!(of("web")["state"], "active", "{status:#}");
+    assert!(of("web")["latency_ms"].is_number() && of("web")["notes"].to_string().contains("health path answers"));
+    assert_eq!((&of("idle")["state"], &of("idle")["latency_ms"]), (&json!("inactive"), &Value::Null), "{status:#}");
+    assert!(status["data"]["hub"]["latency_ms"].is_number(), "{status:#}");
+    assert!(of("web")["notes"].to_string().contains("states unknown"), "the reason is said once: {status:#}");
+    fs::rename(token.with_extension("away"), &token).expect("ours");
 }

@@ -1,5 +1,6 @@
 //! `status`: every module and the hub, from the hub where it answers and from the files where it does not.
 
+mod probe;
 mod rows;
 mod table;
 mod when;
@@ -9,6 +10,7 @@ use crate::cli::out::{Out, Report};
 use crate::cli::reach::{self, HEALTH_TIMEOUT, START_HUB, Up};
 use crate::client::ClientError;
 use crate::config::Config;
+use crate::manifest::services::Listing;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError};
 use crate::wire::{Code, ModuleList};
@@ -43,7 +45,7 @@ fn look(home: &Home, config: &Config, timeout: Duration, now_ms: i64, out: &mut 
     });
     let (mut hub, states) = match reach::hub(home, timeout) {
         Ok(Some(up)) => {
-            let hub = HubRow::up(&up.health, &up.identity, now_ms);
+            let hub = HubRow { latency: Some(up.latency), ..HubRow::up(&up.health, &up.identity, now_ms) };
             let states = states(up, home, config, timeout, out);
             (hub, states)
         }
@@ -61,6 +63,9 @@ fn look(home: &Home, config: &Config, timeout: Duration, now_ms: i64, out: &mut 
     let mut modules = rows::modules(&document, list.as_ref(), home.path(), now_ms);
     let hub_is_up = hub.state == State::Active;
     if let Some(trouble) = trouble {
+        if hub_is_up {
+            ask_modules(&document, &mut modules);
+        }
         match modules.first_mut() {
             Some(first) => first.notes.push(trouble),
             None => hub.notes.push(trouble),
@@ -71,6 +76,24 @@ fn look(home: &Home, config: &Config, timeout: Duration, now_ms: i64, out: &mut 
         }
     }
     (hub, modules)
+}
+
+/// What modules themselves say, which is less than what the hub knows.
+fn ask_modules(document: &Listing, modules: &mut [ModuleRow]) {
+    let health: Vec<(usize, (u16, &str))> = document
+        .entries()
+        .iter()
+        .enumerate()
+        .filter_map(|(index, entry)| entry.row.as_ref().ok().map(|row| (index, (row.port.get(), row.health.as_str()))))
+        .collect();
+    let asked: Vec<(u16, &str)> = health.iter().map(|(_, module)| *module).collect();
+    for ((index, _), latency) in health.iter().zip(probe::latencies(&asked)) {
+        if let Some(row) = modules.get_mut(*index).filter(|_| latency.is_some()) {
+            row.state = State::Active;
+            row.latency = latency;
+            row.notes.push("its health path answers; more is not known of it".to_owned());
+        }
+    }
 }
 
 /// The hub's own word on its modules, or the one note on why there is none.

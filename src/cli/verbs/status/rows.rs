@@ -10,6 +10,7 @@ use crate::store::identity::Identity;
 use crate::wire::{Health, LastExit, ModuleInfo, ModuleList, StartError, Status};
 use serde_json::Value;
 use std::path::Path;
+use std::time::Duration;
 
 /// What became of a row, in the words of cli §4, and one for a row that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(super) struct ModuleRow {
     pub(super) state: State,
     pub(super) url: Option<String>,
     pub(super) source: String,
+    /// How long its health path took to answer, when it was asked.
+    pub(super) latency: Option<Duration>,
     /// The hub's own words; `None` while it is down or does not know the module.
     pub(super) live: Option<Box<ModuleInfo>>,
     pub(super) start_error: Option<StartError>,
@@ -69,6 +72,8 @@ pub(super) struct HubRow {
     pub(super) uptime_s: Option<u64>,
     pub(super) instance: Option<String>,
     pub(super) health: Option<String>,
+    /// How long its `/health` took to answer.
+    pub(super) latency: Option<Duration>,
     pub(super) notes: Vec<String>,
 }
 
@@ -90,6 +95,7 @@ impl HubRow {
                 .and_then(|at| u64::try_from((now_ms - at) / 1000).ok()),
             instance: Some(health.instance.clone()),
             health: Some(health.status.clone()),
+            latency: None,
             notes,
         }
     }
@@ -103,6 +109,7 @@ impl HubRow {
             uptime_s: None,
             instance: None,
             health: None,
+            latency: None,
             notes: [vec![format!("hub is down; {START_HUB}")], notes].concat(),
         }
     }
@@ -142,6 +149,7 @@ fn of_entry<'a>(entry: &Entry, live: &impl Fn(&str) -> Option<&'a ModuleInfo>, h
                 state: State::Invalid,
                 url: None,
                 source: "-".to_owned(),
+                latency: None,
                 live: None,
                 start_error: None,
                 notes: vec![format!("row cannot be used: {problem}")],
@@ -172,6 +180,7 @@ fn of_entry<'a>(entry: &Entry, live: &impl Fn(&str) -> Option<&'a ModuleInfo>, h
         state: State::of(info.and_then(|info| info.supervisor_status)),
         url: Some(url(row)),
         source: source(row, home),
+        latency: None,
         live: info.cloned().map(Box::new),
         start_error,
         notes,
@@ -189,6 +198,7 @@ fn without_row(info: &ModuleInfo, now_ms: i64) -> ModuleRow {
         state: State::of(info.supervisor_status),
         url: None,
         source: "-".to_owned(),
+        latency: None,
         live: Some(Box::new(info.clone())),
         start_error: info.supervisor_start_error.clone(),
         notes,

@@ -4,6 +4,7 @@ use super::rows::{HubRow, ModuleRow};
 use super::when::{unix_ms, uptime};
 use crate::cli::out::printable;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const COLUMNS: [&str; 8] = ["SERVICE", "PORT", "VERSION", "STATE", "PID", "UPTIME", "LATENCY", "SOURCE"];
 const GAP: &str = "  ";
@@ -37,6 +38,15 @@ fn dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
+/// `0.4 ms`.
+fn latency(took: Duration) -> String {
+    format!("{:.1} ms", milliseconds(took))
+}
+
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
 fn module_lines(row: &ModuleRow) -> ([String; 8], Vec<String>) {
     let live = row.live.as_deref();
     let cells = [
@@ -46,7 +56,7 @@ fn module_lines(row: &ModuleRow) -> ([String; 8], Vec<String>) {
         row.state.as_str().to_owned(),
         dash(live.and_then(|info| info.pid)),
         dash(live.filter(|info| info.pid.is_some()).and_then(|info| info.uptime_ms).map(|ms| uptime(ms / 1000))),
-        dash(None::<&str>),
+        dash(row.latency.map(latency)),
         printable(&row.source),
     ];
     let url = row.url.iter().map(|url| format!("→ {url}"));
@@ -61,7 +71,7 @@ fn hub_lines(hub: &HubRow) -> ([String; 8], Vec<String>) {
         hub.state.as_str().to_owned(),
         dash(hub.pid),
         dash(hub.uptime_s.map(uptime)),
-        dash(None::<&str>),
+        dash(hub.latency.map(latency)),
         format!("binary ({})", printable(&hub.version)),
     ];
     let url = std::iter::once(format!("→ http://127.0.0.1:{}", hub.port));
@@ -79,6 +89,7 @@ pub(super) fn to_json(modules: &[ModuleRow], hub: &HubRow) -> Value {
             "port": hub.port,
             "uptime_s": hub.uptime_s,
             "health": hub.health,
+            "latency_ms": hub.latency.map(milliseconds),
             "version": hub.version,
             "instance": hub.instance,
             "last_exit": null,
@@ -100,6 +111,7 @@ fn module_json(row: &ModuleRow) -> Value {
         "pid": live.and_then(|info| info.pid),
         "uptime_s": live.filter(|info| info.pid.is_some()).and_then(|info| info.uptime_ms).map(|ms| ms / 1000),
         "started_at": live.and_then(|info| info.started_at.as_deref()).filter(|at| unix_ms(at).is_some()),
+        "latency_ms": row.latency.map(milliseconds),
         "restarts": live.map(|info| info.restarts_total),
         "last_exit": live.and_then(|info| info.last_exit.as_ref()),
         "next_retry_at": live.and_then(|info| info.next_retry_at.as_deref()),
