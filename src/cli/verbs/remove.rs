@@ -77,7 +77,9 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
     out.done(&format!("  its row is kept in {}", home.path().join(REMOVED).display()));
     let back = back(&row, argv.as_deref());
     if let Some(back) = &back {
-        out.done(&format!("  to have it back: {back}"));
+        // Their values may be secrets, which belong into no terminal.
+        let but = row.pointer("/run/env/set").map_or("", |_| ", but for its variables");
+        out.done(&format!("  to have it back{but}: {back}"));
     }
     let module = short.as_ref().map(Short::as_str);
     Ok(Report::of(json!({ "module": module, "row": row, "kept": kept, "undo": back })))
@@ -135,10 +137,29 @@ fn back(row: &Value, argv: Option<&[String]>) -> Option<String> {
     let Some(argv) = argv else {
         return text("installDir").map(|dir| format!("parachute install {}{port}", quoted(dir)));
     };
-    let path = row.pointer("/paths/0").and_then(Value::as_str);
-    let path = path.map(|path| format!(" --path {}", quoted(path))).unwrap_or_default();
+    let mut flags = port;
+    for (flag, pointer) in [
+        ("path", "/paths/0"),
+        ("health", "/health"),
+        ("cwd", "/run/cwd"),
+        ("restart", "/run/restart"),
+        ("stop-signal", "/run/stopSignal"),
+        ("ready", "/run/ready"),
+    ] {
+        if let Some(value) = row.pointer(pointer).and_then(Value::as_str) {
+            flags.push_str(&format!(" --{flag} {}", quoted(value)));
+        }
+    }
+    if row.get("stripPrefix").and_then(Value::as_bool) == Some(true) {
+        flags.push_str(" --strip-prefix");
+    }
+    match text("publicExposure") {
+        Some("allowed") => flags.push_str(" --public"),
+        Some("loopback") => flags.push_str(" --private"),
+        Some(_) | None => {}
+    }
     let command: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
-    Some(format!("parachute add {}{port}{path} -- {}", quoted(text("name")?), command.join(" ")))
+    Some(format!("parachute add {}{flags} -- {}", quoted(text("name")?), command.join(" ")))
 }
 
 /// A word as a shell reads it.
@@ -162,6 +183,17 @@ mod tests {
                 json!({"name":"wiki","port":1950,"paths":["/wiki"],"installDir":"/p/modules/wiki"}),
                 Some(&argv[..]),
                 Some(r"parachute add wiki --port 1950 --path /wiki -- python3 -m 'x y' '{port}' 'it'\''s' ''"),
+            ),
+            (
+                json!({
+                    "name":"w","port":7,"paths":["/w"],"health":"/up","stripPrefix":true,"publicExposure":"loopback",
+                    "run":{"cwd":"/a b","restart":"never","stopSignal":"INT","ready":"none","env":{"set":{"A":"1 2"}}},
+                }),
+                Some(&argv[..1]),
+                Some(
+                    "parachute add w --port 7 --path /w --health /up --cwd '/a b' --restart never --stop-signal INT \
+                     --ready none --strip-prefix --private -- python3",
+                ),
             ),
             (json!({"name":"v","port":7,"installDir":"/a b"}), None, Some("parachute install '/a b' --port 7")),
             (json!({"name":"v","port":"x"}), None, None),
