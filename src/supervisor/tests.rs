@@ -16,7 +16,7 @@ fn supervisor(source: impl Fn(&Short) -> Result<plan::Inputs, StartError> + Send
     let facts =
         plan::Facts { environment: Vec::new(), extra_path: Vec::new(), usual_path: Vec::new(), instance: "x".into() };
     let hooks =
-        Hooks { source: Arc::new(source), record: Arc::new(|_, _, _| {}), console, facts, on_change: Arc::new(|| {}) };
+        Hooks { source: Arc::new(source), record: Arc::new(|_, _| {}), console, facts, on_change: Arc::new(|| {}) };
     Supervisor::new(hooks).expect("descriptors")
 }
 

@@ -16,7 +16,7 @@ use super::settings::Settings;
 use super::waiters::{Waiters, Wants};
 use super::watch::Watch;
 use super::words::{self, Killer};
-use super::{Context, OpFailure, StartError, StartErrorKind};
+use super::{Context, Leader, OpFailure, StartError, StartErrorKind};
 use crate::logs::{Ring, Tap};
 use crate::manifest::Short;
 use crate::sys::poll::{PollSet, Slot};
@@ -377,6 +377,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if self.living.is_some() {
             self.signal(Signal::Kill);
+            self.record(Leader::Over);
         }
         if std::thread::panicking() {
             self.start_error = Some(Box::new(StartError {

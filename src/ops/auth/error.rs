@@ -76,8 +76,7 @@ impl fmt::Display for AuthError {
                  again; no token is accepted until: parachute auth rotate-key --now"
             ),
             Self::TooManyKeys => f.write_str(
-                "four keys are in use already; wait until the tokens of the oldest have expired, or end them all with: \
-                 parachute auth rotate-key --now",
+                "four keys are in use already; wait until the tokens of the oldest have expired, or end them all",
             ),
             Self::NotTheOperators { path, aud } => write!(
                 f,

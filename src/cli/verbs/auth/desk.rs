@@ -203,7 +203,7 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
             reach::store_failure(error)
         }
         AuthError::OperatorToken(error) => reach::token_failure(error),
-        AuthError::TooManyKeys => Failure::new(Code::Conflict, error.to_string(), "or wait"),
+        AuthError::TooManyKeys => Failure::new(Code::Conflict, error.to_string(), "parachute auth rotate-key --now"),
         AuthError::RolledBack { .. } => {
             Failure::new(Code::Failed, error.to_string(), "or put the newer hub.db back into its place")
         }
