@@ -195,6 +195,7 @@ fn send_on<'a>(
         hold_until: None,
         upstream,
         tried: None,
+        sent_to: None,
         repeats: 0,
         interim: 0,
         from_upstream: Incoming::default(),

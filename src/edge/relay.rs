@@ -28,9 +28,9 @@ use std::time::Instant;
 pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
 /// What may wait in either direction of a connection: enough for one large write, small times 1,024 connections.
 pub(crate) const MAX_BUFFER_BYTES: usize = 64 * 1024;
-/// A request that got no answer is sent again at most so often. One that brings its module down each time must not use
-/// up the restarts that the module has (design §4).
-const MAX_REPEATS: u32 = 1;
+/// A request that got no answer is sent to at most so many children of its module, one after the other. One that brings
+/// its module down each time must not use up the restarts that the module has (design §4).
+const MAX_CHILDREN: u32 = 2;
 /// The first read of an answer; most are smaller.
 const FIRST_READ_BYTES: usize = 8 * 1024;
 
@@ -56,6 +56,8 @@ pub(crate) struct Relay {
     pub(crate) upstream: Upstream,
     /// How the module stood when a socket was last asked for.
     pub(crate) tried: Option<Standing>,
+    /// How the child stood that it was sent to last, and how many it was sent to.
+    pub(crate) sent_to: Option<(Option<Standing>, u32)>,
     pub(crate) repeats: u32,
     /// Interim answers so far.
     pub(crate) interim: u32,
@@ -215,13 +217,23 @@ impl Relay {
 
     pub(crate) fn opened(&mut self, reused: bool) {
         self.upstream = Upstream::Open { reused };
+        let children = match self.sent_to {
+            Some((last, children)) if last == self.tried => children,
+            last => last.map_or(0, |(_, children)| children) + 1,
+        };
+        self.sent_to = Some((self.tried, children));
         // A socket that was idle may have been closed without anybody's fault, and a module may be restarted under its
-        // callers: then a second try is due, and this is what it takes.
-        if reused || (self.module.is_some() && self.request.idempotent && self.repeats < MAX_REPEATS) {
+        // callers: then another try is due, and this is what it takes. A child on its way down may hang up on both.
+        if reused || (self.module.is_some() && self.request.idempotent && children < MAX_CHILDREN) {
             self.to_upstream.keep_sent();
         } else {
             self.to_upstream.forget_sent();
         }
+    }
+
+    /// As many children as may be have had it, and the last of them is not there any more.
+    pub(super) fn has_worn_out(&self) -> bool {
+        self.sent_to.is_some_and(|(last, children)| children >= MAX_CHILDREN && self.standing() != last)
     }
 
     /// The upstream has closed the connection, or, not `cleanly`, it broke.

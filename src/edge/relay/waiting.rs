@@ -110,7 +110,7 @@ impl Relay {
             Upstream::Ended { reused, .. } => {
                 let unheard = self.from_upstream.is_empty() && self.interim == 0;
                 let repeatable = self.request.idempotent || !self.to_upstream.has_sent();
-                if !unheard || !repeatable || !self.to_upstream.was_kept() {
+                if !unheard || !repeatable || !self.to_upstream.was_kept() || self.has_worn_out() {
                     return Progress::Failed(Answer::UpstreamUnreachable);
                 }
                 self.to_upstream.rewind();

@@ -129,6 +129,7 @@ fn hung_up_on(request: &[u8]) -> (Play, Arc<Board>) {
         }
         board.set(Standing::Restarting);
         play.upstream_ends();
+        play.now += Duration::from_millis(1);
         let standing = up(&play);
         stands(&mut play, &board, standing);
     }
@@ -145,6 +146,41 @@ fn what_can_be_done_twice_is_sent_again_and_the_rest_is_not() {
         assert!(play.said().starts_with("HTTP/1.1 502 "), "{shown}: {}", play.said());
         assert!(play.released.iter().all(|release| *release == Release::Close), "{shown}");
     }
+}
+
+/// A child on its way down hangs up on an idle socket and then on the one that takes its place, before anybody knows that
+/// it is being restarted.
+#[test]
+fn a_child_that_hangs_up_twice_is_one_child() {
+    let (mut play, board) = Play::with_module(HOLD);
+    board.set(up(&play));
+    play.client(GET_M, usize::MAX);
+    play.upstream(OK, usize::MAX);
+    play.client(GET_M, usize::MAX);
+    assert_eq!(play.opens, 2);
+    play.upstream_ends();
+    assert_eq!(play.opens, 3, "the idle socket was stale");
+    play.upstream_ends();
+    assert!(play.connection.is_waiting() && play.opens == 3);
+    stands(&mut play, &board, Standing::Restarting);
+    play.now += Duration::from_millis(1);
+    let standing = up(&play);
+    stands(&mut play, &board, standing);
+    assert_eq!(play.opens, 4);
+    play.upstream(OK, usize::MAX);
+    assert_eq!(play.said().matches("HTTP/1.1 200 ").count(), 2, "{}", play.said());
+
+    // The second child is the last that gets it, also over a socket that was idle.
+    play.client(GET_M, usize::MAX);
+    for end in 0..2 {
+        board.set(Standing::Restarting);
+        play.upstream_ends();
+        play.now += Duration::from_millis(1);
+        let standing = up(&play);
+        stands(&mut play, &board, standing);
+        assert_eq!(play.opens, 6, "after {end}");
+    }
+    assert!(play.said().contains("HTTP/1.1 502 "), "{}", play.said());
 }
 
 #[test]
