@@ -4,10 +4,14 @@
 use crate::support::{Hub, Victim, descriptors, eventually, http};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
 use std::process::Command;
+use std::time::Duration;
 
 /// What the hub may have besides: more than any other test needs.
 const PLENTY: usize = 8_192;
+/// For an answer that may never come: long after the hub has met the missing descriptor.
+const UNANSWERED: Duration = Duration::from_secs(2);
 
 /// Lets the hub's descriptors have only numbers below `soft`.
 #[track_caller]
@@ -33,6 +37,14 @@ fn limit_with_spare(hub: &Hub, spare: usize) -> usize {
 #[track_caller]
 fn comes_to_rest(victim: &Victim) {
     eventually("its descriptors back", || (descriptors(&victim.hub) <= victim.descriptors).then_some(()));
+}
+
+/// Whether it is answered is not the question: what waits in the hub's queue stays there for as long as nothing is free.
+fn ask_for_a_while(port: u16) {
+    let Ok(mut stream) = http::connect(port) else { return };
+    stream.set_read_timeout(Some(UNANSWERED)).expect("more than nothing");
+    let _ = write!(stream, "GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    let _ = stream.read_to_end(&mut Vec::new());
 }
 
 #[track_caller]
@@ -84,8 +96,7 @@ fn the_control_server_lives_on_wherever_the_descriptors_end() {
     for spare in 0..8 {
         comes_to_rest(&victim);
         limit(&victim.hub, limit_with_spare(&victim.hub, spare));
-        // Whether it is answered is not the question.
-        let _ = http::get(victim.hub.port, "/health");
+        ask_for_a_while(victim.hub.port);
         limit(&victim.hub, PLENTY);
         eventually(&format!("an answer after {spare} spare descriptors"), || {
             http::get(victim.hub.port, "/health").is_ok_and(|answer| answer.status == 200).then_some(())
