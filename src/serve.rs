@@ -154,6 +154,7 @@ impl Boot {
         let duties = Duties {
             reload: &move || hub.reload(),
             has_home: &|| self.has_home(&home, &kept),
+            on_end: &|| running.edge.keep_routes(),
             home_watch: self.home_watch(&home),
         };
         let ended = main_loop(&running.supervisor, signals, duties);

@@ -305,7 +305,12 @@ impl EventLoop {
     /// Takes over the routes as they are now. Those that cannot be read stay as they were; the hub says why. Whoever makes
     /// them reads files of the user's: not even a bug there ends the edge.
     fn reload(&mut self) {
+        if self.shared.keeps_routes.load(Ordering::Acquire) {
+            return;
+        }
         for _ in 0..RELOADS {
+            // Whoever reads files that have changed says so; they are read in this round.
+            let _answered = self.shared.bell.takes_reroute();
             match panic::catch_unwind(AssertUnwindSafe(|| (self.hooks.routes)(&self.rules.table))) {
                 Ok(Some(Routing { table, manifests })) => {
                     self.rules.table = Arc::new(table);
@@ -327,7 +332,9 @@ impl EventLoop {
     /// differently, for which requests wait.
     fn woken(&mut self, now: Instant) {
         self.begin_to_stop();
-        if self.shared.bell.takes_reroute() {
+        if self.shared.keeps_routes.load(Ordering::Acquire) {
+            self.watch.release();
+        } else if self.shared.bell.takes_reroute() {
             self.reload();
         }
         for (ticket, verdict) in self.shared.bell.take_verdicts() {

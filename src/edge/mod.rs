@@ -227,6 +227,8 @@ impl Counters {
 /// What the loop shares with its handle.
 struct Shared {
     bell: Arc<Bell>,
+    /// The routes stay as they are.
+    keeps_routes: AtomicBool,
     stop_by: Mutex<Option<Instant>>,
     counters: Arc<Counters>,
 }
@@ -238,6 +240,13 @@ pub(crate) struct EdgeHandle {
 }
 
 impl EdgeHandle {
+    /// From now on the routes stay as they are, and no file is watched. The end of watching takes the kernel a while,
+    /// for which [`EdgeHandle::stop`] would wait.
+    pub(crate) fn keep_routes(&self) {
+        self.shared.keeps_routes.store(true, Ordering::Release);
+        self.shared.bell.waker.wake();
+    }
+
     /// Accepts no more, lets running exchanges end until `deadline`, then closes everything. Blocks until then.
     pub(crate) fn stop(self, deadline: Instant) {
         *self.shared.stop_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
@@ -262,7 +271,7 @@ pub(crate) fn start(
     bell: Arc<Bell>,
 ) -> io::Result<EdgeHandle> {
     let counters = Arc::clone(&hooks.counters);
-    let shared = Arc::new(Shared { bell, stop_by: Mutex::new(None), counters });
+    let shared = Arc::new(Shared { bell, keeps_routes: AtomicBool::new(false), stop_by: Mutex::new(None), counters });
     let on_lost = mem::replace(&mut hooks.on_lost, Box::new(|| {}));
     let event_loop = event_loop::EventLoop::new(settings, listeners, hub_socket, hooks, Arc::clone(&shared))?;
     let thread = std::thread::Builder::new().name("edge".to_owned()).stack_size(STACK_BYTES).spawn(move || {

@@ -51,6 +51,13 @@ impl Watch {
         self.inotify.as_mut().is_some_and(|inotify| inotify.changed().unwrap_or(true))
     }
 
+    /// Watches nothing any more, see [`Inotify::release`].
+    pub(crate) fn release(&mut self) {
+        if let Some(inotify) = &mut self.inotify {
+            inotify.release();
+        }
+    }
+
     /// Watches what is always watched and these manifests, and nothing else any more. True when something was not watched
     /// before: it has to be read again, because what became of it until now was told to nobody.
     pub(crate) fn follow(&mut self, manifests: Vec<PathBuf>) -> bool {

@@ -45,6 +45,8 @@ pub(crate) struct Duties<'a> {
     pub(crate) reload: &'a dyn Fn(),
     /// Whether the home is still there, with the files that the hub has open; says it when not.
     pub(crate) has_home: &'a dyn Fn() -> bool,
+    /// Called once, when the hub begins to end.
+    pub(crate) on_end: &'a dyn Fn(),
     /// Tells when to ask that. Without it the answer is looked for every [`HOME_LOOK`].
     pub(crate) home_watch: Option<Inotify>,
 }
@@ -67,7 +69,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
     let mut tidy_at = booting.is_empty().then(|| Instant::now() + TIDY_AFTER);
     let mut polls = PollSet::default();
     let mut look_at_home_at = Instant::now() + HOME_LOOK;
-    let mut phase = Phase::Running;
+    let (mut phase, mut is_ending) = (Phase::Running, false);
     loop {
         polls.clear();
         let inbox = polls.readable(context.main.as_fd());
@@ -143,6 +145,11 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                     Received::Child(pid) => child_ended(supervisor, pid),
                 }
             }
+        }
+        if !is_ending && !matches!(phase, Phase::Running) {
+            is_ending = true;
+            (duties.on_end)();
+            duties.home_watch.iter_mut().for_each(Inotify::release);
         }
         phase = match phase {
             Phase::Running => Phase::Running,

@@ -91,8 +91,7 @@ impl Inotify {
             }
         }
         for watch in self.watches.keys().filter(|watch| !watches.contains_key(watch)) {
-            // SAFETY: inotify_rm_watch takes no pointer. One that is gone already is refused and harms nobody.
-            let _gone = unsafe { libc::inotify_rm_watch(self.fd.as_raw_fd(), *watch) };
+            self.remove(*watch);
         }
         self.watches = watches;
         followed
@@ -120,6 +119,20 @@ impl Inotify {
                 Some(error) => return Err(error),
             }
         }
+    }
+
+    /// Watches nothing any more. The kernel forgets a watch some milliseconds after it is told to, and whoever closes the
+    /// descriptor waits for that: this does not, so that the wait is over by then.
+    pub(crate) fn release(&mut self) {
+        for watch in std::mem::take(&mut self.watches).into_keys() {
+            self.remove(watch);
+        }
+    }
+
+    /// One that is gone already is refused and harms nobody.
+    fn remove(&self, watch: i32) {
+        // SAFETY: inotify_rm_watch takes no pointer.
+        let _gone = unsafe { libc::inotify_rm_watch(self.fd.as_raw_fd(), watch) };
     }
 
     fn watch(&self, path: &Path, what: u32) -> io::Result<i32> {
@@ -277,6 +290,22 @@ mod tests {
             assert!(inotify.changed().expect("read"), "{what}");
             drop(held);
         }
+    }
+
+    #[test]
+    fn what_was_released_tells_nothing_and_can_be_watched_again() {
+        let directory = TestDir::new("inotify-release");
+        let file = directory.path().join("list");
+        fs::write(&file, "1").expect("written");
+        let mut inotify = Inotify::new().expect("inotify");
+        inotify.add_itself(&file).expect("watched");
+        assert!(inotify.follow(std::slice::from_ref(&file)).has_new);
+        inotify.release();
+        fs::remove_file(&file).expect("removed");
+        assert!(!inotify.changed().expect("read"), "nobody watches");
+        assert!(inotify.follow(std::slice::from_ref(&file)).has_new);
+        fs::write(&file, "2").expect("written");
+        assert!(inotify.changed().expect("read"), "watched again");
     }
 
     /// What was told since the last time, taking up whatever is there now, as whoever follows files does.
