@@ -131,11 +131,18 @@ impl Home {
         let mut done = PathBuf::new();
         for name in names(relative) {
             done.push(name);
-            match dir.make_dir(name, DIR_MODE) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(write_error(&done)(error)),
-                Ok(()) | Err(_) => {}
-            }
-            dir = self.open_checked(&dir, name, &done)?;
+            // It is there already but for the first time.
+            dir = match self.open_checked(&dir, name, &done) {
+                Err(StoreError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    match dir.make_dir(name, DIR_MODE) {
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                            return Err(write_error(&done)(error));
+                        }
+                        Ok(()) | Err(_) => self.open_checked(&dir, name, &done)?,
+                    }
+                }
+                opened => opened?,
+            };
         }
         let stat = dir.own_stat().map_err(write_error(&done))?;
         if self.path().join(&done) == self.run_dir() && stat.mode & 0o077 != 0 {

@@ -4,6 +4,8 @@
 use super::atomic::{self, Links, PRIVATE, Target, Trust};
 use super::{Home, StoreError};
 use crate::manifest::Short;
+use crate::sys::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 const RUN: &str = "run";
@@ -12,11 +14,11 @@ const VERIFY_KEYS: &str = "verify-keys.json";
 /// Largest key file that is read; a key has 43 characters.
 const KEY_LIMIT_BYTES: usize = 256;
 
-/// Writes the key that a child of the module shows to the hub; where it stands. A new child needs a new one, so it is
-/// not waited for until the disk has it.
+/// Writes the key that a child of the module shows to the hub; where it stands. A new child needs a new one, of the same
+/// length, so it is not waited for until the disk has it.
 pub(crate) fn write_key(home: &Home, short: &Short, key: &str) -> Result<PathBuf, StoreError> {
     let relative = in_run_dir(short, KEY);
-    atomic::write_volatile(home, &relative, format!("{key}\n").as_bytes(), PRIVATE)?;
+    atomic::overwrite_volatile(home, &relative, format!("{key}\n").as_bytes())?;
     Ok(home.path().join(relative))
 }
 
@@ -41,7 +43,12 @@ pub(crate) fn has_verify_keys(home: &Home, short: &Short) -> bool {
 
 /// Takes the keys back from a module that is to have none any more.
 pub(crate) fn remove_verify_keys(home: &Home, short: &Short) -> Result<(), StoreError> {
-    atomic::remove(home, &in_run_dir(short, VERIFY_KEYS))
+    let relative = in_run_dir(short, VERIFY_KEYS);
+    // Most modules never had any, and this is asked at every start.
+    match fs::stat(&home.path().join(&relative)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(_) | Err(_) => atomic::remove(home, &relative),
+    }
 }
 
 fn in_run_dir(short: &Short, name: &str) -> PathBuf {

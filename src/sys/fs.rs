@@ -95,6 +95,12 @@ impl Dir {
         open_at(self.0.as_raw_fd(), name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode).map(File::from)
     }
 
+    /// Opens `name`, which must exist, to write over what is in it. Never blocks, not even on a FIFO: look at
+    /// [`stat_of`] before the first write.
+    pub(crate) fn open_write(&self, name: &OsStr) -> io::Result<File> {
+        open_at(self.0.as_raw_fd(), name, libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0).map(File::from)
+    }
+
     /// Opens `name` for appending, and creates it when it is missing.
     pub(crate) fn open_append(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         open_append_at(self.0.as_raw_fd(), name, mode)

@@ -62,6 +62,18 @@ pub(super) fn write_volatile(home: &Home, relative: &Path, bytes: &[u8], mode: u
     write_as(home, relative, bytes, mode, Sync::Never)
 }
 
+/// Like [`write_volatile`] with [`PRIVATE`]. A file that stands there, is ours alone and as long as `bytes` is written over
+/// in one call, which nobody sees half done and which takes no room: a new file in its place costs the disk a write, and
+/// at a boot there are many.
+pub(super) fn overwrite_volatile(home: &Home, relative: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    if let Some(target) = Target::locate(home, relative, Links::Refuse)?
+        && target.overwrite(bytes)
+    {
+        return Ok(());
+    }
+    write_volatile(home, relative, bytes, PRIVATE)
+}
+
 fn write_as(home: &Home, relative: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
     let dir = home.make_dir(relative.parent().unwrap_or(Path::new("")))?;
     let target = Target::at(dir, home.path().join(relative))?;
@@ -290,6 +302,16 @@ impl Target {
             return Err(StoreError::NotRegular { path: path() });
         }
         Ok(Some((file, stat)))
+    }
+
+    /// Writes over the file that stands there; `false` when that could not be, or must not.
+    fn overwrite(&self, bytes: &[u8]) -> bool {
+        let Ok(file) = self.dir.open_write(&self.name) else { return false };
+        let is_alike = fs::stat_of(&file).is_ok_and(|stat| {
+            (stat.kind, stat.uid, stat.mode, stat.links) == (Kind::Regular, fs::effective_uid(), PRIVATE, 1)
+                && u64::try_from(bytes.len()) == Ok(stat.size_bytes)
+        });
+        is_alike && fs::write(&file, bytes).is_ok_and(|written| written == bytes.len())
     }
 
     /// Writes a temporary file beside the target, complete and on the disk. It is gone again when it is dropped.
