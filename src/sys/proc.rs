@@ -121,9 +121,20 @@ impl OwnChildren {
             return Ok(pids()?.into_iter().filter(|pid| stat(*pid).is_some_and(|s| s.parent == own)).collect());
         };
         list.seek(io::SeekFrom::Start(0))?;
-        let mut text = String::new();
-        list.read_to_string(&mut text)?;
-        Ok(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+        let mut text = Vec::new();
+        // On the stack, because the C library would keep a buffer for each module's thread. In large pieces: for each the
+        // kernel looks for its place in the list again, and all modules wait for their turn when they end together.
+        let mut piece = [0; 4096];
+        loop {
+            match list.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => text.extend_from_slice(piece.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let words = text.split(u8::is_ascii_whitespace).filter_map(|word| std::str::from_utf8(word).ok());
+        Ok(words.filter_map(|word| word.parse().ok()).collect())
     }
 }
 
