@@ -2,8 +2,8 @@
 
 use super::lifecycle::{Liveness, Policy};
 use super::plan::{self, Facts, Inputs};
-use super::turns::Turns;
-use super::{PlanSource, StartError, StartErrorKind, WORKER_STACK_BYTES, preflight, probe};
+use super::readers::Readers;
+use super::{Context, PlanSource, StartError, StartErrorKind, WORKER_STACK_BYTES, preflight, probe};
 use crate::logs::TapSettings;
 use crate::manifest::Short;
 use crate::manifest::run::{Probe, Run};
@@ -13,12 +13,12 @@ use crate::sys::spawn::{SpawnSpec, Strings};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::thread::{self, ScopedJoinHandle};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// So many modules read their settings at a time: enough for two processors and files that are not in memory yet.
-static READING: Turns = Turns::new(4);
-/// Who has waited so long for its turn reads without one: the others' files may lie on a disk that hangs.
+static READERS: Readers = Readers::new(4, WORKER_STACK_BYTES);
+/// Who has waited so long for its turn reads without them: the others' files may lie on a disk that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that one spawn, and the life of its child, goes by.
@@ -81,31 +81,18 @@ pub(crate) enum Occasion {
 /// Reads the settings anew and looks whether they can work. `own_child` says that the module's own child may hold its
 /// port now. Blocks for a few small reads.
 ///
-/// For the first child they are read on a thread that ends with it: reading goes deep and frees hundreds of small blocks,
-/// and the C library keeps both for the thread. That of a module lives as long as the hub and would hold on to them. It
-/// keeps the stacks of ended threads, too, so only a few read at a time. Few modules ever get another child, and then
-/// somebody waits for it: making a thread would take as long as all the rest.
-pub(crate) fn prepare(
-    source: &PlanSource,
-    facts: &Facts,
-    short: &Short,
-    occasion: Occasion,
-    own_child: bool,
-) -> Prepared {
-    let read = || read(source, facts, short, own_child);
-    if occasion == Occasion::Later {
-        return read();
-    }
-    let Some(_turn) = READING.take(PATIENCE) else { return read() };
-    thread::scope(|scope| {
-        let aside = thread::Builder::new().name("settings".to_owned()).stack_size(WORKER_STACK_BYTES);
-        match aside.spawn_scoped(scope, read).map(ScopedJoinHandle::join) {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // No thread can be had now; this one does as well.
-            Err(_) => read(),
+/// For the first child they are read on a thread that ends with the boot: reading goes deep and frees hundreds of small
+/// blocks, and the C library keeps both for the thread. That of a module lives as long as the hub and would hold on to
+/// them. Few modules ever get another child, and then somebody waits for it: making a thread would take as long as all
+/// the rest.
+pub(super) fn prepare(context: &Arc<Context>, short: &Short, occasion: Occasion, own_child: bool) -> Prepared {
+    match occasion {
+        Occasion::Later => read(&context.source, &context.facts, short, own_child),
+        Occasion::First => {
+            let (context, short) = (Arc::clone(context), short.clone());
+            READERS.run(PATIENCE, move || read(&context.source, &context.facts, &short, own_child))
         }
-    })
+    }
 }
 
 fn read(source: &PlanSource, facts: &Facts, short: &Short, own_child: bool) -> Prepared {

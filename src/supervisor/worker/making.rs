@@ -18,7 +18,7 @@ impl Worker {
     /// Reads the settings anew. `own_child` says that the module's own child may hold its port now.
     pub(super) fn prepare(&self, own_child: bool) -> Prepared {
         let occasion = if self.child == 0 { Occasion::First } else { Occasion::Later };
-        settings::prepare(&self.context.source, &self.context.facts, &self.short, occasion, own_child)
+        settings::prepare(&self.context, &self.short, occasion, own_child)
     }
 
     /// Asks the main thread for a child of this number, if there can be one.
