@@ -311,7 +311,7 @@ impl Target {
             (stat.kind, stat.uid, stat.mode, stat.links) == (Kind::Regular, fs::effective_uid(), PRIVATE, 1)
                 && u64::try_from(bytes.len()) == Ok(stat.size_bytes)
         });
-        is_alike && fs::write(&file, bytes).is_ok_and(|written| written == bytes.len())
+        is_alike && fs::overwrite(&file, bytes).is_ok_and(|written| written == bytes.len())
     }
 
     /// Writes a temporary file beside the target, complete and on the disk. It is gone again when it is dropped.
