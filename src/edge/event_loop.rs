@@ -109,7 +109,7 @@ impl EventLoop {
         let hosts = Hosts::new(settings.own_hosts.clone(), &settings.allowed_hosts, Acceptor::addresses(&listeners));
         let format = hooks.access_log.as_ref().map(|log| log.format);
         let acceptor = Acceptor::new(listeners, &epoll, |number| LISTENER << KIND_SHIFT | number as u64, log.clone())?;
-        let mut new = Self {
+        Ok(Self {
             epoll,
             acceptor,
             rules: Rules {
@@ -143,13 +143,13 @@ impl EventLoop {
             watch,
             hooks,
             shared,
-        };
-        new.reload();
-        Ok(new)
+        })
     }
 
     /// Serves until it is stopped, and closes what is left then. False when it had to give up before.
     pub(crate) fn run(mut self) -> bool {
+        // Here, and not where it was made: reading takes a while when there are many modules, and they can start meanwhile.
+        self.reload();
         let was_stopped = self.serve();
         let left: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
         let now = Instant::now();
