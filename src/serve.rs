@@ -32,6 +32,7 @@ use crate::supervisor::plan::Facts;
 use crate::supervisor::{Duties, Ended, Hooks, Leader, Recorder, Supervisor, main_loop, orphans};
 use crate::sys::inotify::Inotify;
 use crate::sys::signals::Signals;
+use crate::sys::spawn::Spawner;
 use crate::sys::{proc, process, random};
 use crate::token::{self, proof::BootSecret};
 use error::ServeError;
@@ -72,13 +73,16 @@ pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
 
 /// Blocks our signals before there is a thread that they could end, then starts the one that writes standard output.
 fn with_console(config: Config, port: Option<u16>) -> Result<Ended, ServeError> {
-    process::seal_inherited_descriptors();
+    let spawner = Spawner::new(process::seal_inherited_descriptors())
+        .map_err(ServeError::starting("what children are made with"))?;
     process::share_allocator_arenas();
+    // While there is one thread.
+    process::reserve_descriptors(io::stdout().as_fd(), process::USUAL_DESCRIPTORS);
     let signals = Signals::block().map_err(ServeError::starting("signals"))?;
     let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(ServeError::starting("standard output"))?;
     let (console, _ends_with_finish) =
         Console::start(File::from(stdout)).map_err(ServeError::starting("the console"))?;
-    let ended = Boot { config, console: console.clone() }.run(&signals, port);
+    let ended = Boot { config, console: console.clone() }.run(&signals, spawner, port);
     console.finish(Instant::now() + CONSOLE_GRACE);
     ended
 }
@@ -103,7 +107,7 @@ struct Running {
 }
 
 impl Boot {
-    fn run(self, signals: &Signals, port: Option<u16>) -> Result<Ended, ServeError> {
+    fn run(self, signals: &Signals, spawner: Spawner, port: Option<u16>) -> Result<Ended, ServeError> {
         self.prepare_process();
 
         let home = Home::open(&self.config.home, Create::Yes)?;
@@ -152,6 +156,7 @@ impl Boot {
         running.hub.boot();
         let hub = Arc::clone(&running.hub);
         let duties = Duties {
+            spawner,
             reload: &move || hub.reload(),
             has_home: &|| self.has_home(&home, &kept),
             on_end: &|| running.edge.keep_routes(),

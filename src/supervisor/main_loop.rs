@@ -7,12 +7,11 @@ use crate::sys::inotify::Inotify;
 use crate::sys::poll::PollSet;
 use crate::sys::process::{Held, Pid, Signal};
 use crate::sys::signals::{Received, Signals};
-use crate::sys::spawn::{self, SpawnFailure};
-use crate::sys::{fs, memory, proc};
+use crate::sys::spawn::{SpawnFailure, Spawner};
+use crate::sys::{memory, proc};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// All modules together get this long to end by themselves; container runtimes wait ten seconds before they kill.
@@ -41,6 +40,7 @@ pub(crate) enum Ended {
 
 /// What the main thread does for others beside its own work.
 pub(crate) struct Duties<'a> {
+    pub(crate) spawner: Spawner,
     /// Called on SIGHUP.
     pub(crate) reload: &'a dyn Fn(),
     /// Whether the home is still there, with the files that the hub has open; says it when not.
@@ -61,7 +61,6 @@ enum Phase {
 /// Runs until a signal or the loss of the home ends the hub, then takes all modules down. Must be called on the main
 /// thread: the parent-death signal of the children follows it.
 pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: Duties<'_>) -> io::Result<Ended> {
-    let null = fs::open_read(Path::new("/dev/null"))?;
     let context = &supervisor.context;
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
     let adopted: BTreeSet<Pid> = context.family.strangers().unwrap_or_default().into_iter().collect();
@@ -99,7 +98,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                 match message {
                     ForMain::Fork { spec, child, reply_to } => {
                         let result = match &phase {
-                            Phase::Running => spawn::spawn(&spec, &context.family, null.as_fd()),
+                            Phase::Running => duties.spawner.spawn(&spec, &context.family),
                             Phase::Stopping { .. } | Phase::Hurrying { .. } => Err(SpawnFailure::cancelled()),
                         };
                         reply_to.send(ForWorker::Forked { child, result });

@@ -29,13 +29,14 @@ pub(crate) use main_loop::{Duties, Ended, main_loop};
 
 use crate::logs::{Console, RING_BYTES, Ring};
 use crate::manifest::Short;
-use crate::sys::process::{Exit, Family};
+use crate::sys::process::{self, Exit, Family};
 use inbox::{ForMain, ForWorker, Inbox, Reply};
 use order::Order;
 use published::Published;
 use standing::{Board, Boards, OnChange};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -44,6 +45,11 @@ use worker::Worker;
 
 /// A worker's stack. What it keeps lives on the heap; the deepest call is a write to the log file.
 const WORKER_STACK_BYTES: usize = 128 * 1024;
+
+/// Inbox, pidfd, two pipes and the log file.
+const DESCRIPTORS_PER_MODULE: usize = 5;
+/// What the hub has open besides, and some connections.
+const OTHER_DESCRIPTORS: usize = 256;
 
 /// The five words of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -334,6 +340,10 @@ impl Supervisor {
     /// Starts all of these in parallel, a module after those beside it in the list came up or failed, and returns at
     /// once. What a module is started with is read when its turn comes.
     pub(crate) fn boot(&self, modules: Vec<(Short, Vec<Short>)>) {
+        let descriptors = DESCRIPTORS_PER_MODULE.saturating_mul(modules.len()).saturating_add(OTHER_DESCRIPTORS);
+        if descriptors > process::USUAL_DESCRIPTORS {
+            process::reserve_descriptors(self.context.main.as_fd(), descriptors);
+        }
         // Who cannot be registered is said on the console; the others boot, and nobody waits for it.
         let modules = modules.into_iter().filter(|(short, _)| self.register(short).is_ok()).collect::<Vec<_>>();
         for (short, _) in &modules {

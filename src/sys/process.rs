@@ -88,11 +88,35 @@ pub(crate) fn is_main_thread() -> bool {
 }
 
 /// Makes every descriptor that we inherited, beside the first three, end at our own exec: a listener of whoever
-/// started us must not reach the modules. Kernels without `close_range` leave them as they are.
-pub(crate) fn seal_inherited_descriptors() {
+/// started us must not reach the modules. Kernels without `close_range` leave them as they are. Only for a process with
+/// one thread: others would go on with open files of their own. Whether the kernel can, see [`close_range_unshared`].
+pub(crate) fn seal_inherited_descriptors() -> bool {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-    // SAFETY: close_range with CLOEXEC closes nothing now and takes no pointer.
-    unsafe { libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) };
+    close_range_unshared(3, CLOSE_RANGE_CLOEXEC)
+}
+
+/// Gives this thread open files of its own and closes those from `first` on, or marks them with the further flags;
+/// whoever shared them keeps theirs. Copies nothing that it closes. `false`, and nothing has happened, where the kernel
+/// cannot, or may not. Async-signal-safe.
+pub(super) fn close_range_unshared(first: libc::c_uint, further_flags: libc::c_uint) -> bool {
+    const CLOSE_RANGE_UNSHARE: libc::c_uint = 2;
+    let flags = CLOSE_RANGE_UNSHARE | further_flags;
+    // SAFETY: close_range takes no pointer.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) == 0 }
+}
+
+/// Enough for a hundred modules, or for a thousand connections.
+pub(crate) const USUAL_DESCRIPTORS: usize = 1024;
+
+/// Makes room for `count` open descriptors at once, by opening `any` of them once more at the end of it. Otherwise the
+/// kernel makes room as it is needed, twice as much each time, and where there is more than one thread it waits for all
+/// of them, some 10 ms. What cannot be had now comes like that.
+pub(crate) fn reserve_descriptors(any: BorrowedFd<'_>, count: usize) {
+    let Some(highest) = count.checked_sub(1).and_then(|highest| libc::c_int::try_from(highest).ok()) else { return };
+    // SAFETY: fcntl with F_DUPFD_CLOEXEC takes no pointer.
+    let Ok(fd) = cvt(unsafe { libc::fcntl(any.as_raw_fd(), libc::F_DUPFD_CLOEXEC, highest) }) else { return };
+    // SAFETY: the descriptor is new and owned by nobody else.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
 }
 
 /// The soft and hard limit of open files that we were started with; children get them back.
@@ -332,6 +356,28 @@ impl Family {
             if strangers.len() == listed {
                 return Ok(strangers);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_descriptors_is_made() {
+        let size = || -> usize {
+            let status = std::fs::read_to_string("/proc/self/status").expect("our status");
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("a size");
+            line.trim().parse().expect("a number")
+        };
+        let file = std::fs::File::open("/dev/null").expect("opened");
+        let wanted = size() + 1;
+        reserve_descriptors(file.as_fd(), wanted);
+        assert!(size() >= wanted);
+        // More than anybody may have, and none at all.
+        for count in [usize::MAX, libc::c_int::MAX as usize, 0] {
+            reserve_descriptors(file.as_fd(), count);
         }
     }
 }

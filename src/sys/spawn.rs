@@ -9,12 +9,13 @@
 //! pipe's end without a word is success.
 
 use super::fault::point;
-use super::process::{Child, Family, Pid, Signal};
+use super::process::{Child, Family, Pid, Signal, close_range_unshared};
 use super::signals::RESET_IN_CHILD;
 use super::{cvt, poll};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 /// A resource that can be limited per child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,47 +241,91 @@ impl Outcome {
 /// The step's byte, see [`Step::of_byte`], and the errno.
 const MESSAGE_BYTES: usize = 5;
 
-/// Forks. Whether the child has reached its program says the [`Outcome`], which is known then. Only the main thread may call it, because the
-/// parent-death signal follows the thread that forked.
-pub(crate) fn spawn(spec: &SpawnSpec, family: &Family, null: BorrowedFd<'_>) -> Result<Spawned, SpawnFailure> {
-    debug_assert!(super::process::is_main_thread());
-    let pipe = |flags| pipe(flags).map_err(|error| SpawnFailure::at(Step::Pipe, &error));
-    let (stdout, child_stdout) = pipe(0)?;
-    let (stderr, child_stderr) = pipe(0)?;
-    let (outcome, child_outcome) = pipe(0)?;
+/// Makes children. Belongs to the main thread, because the parent-death signal follows the thread that forked.
+#[derive(Debug)]
+pub(crate) struct Spawner {
+    null: OwnedFd,
+    /// Where the ends of a child's pipes are while it is made, below all that is opened later: then it does not have to
+    /// take over, and close again, a thousand open files of ours. `None` where the kernel cannot leave those behind.
+    places: Option<[OwnedFd; 3]>,
+}
 
-    let argv = spec.argv.pointers();
-    let environment = spec.environment.pointers();
-    let prepared = Prepared {
-        spec,
-        argv: argv.as_ptr(),
-        environment: environment.as_ptr(),
-        stdio: [null.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()],
-        outcome: child_outcome.as_raw_fd(),
-        parent: super::process::own_pid(),
-    };
+impl Spawner {
+    /// To be made before anything else is opened. `has_close_range`: what [`seal_inherited_descriptors`] said.
+    ///
+    /// [`seal_inherited_descriptors`]: super::process::seal_inherited_descriptors
+    pub(crate) fn new(has_close_range: bool) -> io::Result<Self> {
+        let null = OwnedFd::from(super::fs::open_read(Path::new("/dev/null"))?);
+        let place = || {
+            // The first three are the child's own.
+            // SAFETY: fcntl with F_DUPFD_CLOEXEC takes no pointer.
+            let fd = cvt(unsafe { libc::fcntl(null.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
+            // SAFETY: the descriptor is new and owned by nobody else.
+            Ok::<_, io::Error>(unsafe { OwnedFd::from_raw_fd(fd) })
+        };
+        let places = if has_close_range { Some([place()?, place()?, place()?]) } else { None };
+        Ok(Self { null, places })
+    }
 
-    let mut pidfd = None;
-    let pid = family
-        .add(|| {
+    /// Forks. Whether the child has reached its program says the [`Outcome`], which is known then.
+    pub(crate) fn spawn(&self, spec: &SpawnSpec, family: &Family) -> Result<Spawned, SpawnFailure> {
+        debug_assert!(super::process::is_main_thread());
+        let pipe = || pipe().map_err(|error| SpawnFailure::at(Step::Pipe, &error));
+        let (stdout, child_stdout) = pipe()?;
+        let (stderr, child_stderr) = pipe()?;
+        let (outcome, child_outcome) = pipe()?;
+        let mut ends = [child_stdout.as_raw_fd(), child_stderr.as_raw_fd(), child_outcome.as_raw_fd()];
+        if let Some(places) = &self.places {
+            for (end, place) in ends.iter_mut().zip(places) {
+                *end = duplicate_onto(*end, place).map_err(|error| SpawnFailure::at(Step::Pipe, &error))?;
+            }
+        }
+        let null = self.null.as_raw_fd();
+        let last_end = ends.into_iter().fold(null, libc::c_int::max);
+
+        let argv = spec.argv.pointers();
+        let environment = spec.environment.pointers();
+        let prepared = Prepared {
+            spec,
+            argv: argv.as_ptr(),
+            environment: environment.as_ptr(),
+            stdio: [null, ends[0], ends[1]],
+            outcome: ends[2],
+            leave_from: self.places.is_some().then_some(last_end as libc::c_uint + 1),
+            parent: super::process::own_pid(),
+        };
+
+        let mut pidfd = None;
+        let forked = family.add(|| {
             let (pid, fd) = prepared.fork(family.has_pidfds())?;
             pidfd = fd;
             Ok(pid)
-        })
-        .map_err(|error| SpawnFailure::at(Step::Fork, &error))?;
-    // In both, child and parent: whoever comes first. In the parent it fails once the child has called exec, which
-    // then has done it itself.
-    // SAFETY: setpgid touches no memory; the pid is our unreaped child.
-    unsafe { libc::setpgid(pid, pid) };
-    Ok(Spawned { child: Child::adopt(pid, pidfd), stdout, stderr, outcome: Outcome { pipe: outcome } })
+        });
+        // The pipes end with the child alone. This cannot fail, because something is open there.
+        for place in self.places.iter().flatten() {
+            let _ = duplicate_onto(null, place);
+        }
+        let pid = forked.map_err(|error| SpawnFailure::at(Step::Fork, &error))?;
+        // In both, child and parent: whoever comes first. In the parent it fails once the child has called exec, which
+        // then has done it itself.
+        // SAFETY: setpgid touches no memory; the pid is our unreaped child.
+        unsafe { libc::setpgid(pid, pid) };
+        Ok(Spawned { child: Child::adopt(pid, pidfd), stdout, stderr, outcome: Outcome { pipe: outcome } })
+    }
+}
+
+/// Opens `fd` as `place` too, in whose place it then stands; its number.
+fn duplicate_onto(fd: libc::c_int, place: &OwnedFd) -> io::Result<libc::c_int> {
+    // SAFETY: dup3 takes no pointer, and what `place` stood for is nobody's any more.
+    cvt(unsafe { libc::dup3(fd, place.as_raw_fd(), libc::O_CLOEXEC) })
 }
 
 /// A close-on-exec pipe whose read end does not block.
-fn pipe(flags: libc::c_int) -> io::Result<(OwnedFd, OwnedFd)> {
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
     point("pipe")?;
     // SAFETY: the pointer is that of a live array of two.
-    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | flags) })?;
+    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
     // SAFETY: both descriptors are new and owned by nobody else.
     let (read, write) = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
     // SAFETY: fcntl with F_SETFL takes no pointer.
@@ -301,6 +346,8 @@ struct Prepared<'a> {
     environment: *const *const libc::c_char,
     stdio: [libc::c_int; 3],
     outcome: libc::c_int,
+    /// From here on the child has none of our open files; `None`: it has a copy of all.
+    leave_from: Option<libc::c_uint>,
     parent: Pid,
 }
 
@@ -327,6 +374,10 @@ impl Prepared<'_> {
         let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         if with_pidfd {
             flags |= libc::CLONE_PIDFD;
+        }
+        if self.leave_from.is_some() {
+            // Until it leaves them.
+            flags |= libc::CLONE_FILES;
         }
         let mut pidfd: libc::c_int = -1;
         let argument = std::ptr::from_ref(self).cast_mut().cast();
@@ -364,6 +415,12 @@ impl Prepared<'_> {
             if result == -1 { Err((index, unsafe { *libc::__errno_location() })) } else { Ok(()) }
         };
 
+        // First of all: until then its open files are the parent's.
+        if let Some(first) = self.leave_from
+            && !close_range_unshared(first, 0)
+        {
+            check(1, -1)?;
+        }
         // SAFETY: see above.
         check(0, unsafe { libc::setpgid(0, 0) })?;
 
