@@ -8,6 +8,7 @@ mod identities;
 mod listen;
 mod notify;
 mod socket;
+mod visits;
 
 use crate::config::Config;
 use crate::db::DbHealth;

@@ -1,6 +1,7 @@
 //! Pure: what the edge says itself.
 
 use super::date::Date;
+use super::denial::Denial;
 use super::framing::BadFraming;
 use super::head::{self, BadHead, Fields};
 use super::page;
@@ -40,6 +41,8 @@ pub(crate) enum Answer<'a> {
     Busy,
     /// The module wants to know who its caller is, and the hub cannot say.
     AuthUnavailable,
+    /// Not everybody may see the page.
+    Denied(Denial),
     UpstreamTimeout,
 }
 
@@ -58,6 +61,7 @@ impl Answer<'_> {
             Self::UpstreamUnreachable | Self::ModuleUnreachable => 502,
             Self::HubDown | Self::Busy | Self::ModuleStarting | Self::AuthUnavailable => 503,
             Self::UpstreamTimeout => 504,
+            Self::Denied(denial) => denial.status(),
         }
     }
 
@@ -75,10 +79,12 @@ impl Answer<'_> {
             Self::HubDown => "service_unavailable",
             Self::Busy => "busy",
             Self::AuthUnavailable => "auth_unavailable",
+            Self::Denied(denial) => denial.code(),
         }
     }
 
-    fn description(self, module: &str) -> String {
+    fn description(self, Manner { module, lacks, .. }: Manner<'_>) -> String {
+        let module = module.unwrap_or_default();
         match self {
             Self::BadHead(bad) => bad.to_string(),
             Self::BadFraming(bad) => bad.to_string(),
@@ -109,6 +115,7 @@ impl Answer<'_> {
                 "the hub cannot say now whose token this is; try again, and see its log".to_owned()
             }
             Self::UpstreamTimeout => "the upstream did not answer in time".to_owned(),
+            Self::Denied(denial) => denial.description(lacks),
         }
     }
 
@@ -132,6 +139,11 @@ impl Answer<'_> {
         if let Some(seconds) = self.retry_after() {
             let _ = write!(out, "Retry-After: {seconds}\r\n");
         }
+        if let Self::Denied(denial) = self
+            && let Some(challenge) = denial.challenge()
+        {
+            let _ = write!(out, "WWW-Authenticate: {challenge}\r\n");
+        }
         match (status, manner.close) {
             // Which protocol would be needed (RFC 9110 §15.5.22).
             (426, true) => out.extend_from_slice(b"Upgrade: websocket\r\nConnection: upgrade, close\r\n"),
@@ -147,9 +159,11 @@ impl Answer<'_> {
         body.len()
     }
 
-    fn retry_after(self) -> Option<u32> {
+    fn retry_after(self) -> Option<u64> {
         match self {
-            Self::ModuleStarting => Some(page::RETRY_AFTER_MS / 1000),
+            Self::ModuleStarting => Some(u64::from(page::RETRY_AFTER_MS / 1000)),
+            Self::Denied(Denial::TooManyFailures { retry_after_s }) => Some(retry_after_s),
+            Self::Denied(Denial::Unavailable) => Some(1),
             Self::HubDown | Self::Busy | Self::AuthUnavailable => Some(1),
             Self::TooManyWebSockets => Some(10),
             _ => None,
@@ -160,14 +174,17 @@ impl Answer<'_> {
         const HTML: &str = "text/html; charset=utf-8";
         const JSON: &str = "application/json";
         let module = manner.module.unwrap_or_default();
+        if let (Self::Denied(denial), Some(path)) = (self, manner.page) {
+            return (HTML, page::denied(denial, &self.description(manner), path));
+        }
         match (self, manner.html) {
             (Self::ModuleStarting, true) => (HTML, page::starting(module)),
             (Self::ModuleUnreachable, true) => (HTML, page::unreachable(module)),
             (_, true) if manner.module.is_some() => {
-                (HTML, page::failed(module, reason(self.status()), &self.description(module)))
+                (HTML, page::failed(module, reason(self.status()), &self.description(manner)))
             }
             _ => {
-                let mut body = json!({ "error": self.code(), "error_description": self.description(module) });
+                let mut body = json!({ "error": self.code(), "error_description": self.description(manner) });
                 let about_unreachable =
                     json!({ "error_type": self.code(), "service": module, "admin_url": "/admin/modules" });
                 let more = match self {
@@ -205,6 +222,10 @@ pub(crate) struct Manner<'a> {
     pub(crate) html: bool,
     /// Which module the answer is about.
     pub(crate) module: Option<&'a str>,
+    /// The path of somebody who may not see it and would rather read a page than JSON.
+    pub(crate) page: Option<&'a str>,
+    /// What the token lacks for it.
+    pub(crate) lacks: Option<&'a str>,
 }
 
 impl Manner<'_> {
@@ -230,6 +251,7 @@ pub(crate) fn wants_html(fields: &Fields<'_>) -> bool {
 fn reason(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         408 => "Request Timeout",
         413 => "Content Too Large",
@@ -271,6 +293,13 @@ mod tests {
             Answer::NoWebSocket,
             Answer::ForeignPage,
             Answer::TooManyWebSockets,
+            Answer::Denied(Denial::Unauthenticated),
+            Answer::Denied(Denial::InsufficientScope),
+            Answer::Denied(Denial::NotAdmin),
+            Answer::Denied(Denial::OriginRequired),
+            Answer::Denied(Denial::OriginMismatch),
+            Answer::Denied(Denial::TooManyFailures { retry_after_s: 7 }),
+            Answer::Denied(Denial::Unavailable),
         ] {
             let mut out = Vec::new();
             answer.write(Manner { close: true, module: Some("wiki"), ..Manner::default() }, &mut out);

@@ -3,6 +3,7 @@
 use super::access::Outcome;
 use super::answer::{self, Answer, Manner};
 use super::buffer::{Incoming, Outgoing};
+use super::denial::Denial;
 use super::exchange::{Pace, Rules};
 use super::framing::{self, Body, Coding, Reader};
 use super::head::{self, Request, Version};
@@ -14,11 +15,15 @@ use super::path;
 use super::places::Place;
 use super::relay::{self, HubBound, MAX_BODY_BYTES, Relay, Reply, Tally, Upstream};
 use super::route::{self, Module, Target};
+use super::visit::{self, Owed, Visit, Visiting};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// Where programs on this machine ask about tokens. Nobody else is answered there, so only their questions count.
 const INTROSPECTION: &str = "/oauth/introspect";
+
+/// Lets a client send the body that it has announced.
+const GO_AHEAD: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What a head leads to.
 pub(crate) enum Begun {
@@ -48,6 +53,8 @@ struct Refused<'a> {
     head_only: bool,
     /// Another request may follow.
     keep: bool,
+    /// The path of whoever is sent away and would read why.
+    page: Option<String>,
 }
 
 /// What follows from a whole head.
@@ -60,7 +67,7 @@ pub(crate) fn begin(head: Head<'_>, now: Instant, rules: &mut Rules, to_client: 
         }
         Err(bad) => {
             let entry = rules.journal.open_unread(head.bytes, head.peer, head.since);
-            (entry, Err(Refused { answer: Answer::BadHead(bad), head_only: false, keep: false }))
+            (entry, Err(Refused { answer: Answer::BadHead(bad), head_only: false, keep: false, page: None }))
         }
     };
     match sent_on {
@@ -68,9 +75,10 @@ pub(crate) fn begin(head: Head<'_>, now: Instant, rules: &mut Rules, to_client: 
             relay.entry = entry;
             Begun::Relaying(relay)
         }
-        Err(Refused { answer, head_only, keep }) => {
-            let bytes =
-                answer.write(Manner { head_only, close: !keep, date: rules.date, ..Manner::default() }, to_client);
+        Err(Refused { answer, head_only, keep, page }) => {
+            let page = page.as_deref();
+            let manner = Manner { head_only, close: !keep, date: rules.date, page, ..Manner::default() };
+            let bytes = answer.write(manner, to_client);
             rules.journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
             Begun::Answered { keep }
         }
@@ -87,7 +95,7 @@ fn send_on<'a>(
     to_client: &mut Vec<u8>,
 ) -> Result<Box<Relay>, Refused<'a>> {
     let is_head = request.method == "HEAD";
-    let refuse = |answer: Answer<'a>, keep: bool| Refused { answer, head_only: is_head, keep };
+    let refuse = |answer: Answer<'a>, keep: bool| Refused { answer, head_only: is_head, keep, page: None };
     let body = framing::request_body(&request.fields, request.version)
         .map_err(|bad| refuse(Answer::BadFraming(bad), false))?;
     // A 1.0 client that knows more has to say so, and none that matters does.
@@ -119,13 +127,16 @@ fn send_on<'a>(
     if is_for_here && can_change && initiator::is_foreign(&rules.hosts, request) {
         return Err(refuse(Answer::ForeignPage, keep));
     }
+    let page = || visit::wants_page(request).then(|| path.path.clone().into_owned());
+    let send_away = |why| Refused { page: page(), ..refuse(Answer::Denied(why), keep) };
+    let needs = module.as_ref().and_then(|module| module.needs(&path.path));
+    let visit = needs.map(|needs| Visit::of(request, needs, can_change));
+    let visit = visit.map(|visit| visit.ok_or_else(|| send_away(Denial::Unauthenticated))).transpose()?;
     let websocket = match &module {
+        // Its places are taken once it is let in.
+        Some(_) if becomes_websocket && visit.is_some() => Some(Vec::new()),
         Some(module) if becomes_websocket => {
-            if !module.mount.websocket {
-                return Err(refuse(Answer::NoWebSocket, keep));
-            }
-            let places = websocket_place(rules, client);
-            Some(places.ok_or_else(|| refuse(Answer::TooManyWebSockets, keep))?)
+            Some(websocket_places(rules, module, client).map_err(|answer| refuse(answer, keep))?)
         }
         // The hub has none: the request is one like any other.
         Some(_) | None => None,
@@ -142,8 +153,13 @@ fn send_on<'a>(
     if expects.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) || expectations.next().is_some() {
         return Err(refuse(Answer::Expectation, keep));
     }
-    if expects.is_some() && body != Body::Empty && !head.has_more && request.version == Version::Http11 {
-        to_client.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+    let go_ahead = expects.is_some() && body != Body::Empty && !head.has_more && request.version == Version::Http11;
+    let visiting = visit.is_some().then(|| {
+        let owed = Owed { websocket: becomes_websocket.then_some(client), go_ahead };
+        Box::new(Visiting { page: page(), owed: Some(owed), ..Visiting::default() })
+    });
+    if go_ahead && visiting.is_none() {
+        to_client.extend_from_slice(GO_AHEAD);
     }
 
     rules.last_exchange += 1;
@@ -163,7 +179,13 @@ fn send_on<'a>(
     let from = Provenance { exchange: id, peer: head.peer, is_believed, layer, client, host };
     let mut to_upstream = Outgoing::default();
     headers::write_request(request, &path, body, &from, recipient, to_upstream.tail());
-    let identity = module.as_ref().and_then(|module| identity(request, module, to_upstream.pending()));
+    let identity = module.as_ref().and_then(|module| {
+        let (shown, is_to_tell) = (request.fields.all("authorization"), module.mount.proof_headers);
+        Identity::new(module.mount.process.clone(), shown, is_to_tell, visit, to_upstream.pending()).map(Box::new)
+    });
+    if visiting.is_some() && identity.is_none() {
+        return Err(send_away(Denial::Unavailable));
+    }
     let hub_bound = module.is_none().then(|| {
         let caller = (layer != Layer::Loopback).then_some(client);
         Box::new(HubBound { caller, places: None, large_bodies: rules.large_bodies.clone(), large: None })
@@ -191,6 +213,7 @@ fn send_on<'a>(
         websocket,
         _introspection: introspection,
         identity,
+        visiting,
         waiting: None,
         hold_until: None,
         upstream,
@@ -209,14 +232,18 @@ fn send_on<'a>(
     }))
 }
 
-/// What the module is to be told of its caller, once that is known: who shows no token, or several, is nobody.
-fn identity(request: &Request<'_>, module: &Module, head: &[u8]) -> Option<Box<Identity>> {
-    if !module.mount.proof_headers {
-        return None;
+/// Does what was put off until the hub has let the request in; an answer is why that is in vain.
+pub(crate) fn go_on(relay: &mut Relay, rules: &mut Rules, to_client: &mut Vec<u8>) -> Result<(), Answer<'static>> {
+    let Some(Owed { websocket, go_ahead }) = relay.visiting.as_mut().and_then(|visiting| visiting.owed.take()) else {
+        return Ok(());
+    };
+    if let (Some(client), Some(module)) = (websocket, &relay.module) {
+        relay.websocket = Some(websocket_places(rules, module, client)?);
     }
-    let mut shown = request.fields.all("authorization");
-    let (Some(authorization), None) = (shown.next(), shown.next()) else { return None };
-    Identity::new(module.mount.process.clone(), authorization, head).map(Box::new)
+    if go_ahead {
+        to_client.extend_from_slice(GO_AHEAD);
+    }
+    Ok(())
 }
 
 /// RFC 6455 §4.1, as far as it is the edge's business.
@@ -228,10 +255,16 @@ fn asks_for_websocket(request: &Request<'_>, body: Body) -> bool {
         && request.fields.lists("connection", "upgrade")
 }
 
-/// A place among all WebSockets and one among those of this client.
-fn websocket_place(rules: &mut Rules, client: IpAddr) -> Option<Vec<Place>> {
-    let client = layer::network(client);
-    let overall = rules.websockets.take(rules.settings.limits.websockets)?;
-    let of_client = rules.websockets_of.take(client, rules.settings.limits.websockets_per_ip)?;
-    Some(vec![overall, of_client])
+/// A place among all WebSockets and one among those of this client, if the module takes any.
+fn websocket_places(rules: &mut Rules, module: &Module, client: IpAddr) -> Result<Vec<Place>, Answer<'static>> {
+    if !module.mount.websocket {
+        return Err(Answer::NoWebSocket);
+    }
+    let mut take = || {
+        let client = layer::network(client);
+        let overall = rules.websockets.take(rules.settings.limits.websockets)?;
+        let of_client = rules.websockets_of.take(client, rules.settings.limits.websockets_per_ip)?;
+        Some(vec![overall, of_client])
+    };
+    take().ok_or(Answer::TooManyWebSockets)
 }

@@ -16,7 +16,7 @@ pub(crate) use pace::Pace;
 use super::Settings;
 use super::access::{Journal, Outcome};
 use super::answer::{Answer, Manner};
-use super::begin::{Begun, Head, begin};
+use super::begin::{self, Begun, Head};
 use super::buffer::{Incoming, Outgoing};
 use super::date::Date;
 use super::head::{self, MAX_HEAD_BYTES};
@@ -403,6 +403,13 @@ impl Connection {
         match progress {
             Progress::Waiting => {
                 let Upstream::Wanted { fresh, identified } = relay.upstream else { return false };
+                if !relay.is_let_in() {
+                    asks.identify = relay.identify(fresh, now).map(|question| (relay.id, question));
+                    return false;
+                }
+                if let Err(answer) = begin::go_on(relay, rules, self.to_client.tail()) {
+                    return self.fail(answer, now, asks, rules);
+                }
                 if let Some(answer) = relay.hold_before(now) {
                     return self.fail(answer, now, asks, rules);
                 }
@@ -497,7 +504,7 @@ impl Connection {
                 let bytes = self.from_client.bytes().get(..end).unwrap_or_default();
                 let (has_more, reserved) = (self.from_client.len() > end, self.reserved);
                 let head = Head { bytes, has_more, peer: self.peer, reserved, since };
-                let begun = begin(head, now, rules, self.to_client.tail());
+                let begun = begin::begin(head, now, rules, self.to_client.tail());
                 self.from_client.consume(end);
                 match begun {
                     Begun::Relaying(mut relay) => {

@@ -85,6 +85,11 @@ fn is_alike(name: &str, ours: &str) -> bool {
     name.len() == ours.len() && name.bytes().zip(ours.bytes()).all(|(a, b)| plain(a) == b)
 }
 
+/// Whether a cookie of the hub's may be in it.
+pub(super) fn mentions_hub_cookie(value: &[u8]) -> bool {
+    value.windows(HUB_COOKIE.len()).any(|part| part == HUB_COOKIE)
+}
+
 fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

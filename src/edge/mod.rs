@@ -22,9 +22,11 @@ mod begin;
 mod buffer;
 mod crowd;
 mod date;
+mod denial;
 mod event_loop;
 mod exchange;
 mod framing;
+mod gates;
 mod head;
 mod headers;
 mod hold;
@@ -42,13 +44,16 @@ mod slab;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod visit;
 mod watch;
 
+pub(crate) use denial::Denial;
 pub(crate) use headers::IsHubBearer;
 pub(crate) use identity::{Caller, Question, Ticket, Verdict};
 pub(crate) use layer::Proxies;
 pub(crate) use own_hosts::OwnHosts;
 pub(crate) use route::Table;
+pub(crate) use visit::Visit;
 
 use crate::config::{AccessFormat, Limits};
 use crate::sys::epoll::Waker;
@@ -84,7 +89,7 @@ pub(crate) struct Routing {
     pub(crate) manifests: Vec<PathBuf>,
 }
 
-/// Finds out who a module's caller is and rings the bell with the answer. Called on the edge's thread: it must not block.
+/// Finds out who a caller is, and whether it may see what it asks for, and rings the bell with the answer. Called on the edge's thread: it must not block.
 pub(crate) type Identify = Box<dyn Fn(Ticket, Arc<Question>) + Send>;
 
 /// Where the lines of the access log go.

@@ -1,11 +1,15 @@
 //! Pure: what a browser is shown while a module does not answer (http-api §10). Readable without JavaScript.
 
+use super::denial::Denial;
 use crate::html::escape;
 
 /// How often the waiting page asks before it leaves it to the reader.
 pub(crate) const MAX_ATTEMPTS: u32 = 5;
 /// Between two attempts.
 pub(crate) const RETRY_AFTER_MS: u32 = 2000;
+
+/// A longer path is no part of a command that somebody would copy.
+const PATH_SHOWN_BYTES: usize = 200;
 
 /// The page for a module that is on its way up. It asks for itself again and again, and loads once it is another.
 pub(crate) fn starting(module: &str) -> String {
@@ -52,6 +56,42 @@ pub(crate) fn failed(module: &str, title: &str, why: &str) -> String {
              <p><a href=\"\">Try again</a> or go to <a href=\"/\">the hub</a>.</p>"
         ),
     )
+}
+
+/// The page for somebody who may not see the one at `path`: why, as a sentence without its end, and how to come in. It
+/// says nothing of what is there.
+pub(crate) fn denied(denial: Denial, why: &str, path: &str) -> String {
+    let open = format!("<code>{}</code>", escape(&command(path)));
+    let why = escape(why);
+    let (title, body) = match denial {
+        Denial::Unauthenticated => (
+            "Sign in",
+            format!(
+                "<p>Not everybody may see this page. There are no accounts: whoever runs this hub prints an address \
+                 for this browser, where the hub runs, with {open}.</p>\
+                 <p>Programs send a token as <code>Authorization: Bearer</code>.</p>"
+            ),
+        ),
+        Denial::NotAdmin | Denial::InsufficientScope => (
+            "Not for everybody",
+            format!("<p>This page is not shown: {why}.</p><p>Whoever runs this hub lets a browser in with {open}.</p>"),
+        ),
+        Denial::OriginRequired | Denial::OriginMismatch | Denial::TooManyFailures { .. } | Denial::Unavailable => {
+            ("Not now", format!("<p>This page is not shown: {why}.</p>"))
+        }
+    };
+    page(title, "", &format!("{body}<p><a href=\"\">Try again</a> or go to <a href=\"/\">the hub</a>.</p>"))
+}
+
+/// The command that lets a browser in. A path that means something to a shell is left out: whoever follows a link must
+/// not be made to run what stands in it.
+fn command(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-%".contains(&byte);
+    if path.len() <= PATH_SHOWN_BYTES && path.bytes().all(is_plain) {
+        format!("parachute open {path}")
+    } else {
+        "parachute open".to_owned()
+    }
 }
 
 fn page(title: &str, head: &str, body: &str) -> String {

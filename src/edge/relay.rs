@@ -13,12 +13,14 @@ use super::access::Entry;
 use super::answer::{Answer, Manner};
 use super::buffer::{Incoming, Outgoing};
 use super::date::Date;
+use super::denial::Denial;
 use super::exchange::{Destination, History, Pace};
 use super::framing::{Coding, Reader};
 use super::head::{self, Version};
 use super::identity::{Identity, Question, Verdict};
 use super::places::Place;
 use super::route::Module;
+use super::visit::Visiting;
 use crate::supervisor::standing::Standing;
 use flow::{Stopped, count, pump, splice};
 use std::sync::Arc;
@@ -47,8 +49,10 @@ pub(crate) struct Relay {
     pub(crate) websocket: Option<Vec<Place>>,
     /// It asks about a token, and this is its place among those that do.
     pub(crate) _introspection: Option<Place>,
-    /// The module wants to be told who its caller is, and there may be something to tell.
+    /// The hub is to be asked about its caller.
     pub(crate) identity: Option<Box<Identity>>,
+    /// Not everybody may see what it asks for.
+    pub(crate) visiting: Option<Box<Visiting>>,
     /// Its place among those who wait for the module.
     pub(crate) waiting: Option<(Place, Place)>,
     /// Until when it waits for the module to come back, however often that goes away again meanwhile.
@@ -145,6 +149,8 @@ pub(crate) enum Unavailable {
     Busy,
     /// The hub cannot say who the caller is.
     Unidentified,
+    /// The caller may not see the page.
+    Denied(Denial),
 }
 
 /// The answer's state.
@@ -303,25 +309,42 @@ impl Relay {
     pub(crate) fn identified(&mut self, verdict: &Verdict) {
         let (Upstream::Identifying { fresh, .. }, Some(identity)) = (self.upstream, &mut self.identity) else { return };
         let caller = match verdict {
-            Verdict::Known(caller) => Some(caller),
-            Verdict::Unknown => None,
+            Verdict::Passes(caller) => caller.as_ref(),
+            Verdict::Denied { why, lacks } => {
+                if let Some(visiting) = &mut self.visiting {
+                    visiting.lacks.clone_from(lacks);
+                }
+                self.upstream = Upstream::Refused(Unavailable::Denied(*why));
+                return;
+            }
             Verdict::Unavailable => {
                 self.upstream = Upstream::Refused(Unavailable::Unidentified);
                 return;
             }
         };
         identity.tell(caller, &mut self.to_upstream);
+        if let Some(visiting) = &mut self.visiting {
+            visiting.is_in = true;
+        }
         self.upstream = Upstream::Wanted { fresh, identified: true };
     }
 
-    /// How its failure is told.
+    /// Whether nothing is against it but perhaps its module.
+    pub(crate) fn is_let_in(&self) -> bool {
+        self.visiting.as_ref().is_none_or(|visiting| visiting.is_in)
+    }
+
+    /// How its failure is told; of the module nobody hears who was not let in.
     pub(crate) fn manner(&self, close: bool, date: Option<Date>) -> Manner<'_> {
+        let (visiting, is_let_in) = (self.visiting.as_deref(), self.is_let_in());
         Manner {
             head_only: self.request.is_head,
             close,
             date,
-            html: self.request.wants_html,
-            module: self.module.as_ref().map(|module| module.mount.short.as_str()),
+            html: self.request.wants_html && is_let_in,
+            module: self.module.as_ref().filter(|_| is_let_in).map(|module| module.mount.short.as_str()),
+            page: visiting.and_then(|visiting| visiting.page.as_deref()),
+            lacks: visiting.and_then(|visiting| visiting.lacks.as_deref()),
         }
     }
 

@@ -1,11 +1,13 @@
 //! Pure: which upstream a request goes to, by host, distance and path (design §5, "Host"; http-api §9.1).
 
+use super::gates::Gates;
 use super::head;
 use super::layer::Layer;
 use super::own_hosts::OwnHosts;
 use super::path;
 use super::places::{Place, Places};
 use crate::manifest::Short;
+use crate::manifest::gates::Needs;
 use crate::manifest::mounts::Mount;
 use crate::manifest::services::{is_hub_mount, is_vault_itself};
 use crate::supervisor::standing::{Board, Standing};
@@ -34,6 +36,8 @@ pub(crate) struct Module {
     pub(crate) mount: Mount,
     /// The mount as paths spell it.
     pub(crate) spelling: Box<str>,
+    /// `None`: everybody may see all of it.
+    gates: Option<Gates>,
     board: Arc<Board>,
     /// Of requests that wait for it, and for any module.
     waiting: Places,
@@ -45,6 +49,11 @@ impl Module {
     /// for that of its protocol are told the right one, which is the hub's to say (http-api §9.8).
     pub(crate) fn misses_suffix(&self, method: &str, path: &str) -> bool {
         method == "POST" && *self.spelling == *path && is_vault_itself(&self.mount.path)
+    }
+
+    /// What it takes to see what is at this path of it; `None` when that is nothing.
+    pub(crate) fn needs(&self, path: &str) -> Option<Arc<Needs>> {
+        self.gates.as_ref()?.needs(path)
     }
 
     /// `None`: nobody supervises it.
@@ -86,10 +95,10 @@ impl Table {
             let places = counted.entry(mount.process.clone());
             let waiting = places.or_insert_with_key(|short| waiting.get(short).copied().cloned().unwrap_or_default());
             let (board, waiting) = (board_of(&mount.process), waiting.clone());
-            let waiting_overall = before.waiting.clone();
+            let (waiting_overall, gates) = (before.waiting.clone(), mount.gates.as_deref().map(Gates::new));
             by_path
                 .entry(spelling.clone())
-                .or_insert_with(|| Arc::new(Module { mount, spelling, board, waiting, waiting_overall }));
+                .or_insert_with(|| Arc::new(Module { mount, spelling, gates, board, waiting, waiting_overall }));
         }
         let longest = by_path.keys().map(|path| path.len()).max().unwrap_or_default();
         Self { by_path, longest, waiting: before.waiting.clone() }

@@ -18,6 +18,7 @@ pub(crate) fn mount(path: &str) -> Mount {
         hold: Duration::ZERO,
         hub_credentials: false,
         proof_headers: false,
+        gates: None,
     }
 }
 

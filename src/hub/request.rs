@@ -146,11 +146,7 @@ impl Req {
                     Some(_) => String::new(),
                 });
             } else if name.eq_ignore_ascii_case("cookie") {
-                for value in
-                    value.split(';').filter_map(|pair| pair.trim().strip_prefix(SESSION_COOKIE)?.strip_prefix('='))
-                {
-                    req.session = Some(if req.session.is_none() { value.to_owned() } else { String::new() });
-                }
+                read_session(value, &mut req.session);
             } else if name.eq_ignore_ascii_case("x-parachute-exchange") {
                 req.exchange = value.parse().ok();
             } else if name.eq_ignore_ascii_case("content-type") {
@@ -180,6 +176,13 @@ impl Req {
             Ok(value) if plain && value <= at_most => Ok(Some(value)),
             _ => Err(BadNumber { name, at_most }),
         }
+    }
+}
+
+/// Takes the browser's session from the value of a `Cookie` field; of several none counts, and what is there is empty.
+pub(crate) fn read_session(cookies: &str, session: &mut Option<String>) {
+    for value in cookies.split(';').filter_map(|pair| pair.trim().strip_prefix(SESSION_COOKIE)?.strip_prefix('=')) {
+        *session = Some(if session.is_none() { value.to_owned() } else { String::new() });
     }
 }
 

@@ -185,17 +185,10 @@ pub(crate) fn answer(hub: &Arc<Hub>, mut req: Req) -> Outcome {
     (route.3)(hub, &req)
 }
 
-/// What makes it doubtful that whoever sends this means it: somebody else's page may have made a browser do so. A page
-/// cannot make up a token, so that whoever shows one means it (http-api §11). A cookie the browser sends by itself:
-/// then the page has to say that it is ours.
+/// What makes it doubtful that whoever sends this means it. A page cannot make up a token, so that whoever shows one does.
 fn forgery(hub: &Hub, req: &Req) -> Option<Code> {
     let is_own = |origin: &str| hub.is_own_origin(origin, req.sender.asked());
-    match req.session.is_some() {
-        _ if req.bearer.is_some() => None,
-        _ if req.sender.is_foreign_page(is_own) => Some(Code::CsrfOriginMismatch),
-        true if !req.sender.is_own_page(is_own) => Some(Code::CsrfOriginRequired),
-        true | false => None,
-    }
+    if req.bearer.is_some() { None } else { req.sender.forgery(req.session.is_some(), is_own) }
 }
 
 /// What becomes of a request that no route takes.

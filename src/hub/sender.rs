@@ -2,6 +2,7 @@
 
 use crate::manifest::discovery::Audience;
 use crate::ops::discovery::Asked;
+use crate::wire::Code;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What the headers say about the sender. Those named `X-Parachute-*` and `X-Forwarded-*` are the edge's own words:
@@ -46,7 +47,7 @@ impl Default for Sender {
 
 impl Sender {
     /// Takes note of a header.
-    pub(super) fn read(&mut self, name: &str, value: &str) {
+    pub(crate) fn read(&mut self, name: &str, value: &str) {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         if is("x-parachute-layer") {
             self.audience = if value == "loopback" { Audience::Local } else { Audience::Remote };
@@ -94,6 +95,17 @@ impl Sender {
     /// Who asks, for a log.
     pub(crate) fn shown(&self) -> String {
         self.client().map_or_else(|| "this machine".to_owned(), |address| address.to_string())
+    }
+
+    /// What makes it doubtful that whoever sends this means it: somebody else's page may have made a browser do so. A
+    /// cookie the browser sends `by_cookie` itself: then the page has to say that it is ours (http-api §11). `is_own` knows
+    /// our pages.
+    pub(crate) fn forgery(&self, by_cookie: bool, is_own: impl Fn(&str) -> bool) -> Option<Code> {
+        match by_cookie {
+            _ if self.is_foreign_page(&is_own) => Some(Code::CsrfOriginMismatch),
+            true if !self.is_own_page(&is_own) => Some(Code::CsrfOriginRequired),
+            true | false => None,
+        }
     }
 
     /// Whether the request was caused by a page that is one of ours beyond doubt.

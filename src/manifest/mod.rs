@@ -5,6 +5,7 @@
 pub(crate) mod discovery;
 pub(crate) mod exposure;
 mod fields;
+pub(crate) mod gates;
 pub(crate) mod json;
 pub(crate) mod known;
 pub(crate) mod module;

@@ -1,6 +1,7 @@
 //! Pure: which paths of the origin belong to which module, and under which rules (http-api §9.1 to §9.3).
 
 use super::discovery::{Audience, is_visible};
+use super::gates::{Gate, gates};
 use super::module::Manifest;
 use super::run::Run;
 use super::services::{Entry, Listing, Row, VAULT_FAMILY_MOUNTS};
@@ -29,6 +30,8 @@ pub(crate) struct Mount {
     pub(crate) hub_credentials: bool,
     /// It is told who its caller is.
     pub(crate) proof_headers: bool,
+    /// Its pages, where not all of them are for anybody.
+    pub(crate) gates: Option<Arc<[Gate]>>,
 }
 
 /// The mounts of all usable rows. The first of two rows that claim the same path has it, and what the vaults have in
@@ -77,6 +80,7 @@ fn of_row(
     let websocket = row.websocket.or_else(|| manifest.and_then(|manifest| manifest.websocket)).unwrap_or(false);
     // Settings that cannot be used are said where the module is started, and shown in its row.
     let run = Run::of(manifest, Some(row)).unwrap_or_default();
+    let gates = gates(row);
     paths.into_iter().map(move |(path, strip)| Mount {
         path,
         short: row.short.clone(),
@@ -88,6 +92,7 @@ fn of_row(
         hold: run.hold,
         hub_credentials: run.hub_credentials,
         proof_headers: run.proof_headers,
+        gates: gates.clone(),
     })
 }
 

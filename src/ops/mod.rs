@@ -17,6 +17,7 @@ mod refusals;
 mod state;
 pub(crate) mod tokens;
 pub(crate) mod verify_keys;
+pub(crate) mod visits;
 
 pub(crate) use error::OpError;
 
@@ -111,17 +112,27 @@ impl Hub {
         scopes: &[&'static str],
         from: Option<IpAddr>,
     ) -> Result<Caller, Refusal> {
-        let Some(from) = from.filter(|_| bearer.is_some()) else {
-            return self.parts.authority.authorize(bearer, scopes);
-        };
-        if let Some(retry_after) = lock(&self.failures).wait(from, Instant::now()) {
-            return Err(Refusal::TooManyFailures { from, retry_after });
-        }
+        let from = from.filter(|_| bearer.is_some());
+        self.may_try(from)?;
         let decided = self.parts.authority.authorize(bearer, scopes);
-        if matches!(decided, Err(Refusal::Unauthenticated { .. })) {
-            lock(&self.failures).record(from, Instant::now());
+        if let Err(refusal) = &decided {
+            self.note_failure(from, refusal);
         }
         decided
+    }
+
+    /// Whether a token of theirs is looked at now.
+    fn may_try(&self, from: Option<IpAddr>) -> Result<(), Refusal> {
+        let Some(from) = from else { return Ok(()) };
+        let wait = lock(&self.failures).wait(from, Instant::now());
+        wait.map_or(Ok(()), |retry_after| Err(Refusal::TooManyFailures { from, retry_after }))
+    }
+
+    /// Holds them to account for a token that was no good.
+    fn note_failure(&self, from: Option<IpAddr>, refusal: &Refusal) {
+        if let (Some(from), Refusal::Unauthenticated { .. }) = (from, refusal) {
+            lock(&self.failures).record(from, Instant::now());
+        }
     }
 
     /// Says why somebody was refused who asked for `path`, which is that of a route: what a caller has put into a path is

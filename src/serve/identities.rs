@@ -1,5 +1,6 @@
 //! Answers the edge's questions about callers on a thread of its own, because the database may have to be waited for.
 
+use super::visits::denied;
 use crate::edge::{Bell, Caller, Question, Ticket, Verdict};
 use crate::ops::auth::{Active, Proof};
 use crate::ops::{Hub, Log};
@@ -73,16 +74,20 @@ impl Identities {
 }
 
 fn verdict(hub: &Hub, log: &Log, question: &Question) -> Verdict {
-    let Question { module, authorization, method, target } = question;
+    if let Some(denied) = question.visit.as_ref().and_then(|visit| denied(hub, question, visit)) {
+        return denied;
+    }
+    let Question { module, authorization, method, target, is_to_tell, .. } = question;
+    let Some(authorization) = authorization.as_deref().filter(|_| *is_to_tell) else { return Verdict::Passes(None) };
     match hub.prove_caller(module, authorization, method, target) {
-        Ok(None) => Verdict::Unknown,
-        Ok(Some((Active(claims), Proof { at, mac }))) => Verdict::Known(Caller {
+        Ok(None) => Verdict::Passes(None),
+        Ok(Some((Active(claims), Proof { at, mac }))) => Verdict::Passes(Some(Caller {
             subject: claims.sub,
             scope: claims.scope,
             token_id: claims.jti,
             proven_at: at,
             proof: mac,
-        }),
+        })),
         Err(error) => {
             log(&format!("a caller of {module} cannot be identified: {error}"));
             Verdict::Unavailable

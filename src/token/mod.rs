@@ -40,7 +40,11 @@ pub(crate) fn same_hash(one: &[u8; 32], other: &[u8; 32]) -> bool {
 /// Whether the value of an `Authorization` header is a bearer that the hub issued for itself, going by its header
 /// alone: it is kept from those whom it was not issued for, so a forged one may be kept as well.
 pub(crate) fn is_hub_bearer(value: &[u8]) -> bool {
-    let Some(token) = std::str::from_utf8(value).ok().and_then(from_authorization) else { return false };
+    std::str::from_utf8(value).ok().and_then(from_authorization).is_some_and(is_of_hub)
+}
+
+/// The same of a token itself.
+pub(crate) fn is_of_hub(token: &str) -> bool {
     let header = token.split('.').next().and_then(|header| b64::decode(header.as_bytes()));
     header.is_some_and(|header| header.starts_with(keyring::HEADER_START.as_bytes()) && header.ends_with(b".hub\"}"))
 }

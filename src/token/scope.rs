@@ -82,9 +82,35 @@ impl Scopes {
         self.0.iter().any(|held| held == scope)
     }
 
+    /// Whether one of them is what a page asks for (http-api §9.7): segment by segment, where `*` in the pattern is any one
+    /// segment. What is held of all of something, `vault:read`, is held of each, `vault:*:read`.
+    pub(crate) fn satisfy(&self, pattern: &str) -> bool {
+        let of_all = of_all(pattern);
+        self.0.iter().any(|held| is_like(held, pattern) || of_all.as_deref() == Some(held))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
+}
+
+fn is_like(scope: &str, pattern: &str) -> bool {
+    let (mut held, mut wanted) = (scope.split(':'), pattern.split(':'));
+    loop {
+        match (held.next(), wanted.next()) {
+            (None, None) => return true,
+            (Some(one), Some(other)) if other == "*" || one == other => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The scope without a resource that stands for those with any, if the pattern is for any.
+fn of_all(pattern: &str) -> Option<String> {
+    let (service, rest) = pattern.split_once(':')?;
+    let (resources, verb) = rest.rsplit_once(':')?;
+    let is_any = resources.split(':').all(|resource| resource == "*");
+    (is_any && service != "*" && verb != "*").then(|| format!("{service}:{verb}"))
 }
 
 fn is_scope(text: &str) -> bool {
@@ -136,6 +162,42 @@ mod tests {
             (too_many.as_str(), false),
         ] {
             assert_eq!(Scopes::parse(text).is_some(), good, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_satisfied_segment_by_segment_or_by_what_is_held_of_all() {
+        for (held, pattern, expected) in [
+            ("wiki:read", "wiki:read", true),
+            ("wiki:read", "wiki:write", false),
+            ("wiki:read", "wiki", false),
+            ("wiki:read", "wiki:read:x", false),
+            ("wiki:read:x", "wiki:read", false),
+            ("wiki:read", "Wiki:read", false),
+            ("wiki:admin", "wiki:read", false),
+            ("wiki:read", "wiki:*", true),
+            ("wiki:read", "*:read", true),
+            ("wiki:read", "*:*", true),
+            ("wiki:read", "*", false),
+            ("wiki:a:read", "wiki:*", false),
+            ("vault:work:read", "vault:*:read", true),
+            ("vault:work:write", "vault:*:read", false),
+            ("vault:read", "vault:*:read", true),
+            ("vault:write", "vault:*:read", false),
+            ("vault:a:b:read", "vault:*:read", false),
+            ("vault:read", "vault:*:*:read", true),
+            ("vault:work:read", "vault:*:*:read", false),
+            ("vault:read", "vault:work:read", false),
+            ("vault:read", "vault:*:work:read", false),
+            ("vault:work", "vault:work:*", false),
+            ("vault:read", "*:*:read", false),
+            ("other:x vault:read", "vault:*:read", true),
+            ("wiki:read", "", false),
+            ("wiki:read", "wiki:read ", false),
+            ("wiki:read", "wiki:rea*", false),
+        ] {
+            let scopes = Scopes::parse(held).expect("within the grammar");
+            assert_eq!(scopes.satisfy(pattern), expected, "{held:?} for {pattern:?}");
         }
     }
 

@@ -140,7 +140,12 @@ fn pages_of_modules_are_kept_out_of_foreign_frames() {
         );
         let response = head::response(head.as_bytes()).expect("a good head");
         let mut out = Vec::new();
-        write_response(&response, Framed { body: Body::UntilClose, close: false, date: None }, by, &mut out);
+        write_response(
+            &response,
+            Framed { body: Body::UntilClose, close: false, date: None, is_private: false },
+            by,
+            &mut out,
+        );
         let text = String::from_utf8(out).expect("text");
         let added = text.lines().filter(|line| !head.contains(line)).count();
         assert_eq!(added, expected, "{fields:?}: {text}");
@@ -230,7 +235,7 @@ fn an_answer_loses_what_was_meant_for_us() {
     ] {
         let response = head::response(head.as_bytes()).expect("a good head");
         let mut out = Vec::new();
-        write_response(&response, Framed { body, close, date: None }, Author::Hub, &mut out);
+        write_response(&response, Framed { body, close, date: None, is_private: false }, Author::Hub, &mut out);
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 }

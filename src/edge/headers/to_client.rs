@@ -13,6 +13,8 @@ pub(crate) struct Framed {
     pub(crate) close: bool,
     /// For an answer that does not say when it was made; `None`: there is no clock.
     pub(crate) date: Option<Date>,
+    /// Not everybody may see it, so that no cache on the way may keep it for others.
+    pub(crate) is_private: bool,
 }
 
 /// Whose answer it is.
@@ -30,6 +32,10 @@ pub(crate) fn write_response(response: &Response<'_>, framed: Framed, by: Author
     let fields = &response.fields;
     if by == Author::Module && is_html(fields) {
         write_safety(fields, out);
+    }
+    // Beside another word of the module's this one holds as well: caches heed the narrowest.
+    if framed.is_private && !is_kept_private(fields) {
+        write_field("Cache-Control", b"private", out);
     }
     match framed.body {
         Body::Empty => {
@@ -72,6 +78,11 @@ fn write_passed_on(response: &Response<'_>, by: Author, out: &mut Vec<u8>) {
             write_field(field.name, field.value, out);
         }
     }
+}
+
+/// Whether the module itself keeps its answer from caches that others use, too.
+fn is_kept_private(fields: &Fields<'_>) -> bool {
+    ["private", "no-store"].iter().any(|word| fields.lists("cache-control", word))
 }
 
 fn is_html(fields: &Fields<'_>) -> bool {

@@ -1,8 +1,8 @@
 //! Pure: a request as the hub or a module gets it.
 
 use super::{
-    HEAD_BYTES, HUB_COOKIE, Names, is_hop_by_hop, is_our_own, names_some, write_address, write_field, write_length,
-    write_number,
+    HEAD_BYTES, HUB_COOKIE, Names, is_hop_by_hop, is_our_own, mentions_hub_cookie, names_some, write_address,
+    write_field, write_length, write_number,
 };
 use crate::edge::framing::Body;
 use crate::edge::head::{self, Field, Request};
@@ -143,10 +143,6 @@ fn write_without_hub_credentials(field: Field<'_>, is_hub_bearer: IsHubBearer, o
     if !kept.is_empty() {
         write_field(field.name, &kept.join(&b"; "[..]), out);
     }
-}
-
-fn mentions_hub_cookie(value: &[u8]) -> bool {
-    value.windows(HUB_COOKIE.len()).any(|part| part == HUB_COOKIE)
 }
 
 /// The way so far. What somebody claims who is not believed is left out.

@@ -70,7 +70,8 @@ impl Relay {
             };
             // An answer before the end of the request: what is left of it would have to be read for nothing.
             self.request.keep_alive &= self.request.body.is_done() && version == Version::Http11;
-            let framed = Framed { body: sent_as, close: !self.request.keep_alive, date };
+            let (close, is_private) = (!self.request.keep_alive, self.visiting.is_some());
+            let framed = Framed { body: sent_as, close, date, is_private };
             let by = if self.module.is_some() { Author::Module } else { Author::Hub };
             headers::write_response(&response, framed, by, to_client.tail());
             self.tally.status = Some(response.status);

@@ -2,6 +2,7 @@
 
 use super::{Progress, Relay, Unavailable, Upstream};
 use crate::edge::answer::Answer;
+use crate::edge::denial::Denial;
 use crate::edge::hold::{self, Next};
 use crate::supervisor::standing::Standing;
 use std::time::Instant;
@@ -104,6 +105,10 @@ impl Relay {
             | Upstream::Open { .. }
             | Upstream::Deaf { .. } => Progress::Waiting,
             Upstream::Refused(Unavailable::Busy) => Progress::Failed(Answer::Busy),
+            Upstream::Refused(Unavailable::Denied(why)) => Progress::Failed(Answer::Denied(why)),
+            Upstream::Refused(Unavailable::Unidentified) if !self.is_let_in() => {
+                Progress::Failed(Answer::Denied(Denial::Unavailable))
+            }
             Upstream::Refused(Unavailable::Unidentified) => Progress::Failed(Answer::AuthUnavailable),
             Upstream::Refused(Unavailable::Down) if self.module.is_some() => self.unreached(now),
             Upstream::Refused(Unavailable::Down) => Progress::Failed(Answer::HubDown),

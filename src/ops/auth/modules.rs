@@ -2,7 +2,7 @@
 //! (operator-token B9).
 
 use super::error::Rejection;
-use super::{Asker, AuthError, Authority, Keys, MODULE_KEY_CHARS, in_force, random_name, unix_now};
+use super::{Asker, AuthError, Authority, Caller, Keys, MODULE_KEY_CHARS, Refusal, in_force, random_name, unix_now};
 use crate::db::{DbError, Entry};
 use crate::manifest::Short;
 use crate::store::module_secrets;
@@ -10,12 +10,12 @@ use crate::sys::random;
 use crate::token::attest::Attested;
 use crate::token::claims::Claims;
 use crate::token::keyring::{MasterState, Secret};
-use crate::token::verify::{Accept, Expect};
+use crate::token::verify::{Accept, Expect, Verified};
 use crate::token::{b64, sha256};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The keys of the children that this hub has started, by their hashes; the key itself is kept only where the hub
@@ -203,23 +203,32 @@ impl Authority {
         token: &str,
         now_unix: i64,
     ) -> Result<Result<Active, Rejected>, DbError> {
+        match self.examine_for(short, token, now_unix) {
+            Ok(verified) => Ok(Ok(Active(Box::new(verified.claims)))),
+            Err(Rejection::Db(error)) => Err(error),
+            Err(rejection) => Ok(Err(Rejected { cause: rejection.cause(), text: rejection.to_string() })),
+        }
+    }
+
+    /// Whose token this is, if it is good and meant for the module `short`.
+    pub(crate) fn authorize_for(&self, short: &Short, token: &str) -> Result<Caller, Refusal> {
+        let Verified { claims, scopes, .. } = self.examine_for(short, token, unix_now())?;
+        Ok(Caller { claims: Arc::new(claims), scopes })
+    }
+
+    /// Checks a token for a module from the start: keys, claims, registry.
+    fn examine_for(&self, short: &Short, token: &str, now_unix: i64) -> Result<Verified, Rejection> {
         let owner = short.as_str();
         let origins = self.origins();
         let expect =
             Expect { issuers: Some(&origins.issuers), audience: Accept::OwnedBy(owner), hid: &self.hid, now_unix };
-        let checked = self.verify(token, owner, &expect).and_then(|(verified, row, _)| {
-            let jti = verified.claims.jti.clone();
-            in_force(&verified, row.as_ref(), now_unix).map_err(|error| Rejection::Token { error, jti: Some(jti) })?;
-            if let Some(row) = row {
-                self.note_use(&verified.claims.jti, &row, now_unix);
-            }
-            Ok(Active(Box::new(verified.claims)))
-        });
-        match checked {
-            Ok(active) => Ok(Ok(active)),
-            Err(Rejection::Db(error)) => Err(error),
-            Err(rejection) => Ok(Err(Rejected { cause: rejection.cause(), text: rejection.to_string() })),
+        let (verified, row, _) = self.verify(token, owner, &expect)?;
+        let jti = verified.claims.jti.clone();
+        in_force(&verified, row.as_ref(), now_unix).map_err(|error| Rejection::Token { error, jti: Some(jti) })?;
+        if let Some(row) = row {
+            self.note_use(&verified.claims.jti, &row, now_unix);
         }
+        Ok(verified)
     }
 
     /// Proves to the running child of `short` that the hub says who its caller is; `None` when that child was not

@@ -1,0 +1,267 @@
+//! Pure: what it takes to see the page that a path leads to (http-api §9.7).
+//!
+//! The longest page that the path is in decides, as with mounts. But the module reads the path once more, and may take
+//! for one what are two here: many servers know no case, decode every escape, or leave the parameters of a segment out.
+//! So a path is looked for as it is spelled and as it may be read, and has to satisfy both. What different servers read
+//! as altogether different paths, such as one with an empty segment, takes what the narrowest pages of the module do.
+
+use super::path;
+use crate::manifest::gates::{Gate, Needs, Whom};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The pages of one module.
+#[derive(Debug)]
+pub(crate) struct Gates {
+    spelled: Pages,
+    read: Pages,
+    narrowest: Arc<Needs>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    by_path: HashMap<Box<[u8]>, Arc<Needs>>,
+    longest: usize,
+}
+
+impl Gates {
+    pub(crate) fn new(gates: &[Gate]) -> Self {
+        let (mut spelled, mut read) = (Pages::default(), Pages::default());
+        let mut narrowest = Needs { whom: Whom::Anybody, scopes: Vec::new() };
+        for Gate { path, needs } in gates {
+            narrowest = narrowest.and(needs);
+            let spelling = match path::of_mount(path) {
+                Some(spelling) => spelling,
+                None if needs.whom == Whom::Anybody => continue,
+                // It is `/`, or no request can spell it and nobody knows what it was meant for: all of the module.
+                None => Box::default(),
+            };
+            let needs = Arc::new(needs.clone());
+            read.insert(as_read(&spelling).unwrap_or_default(), &needs);
+            spelled.insert(spelling.as_bytes().to_vec(), &needs);
+        }
+        Self { spelled, read, narrowest: Arc::new(narrowest) }
+    }
+
+    /// What it takes to see what is at `path`, in its one spelling; `None` when that is nothing.
+    pub(crate) fn needs(&self, path: &str) -> Option<Arc<Needs>> {
+        let Some(read) = as_read(path) else { return Some(Arc::clone(&self.narrowest)) };
+        let needs = match (self.spelled.find(path.as_bytes()), self.read.find(&read)) {
+            (None, None) => return None,
+            (Some(one), None) | (None, Some(one)) => Arc::clone(one),
+            (Some(one), Some(other)) if one == other => Arc::clone(one),
+            (Some(one), Some(other)) => Arc::new(one.and(other)),
+        };
+        (needs.whom != Whom::Anybody).then_some(needs)
+    }
+}
+
+impl Pages {
+    /// Of two pages at the same path each has to be satisfied.
+    fn insert(&mut self, path: Vec<u8>, needs: &Arc<Needs>) {
+        self.longest = self.longest.max(path.len());
+        let both = |known: &mut Arc<Needs>| *known = Arc::new(known.and(needs));
+        self.by_path.entry(path.into()).and_modify(both).or_insert_with(|| Arc::clone(needs));
+    }
+
+    /// The longest page that the path is in; segments are never cut.
+    fn find(&self, path: &[u8]) -> Option<&Arc<Needs>> {
+        let mut candidate = path;
+        loop {
+            if candidate.len() <= self.longest
+                && let Some(needs) = self.by_path.get(candidate)
+            {
+                return Some(needs);
+            }
+            let slash = candidate.iter().rposition(|byte| *byte == b'/')?;
+            candidate = candidate.get(..slash)?;
+        }
+    }
+}
+
+/// A path as whoever knows no case, decodes all and leaves out parameters (`;x=1`) reads it. `None` where such readers
+/// do not agree: on empty segments, which some leave out, and on dots with a parameter, which some resolve.
+fn as_read(path: &str) -> Option<Vec<u8>> {
+    let decoded = decode(path);
+    let mut read = Vec::with_capacity(decoded.len());
+    let mut segments = decoded.split(|byte| *byte == b'/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        let is_last = segments.peek().is_none();
+        if matches!(name, b"." | b"..") || (name.is_empty() && !(is_last && segment.is_empty())) {
+            return None;
+        }
+        read.push(b'/');
+        read.extend(name.iter().map(u8::to_ascii_lowercase));
+    }
+    Some(read)
+}
+
+/// The bytes that the escapes stand for; the path is in its one spelling, in which all of them are whole.
+fn decode(path: &str) -> Vec<u8> {
+    let mut bytes = path.bytes();
+    let mut decoded = Vec::with_capacity(path.len());
+    let digit =
+        |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => digit(bytes.next()).unwrap_or_default() << 4 | digit(bytes.next()).unwrap_or_default(),
+            byte => byte,
+        });
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Whom::{Anybody, HubUsers, Operator};
+
+    fn gate(path: &str, whom: Whom, scopes: &[&str]) -> Gate {
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        Gate { path: path.to_owned(), needs: Needs { whom, scopes } }
+    }
+
+    /// What a request for `target` takes; `None` when anybody may.
+    fn takes(gates: &[Gate], target: &str) -> Option<(Whom, Vec<String>)> {
+        let path = path::normalise(target).unwrap_or_else(|bad| panic!("{target}: {bad}")).path;
+        Gates::new(gates).needs(&path).map(|needs| (needs.whom, needs.scopes.clone()))
+    }
+
+    fn whom(gates: &[Gate], target: &str) -> Whom {
+        takes(gates, target).map_or(Anybody, |(whom, _)| whom)
+    }
+
+    #[test]
+    fn the_longest_page_on_a_segment_boundary_decides() {
+        let gates = [
+            gate("/wiki/app", HubUsers, &[]),
+            gate("/wiki/app/help", Anybody, &[]),
+            gate("/wiki/app/help/internal", Operator, &[]),
+            gate("/wiki/caf\u{e9} x/", Operator, &[]),
+        ];
+        for (target, expected) in [
+            ("/wiki", Anybody),
+            ("/wiki/", Anybody),
+            ("/wiki/other", Anybody),
+            ("/wiki/apps", Anybody),
+            ("/wiki/app.js", Anybody),
+            ("/wiki/app", HubUsers),
+            ("/wiki/app/", HubUsers),
+            ("/wiki/app?x=/wiki/app/help", HubUsers),
+            ("/wiki/app/x/y", HubUsers),
+            ("/wiki/app/helpful", HubUsers),
+            ("/wiki/app/help", Anybody),
+            ("/wiki/app/help/x", Anybody),
+            ("/wiki/app/help/internal", Operator),
+            ("/wiki/app/help/internal/x", Operator),
+            ("/wiki/app/../x", Anybody),
+            ("/wiki/x/../app", HubUsers),
+            ("/wiki/app/help/../x", HubUsers),
+            ("/wiki/./app", HubUsers),
+            ("/wiki/%2e%2E/wiki/app", HubUsers),
+            ("/wiki/%61pp", HubUsers),
+            ("/wiki/caf%c3%a9%20x", Operator),
+            ("/wiki/caf%C3%A9%20x/y", Operator),
+            ("/wiki/caf%C3%A9%20xy", Anybody),
+        ] {
+            assert_eq!(whom(&gates, target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_a_module_may_read_as_another_takes_what_that_one_does() {
+        let gates = [
+            gate("/wiki/app", HubUsers, &[]),
+            gate("/wiki/app/Help", Anybody, &[]),
+            gate("/wiki/@admin;v=1/x", Operator, &[]),
+            gate("/wiki/a&b", Operator, &[]),
+        ];
+        for (target, expected) in [
+            ("/wiki/APP/x", HubUsers),
+            ("/WIKI/app", HubUsers),
+            ("/wiki/app;jsessionid=1/x", HubUsers),
+            ("/wiki/app;", HubUsers),
+            ("/wiki/app%3Bx/y", HubUsers),
+            ("/wiki/app/Help", Anybody),
+            // As it is spelled it is not that page.
+            ("/wiki/app/help", HubUsers),
+            ("/wiki/app/Help;x", HubUsers),
+            ("/wiki/%40admin/x", Operator),
+            ("/wiki/@admin/x", Operator),
+            ("/wiki/@ADMIN;v=2/X/y", Operator),
+            ("/wiki/a%26b", Operator),
+            ("/wiki/a&B", Operator),
+            // Which path this is depends on who reads it.
+            ("/wiki//app", Operator),
+            ("/wiki//", Operator),
+            ("/wiki/app//Help", Operator),
+            ("/wiki/app/Help//x", Operator),
+            ("/wiki/;x/app", Operator),
+            ("/wiki/x/..;/app", Operator),
+            ("/wiki/x/..%3b/app", Operator),
+            ("/wiki/.;x/app", Operator),
+            ("/wiki/x/;", Operator),
+            ("/wiki/x/", Anybody),
+            ("/wiki/x/...;", Anybody),
+        ] {
+            assert_eq!(whom(&gates, target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn pages_at_one_path_and_on_two_readings_add_up() {
+        let gates = [
+            gate("/wiki/app", HubUsers, &["a:b"]),
+            gate("/wiki/app/", HubUsers, &["c:d"]),
+            gate("/wiki/App/x", HubUsers, &["e:f"]),
+        ];
+        let scopes = |target| takes(&gates, target).expect("closed").1.join(" ");
+        assert_eq!(scopes("/wiki/app"), "a:b c:d");
+        assert_eq!(scopes("/wiki/App/x"), "e:f");
+        assert_eq!(scopes("/wiki/app/x"), "a:b c:d e:f");
+        assert_eq!(scopes("/wiki//y"), "a:b c:d e:f");
+        let gates = [gate("/wiki", Anybody, &[]), gate("/wiki/", Operator, &[])];
+        assert_eq!(whom(&gates, "/wiki/x"), Operator, "open and closed at once is closed");
+    }
+
+    #[test]
+    fn what_no_request_can_spell_closes_all_of_the_module_and_opens_nothing() {
+        for path in ["/", "//", "/wiki/100%", "/wiki/a%2fb", "/wiki/a\\b", "/../x"] {
+            let gates = [gate(path, HubUsers, &[]), gate("/wiki/open", Anybody, &[])];
+            for (target, expected) in [("/wiki", HubUsers), ("/wiki/x/y", HubUsers), ("/wiki/open/x", Anybody)] {
+                assert_eq!(whom(&gates, target), expected, "{target} with {path}");
+            }
+            let gates = [gate(path, Anybody, &[]), gate("/wiki/app", HubUsers, &[])];
+            assert_eq!((whom(&gates, "/wiki/app"), whom(&gates, "/wiki/x")), (HubUsers, Anybody), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_page_outside_of_the_paths_of_its_module_says_nothing_about_them() {
+        let gates = [gate("/other", Operator, &[]), gate("/wiki/app/deep", HubUsers, &[])];
+        for target in ["/wiki", "/wiki/other", "/wiki/app"] {
+            assert_eq!(takes(&gates, target), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_pages_are_told_apart() {
+        let gates: Vec<Gate> = (0..1000)
+            .map(|number| {
+                let whom = [HubUsers, Anybody, Operator][number % 3];
+                let depth = if number % 2 == 0 { "" } else { "/deep/er" };
+                gate(&format!("/wiki/{number}{depth}"), whom, &[])
+            })
+            .collect();
+        let gates = Gates::new(&gates);
+        for number in 0..1000 {
+            let depth = if number % 2 == 0 { "" } else { "/deep/er" };
+            let expected = [Some(HubUsers), None, Some(Operator)][number % 3];
+            for target in [format!("/wiki/{number}{depth}"), format!("/wiki/{number}{depth}/x/y")] {
+                assert_eq!(gates.needs(&target).map(|needs| needs.whom), expected, "{target}");
+            }
+            assert_eq!(gates.needs(&format!("/wiki/{number}x")).map(|needs| needs.whom), None);
+        }
+    }
+}
