@@ -3,6 +3,9 @@
 
 use crate::manifest::services::is_vault_itself;
 
+/// Where the notes went, first and last.
+const NOTES: &str = "/surface/notes";
+const PARACHUTE: &str = "/surface/parachute";
 /// Where the vaults are looked after, by the module itself.
 const VAULT_ADMIN: &str = "/vault/admin/";
 
@@ -19,10 +22,16 @@ pub(super) fn target(path: &str, is_served: impl Fn(&str) -> bool) -> Option<Str
     if matches!(path, "/vault" | "/vault/" | "/vault/new") {
         return (!is_served(path) && is_served(VAULT_ADMIN)).then(|| VAULT_ADMIN.to_owned());
     }
-    // The notes became a page of the surface module; an own module of that name keeps them.
-    let rest = path.strip_prefix("/notes").filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
-    let moved = format!("/surface/notes{rest}");
-    (!is_served(path) && is_served(&moved)).then_some(moved)
+    // The notes became a page of the surface module, which got another name; an own module of an old name keeps them.
+    let below = |mount| path.strip_prefix(mount).filter(|rest: &&str| rest.is_empty() || rest.starts_with('/'));
+    let (rest, moves) = match below("/notes") {
+        Some(rest) => (rest, &[NOTES, PARACHUTE][..]),
+        None => (below(NOTES)?, &[PARACHUTE][..]),
+    };
+    if is_served(path) {
+        return None;
+    }
+    moves.iter().map(|moved| format!("{moved}{rest}")).find(|moved| is_served(moved))
 }
 
 #[cfg(test)]
@@ -49,6 +58,19 @@ mod tests {
             ("/notes", &[], None),
             ("/notes", &["/surface/other"], None),
             ("/notesx", &["/surface"], None),
+            ("/notes/a", &["/surface/parachute"], Some("/surface/parachute/a")),
+            ("/notes/a", &["/surface/parachute", "/surface/notes"], Some("/surface/notes/a")),
+            ("/surface/notes", &["/surface/parachute"], Some("/surface/parachute")),
+            ("/surface/notes/a/b", &["/surface/parachute"], Some("/surface/parachute/a/b")),
+            ("/surface/notes/", &["/surface/parachute", "/other"], Some("/surface/parachute/")),
+            ("/surface/notes/a", &["/surface/parachute", "/surface/notes"], None),
+            ("/surface/notes/a", &["/surface/parachute", "/surface/notes/b"], Some("/surface/parachute/a")),
+            ("/surface/notes", &["/surface"], None),
+            ("/surface/notes", &["/surface/other"], None),
+            ("/surface/notes", &[], None),
+            ("/surface/notesx", &["/surface/parachute"], None),
+            ("/surface", &["/surface/parachute"], None),
+            ("/surface/parachute/a", &["/surface/notes"], None),
             ("/", &["/surface"], None),
             ("/vault", &["/vault/default", "/vault/admin"], Some("/vault/admin/")),
             ("/vault/", &["/vault/default", "/vault/admin"], Some("/vault/admin/")),
