@@ -34,7 +34,8 @@ fn words(verb: &Verb, modules: &str) -> String {
         | Words::File
         | Words::Jti
         | Words::MaybeJti
-        | Words::MaybeOrigin => String::new(),
+        | Words::MaybeOrigin
+        | Words::MaybePath => String::new(),
         Words::Sub => sub_words(verb, modules),
         Words::Modules | Words::OneModule => modules.to_owned(),
         Words::MaybeVerb => verb_names().join(" "),
@@ -136,7 +137,7 @@ fn zsh() -> String {
         let flags: String = flags_of(verb).into_iter().map(describe).collect();
         script.push_str(&format!("        {}) items=({flags} ); _describe flag items", verb.name));
         match verb.words {
-            Words::None | Words::NewName | Words::Jti | Words::MaybeJti | Words::MaybeOrigin => {}
+            Words::None | Words::NewName | Words::Jti | Words::MaybeJti | Words::MaybeOrigin | Words::MaybePath => {}
             Words::Sub => {
                 script.push_str(&format!("; compadd -- {}", sub_words(verb, &format!("${{(f)\"$({MODULES})\"}}"))))
             }

@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Install(Install),
     Remove { name: String },
     Check,
-    Open { here: bool },
+    Open { path: Option<String>, here: bool },
     Auth(Box<Auth>),
     Hub(OfHub),
     Doctor { fix: bool },
@@ -295,6 +295,15 @@ impl Found {
         }
     }
 
+    /// Where a browser is to come to.
+    fn page(&self) -> Result<Option<String>, UsageError> {
+        let path = self.words.first().map(|word| utf8(word)).transpose()?;
+        match path {
+            Some(path) if !path.starts_with('/') => Err(UsageError::BadPath { word: shown(path.as_ref()) }),
+            path => Ok(path),
+        }
+    }
+
     fn globals(&self) -> Result<Globals, UsageError> {
         Ok(Globals {
             json: self.has("json"),
@@ -342,7 +351,7 @@ impl Found {
             }
             "remove" => Ok(Command::Remove { name: self.name()? }),
             "check" => Ok(Command::Check),
-            "open" => Ok(Command::Open { here: self.has("here") }),
+            "open" => Ok(Command::Open { path: self.page()?, here: self.has("here") }),
             "doctor" => Ok(Command::Doctor { fix: self.has("fix") }),
             "backup" => Ok(Command::Backup { file: self.path() }),
             "restore" => Ok(Command::Restore { file: self.path() }),
@@ -374,7 +383,9 @@ impl Found {
                 Words::Shell => "the shell",
                 Words::Jti => "the token's jti",
                 Words::Sub => "the command",
-                Words::MaybeJti | Words::MaybeOrigin | Words::MaybeVerb | Words::None => "an argument",
+                Words::MaybeJti | Words::MaybeOrigin | Words::MaybePath | Words::MaybeVerb | Words::None => {
+                    "an argument"
+                }
             };
             return Err(UsageError::MissingWord { what });
         }

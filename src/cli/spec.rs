@@ -31,6 +31,8 @@ pub(crate) enum Words {
     MaybeJti,
     /// An origin, or a flag that says that there is none.
     MaybeOrigin,
+    /// A path below the hub's origin.
+    MaybePath,
     /// One of the verbs behind this one.
     Sub,
     File,
@@ -47,7 +49,7 @@ impl Words {
             Self::OneModule | Self::NewName | Self::Directory | Self::File | Self::Shell | Self::Jti | Self::Sub => {
                 (1, 1)
             }
-            Self::MaybeJti | Self::MaybeOrigin => (0, 1),
+            Self::MaybeJti | Self::MaybeOrigin | Self::MaybePath => (0, 1),
             Self::MaybeVerb => (0, 2),
         }
     }
@@ -244,15 +246,15 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "open",
         group: None,
         subs: &[],
-        words: Words::None,
-        args: "",
+        words: Words::MaybePath,
+        args: "[PATH]",
         about: "Print an address that lets a browser in for ten minutes",
         notes: &[
             "The address is good once and for a minute. It is under the hub's origin",
-            "if one was given, else on this machine.",
+            "if one was given, else on this machine. The browser comes to PATH [/].",
         ],
         flags: &[switch("here", "On this machine in any case")],
-        examples: &["parachute open"],
+        examples: &["parachute open", "parachute open /wiki/app"],
     },
     Verb {
         name: "auth",

@@ -27,10 +27,11 @@ impl Client {
         self.call("the new operator token", "/api/auth/operator/rotate", Method::Post)
     }
 
-    /// An address that lets one browser in; with `here` on this machine, whatever the origin is.
-    pub(crate) fn open_login(&self, here: bool) -> Result<OpenReply, ClientError> {
-        let path = if here { "/api/auth/open?here=1" } else { "/api/auth/open" };
-        self.call("the address", path, Method::Post)
+    /// An address that lets one browser in, and leads it to `page`; with `here` on this machine, whatever the origin is.
+    pub(crate) fn open_login(&self, page: Option<&str>, here: bool) -> Result<OpenReply, ClientError> {
+        let page = page.map(|page| format!("path={}", encoded(page)));
+        let query: Vec<String> = page.into_iter().chain(here.then(|| "here=1".to_owned())).collect();
+        self.call("the address", &format!("/api/auth/open?{}", query.join("&")), Method::Post)
     }
 
     /// Whether a token is good for a module, asked as the module asks: with its `key` and not our token.

@@ -17,6 +17,8 @@ pub(crate) use super::auth::logins::SESSION_LIFE;
 pub(crate) const LOGIN_PATH: &str = "/admin/login";
 /// What codes and sessions have the length of: 32 bytes in base64url.
 const SECRET_CHARS: usize = 43;
+/// Of the path that a browser is sent to, so that it is whole in an answer's head.
+const PATH_LIMIT_BYTES: usize = 2048;
 
 /// A browser that was let in.
 pub(crate) struct Session {
@@ -24,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) secret: String,
     /// It came over https, so that the cookie is for that alone.
     pub(crate) is_secure: bool,
+    /// Where the browser is to go now.
+    pub(crate) path: String,
 }
 
 /// Why a browser was not let in.
@@ -39,14 +43,19 @@ pub(crate) enum NoLogin {
 }
 
 impl Hub {
-    /// An address that lets one browser in, within a minute: under the origin that we were given, else on this machine.
-    pub(crate) fn open_login(&self, caller: &Caller, here: bool) -> OpenReply {
+    /// An address that lets one browser in, within a minute: under the origin that we were given, else on this machine. It
+    /// leads to the page at `path`, or to ours; `None` when there can be no such page.
+    pub(crate) fn open_login(&self, caller: &Caller, path: Option<&str>, here: bool) -> Option<OpenReply> {
+        let path = path.unwrap_or("/");
+        if !is_page(path) {
+            return None;
+        }
         let code = random_name::<32>();
-        lock(&self.logins).issue(sha256(code.as_bytes()), caller.clone(), Instant::now());
+        lock(&self.logins).issue(sha256(code.as_bytes()), caller.clone(), path, Instant::now());
         let origins = self.parts.authority.origins();
         let origin = origins.given.first().filter(|_| !here).map_or(origins.own(), String::as_str);
         let until = SystemTime::now() + CODE_LIFE;
-        OpenReply { url: format!("{origin}{LOGIN_PATH}?code={code}"), expires_at: stamp::iso(until) }
+        Some(OpenReply { url: format!("{origin}{LOGIN_PATH}?code={code}"), expires_at: stamp::iso(until) })
     }
 
     /// Lets the browser in that brings a code: on this machine under its own name, or from anywhere under an origin
@@ -72,15 +81,15 @@ impl Hub {
         let session = random_name::<32>();
         let hash = sha256(session.as_bytes());
         let is_code = code.len() == SECRET_CHARS;
-        let caller = lock(&self.logins).redeem(&sha256(code.as_bytes()), hash, now).filter(|_| is_code);
-        let Some(caller) = caller else {
+        let redeemed = lock(&self.logins).redeem(&sha256(code.as_bytes()), hash, now).filter(|_| is_code);
+        let Some((caller, path)) = redeemed else {
             if let Some(from) = from {
                 lock(&self.failures).record(from, now);
             }
             return Err(NoLogin::BadCode);
         };
         (self.parts.log)(&format!("a browser was let in for ten minutes, for the token with jti {}", caller.jti()));
-        Ok(Session { secret: session, is_secure })
+        Ok(Session { secret: session, is_secure, path })
     }
 
     /// Whether the browser with this session may do what takes one of `scopes`; as for a bearer, none is any.
@@ -104,5 +113,40 @@ impl Hub {
 
     pub(crate) fn logout(&self, session: &str) {
         lock(&self.logins).end(&sha256(session.as_bytes()));
+    }
+}
+
+/// Whether a browser that is sent there stays with us, whatever it makes of a path.
+fn is_page(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    path.len() <= PATH_LIMIT_BYTES && path.starts_with('/') && !path.starts_with("//") && path.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_is_sent_to_a_page_of_ours_alone() {
+        let long = format!("/{}", "a".repeat(PATH_LIMIT_BYTES));
+        for (path, expected) in [
+            ("/", true),
+            ("/wiki/app?a=b&c#d", true),
+            ("/%0d%0a", true),
+            ("/a//b", true),
+            ("", false),
+            ("wiki", false),
+            ("//evil.example", false),
+            ("/\\evil.example", false),
+            ("\\\\evil.example", false),
+            ("https://evil.example", false),
+            ("/a b", false),
+            ("/\t/evil.example", false),
+            ("/a\r\nSet-Cookie: a=b", false),
+            ("/caf\u{e9}", false),
+            (&long, false),
+        ] {
+            assert_eq!(is_page(path), expected, "{path:?}");
+        }
     }
 }

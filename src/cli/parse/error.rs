@@ -49,6 +49,10 @@ pub(crate) enum UsageError {
     BadShell {
         word: String,
     },
+    /// It is no path of the hub's.
+    BadPath {
+        word: String,
+    },
     NotUtf8 {
         word: String,
     },
@@ -82,6 +86,7 @@ impl fmt::Display for UsageError {
             Self::SecretInJson { flag } => write!(f, "--json needs --{flag}, so that the secret is in no JSON"),
             Self::MissingWord { what } => write!(f, "{what} is missing"),
             Self::ExtraWord { word } => write!(f, "unexpected argument \"{word}\""),
+            Self::BadPath { word } => write!(f, "PATH must begin with a slash, such as /wiki, not \"{word}\""),
             Self::BadShell { word } => write!(f, "unknown shell \"{word}\"; known: {}", SHELLS.join(", ")),
             Self::NotUtf8 { word } => write!(f, "\"{word}\" is not valid UTF-8"),
             Self::NoCommand => write!(f, "the module's command is missing; it goes after --"),

@@ -66,8 +66,13 @@ fn every_flag_of_every_verb_is_parsed() {
         for flag in verb.all_flags() {
             let mut args: Vec<String> = verb.path().split(' ').map(str::to_owned).collect();
             match verb.words {
-                Words::None | Words::Modules | Words::MaybeVerb | Words::MaybeJti | Words::MaybeOrigin | Words::Sub => {
-                }
+                Words::None
+                | Words::Modules
+                | Words::MaybeVerb
+                | Words::MaybeJti
+                | Words::MaybeOrigin
+                | Words::MaybePath
+                | Words::Sub => {}
                 Words::OneModule | Words::NewName | Words::Directory | Words::File | Words::Jti => {
                     args.push("x".into());
                 }

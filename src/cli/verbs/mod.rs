@@ -39,7 +39,7 @@ pub(super) fn run(command: Command, globals: &Globals, config: &Config, out: &mu
         Command::Install(install) => install::run(&install, timeout, config, out),
         Command::Remove { name } => remove::run(&name, timeout, config, out),
         Command::Check => check::run(config, out),
-        Command::Open { here } => open::run(here, timeout, config, out),
+        Command::Open { path, here } => open::run(path.as_deref(), here, timeout, config, out),
         Command::Auth(auth) => auth::run(*auth, timeout, config, out),
         Command::Hub(of_hub) => hub::run(&of_hub, timeout, config, out),
         Command::Doctor { fix } => doctor::run(fix, config, out),

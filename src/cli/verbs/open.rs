@@ -9,13 +9,19 @@ use crate::store::{Create, Home};
 use serde_json::json;
 use std::time::Duration;
 
-pub(super) fn run(here: bool, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Report, Failure> {
+pub(super) fn run(
+    path: Option<&str>,
+    here: bool,
+    timeout: Option<Duration>,
+    config: &Config,
+    out: &mut Out,
+) -> Result<Report, Failure> {
     let home = Home::open(&config.home, Create::No).map_err(|error| reach::store_failure(&error))?;
     let up = reach::hub(&home, HEALTH_TIMEOUT).map_err(|error| Failure::of_client(&error))?;
     let mut up = up.ok_or_else(|| reach::down(&home, config))?;
     up.authorise(&home, config, out)?;
     up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
-    let open = up.client.open_login(here).map_err(|error| Failure::of_client(&error))?;
+    let open = up.client.open_login(path, here).map_err(|error| Failure::of_client(&error))?;
     out.data(&format!("{}\n", open.url));
     Ok(Report::of(json!({ "url": open.url, "expires_at": open.expires_at })))
 }

@@ -48,9 +48,13 @@ pub(in crate::hub) fn renew(hub: &Arc<Hub>, req: &Req) -> Outcome {
 
 /// An address that lets one browser in. Only for who shows a token: a browser cannot make its own time longer.
 pub(in crate::hub) fn open(hub: &Arc<Hub>, req: &Req) -> Outcome {
-    match &req.caller {
-        Some(caller) => Reply::json(200, &hub.open_login(caller, req.flag("here"))).into(),
-        None => nobody().into(),
+    let Some(caller) = &req.caller else { return nobody().into() };
+    match hub.open_login(caller, req.query("path"), req.flag("here")) {
+        Some(open) => Reply::json(200, &open).into(),
+        None => {
+            let description = "parameter \"path\" must be a path of this hub, in ASCII, that begins with one slash";
+            Reply::error(400, Code::InvalidRequest, description).into()
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub(in crate::hub) fn login(hub: &Arc<Hub>, req: &Req) -> Outcome {
     let refused = match hub.login(code, req.sender.asked(), is_here, req.sender.client()) {
         Ok(session) => {
             let max_age = SESSION_LIFE.as_secs();
-            return to_start(&cookie(&session.secret, max_age, session.is_secure)).into();
+            return to(&session.path, &cookie(&session.secret, max_age, session.is_secure)).into();
         }
         // The same address once more, such as by going back.
         Err(NoLogin::BadCode) if super::is_let_in(hub, req) => return Reply::see_other("/").into(),
@@ -51,11 +51,11 @@ pub(in crate::hub) fn logout(hub: &Arc<Hub>, req: &Req) -> Outcome {
         return page(200, "Signed out", &format!("<p>{}</p>\n", link("/", "To the start page"))).into();
     };
     hub.logout(session);
-    to_start(&cookie("", 0, false)).into()
+    to("/", &cookie("", 0, false)).into()
 }
 
-fn to_start(cookie: &str) -> Reply {
-    Reply::see_other("/").with_header("set-cookie", cookie).with_header("referrer-policy", "no-referrer")
+fn to(path: &str, cookie: &str) -> Reply {
+    Reply::see_other(path).with_header("set-cookie", cookie).with_header("referrer-policy", "no-referrer")
 }
 
 /// No script reads it, and no foreign page's form, frame or script makes the browser send it.

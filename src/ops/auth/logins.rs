@@ -24,25 +24,27 @@ struct Held {
     hash: [u8; 32],
     /// On whose token it rests.
     caller: Caller,
+    /// Where the browser goes with it.
+    path: String,
     until: Instant,
 }
 
 impl Logins {
-    /// A code that stands for `caller`, once.
-    pub(crate) fn issue(&mut self, code: [u8; 32], caller: Caller, now: Instant) {
-        keep(&mut self.codes, Held { hash: code, caller, until: now + CODE_LIFE }, now);
+    /// A code that stands for `caller`, once, and leads to `path`.
+    pub(crate) fn issue(&mut self, code: [u8; 32], caller: Caller, path: &str, now: Instant) {
+        keep(&mut self.codes, Held { hash: code, caller, path: path.to_owned(), until: now + CODE_LIFE }, now);
     }
 
-    /// Exchanges a code for a session; whose it is. The code is gone, whatever comes of it.
-    pub(crate) fn redeem(&mut self, code: &[u8; 32], session: [u8; 32], now: Instant) -> Option<Caller> {
+    /// Exchanges a code for a session; whose it is, and where it leads. The code is gone, whatever comes of it.
+    pub(crate) fn redeem(&mut self, code: &[u8; 32], session: [u8; 32], now: Instant) -> Option<(Caller, String)> {
         let at = self.codes.iter().position(|held| same_hash(&held.hash, code))?;
         let found = self.codes.swap_remove(at);
         if now >= found.until {
             return None;
         }
-        let caller = found.caller.clone();
-        keep(&mut self.sessions, Held { hash: session, caller: found.caller, until: now + SESSION_LIFE }, now);
-        Some(caller)
+        let (caller, until) = (found.caller.clone(), now + SESSION_LIFE);
+        keep(&mut self.sessions, Held { hash: session, caller: found.caller, path: String::new(), until }, now);
+        Some((caller, found.path))
     }
 
     /// Whose session this is. It is not made longer by being used.
@@ -80,14 +82,14 @@ mod tests {
         let (caller, start) = (caller(), Instant::now());
         let mut logins = Logins::default();
         for (after, good) in [(Duration::ZERO, true), (CODE_LIFE - Duration::from_nanos(1), true), (CODE_LIFE, false)] {
-            logins.issue([1; 32], caller.clone(), start);
+            logins.issue([1; 32], caller.clone(), "/", start);
             assert_eq!(logins.redeem(&[1; 32], [2; 32], start + after).is_some(), good, "{after:?}");
             assert!(logins.redeem(&[1; 32], [3; 32], start).is_none(), "it is gone: {after:?}");
         }
         assert!(logins.redeem(&[9; 32], [3; 32], start).is_none());
         assert!(logins.whose(&[1; 32], start).is_none(), "a code is no session");
         let mut logins = Logins::default();
-        logins.issue([1; 32], caller.clone(), start);
+        logins.issue([1; 32], caller.clone(), "/", start);
         logins.redeem(&[1; 32], [2; 32], start);
         for (after, good) in
             [(Duration::ZERO, true), (SESSION_LIFE - Duration::from_nanos(1), true), (SESSION_LIFE, false)]
@@ -103,16 +105,16 @@ mod tests {
         let (caller, now) = (caller(), Instant::now());
         let mut logins = Logins::default();
         for number in 0..100 {
-            logins.issue([number; 32], caller.clone(), now);
+            logins.issue([number; 32], caller.clone(), "/", now);
         }
         assert_eq!(logins.codes.len(), KEPT);
         assert!(logins.redeem(&[83; 32], [0; 32], now).is_none() && logins.redeem(&[84; 32], [0; 32], now).is_some());
         for number in 0..100 {
-            logins.issue([number; 32], caller.clone(), now);
+            logins.issue([number; 32], caller.clone(), "/", now);
             logins.redeem(&[number; 32], [number; 32], now);
         }
         assert_eq!(logins.sessions.len(), KEPT);
-        logins.issue([1; 32], caller, now + SESSION_LIFE);
+        logins.issue([1; 32], caller, "/", now + SESSION_LIFE);
         logins.redeem(&[1; 32], [1; 32], now + SESSION_LIFE);
         assert_eq!((logins.codes.len(), logins.sessions.len()), (0, 1), "what is over is forgotten");
     }
