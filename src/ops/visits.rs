@@ -89,3 +89,6 @@ fn lacks<'a>(needs: &'a Needs, caller: &Caller) -> Option<&'a str> {
         Whom::Operator => (!is_for_hub || !caller.scopes.contains(HOST_ADMIN)).then_some(HOST_ADMIN),
     }
 }
+
+#[cfg(test)]
+mod tests;
