@@ -27,3 +27,4 @@ mod hostile;
 mod modules;
 mod relaying;
 mod support;
+mod visits;

@@ -11,6 +11,7 @@ mod request_bodies;
 mod request_fields;
 mod request_lines;
 mod responses;
+mod visits;
 
 use super::*;
 use crate::config::AccessFormat;

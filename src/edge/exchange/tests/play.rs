@@ -2,6 +2,7 @@
 
 use super::super::*;
 use crate::edge::OwnHosts;
+use crate::edge::identity::Question;
 use crate::edge::tests::mount;
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::{Board, Standing};
@@ -23,6 +24,8 @@ pub(super) struct Play {
     pub(super) opens: usize,
     pub(super) released: Vec<Release>,
     pub(super) gone: Vec<u64>,
+    /// What the hub was asked about callers; a test answers the last.
+    pub(super) asked: Vec<(u64, Arc<Question>)>,
     pub(super) shut_down: bool,
     pub(super) closed: bool,
 }
@@ -56,6 +59,7 @@ impl Play {
             opens: 0,
             released: Vec::new(),
             gone: Vec::new(),
+            asked: Vec::new(),
             shut_down: false,
             closed: false,
         }
@@ -68,10 +72,14 @@ impl Play {
 
     /// The same below this path.
     pub(super) fn with_module_at(path: &str, hold: Duration) -> (Self, Arc<Board>) {
+        Self::with_mount(Mount { websocket: true, hold, ..mount(path) })
+    }
+
+    /// The same with this mount.
+    pub(super) fn with_mount(mount: Mount) -> (Self, Arc<Board>) {
         let mut play = Self::new();
         let board = Arc::new(Board::new());
         board.set(Standing::Stopped);
-        let mount = Mount { websocket: true, hold, ..mount(path) };
         play.rules.table = Arc::new(Table::new(vec![mount], |_| Arc::clone(&board), &Table::default()));
         (play, board)
     }
@@ -87,6 +95,7 @@ impl Play {
                 self.open = false;
             }
             self.gone.extend(asks.gone);
+            self.asked.extend(asks.identify);
             self.shut_down |= asks.shut_down;
             self.closed = asks.close;
             if let Some(open) = asks.open {
@@ -131,6 +140,13 @@ impl Play {
             assert!(relay.from_upstream.len() <= MOST && relay.to_upstream.len() <= MOST + whole);
             assert!(relay.to_upstream.held() <= MOST + MAX_BUFFER_BYTES + whole);
         }
+    }
+
+    /// The hub's answer to the last question.
+    pub(super) fn answer(&mut self, verdict: &Verdict) {
+        let (exchange, _) = self.asked.last().expect("a question");
+        self.connection.identified(*exchange, verdict);
+        self.settle();
     }
 
     /// The client sends, in steps of at most `step` bytes, as far as it is read; gives back the rest.
