@@ -118,3 +118,19 @@ fn the_pages_of_the_hub_are_shown_as_they_are_meant() {
     let down = dump("/web/");
     assert!(down.contains("<h1>Module unreachable</h1>") && down.contains("<strong>web</strong>"), "{down}");
 }
+
+#[test]
+fn a_browser_that_is_let_in_comes_to_the_page_that_it_was_kept_from() {
+    let page = json!({ "app": { "displayName": "A page", "path": "/web/app", "audience": "operator" } });
+    let (hub, profile) = (Hub::start(&[module("web", testchild(&["http"])).row("uis", page)]), Home::new());
+    hub.until_ready("web");
+    let dump = |url: &str| Finished::run_within(patience(), chromium(&profile, &["--dump-dom", url])).succeeds().stdout;
+    let kept_from = dump(&format!("http://127.0.0.1:{}/web/app/x", hub.port));
+    assert!(kept_from.contains("<h1>Sign in</h1>"), "{kept_from}");
+    let command =
+        kept_from.split("<code>parachute ").nth(1).and_then(|rest| rest.split('<').next()).expect("a command");
+    let args: Vec<&str> = command.split(' ').collect();
+    assert_eq!(args, ["open", "/web/app/x"]);
+    let there = dump(hub.run(&args).succeeds().stdout.trim_end());
+    assert!(there.contains(" GET /web/app/x"), "{there}");
+}

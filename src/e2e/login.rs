@@ -7,7 +7,7 @@ const PUBLIC: &str = "https://hub.example";
 
 /// The address that `open` prints: origin and path.
 #[track_caller]
-fn open(hub: &Hub, args: &[&str]) -> (String, String) {
+pub(crate) fn open(hub: &Hub, args: &[&str]) -> (String, String) {
     let printed = hub.run(&[&["open"], args].concat()).succeeds().stdout;
     let at = printed.find("/admin/login?code=").expect("an address");
     let (origin, path) = printed.trim_end().split_at(at);
@@ -17,7 +17,7 @@ fn open(hub: &Hub, args: &[&str]) -> (String, String) {
 
 /// A request as a browser or a proxy would send it.
 #[track_caller]
-fn raw(hub: &Hub, request: &str, fields: &[&str]) -> Response {
+pub(crate) fn raw(hub: &Hub, request: &str, fields: &[&str]) -> Response {
     let head = format!("{request} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n", fields.join("\r\n"));
     let answer = http::exchange(hub.port, head.as_bytes()).expect("an answer");
     Response::parse(&answer).expect("an answer")

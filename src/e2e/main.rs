@@ -3,6 +3,7 @@
 //! Run with plain `cargo test`: that builds the test child too.
 
 mod attacks;
+mod audience;
 mod browser;
 mod crowds;
 mod descriptors;

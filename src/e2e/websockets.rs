@@ -38,7 +38,7 @@ struct WebSocket(Connection);
 impl WebSocket {
     #[track_caller]
     fn open(hub: &Hub, path: &str) -> Self {
-        let (answer, connection) = shake_hands(hub, path);
+        let (answer, connection) = shake_hands(hub, path, "");
         assert_eq!(answer.status, 101, "{answer:?}");
         assert_eq!(answer.header("sec-websocket-accept"), Some(ACCEPT), "{answer:?}");
         let (path_there, protocol) = (answer.header("x-path"), answer.header("sec-websocket-protocol"));
@@ -79,11 +79,12 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn shake_hands(hub: &Hub, path: &str) -> (Response, Connection) {
+/// Asks for a WebSocket with these lines besides.
+pub(crate) fn shake_hands(hub: &Hub, path: &str, more: &str) -> (Response, Connection) {
     let mut connection = Connection::open(hub.port);
     let fields = format!(
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
-         Sec-WebSocket-Protocol: first, second\r\n"
+         Sec-WebSocket-Protocol: first, second\r\n{more}"
     );
     connection.ask("GET", path, &fields);
     (connection.head().expect("an answer"), connection)
@@ -163,10 +164,10 @@ fn a_module_that_has_not_said_so_takes_no_websocket() {
     let hub = Hub::start(&[module("web", testchild(&["http"])), chat()]);
     hub.until_ready("web");
     hub.until_ready("chat");
-    let (answer, _connection) = shake_hands(&hub, "/web/a");
+    let (answer, _connection) = shake_hands(&hub, "/web/a", "");
     assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")), "{answer:?}");
     // The hub itself has none, and a plain request to one who has is a plain request.
-    let (answer, _connection) = shake_hands(&hub, "/health");
+    let (answer, _connection) = shake_hands(&hub, "/health", "");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(hub.get("/chat/a").text(), "plain /chat/a\n");
 }
@@ -178,7 +179,7 @@ fn too_many_websockets_of_one_client_are_refused_and_closed_ones_count_no_more()
     let hub = Hub::start(&[chat()]);
     hub.until_ready("chat");
     let mut open: Vec<WebSocket> = (0..CAP).map(|_| WebSocket::open(&hub, "/chat/a")).collect();
-    let (answer, connection) = shake_hands(&hub, "/chat/a");
+    let (answer, connection) = shake_hands(&hub, "/chat/a", "");
     assert_eq!(answer.status, 429, "{answer:?}");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     drop(connection);
