@@ -1,10 +1,10 @@
 //! Pages of modules that not everybody may see.
 
 use crate::database::sql;
-use crate::introspection::mint;
+use crate::introspection::{copy_example, mint};
 use crate::login::{open, raw};
 use crate::support::http::{self, Response};
-use crate::support::{Connection, Hub, Module, eventually, module, testchild};
+use crate::support::{Connection, Home, Hub, Module, eventually, module, testchild};
 use crate::tokens::post;
 use crate::websockets::{chat, shake_hands};
 use serde_json::{Value, json};
@@ -300,4 +300,30 @@ fn who_is_let_in_waits_for_a_restart_and_nobody_else_does() {
         let answer = ask(&hub, "GET /web/app", fields);
         assert_eq!(answer.status, 401, "how the module stands is nobody else's business: {answer:?}");
     }
+}
+
+#[test]
+fn a_module_that_is_told_of_its_callers_is_told_of_those_who_were_let_in() {
+    const NAME: &str = "proves-python";
+    let home = Home::new();
+    let argv = ["/usr/bin/python3", "server.py"].map(str::to_owned).to_vec();
+    let run = json!({ "ready": { "probe": "http", "timeoutMs": 60_000 }, "proofHeaders": true });
+    let page = json!({ "app": ui(&format!("/{NAME}/app"), "hub-users", &[]) });
+    home.install(&module(NAME, argv).run(run).row("uis", page));
+    copy_example(&home, NAME, "server.py");
+    let hub = Hub::start_in(home, &[]);
+    hub.until_ready(NAME);
+    let (cookie, _) = let_in(&hub, &[]);
+    let token = bearer(&mint(&hub, &format!("{NAME}:read")));
+    let get = |fields: &[&str]| ask(&hub, &format!("GET /{NAME}/app"), fields);
+    let told = get(&[&token]);
+    assert_eq!((told.status, told.header("cache-control")), (200, Some("private")), "{told:?}");
+    assert!(told.json()["subject"].is_string(), "{told:?}");
+    assert_eq!(get(&[&token, &cookie]).status, 200);
+    // These were let in, and the module knows nobody: it is its own 401, and not the hub's.
+    for shown in [cookie.as_str(), &bearer(&hub.token())] {
+        let answer = get(&[shown]);
+        assert!(answer.status == 401 && !answer.text().contains("parachute open"), "{answer:?}");
+    }
+    assert!(get(&[]).text().contains("parachute open"));
 }

@@ -48,7 +48,7 @@ fn example(home: &Home, name: &str, argv: &[&str], file: &str) {
     copy_example(home, name, file);
 }
 
-fn copy_example(home: &Home, name: &str, file: &str) {
+pub(crate) fn copy_example(home: &Home, name: &str, file: &str) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/modules").join(name).join(file);
     fs::copy(source, home.package(name).join(file)).expect("the example is there");
 }

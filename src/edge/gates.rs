@@ -18,29 +18,29 @@ pub(crate) struct Gates {
     narrowest: Arc<Needs>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pages {
-    by_path: HashMap<Box<[u8]>, Arc<Needs>>,
+    by_path: HashMap<Vec<u8>, Arc<Needs>>,
     longest: usize,
 }
 
 impl Gates {
     pub(crate) fn new(gates: &[Gate]) -> Self {
-        let (mut spelled, mut read) = (Pages::default(), Pages::default());
-        let mut narrowest = Needs { whom: Whom::Anybody, scopes: Vec::new() };
+        // Of two pages at the same path each has to be satisfied.
+        let (mut spelled, mut read) = (HashMap::new(), HashMap::new());
+        let mut narrowest = Needs::NONE;
         for Gate { path, needs } in gates {
-            narrowest = narrowest.and(needs);
+            narrowest.add(needs);
             let spelling = match path::of_mount(path) {
                 Some(spelling) => spelling,
                 None if needs.whom == Whom::Anybody => continue,
                 // It is `/`, or no request can spell it and nobody knows what it was meant for: all of the module.
                 None => Box::default(),
             };
-            let needs = Arc::new(needs.clone());
-            read.insert(as_read(&spelling).unwrap_or_default(), &needs);
-            spelled.insert(spelling.as_bytes().to_vec(), &needs);
+            read.entry(as_read(&spelling).unwrap_or_default()).or_insert(Needs::NONE).add(needs);
+            spelled.entry(spelling.as_bytes().to_vec()).or_insert(Needs::NONE).add(needs);
         }
-        Self { spelled, read, narrowest: Arc::new(narrowest) }
+        Self { spelled: Pages::new(spelled), read: Pages::new(read), narrowest: Arc::new(narrowest) }
     }
 
     /// What it takes to see what is at `path`, in its one spelling; `None` when that is nothing.
@@ -50,18 +50,20 @@ impl Gates {
             (None, None) => return None,
             (Some(one), None) | (None, Some(one)) => Arc::clone(one),
             (Some(one), Some(other)) if one == other => Arc::clone(one),
-            (Some(one), Some(other)) => Arc::new(one.and(other)),
+            (Some(one), Some(other)) => {
+                let mut both = Needs::clone(one);
+                both.add(other);
+                Arc::new(both)
+            }
         };
         (needs.whom != Whom::Anybody).then_some(needs)
     }
 }
 
 impl Pages {
-    /// Of two pages at the same path each has to be satisfied.
-    fn insert(&mut self, path: Vec<u8>, needs: &Arc<Needs>) {
-        self.longest = self.longest.max(path.len());
-        let both = |known: &mut Arc<Needs>| *known = Arc::new(known.and(needs));
-        self.by_path.entry(path.into()).and_modify(both).or_insert_with(|| Arc::clone(needs));
+    fn new(by_path: HashMap<Vec<u8>, Needs>) -> Self {
+        let longest = by_path.keys().map(Vec::len).max().unwrap_or_default();
+        Self { by_path: by_path.into_iter().map(|(path, needs)| (path, Arc::new(needs))).collect(), longest }
     }
 
     /// The longest page that the path is in; segments are never cut.
@@ -116,6 +118,7 @@ fn decode(path: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use Whom::{Anybody, HubUsers, Operator};
+    use std::collections::BTreeSet;
 
     fn gate(path: &str, whom: Whom, scopes: &[&str]) -> Gate {
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
@@ -123,7 +126,7 @@ mod tests {
     }
 
     /// What a request for `target` takes; `None` when anybody may.
-    fn takes(gates: &[Gate], target: &str) -> Option<(Whom, Vec<String>)> {
+    fn takes(gates: &[Gate], target: &str) -> Option<(Whom, BTreeSet<String>)> {
         let path = path::normalise(target).unwrap_or_else(|bad| panic!("{target}: {bad}")).path;
         Gates::new(gates).needs(&path).map(|needs| (needs.whom, needs.scopes.clone()))
     }
@@ -216,7 +219,7 @@ mod tests {
             gate("/wiki/app/", HubUsers, &["c:d"]),
             gate("/wiki/App/x", HubUsers, &["e:f"]),
         ];
-        let scopes = |target| takes(&gates, target).expect("closed").1.join(" ");
+        let scopes = |target| Vec::from_iter(takes(&gates, target).expect("closed").1).join(" ");
         assert_eq!(scopes("/wiki/app"), "a:b c:d");
         assert_eq!(scopes("/wiki/App/x"), "e:f");
         assert_eq!(scopes("/wiki/app/x"), "a:b c:d e:f");
@@ -242,6 +245,18 @@ mod tests {
         let gates = [gate("/other", Operator, &[]), gate("/wiki/app/deep", HubUsers, &[])];
         for target in ["/wiki", "/wiki/other", "/wiki/app"] {
             assert_eq!(takes(&gates, target), None, "{target}");
+        }
+    }
+
+    /// As many as a list of modules has room for, each with a scope of its own: whoever wrote them must not hold up the edge.
+    #[test]
+    fn pages_without_end_cost_what_they_are_and_not_their_square() {
+        const PAGES: usize = 15_000;
+        for path in ["/wiki/app", "/", "/wiki/100%"] {
+            let gates: Vec<Gate> =
+                (0..PAGES).map(|number| gate(path, HubUsers, &[&format!("wiki:{number}")])).collect();
+            let gates = Gates::new(&gates);
+            assert_eq!(gates.needs("/wiki/app/x").map(|needs| needs.scopes.len()), Some(PAGES), "{path}");
         }
     }
 

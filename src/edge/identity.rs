@@ -83,6 +83,9 @@ impl Identity {
         mut visit: Option<Visit>,
         head: &[u8],
     ) -> Option<Self> {
+        if !is_to_tell && visit.is_none() {
+            return None;
+        }
         let mut words = head.split(|byte| *byte == b' ');
         let mut word = || Some(std::str::from_utf8(words.next()?).ok()?.to_owned());
         let (method, target) = (word()?, word()?);
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn only_somebody_who_shows_one_thing_is_told_of_and_only_something_is_asked() {
-        let needs = Arc::new(Needs { whom: Whom::Operator, scopes: Vec::new() });
+        let needs = Arc::new(Needs { whom: Whom::Operator, ..Needs::NONE });
         let visit = Visit { needs, cookies: Vec::new(), sender: Vec::new(), can_change: true };
         for (shown, wanted, authorization, is_to_tell) in [
             (&[b"Bearer x".as_slice()][..], true, Some("Bearer x"), true),

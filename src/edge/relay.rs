@@ -1,5 +1,6 @@
 //! Pure: one request on its way to an upstream, and its answer on the way back.
 
+mod asking;
 mod collect;
 mod flow;
 mod reply;
@@ -17,7 +18,7 @@ use super::denial::Denial;
 use super::exchange::{Destination, History, Pace};
 use super::framing::{Coding, Reader};
 use super::head::{self, Version};
-use super::identity::{Identity, Question, Verdict};
+use super::identity::Identity;
 use super::places::Place;
 use super::route::Module;
 use super::visit::Visiting;
@@ -296,42 +297,6 @@ impl Relay {
         } else {
             History::JustUsed
         }
-    }
-
-    /// What to ask the hub before a socket is asked for, if anything.
-    pub(crate) fn identify(&mut self, fresh: bool, now: Instant) -> Option<Arc<Question>> {
-        let identity = self.identity.as_ref()?;
-        self.upstream = Upstream::Identifying { since: now, fresh };
-        Some(identity.question())
-    }
-
-    /// The hub's answer to that.
-    pub(crate) fn identified(&mut self, verdict: &Verdict) {
-        let (Upstream::Identifying { fresh, .. }, Some(identity)) = (self.upstream, &mut self.identity) else { return };
-        let caller = match verdict {
-            Verdict::Passes(caller) => caller.as_ref(),
-            Verdict::Denied { why, lacks } => {
-                if let Some(visiting) = &mut self.visiting {
-                    visiting.lacks.clone_from(lacks);
-                }
-                self.upstream = Upstream::Refused(Unavailable::Denied(*why));
-                return;
-            }
-            Verdict::Unavailable => {
-                self.upstream = Upstream::Refused(Unavailable::Unidentified);
-                return;
-            }
-        };
-        identity.tell(caller, &mut self.to_upstream);
-        if let Some(visiting) = &mut self.visiting {
-            visiting.is_in = true;
-        }
-        self.upstream = Upstream::Wanted { fresh, identified: true };
-    }
-
-    /// Whether nothing is against it but perhaps its module.
-    pub(crate) fn is_let_in(&self) -> bool {
-        self.visiting.as_ref().is_none_or(|visiting| visiting.is_in)
     }
 
     /// How its failure is told; of the module nobody hears who was not let in.

@@ -7,7 +7,7 @@ use super::own_hosts::OwnHosts;
 use super::path;
 use super::places::{Place, Places};
 use crate::manifest::Short;
-use crate::manifest::gates::Needs;
+use crate::manifest::gates::{Gate, Needs};
 use crate::manifest::mounts::Mount;
 use crate::manifest::services::{is_hub_mount, is_vault_itself};
 use crate::supervisor::standing::{Board, Standing};
@@ -37,7 +37,7 @@ pub(crate) struct Module {
     /// The mount as paths spell it.
     pub(crate) spelling: Box<str>,
     /// `None`: everybody may see all of it.
-    gates: Option<Gates>,
+    gates: Option<Arc<Gates>>,
     board: Arc<Board>,
     /// Of requests that wait for it, and for any module.
     waiting: Places,
@@ -90,12 +90,22 @@ impl Table {
             before.by_path.values().map(|module| (&module.mount.process, &module.waiting)).collect();
         let mut counted: HashMap<Short, Places> = HashMap::new();
         let mut by_path: HashMap<Box<str>, Arc<Module>> = HashMap::with_capacity(mounts.len());
+        // All mounts of a row have the same.
+        let mut last: Option<(Arc<[Gate]>, Arc<Gates>)> = None;
+        let mut compiled = |gates: &Arc<[Gate]>| match &last {
+            Some((same, known)) if Arc::ptr_eq(same, gates) => Arc::clone(known),
+            _ => {
+                let new = Arc::new(Gates::new(gates));
+                last = Some((Arc::clone(gates), Arc::clone(&new)));
+                new
+            }
+        };
         for mount in mounts {
             let Some(spelling) = path::of_mount(&mount.path) else { continue };
             let places = counted.entry(mount.process.clone());
             let waiting = places.or_insert_with_key(|short| waiting.get(short).copied().cloned().unwrap_or_default());
             let (board, waiting) = (board_of(&mount.process), waiting.clone());
-            let (waiting_overall, gates) = (before.waiting.clone(), mount.gates.as_deref().map(Gates::new));
+            let (waiting_overall, gates) = (before.waiting.clone(), mount.gates.as_ref().map(&mut compiled));
             by_path
                 .entry(spelling.clone())
                 .or_insert_with(|| Arc::new(Module { mount, spelling, gates, board, waiting, waiting_overall }));

@@ -84,7 +84,7 @@ mod tests {
     fn visit(fields: &str) -> Option<Visit> {
         let text = format!("GET /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let request = head::request(text.as_bytes()).expect("a good head");
-        Visit::of(&request, Arc::new(Needs { whom: Whom::HubUsers, scopes: Vec::new() }), false)
+        Visit::of(&request, Arc::new(Needs { whom: Whom::HubUsers, ..Needs::NONE }), false)
     }
 
     #[test]

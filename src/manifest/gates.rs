@@ -2,6 +2,7 @@
 
 use super::services::Row;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Who may see a page; each is narrower than the one before.
@@ -18,15 +19,17 @@ pub(crate) enum Whom {
 pub(crate) struct Needs {
     pub(crate) whom: Whom,
     /// Each has to be satisfied by a scope of a hub user's token. None where they do not matter.
-    pub(crate) scopes: Vec<String>,
+    pub(crate) scopes: BTreeSet<String>,
 }
 
 impl Needs {
-    /// What it takes to see two pages.
-    pub(crate) fn and(&self, other: &Self) -> Self {
-        let mut scopes = self.scopes.clone();
-        scopes.extend(other.scopes.iter().filter(|scope| !self.scopes.contains(scope)).cloned());
-        Self { whom: self.whom.max(other.whom), scopes }
+    /// What a page takes that is for anybody.
+    pub(crate) const NONE: Self = Self { whom: Whom::Anybody, scopes: BTreeSet::new() };
+
+    /// It takes to see another page as well.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.whom = self.whom.max(other.whom);
+        self.scopes.extend(other.scopes.iter().cloned());
     }
 }
 
@@ -68,7 +71,7 @@ fn needs(ui: &Value) -> Needs {
             // What has a line end, or the like, in it is no scope that a token could have, and it is shown in the log.
             scopes.iter().filter_map(Value::as_str).map(|scope| scope.escape_debug().to_string()).collect()
         }
-        _ => Vec::new(),
+        _ => BTreeSet::new(),
     };
     Needs { whom, scopes }
 }
@@ -79,7 +82,7 @@ mod tests {
     use crate::manifest::services::Document;
     use serde_json::json;
 
-    fn of(paths: &[&str], uis: &Value) -> Vec<(String, Whom, Vec<String>)> {
+    fn of(paths: &[&str], uis: &Value) -> Vec<(String, Whom, BTreeSet<String>)> {
         let row =
             json!({"name": "wiki", "port": 2001, "paths": paths, "health": "/health", "version": "1", "uis": uis});
         let document = Document::parse(json!({ "services": [row] }).to_string().as_bytes()).expect("a document");
@@ -144,10 +147,19 @@ mod tests {
 
     #[test]
     fn both_pages_take_what_the_narrower_one_takes_and_the_scopes_of_both() {
+        use Whom::{Anybody, HubUsers, Operator};
         let needs = |whom, scopes: &[&str]| Needs { whom, scopes: scopes.iter().map(|s| (*s).to_owned()).collect() };
-        let (one, other) = (needs(Whom::HubUsers, &["a:b", "c:d"]), needs(Whom::HubUsers, &["c:d", "e:f"]));
-        assert_eq!(one.and(&other), needs(Whom::HubUsers, &["a:b", "c:d", "e:f"]));
-        assert_eq!(needs(Whom::Anybody, &[]).and(&one), one);
-        assert_eq!(needs(Whom::Operator, &[]).and(&needs(Whom::Anybody, &[])), needs(Whom::Operator, &[]));
+        for (mut one, other, both) in [
+            (
+                needs(HubUsers, &["a:b", "c:d"]),
+                needs(HubUsers, &["c:d", "e:f"]),
+                needs(HubUsers, &["a:b", "c:d", "e:f"]),
+            ),
+            (Needs::NONE, needs(HubUsers, &["a:b"]), needs(HubUsers, &["a:b"])),
+            (needs(Operator, &[]), needs(Anybody, &[]), needs(Operator, &[])),
+        ] {
+            one.add(&other);
+            assert_eq!(one, both);
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 fn gate(path: &str, whom: Whom) -> Gate {
-    Gate { path: path.to_owned(), needs: Needs { whom, scopes: Vec::new() } }
+    Gate { path: path.to_owned(), needs: Needs { whom, ..Needs::NONE } }
 }
 
 /// `/wiki` with these pages.

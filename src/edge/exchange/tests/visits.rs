@@ -20,7 +20,7 @@ fn denied(why: Denial) -> Verdict {
 }
 
 fn gate(path: &str, whom: Whom) -> Gate {
-    Gate { path: path.to_owned(), needs: Needs { whom, scopes: Vec::new() } }
+    Gate { path: path.to_owned(), needs: Needs { whom, ..Needs::NONE } }
 }
 
 /// A module below `/m` whose page at `/m/app` is for the hub's users, and takes WebSockets.
