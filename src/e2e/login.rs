@@ -126,3 +126,24 @@ fn under_the_given_origin_a_browser_is_let_in_from_anywhere_and_over_https_alone
     let late = raw(&hub, "GET /admin/login?code=junk", &proxied);
     assert!(late.status == 429 && late.header("retry-after").is_some(), "{late:?}");
 }
+
+#[test]
+fn a_browser_is_led_to_a_page_of_ours_and_nowhere_else() {
+    let hub = Hub::start(&[]);
+    let host = format!("Host: 127.0.0.1:{}", hub.port);
+    for page in ["/", "/web/app?a=b&c=d%20e", "/web//x#y"] {
+        let (_, path) = open(&hub, &[page]);
+        assert!(!path.contains("web"), "the page is in no address that somebody could change: {path}");
+        let led = raw(&hub, &format!("GET {path}&path=/elsewhere&next=//evil.example"), &[&host]);
+        assert_eq!((led.status, led.header("location")), (303, Some(page)));
+    }
+    for page in ["//evil.example", "/\\evil.example", "/a b", "/a\r\nSet-Cookie: a=b", "/caf\u{e9}"] {
+        let refused = hub.run(&["open", page]).fails_with(1);
+        assert!(refused.stdout.is_empty() && refused.stderr.contains("begins with one slash"), "{refused}");
+    }
+    for page in ["web", "https://evil.example", ""] {
+        let refused = hub.run(&["open", page]).fails_with(2);
+        assert!(refused.stderr.contains("PATH must begin with a slash"), "{refused}");
+    }
+    hub.run(&["open", "/a", "/b"]).fails_with(2);
+}
