@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn a_name_is_text_wherever_it_stands() {
         let hostile = "</script><img src=x onerror=\"alert('1')\">&";
-        for page in [starting(hostile), unreachable(hostile), failed(hostile, "x", hostile)] {
+        let denied = denied(Denial::InsufficientScope, hostile, hostile);
+        for page in [starting(hostile), unreachable(hostile), failed(hostile, "x", hostile), denied] {
             assert!(!page.contains("<img") && !page.contains("</script><img"), "{page}");
             assert!(page.contains("&lt;/script&gt;&lt;img"), "{page}");
         }
@@ -127,5 +128,27 @@ mod tests {
         let down = unreachable("wiki");
         assert!(!down.contains("refresh") && !down.contains("<script"), "{down}");
         assert!(down.contains("href=\"/\""), "{down}");
+    }
+
+    #[test]
+    fn a_command_that_somebody_copies_does_what_it_looks_like() {
+        let long = format!("/{}", "a".repeat(PATH_SHOWN_BYTES));
+        for (path, is_named) in [
+            ("/wiki/app", true),
+            ("/wiki/a-b_c.d%20e/", true),
+            ("/wiki;reboot", false),
+            ("/wiki/$(reboot)", false),
+            ("/wiki/`reboot`", false),
+            ("/wiki'", false),
+            ("/wiki&x", false),
+            ("/wiki/~x", false),
+            ("/wiki/*", false),
+            ("/wiki/{a,b}", false),
+            ("/wiki!x", false),
+            (&long, false),
+        ] {
+            let expected = if is_named { format!("parachute open {path}") } else { "parachute open".to_owned() };
+            assert_eq!(command(path), expected);
+        }
     }
 }

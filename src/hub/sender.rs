@@ -171,6 +171,10 @@ mod tests {
             assert_eq!(sender(headers).is_foreign_page(is_own), foreign, "{headers:?}");
             let named = headers.contains(&("Origin", "http://ours"));
             assert_eq!(sender(headers).is_own_page(is_own), named && !foreign, "{headers:?}");
+            let mismatch = foreign.then_some(Code::CsrfOriginMismatch);
+            assert_eq!(sender(headers).forgery(false, is_own), mismatch, "{headers:?}");
+            let required = (!named).then_some(Code::CsrfOriginRequired);
+            assert_eq!(sender(headers).forgery(true, is_own), mismatch.or(required), "{headers:?}");
         }
     }
 

@@ -3,6 +3,7 @@ use crate::edge::framing::Body;
 use crate::edge::layer::Proxies;
 use crate::edge::tests::mount as plain_mount;
 use crate::edge::{head, path};
+use crate::manifest::gates::{Gate, Needs};
 use crate::manifest::mounts::Mount;
 use std::net::{IpAddr, SocketAddr};
 
@@ -79,6 +80,16 @@ fn what_authenticates_to_the_hub_stays_with_the_hub() {
              X-Forwarded-Host: Box\nX-Parachute-Layer: loopback\nX-Parachute-Client-IP: 127.0.0.1\n\n"
         );
         assert_eq!(request, expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn no_field_names_another_path_where_not_everybody_may_see_all() {
+    let fields = "X-Original-URL: /a\r\nx_rewrite_url: /a\r\nX-Original-URI: /a\r\nX-Original: /a\r\n";
+    let gate = Gate { path: "/wi ki/app".to_owned(), needs: Needs::NONE };
+    for (gates, kept) in [(None, 4), (Some([gate].into()), 1)] {
+        let request = for_module("/wi%20ki", fields, &Mount { gates, ..mount(false, false) }, false);
+        assert_eq!(request.matches(": /a\n").count(), kept, "{request}");
     }
 }
 

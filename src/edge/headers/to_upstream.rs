@@ -16,6 +16,10 @@ use std::net::{IpAddr, SocketAddr};
 static FORWARDING: Names<5> =
     Names::of(["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"]);
 
+/// Some frameworks take what stands in these for the path that was asked, which would lead around a page that not everybody
+/// may see.
+static OTHER_PATHS: Names<3> = Names::of(["x-original-uri", "x-original-url", "x-rewrite-url"]);
+
 /// Whether the value of an `Authorization` field is a token that the hub issued for itself.
 pub(crate) type IsHubBearer = fn(&[u8]) -> bool;
 
@@ -64,6 +68,7 @@ pub(crate) fn write_request(
         Recipient::Module { mount, spelling, .. } if mount.strip => Some(spelling),
         Recipient::Hub | Recipient::Module { .. } => None,
     };
+    let is_closed = matches!(to, Recipient::Module { mount, .. } if mount.gates.is_some());
     out.reserve(HEAD_BYTES);
     let rest = prefix.and_then(|prefix| path.path.strip_prefix(prefix)).unwrap_or(&path.path);
     out.extend_from_slice(request.method.as_bytes());
@@ -79,7 +84,8 @@ pub(crate) fn write_request(
     let fields = &request.fields;
     let names_some = names_some(fields);
     for field in fields.iter() {
-        let ours = field.is("host") || FORWARDING.have(field) || is_our_own(field);
+        let ours =
+            field.is("host") || FORWARDING.have(field) || is_our_own(field) || (is_closed && OTHER_PATHS.have(field));
         if ours || is_hop_by_hop(field, fields, names_some) || (!from.is_believed && layer::is_said_by_proxies(field)) {
             continue;
         }
