@@ -17,6 +17,7 @@ use super::relay::{self, HubBound, MAX_BODY_BYTES, Relay, Reply, Tally, Upstream
 use super::route::{self, Module, Target};
 use super::visit::{self, Owed, Visit, Visiting};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where programs on this machine ask about tokens. Nobody else is answered there, so only their questions count.
@@ -179,7 +180,8 @@ fn send_on<'a>(
     let from = Provenance { exchange: id, peer: head.peer, is_believed, layer, client, host };
     let mut to_upstream = Outgoing::default();
     headers::write_request(request, &path, body, &from, recipient, to_upstream.tail());
-    let identity = module.as_ref().and_then(|module| {
+    let is_asked = |module: &&Arc<Module>| module.mount.proof_headers || visit.is_some();
+    let identity = module.as_ref().filter(is_asked).and_then(|module| {
         let (shown, is_to_tell) = (request.fields.all("authorization"), module.mount.proof_headers);
         Identity::new(module.mount.process.clone(), shown, is_to_tell, visit, to_upstream.pending()).map(Box::new)
     });

@@ -74,8 +74,8 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// For a request whose whole head is written; `None` when that is no head. `shown` are the values of its
-    /// `Authorization` fields. With several of them nobody is told of anybody: who is asking is unclear.
+    /// For a request whose whole head is written; `None` when that is no head, or there is nothing to ask. `shown` are the
+    /// values of its `Authorization` fields. With several of them nobody is told of anybody: who is asking is unclear.
     pub(crate) fn new<'a>(
         module: Short,
         mut shown: impl Iterator<Item = &'a [u8]>,
@@ -83,22 +83,19 @@ impl Identity {
         mut visit: Option<Visit>,
         head: &[u8],
     ) -> Option<Self> {
+        let (first, is_one) = (shown.next(), shown.next().is_none());
+        let is_to_tell = is_to_tell && is_one && first.is_some();
         if !is_to_tell && visit.is_none() {
             return None;
         }
         let mut words = head.split(|byte| *byte == b' ');
         let mut word = || Some(std::str::from_utf8(words.next()?).ok()?.to_owned());
         let (method, target) = (word()?, word()?);
-        let (first, is_one) = (shown.next(), shown.next().is_none());
         // A token is ASCII; with anything else nobody shows one.
         let text = |value| std::str::from_utf8(value).unwrap_or_default().to_owned();
         let authorization = first.map(|value| if is_one { text(value) } else { String::new() });
-        let is_to_tell = is_to_tell && is_one && authorization.is_some();
         if let Some(visit) = &mut visit {
             visit.read_sender(head);
-        }
-        if !is_to_tell && visit.is_none() {
-            return None;
         }
         let question = Arc::new(Question { module, authorization, method, target, is_to_tell, visit });
         let at = head.len().checked_sub(END_OF_HEAD.len()).filter(|_| head.ends_with(END_OF_HEAD))?;
