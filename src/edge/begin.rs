@@ -216,6 +216,7 @@ fn send_on<'a>(
         _introspection: introspection,
         identity,
         visiting,
+        stream: None,
         waiting: None,
         hold_until: None,
         upstream,

@@ -122,6 +122,7 @@ impl EventLoop {
                 hub: Places::default(),
                 hub_of: PlacesOf::default(),
                 large_bodies: Places::default(),
+                streams: Places::default(),
                 last_exchange: 0,
                 date: Date::of(SystemTime::now()),
                 requests: 0,

@@ -55,6 +55,8 @@ pub(crate) struct Rules {
     pub(crate) hub_of: PlacesOf<IpAddr>,
     /// Of large bodies that are on their way to the hub.
     pub(crate) large_bodies: Places,
+    /// Of relays through which much passes.
+    pub(crate) streams: Places,
     /// For answers that begin now.
     pub(crate) date: Option<Date>,
     /// The number of the last request that was sent on.
@@ -367,6 +369,7 @@ impl Connection {
                     return false;
                 }
                 let progress = relay.advance((now, rules.date), &mut self.from_client, &mut self.to_client);
+                relay.look_for_stream(&rules.streams);
                 self.excuse_client(now);
                 self.step_relay(progress, now, asks, rules)
             }

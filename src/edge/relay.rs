@@ -8,6 +8,8 @@ mod tally;
 mod waiting;
 
 pub(crate) use collect::HubBound;
+#[cfg(test)]
+pub(crate) use flow::{LARGE_READ_BYTES, MAX_STREAMS};
 pub(crate) use tally::Tally;
 
 use super::access::Entry;
@@ -54,6 +56,8 @@ pub(crate) struct Relay {
     pub(crate) identity: Option<Box<Identity>>,
     /// Not everybody may see what it asks for.
     pub(crate) visiting: Option<Box<Visiting>>,
+    /// Much has passed already, and this is its place among those that read more at once.
+    pub(crate) stream: Option<Place>,
     /// Its place among those who wait for the module.
     pub(crate) waiting: Option<(Place, Place)>,
     /// Until when it waits for the module to come back, however often that goes away again meanwhile.
@@ -191,7 +195,7 @@ impl Relay {
             return 0;
         }
         let taken = if self.is_collecting() { 0 } else { self.to_upstream.len() };
-        MAX_BUFFER_BYTES.saturating_sub(waiting + taken)
+        self.room(waiting + taken)
     }
 
     /// Its body is on its way, and nobody else has heard of it.
@@ -207,7 +211,7 @@ impl Relay {
                 head::MAX_HEAD_BYTES.saturating_sub(waiting).min(FIRST_READ_BYTES)
             }
             (Upstream::Open { .. } | Upstream::Deaf { .. }, Reply::Body { .. } | Reply::Tunnel) => {
-                MAX_BUFFER_BYTES.saturating_sub(waiting + to_client)
+                self.room(waiting + to_client)
             }
             (
                 Upstream::Collecting { .. }

@@ -15,6 +15,7 @@ mod visits;
 
 use super::*;
 use crate::config::AccessFormat;
+use crate::edge::relay::{LARGE_READ_BYTES, MAX_STREAMS};
 use crate::sys::testrandom::Random;
 use play::Play;
 use std::time::SystemTime;
@@ -101,6 +102,20 @@ fn what_waits_is_bounded_in_both_directions() {
         taken += room;
     }
     assert_eq!(taken, MAX_BUFFER_BYTES);
+
+    // Much has passed: more is read at once, while nothing waits, and by so many only.
+    for (taken_places, expected) in [(0, LARGE_READ_BYTES), (MAX_STREAMS, MAX_BUFFER_BYTES)] {
+        let mut play = Play::new();
+        let places = play.rules.streams.clone();
+        let _others: Vec<_> = (0..taken_places).map(|_| places.take(MAX_STREAMS)).collect();
+        play.client(GET, usize::MAX);
+        play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n", usize::MAX);
+        play.upstream(&vec![b'x'; 2 << 20], usize::MAX);
+        assert_eq!(play.connection.upstream_room(), expected);
+        play.connection.upstream_tail().expect("room").extend_from_slice(b"y");
+        play.connection.advance(play.now, &mut play.rules);
+        assert!(play.connection.upstream_room() < MAX_BUFFER_BYTES, "something waits");
+    }
 
     // Somebody who asks without listening: refusals are answers, too.
     let mut play = Play::new();

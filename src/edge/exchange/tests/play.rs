@@ -3,6 +3,7 @@
 use super::super::*;
 use crate::edge::OwnHosts;
 use crate::edge::identity::Question;
+use crate::edge::relay::LARGE_READ_BYTES;
 use crate::edge::tests::mount;
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::{Board, Standing};
@@ -46,6 +47,7 @@ impl Play {
                 hub: Places::default(),
                 hub_of: PlacesOf::default(),
                 large_bodies: Places::default(),
+                streams: Places::default(),
                 last_exchange: 0,
                 date: None,
                 requests: 0,
@@ -133,12 +135,13 @@ impl Play {
     }
 
     fn check_bounds(&self) {
-        const MOST: usize = MAX_BUFFER_BYTES + MAX_HEAD_BYTES;
-        assert!(self.connection.from_client.len() <= MOST && self.connection.to_client.len() <= MOST);
+        let is_stream = self.connection.relay().is_some_and(|relay| relay.stream.is_some());
+        let most = MAX_HEAD_BYTES + if is_stream { LARGE_READ_BYTES } else { MAX_BUFFER_BYTES };
+        assert!(self.connection.from_client.len() <= most && self.connection.to_client.len() <= most);
         if let Some(relay) = self.connection.relay() {
             let whole = if relay.hub_bound.is_some() { 1024 * 1024 } else { 0 };
-            assert!(relay.from_upstream.len() <= MOST && relay.to_upstream.len() <= MOST + whole);
-            assert!(relay.to_upstream.held() <= MOST + MAX_BUFFER_BYTES + whole);
+            assert!(relay.from_upstream.len() <= most && relay.to_upstream.len() <= most + whole);
+            assert!(relay.to_upstream.held() <= most + MAX_BUFFER_BYTES + whole);
         }
     }
 
