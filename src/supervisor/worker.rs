@@ -62,6 +62,8 @@ pub(super) struct Worker {
     watch: Option<Box<Watch>>,
     waiters: Waiters,
     events: VecDeque<Event>,
+    /// What is still to be noted of them: a new child, or its end, does not wait for the log.
+    said: Vec<String>,
     /// The number of the newest child that the state machine asked for.
     child: u64,
     /// Who was found to listen on its port in its place.
@@ -119,6 +121,7 @@ impl Worker {
             watch: None,
             waiters: Waiters::default(),
             events: VecDeque::new(),
+            said: Vec::new(),
             child: 0,
             stranger: None,
             killer: Killer::Unknown,
@@ -144,6 +147,9 @@ impl Worker {
                 for action in lifecycle::step(&mut self.module, event, now) {
                     self.perform(action);
                 }
+            }
+            for text in std::mem::take(&mut self.said) {
+                self.tap.notice(&text);
             }
             self.publish();
             if std::mem::take(&mut self.went_deep) {
@@ -366,7 +372,7 @@ impl Worker {
                 }
                 let last = self.last_exit.map(|(exit, _)| (exit, self.killer));
                 let text = words::notice(notice, last, self.start_error.as_deref());
-                self.tap.notice(&text);
+                self.said.push(text);
             }
         }
     }

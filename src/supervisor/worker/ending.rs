@@ -46,7 +46,7 @@ impl Worker {
         if let Some(living) = &self.living
             && let Err(error) = living.child.signal_group(signal)
         {
-            self.tap.notice(&format!("cannot signal group {}: {error}", living.child.pid()));
+            self.said.push(format!("cannot signal group {}: {error}", living.child.pid()));
         }
         self.remains.signal(signal);
         if self.clearing {
@@ -70,7 +70,7 @@ impl Worker {
         if let Err(error) = &left
             && self.look_again_at.is_none()
         {
-            self.tap.notice(&format!("cannot tell whether anything of it is left, looking again: {error}"));
+            self.said.push(format!("cannot tell whether anything of it is left, looking again: {error}"));
         }
         self.look_again_at = left.is_err().then(|| Instant::now() + LOOK_AGAIN);
         self.output.drain(&mut self.tap);

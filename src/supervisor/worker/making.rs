@@ -142,7 +142,7 @@ impl Worker {
     }
 
     pub(super) fn refuse(&mut self, error: StartError) {
-        self.tap.notice(&format!("cannot be started: {}", error.description));
+        self.said.push(format!("cannot be started: {}", error.description));
         self.start_error = Some(Box::new(error));
     }
 }
