@@ -10,6 +10,7 @@ mod descriptors;
 mod differential;
 mod discovery;
 mod environment;
+mod half_closed;
 mod hub_life;
 mod impostor;
 mod introspection;

@@ -5,7 +5,6 @@ use crate::support::{Connection, Finished, Home, Hub, Victim, http, module, test
 use serde_json::json;
 use std::fs;
 use std::io::Write;
-use std::net::Shutdown;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -185,17 +184,4 @@ fn git_pushes_and_clones_over_http() {
     in_first(&["push", "--quiet", &url, "main"]);
     git(&["clone", "--quiet", &url, &text(&second)]);
     assert!(fs::read(second.join("large")).expect("it was cloned") == content, "the clone has another content");
-}
-
-#[test]
-fn who_sends_no_more_behind_a_request_gets_its_answer() {
-    let hub = Hub::start(&[module("web", testchild(&["http"]))]);
-    hub.until_ready("web");
-    for path in ["/health", "/web/a"] {
-        let mut connection = Connection::open(hub.port);
-        connection.ask("GET", path, "");
-        connection.writer().shutdown(Shutdown::Write).expect("a socket can be");
-        assert_eq!(connection.answer("GET").expect("an answer").status, 200, "{path}");
-        assert_eq!(connection.until_closed(), b"", "{path}");
-    }
 }

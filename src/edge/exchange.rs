@@ -88,6 +88,10 @@ pub(crate) struct Connection {
     reserved: bool,
     /// Since when it sends no more, or has gone altogether; TCP does not tell them apart.
     hung_up: Option<Instant>,
+    /// All that it has sent has been read.
+    ended: bool,
+    /// Its body lacks more than is still unread of it.
+    falls_short: bool,
     /// It takes nothing, either.
     broken: bool,
     /// When it last took something.
@@ -132,6 +136,8 @@ impl Connection {
             taking: None,
             reserved: false,
             hung_up: None,
+            ended: false,
+            falls_short: false,
             broken: false,
             took_at: None,
             cut_off: false,
@@ -170,9 +176,25 @@ impl Connection {
         }
     }
 
-    /// The client sends no more.
+    /// The client sends no more, and all that it has sent has been read.
     pub(crate) fn client_hung_up(&mut self, now: Instant) {
         self.hung_up.get_or_insert(now);
+        self.ended = true;
+    }
+
+    /// The client sends no more than these bytes, which are still unread.
+    pub(crate) fn client_will_end(&mut self, unread: usize, now: Instant) {
+        if unread == 0 {
+            return self.client_hung_up(now);
+        }
+        let Some(relay) = self.relay().filter(|relay| relay.reply != Reply::Tunnel) else { return };
+        let there = u64::try_from(self.from_client.len().saturating_add(unread)).unwrap_or(u64::MAX);
+        let is_whole = relay.request.body.is_done();
+        self.falls_short = relay.lacks().is_some_and(|lacks| lacks > there);
+        // Otherwise they may be the rest of it, which is known once they have been read.
+        if is_whole || self.falls_short {
+            self.hung_up.get_or_insert(now);
+        }
     }
 
     /// Bytes for the client.
@@ -333,13 +355,22 @@ impl Connection {
     /// Whether nobody waits for the answer any more.
     fn has_gone(&self, now: Instant) -> bool {
         let (Some(_), Some(relay)) = (self.hung_up, self.relay()) else { return false };
-        !relay.owes_upstream(&self.from_client)
-            && (self.broken || self.half_closed_until(relay).is_none_or(|until| now >= until))
+        if relay.owes_upstream(&self.from_client) {
+            return false;
+        }
+        let is_over = match self.half_closed_until(relay) {
+            Some(until) => now >= until,
+            // A body that will not come to its end, or a tunnel.
+            None => self.falls_short || (self.ended && self.from_client.is_empty()),
+        };
+        self.broken || is_over
     }
 
     /// How long a client that sends no more is waited with for an answer to a request that is whole.
     fn half_closed_until(&self, relay: &Relay) -> Option<Instant> {
         let since = self.hung_up.filter(|_| relay.request.body.is_done() && relay.reply != Reply::Tunnel)?;
+        // Who has to take the request first cannot answer it.
+        let since = if matches!(relay.reply, Reply::Head { .. }) { since.max(relay.moved_at) } else { since };
         Some(self.took_at.map_or(since, |at| at.max(since)) + HALF_CLOSED)
     }
 
@@ -374,7 +405,7 @@ impl Connection {
                 self.step_relay(progress, now, asks, rules)
             }
             State::Closing { linger } if self.to_client.is_empty() => {
-                if *linger && self.hung_up.is_none() {
+                if *linger && !self.ended {
                     asks.shut_down = true;
                     self.state = State::Lingering { until: now + LINGER };
                 } else {
@@ -384,7 +415,7 @@ impl Connection {
             }
             State::Lingering { .. } => {
                 self.from_client = Incoming::default();
-                if self.hung_up.is_some() {
+                if self.ended {
                     self.state = State::Closed;
                 }
                 false
@@ -484,7 +515,7 @@ impl Connection {
         if self.from_client.is_empty() || half_a_line {
             self.from_client.release();
             self.to_client.release();
-            if self.hung_up.is_some() || self.draining {
+            if self.ended || self.draining {
                 self.state = State::Closing { linger: false };
                 return true;
             }
@@ -518,7 +549,7 @@ impl Connection {
                 }
                 true
             }
-            Ok(None) if self.hung_up.is_some() => {
+            Ok(None) if self.ended => {
                 self.state = State::Closing { linger: false };
                 true
             }

@@ -198,6 +198,15 @@ impl Relay {
         self.room(waiting + taken)
     }
 
+    /// How much of its body has not been passed on; `None` when nobody knows.
+    pub(crate) fn lacks(&self) -> Option<u64> {
+        match self.request.body {
+            Reader::Length { remaining } => Some(remaining),
+            Reader::Done => Some(0),
+            Reader::Chunked(_) | Reader::UntilClose => None,
+        }
+    }
+
     /// Its body is on its way, and nobody else has heard of it.
     pub(crate) fn is_collecting(&self) -> bool {
         matches!(self.upstream, Upstream::Collecting { .. })

@@ -72,6 +72,11 @@ impl Socket {
         self.hung_up
     }
 
+    /// How much of what it has sent is unread.
+    pub(crate) fn unread(&self) -> usize {
+        socket::unread(self.fd.as_fd())
+    }
+
     /// The peer takes nothing, either.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken

@@ -126,6 +126,14 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, into: &mut Vec<u8>, limit: usize) -> i
     Ok(read)
 }
 
+/// How many bytes have come that are unread; 0 where that cannot be told.
+pub(crate) fn unread(fd: BorrowedFd<'_>) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the pointer is that of a live, writable number, as this request wants it.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if result == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+}
+
 /// Whether nothing has come that is unread: neither bytes nor an end.
 pub(crate) fn is_silent(fd: BorrowedFd<'_>) -> bool {
     let mut byte = 0_u8;
@@ -204,8 +212,9 @@ mod tests {
         let empty = receive(ours.as_fd(), &mut buffer, 4).expect_err("nothing to read");
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
         peer.write_all(b"cdefgh").expect("write");
+        assert_eq!(unread(ours.as_fd()), 6);
         assert_eq!(receive(ours.as_fd(), &mut buffer, 4).expect("read"), 4);
-        assert_eq!(buffer, b"abcdef");
+        assert_eq!((&buffer[..], unread(ours.as_fd())), (&b"abcdef"[..], 2));
         peer.shutdown(Shutdown::Both).expect("shut down");
         assert_eq!(receive(ours.as_fd(), &mut buffer, 4).expect("read"), 2);
         assert_eq!(receive(ours.as_fd(), &mut buffer, 4).expect("read"), 0);

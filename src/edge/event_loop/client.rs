@@ -23,11 +23,11 @@ impl Client {
     pub(super) fn read(&mut self, now: Instant) -> bool {
         let room = self.connection.client_room();
         if room == 0 {
-            // Nothing is wanted from it, so that its end is all there is to know.
+            // Nothing is wanted from it now, so that its end is all there is to know.
             if self.socket.is_broken() {
                 self.connection.client_broke(now);
             } else if self.socket.is_hung_up() {
-                self.connection.client_hung_up(now);
+                self.connection.client_will_end(self.socket.unread(), now);
             }
             return false;
         }

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod fuzz;
+mod half_closed;
 mod hub_bodies;
 mod introspections;
 mod journal;
