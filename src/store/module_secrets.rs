@@ -14,11 +14,11 @@ const VERIFY_KEYS: &str = "verify-keys.json";
 /// Largest key file that is read; a key has 43 characters.
 const KEY_LIMIT_BYTES: usize = 256;
 
-/// Writes the key that a child of the module shows to the hub; where it stands. A new child needs a new one, of the same
-/// length, so it is not waited for until the disk has it.
+/// Writes the key that a child of the module shows to the hub; where it stands. A new child needs a new one, so it is
+/// not waited for until the disk has it.
 pub(crate) fn write_key(home: &Home, short: &Short, key: &str) -> Result<PathBuf, StoreError> {
     let relative = in_run_dir(short, KEY);
-    atomic::overwrite_volatile(home, &relative, format!("{key}\n").as_bytes())?;
+    atomic::write_volatile(home, &relative, format!("{key}\n").as_bytes(), PRIVATE)?;
     Ok(home.path().join(relative))
 }
 

@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -93,12 +93,6 @@ impl Dir {
     /// Creates `name` for writing; it must not exist.
     pub(crate) fn create_new(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         open_at(self.0.as_raw_fd(), name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode).map(File::from)
-    }
-
-    /// Opens `name`, which must exist, to write over what is in it. Never blocks, not even on a FIFO: look at
-    /// [`stat_of`] before the first write.
-    pub(crate) fn open_write(&self, name: &OsStr) -> io::Result<File> {
-        open_at(self.0.as_raw_fd(), name, libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0).map(File::from)
     }
 
     /// Opens `name` for appending, and creates it when it is missing.
@@ -294,13 +288,6 @@ pub(crate) fn read_into(file: &File, limit_bytes: u64, bytes: &mut Vec<u8>) -> i
 pub(crate) fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
     fault::before_write(file, bytes)?;
     file.write(bytes)
-}
-
-/// Writes over the beginning of a file that has a few hundred bytes: the kernel copies so few in one piece, and killing
-/// the process, or a full disk, takes none of them. How many it took.
-pub(crate) fn overwrite(file: &File, bytes: &[u8]) -> io::Result<usize> {
-    point("write")?;
-    file.write_at(bytes, 0)
 }
 
 /// Writes all of `bytes`. On a file opened for appending, a line in one call stays in one piece.

@@ -62,29 +62,22 @@ pub(super) fn write_volatile(home: &Home, relative: &Path, bytes: &[u8], mode: u
     write_as(home, relative, bytes, mode, Sync::Never)
 }
 
-/// Like [`write_volatile`] with [`PRIVATE`]. A file that stands there, is ours alone and as long as `bytes` is written over
-/// in one call, which nobody sees half done and which takes no room: a new file in its place costs the disk a write, and
-/// at a boot there are many.
-pub(super) fn overwrite_volatile(home: &Home, relative: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    if let Some(target) = Target::locate(home, relative, Links::Refuse)?
-        && target.overwrite(bytes)
-    {
-        return Ok(());
-    }
-    write_volatile(home, relative, bytes, PRIVATE)
-}
-
 fn write_as(home: &Home, relative: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
     let dir = home.make_dir(relative.parent().unwrap_or(Path::new("")))?;
     let target = Target::at(dir, home.path().join(relative))?;
-    match target.stat()?.map(|stat| stat.kind) {
+    let there = target.stat()?.map(|stat| stat.kind);
+    match there {
         Some(Kind::Symlink) => return Err(StoreError::Symlink { path: target.path }),
         Some(Kind::Directory) => return Err(StoreError::NotRegular { path: target.path }),
         // A rename replaces everything else.
         Some(Kind::Regular | Kind::Socket | Kind::Other) | None => {}
     }
     let staged = target.stage_as(bytes, permitted(home, mode), sync)?;
-    staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
+    // In the place of another file ext4 has a new one written at once, which a boot would wait for once a module.
+    let changes_places = sync == Sync::Never && there.is_some() && staged.commit(Rename::Exchange).is_ok();
+    if !changes_places {
+        staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
+    }
     staged.settle()
 }
 
@@ -304,16 +297,6 @@ impl Target {
         Ok(Some((file, stat)))
     }
 
-    /// Writes over the file that stands there; `false` when that could not be, or must not.
-    fn overwrite(&self, bytes: &[u8]) -> bool {
-        let Ok(file) = self.dir.open_write(&self.name) else { return false };
-        let is_alike = fs::stat_of(&file).is_ok_and(|stat| {
-            (stat.kind, stat.uid, stat.mode, stat.links) == (Kind::Regular, fs::effective_uid(), PRIVATE, 1)
-                && u64::try_from(bytes.len()) == Ok(stat.size_bytes)
-        });
-        is_alike && fs::overwrite(&file, bytes).is_ok_and(|written| written == bytes.len())
-    }
-
     /// Writes a temporary file beside the target, complete and on the disk. It is gone again when it is dropped.
     pub(super) fn stage(&self, bytes: &[u8], mode: u32) -> Result<Staged<'_>, StoreError> {
         self.stage_as(bytes, mode, Sync::ToDisk)
@@ -398,7 +381,7 @@ impl Staged<'_> {
 
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
-        // After a plain rename there is nothing under that name any more.
+        // After a plain rename there is nothing under that name any more, after an exchange what was there before.
         let _ = self.target.dir.unlink(&self.temp);
     }
 }

@@ -30,50 +30,6 @@ fn a_stricter_mode_stays_and_a_looser_one_does_not() {
 }
 
 #[test]
-fn only_a_file_that_is_ours_alone_and_as_long_is_written_over() {
-    use std::os::unix::fs::MetadataExt;
-    type Before = fn(&TestHome, &Path);
-    let befores: [(&str, bool, Before); 6] = [
-        ("as it was left", true, |_, _| {}),
-        ("shorter", false, |home, _| drop(home.put("a/key", "ol"))),
-        ("longer", false, |home, _| drop(home.put("a/key", "older"))),
-        ("readable", false, |_, path| {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).expect("a mode")
-        }),
-        ("with a second name", false, |home, path| {
-            std::fs::hard_link(path, home.path().join("second")).expect("a link")
-        }),
-        ("a pipe", false, |_, path| {
-            std::fs::remove_file(path).expect("removed");
-            fifo(path);
-        }),
-    ];
-    for (what, is_same, before) in befores {
-        let home = TestHome::new();
-        let path = home.path().join("a/key");
-        overwrite_volatile(&home, Path::new("a/key"), b"old").expect("a new file");
-        assert_eq!((home.text("a/key").as_str(), mode_of(&path)), ("old", PRIVATE));
-        before(&home, &path);
-        let number = std::fs::symlink_metadata(&path).expect("a file").ino();
-        overwrite_volatile(&home, Path::new("a/key"), b"new").expect("a write");
-        assert_eq!((home.text("a/key").as_str(), mode_of(&path)), ("new", PRIVATE), "{what}");
-        let is_the_same = std::fs::symlink_metadata(&path).expect("a file").ino() == number;
-        assert_eq!(is_the_same, is_same, "{what}");
-        assert_eq!(std::fs::read_dir(home.path().join("a")).expect("a directory").count(), 1, "{what}");
-        if what == "with a second name" {
-            assert_eq!(home.text("second"), "old");
-        }
-    }
-    let home = TestHome::new();
-    home.put("target", "old");
-    std::fs::create_dir(home.path().join("a")).expect("a directory");
-    symlink(home.path().join("target"), home.path().join("a/key")).expect("a link");
-    let error = overwrite_volatile(&home, Path::new("a/key"), b"new").expect_err("a link");
-    assert!(matches!(error, StoreError::Symlink { .. }), "{error}");
-    assert_eq!(home.text("target"), "old");
-}
-
-#[test]
 fn a_failed_write_leaves_the_old_file_and_no_temporary_one() {
     let home = TestHome::new();
     home.put("a/keep", "x");
@@ -108,6 +64,17 @@ fn another_name_of_the_old_file_keeps_the_old_bytes() {
     std::fs::hard_link(&path, home.path().join("b")).expect("a hard link");
     write(&home, "a", b"new", PRIVATE).expect("a write");
     assert_eq!((home.text("a").as_str(), home.text("b").as_str()), ("new", "old"));
+    // Also where the disk is not waited for, and whatever else stood there.
+    std::fs::hard_link(&path, home.path().join("c")).expect("a hard link");
+    write_volatile(&home, Path::new("a"), b"newer", PRIVATE).expect("a write");
+    assert_eq!((home.text("a").as_str(), home.text("c").as_str()), ("newer", "new"));
+    std::fs::remove_file(&path).expect("removed");
+    fifo(&path);
+    for text in ["newest", "last"] {
+        write_volatile(&home, Path::new("a"), text.as_bytes(), PRIVATE).expect("a write");
+        assert_eq!((home.text("a").as_str(), mode_of(&path)), (text, PRIVATE));
+    }
+    assert_eq!(home.names(), ["a", "b", "c"]);
 }
 
 #[test]
