@@ -118,6 +118,37 @@ fn each_page_is_shown_to_whom_it_is_for() {
 }
 
 #[test]
+fn no_other_mount_of_a_module_leads_around_its_pages() {
+    let installed = |name: &str, paths: Value, page: &str| {
+        let row = module(name, testchild(&["http"])).row("paths", paths);
+        row.row("uis", json!({ "admin": ui(page, "operator", &[]) }))
+    };
+    let hub = Hub::start(&[
+        installed("both", json!(["/both", "/alt"]), "/both/admin").row("stripPrefix", json!(true)),
+        installed("wiki", json!(["/", "/pub"]), "/pub/admin"),
+    ]);
+    hub.until_ready("both");
+    hub.until_ready("wiki");
+    let token = bearer(&hub.token());
+    for (path, seen) in [
+        ("/both/admin/echo", "/admin/echo"),
+        ("/alt/admin/echo", "/admin/echo"),
+        ("/alt/Admin/echo", "/Admin/echo"),
+        ("/pub/admin/echo", "/pub/admin/echo"),
+        ("/wiki/pub/admin/echo", "/pub/admin/echo"),
+    ] {
+        let answer = ask(&hub, &format!("GET {path}"), &[]);
+        assert_eq!(answer.status, 401, "{path}: {answer:?}");
+        let answer = ask(&hub, &format!("GET {path}"), &[&token]);
+        assert_eq!((answer.status, answer.header("cache-control")), (200, Some("private")), "{path}");
+        assert!(answer.text().starts_with(&format!("GET {seen} ")), "{path}: {}", answer.text());
+    }
+    for path in ["/both", "/alt/echo", "/alt/both/admin", "/pub/echo", "/wiki/admin", "/wiki/pub"] {
+        assert_eq!(ask(&hub, &format!("GET {path}"), &[]).status, 200, "{path}");
+    }
+}
+
+#[test]
 fn a_cookie_changes_something_from_pages_of_ours_alone() {
     let hub = Hub::start(&[web(), chat().row("uis", json!({ "room": ui("/chat/room", "hub-users", &[]) }))]);
     hub.until_ready("web");

@@ -4,23 +4,27 @@
 //! for one what are two here: many servers know no case, decode every escape, or leave the parameters of a segment out.
 //! So a path is looked for as it is spelled and as it may be read, and has to satisfy both. What different servers read
 //! as altogether different paths, such as one with an empty segment, takes what the narrowest pages of the module do.
+//!
+//! Where mounts are taken off, or rows share a process, different paths can come to the module as the same. There the
+//! path that the module sees is looked for as well, among the pages as the module sees them.
 
 use super::path;
-use crate::manifest::gates::{Gate, Needs, Whom};
+use crate::manifest::gates::{Gate, Needs, Served, Way, Whom};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The pages of one module.
 #[derive(Debug)]
 pub(crate) struct Gates {
-    spelled: Pages,
-    read: Pages,
+    spelled: Tree<Arc<Needs>>,
+    read: Tree<Arc<Needs>>,
     narrowest: Arc<Needs>,
 }
 
+/// What holds at paths and below them.
 #[derive(Debug)]
-struct Pages {
-    by_path: HashMap<Vec<u8>, Arc<Needs>>,
+struct Tree<T> {
+    by_path: HashMap<Vec<u8>, T>,
     longest: usize,
 }
 
@@ -40,40 +44,93 @@ impl Gates {
             read.entry(as_read(&spelling).unwrap_or_default()).or_insert(Needs::NONE).add(needs);
             spelled.entry(spelling.as_bytes().to_vec()).or_insert(Needs::NONE).add(needs);
         }
-        Self { spelled: Pages::new(spelled), read: Pages::new(read), narrowest: Arc::new(narrowest) }
+        Self { spelled: shared(spelled), read: shared(read), narrowest: Arc::new(narrowest) }
+    }
+
+    /// The pages of each of these rows, which are all of a process, where the process sees them.
+    pub(crate) fn seen(rows: &[Served]) -> Vec<Self> {
+        let (mut spelled, mut read) = (HashMap::new(), HashMap::new());
+        for Way { path, strip } in rows.iter().flat_map(|row| &row.ways) {
+            let Some(spelling) = path::of_mount(path) else { continue };
+            // Of two that claim the same the first has it.
+            as_read(&spelling).map(|path| read.entry(path).or_insert(*strip));
+            spelled.entry(spelling.as_bytes().to_vec()).or_insert(*strip);
+        }
+        let (spelled, read) = (Tree::new(spelled), Tree::new(read));
+        let gates = rows.iter().filter_map(|row| row.gates.as_deref()).map(Self::new);
+        let behind = |gates: Self| Self {
+            spelled: behind(&gates.spelled, &spelled),
+            read: behind(&gates.read, &read),
+            narrowest: gates.narrowest,
+        };
+        gates.map(behind).collect()
     }
 
     /// What it takes to see what is at `path`, in its one spelling; `None` when that is nothing.
     pub(crate) fn needs(&self, path: &str) -> Option<Arc<Needs>> {
         let Some(read) = as_read(path) else { return Some(Arc::clone(&self.narrowest)) };
-        let needs = match (self.spelled.find(path.as_bytes()), self.read.find(&read)) {
-            (None, None) => return None,
-            (Some(one), None) | (None, Some(one)) => Arc::clone(one),
-            (Some(one), Some(other)) if one == other => Arc::clone(one),
-            (Some(one), Some(other)) => {
-                let mut both = Needs::clone(one);
-                both.add(other);
-                Arc::new(both)
-            }
-        };
-        (needs.whom != Whom::Anybody).then_some(needs)
+        let [spelled, read] =
+            [self.spelled.find(path.as_bytes()), self.read.find(&read)].map(|found| Some(Arc::clone(found?.1)));
+        both(spelled, read).filter(|needs| needs.whom != Whom::Anybody)
     }
 }
 
-impl Pages {
-    fn new(by_path: HashMap<Vec<u8>, Needs>) -> Self {
+/// What it takes to satisfy both.
+pub(crate) fn both(one: Option<Arc<Needs>>, other: Option<Arc<Needs>>) -> Option<Arc<Needs>> {
+    match (one, other) {
+        (one, None) => one,
+        (None, other) => other,
+        (Some(one), Some(other)) if one == other => Some(one),
+        (Some(one), Some(other)) => {
+            let mut both = Needs::clone(&one);
+            both.add(&other);
+            Some(Arc::new(both))
+        }
+    }
+}
+
+/// A row's pages where its process sees them. `ways` lead to the process; whether they are taken off.
+fn behind(pages: &Tree<Arc<Needs>>, ways: &Tree<bool>) -> Tree<Arc<Needs>> {
+    let mut by_path: HashMap<Vec<u8>, Needs> = HashMap::new();
+    let is_some_kept = ways.by_path.values().any(|strip| !strip);
+    for (page, needs) in &pages.by_path {
+        let seen = match ways.find(page) {
+            Some((way, true)) => page.get(way.len()..).unwrap_or_default(),
+            Some((_, false)) => page,
+            // No request for it comes here itself, but one for something below it may.
+            None if is_some_kept => page,
+            None => continue,
+        };
+        by_path.entry(seen.to_vec()).or_insert(Needs::NONE).add(needs);
+    }
+    // What is behind a way within a page is of that page, and where the way is taken off, that is all of the process.
+    // Each page once, however many ways there are.
+    let taken_off = ways.by_path.iter().filter(|(_, strip)| **strip).filter_map(|(way, _)| Some(pages.find(way)?.1));
+    let whole: HashMap<*const Needs, &Arc<Needs>> = taken_off.map(|needs| (Arc::as_ptr(needs), needs)).collect();
+    for needs in whole.into_values() {
+        by_path.entry(Vec::new()).or_insert(Needs::NONE).add(needs);
+    }
+    shared(by_path)
+}
+
+fn shared(by_path: HashMap<Vec<u8>, Needs>) -> Tree<Arc<Needs>> {
+    Tree::new(by_path.into_iter().map(|(path, needs)| (path, Arc::new(needs))).collect())
+}
+
+impl<T> Tree<T> {
+    fn new(by_path: HashMap<Vec<u8>, T>) -> Self {
         let longest = by_path.keys().map(Vec::len).max().unwrap_or_default();
-        Self { by_path: by_path.into_iter().map(|(path, needs)| (path, Arc::new(needs))).collect(), longest }
+        Self { by_path, longest }
     }
 
-    /// The longest page that the path is in; segments are never cut.
-    fn find(&self, path: &[u8]) -> Option<&Arc<Needs>> {
+    /// The longest of its paths that `path` is in, and what holds there; segments are never cut.
+    fn find<'p>(&self, path: &'p [u8]) -> Option<(&'p [u8], &T)> {
         let mut candidate = path;
         loop {
             if candidate.len() <= self.longest
-                && let Some(needs) = self.by_path.get(candidate)
+                && let Some(found) = self.by_path.get(candidate)
             {
-                return Some(needs);
+                return Some((candidate, found));
             }
             let slash = candidate.iter().rposition(|byte| *byte == b'/')?;
             candidate = candidate.get(..slash)?;
@@ -245,6 +302,90 @@ mod tests {
         let gates = [gate("/other", Operator, &[]), gate("/wiki/app/deep", HubUsers, &[])];
         for target in ["/wiki", "/wiki/other", "/wiki/app"] {
             assert_eq!(takes(&gates, target), None, "{target}");
+        }
+    }
+
+    /// The ways of a row, each with whether it is taken off, and its pages.
+    type Row<'a> = (&'a [(&'a str, bool)], &'a [Gate]);
+    type Expected<'a> = &'a [(&'a str, Whom)];
+
+    /// The pages of the rows of a process as it sees them.
+    fn seen(rows: &[Row<'_>]) -> Vec<Gates> {
+        let row = |(ways, gates): &Row<'_>| Served {
+            ways: ways.iter().map(|(path, strip)| Way { path: (*path).to_owned(), strip: *strip }).collect(),
+            gates: (!gates.is_empty()).then(|| (*gates).into()),
+        };
+        Gates::seen(&rows.iter().map(row).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_page_is_where_its_process_sees_it() {
+        let admin = [gate("/web/admin", Operator, &[]), gate("/web/admin/help", Anybody, &[])];
+        let under_its_name = [gate("/pub/admin", Operator, &[]), gate("/wiki/app", HubUsers, &[])];
+        let (above, inner) = ([gate("/x", HubUsers, &[])], [gate("/web/v2/admin", Operator, &[])]);
+        let of_other = [gate("/vault/a/admin", Operator, &[]), gate("/vault/b/keys", HubUsers, &[])];
+        let (all, loose) = ([gate("/", HubUsers, &[])], [gate("/WEB/Admin", Operator, &[])]);
+        let within = [gate("/web/a", Operator, &[]), gate("/web/open", Anybody, &[])];
+        let (taken_off, kept) = ([("/web", true), ("/alt", true)], [("/vault/a", false)]);
+        let rows: [(&[Row<'_>], Expected<'_>); 9] = [
+            (
+                &[(&taken_off, &admin)],
+                &[
+                    ("/admin", Operator),
+                    ("/admin/x", Operator),
+                    ("/admin/help", Anybody),
+                    ("/ADMIN/help;x", Anybody),
+                    ("/Admin", Operator),
+                    ("/admin;x/y", Operator),
+                    ("//admin", Operator),
+                    ("/", Anybody),
+                    ("/admins", Anybody),
+                    ("/web/admin", Anybody),
+                ],
+            ),
+            (
+                &[(&[("/wiki", true), ("/pub", false)], &under_its_name)],
+                &[("/pub/admin", Operator), ("/pub", Anybody), ("/app", HubUsers), ("/wiki/app", Anybody)],
+            ),
+            // A page that a way is in.
+            (&[(&[("/x/y", true), ("/z", true)], &above)], &[("/", HubUsers), ("/any", HubUsers)]),
+            (&[(&[("/x/y", false), ("/z", true)], &above)], &[("/x/y/q", HubUsers), ("/q", Anybody)]),
+            (
+                &[(&[("/web", true), ("/web/a/b", true)], &within)],
+                &[("/c", Operator), ("/a", Operator), ("/open", Anybody)],
+            ),
+            // The longest way is the one that is taken.
+            (
+                &[(&[("/web", true), ("/web/v2", true)], &inner)],
+                &[("/admin", Operator), ("/v2/admin", Anybody), ("/", Anybody)],
+            ),
+            // The rows of one process.
+            (
+                &[(&kept, &of_other), (&[("/vault/b", true)], &[])],
+                &[("/vault/a/admin", Operator), ("/keys", HubUsers), ("/vault/a", Anybody), ("/vault//a", Operator)],
+            ),
+            (&[(&taken_off, &[]), (&[("/own", true)], &all)], &[("/", HubUsers), ("/x", HubUsers)]),
+            (&[(&taken_off, &loose)], &[("/admin", Operator), ("/Admin", Operator), ("/x", Anybody)]),
+        ];
+        for (rows, paths) in rows {
+            let seen = seen(rows);
+            for (path, expected) in paths {
+                let needs = seen.iter().map(|gates| gates.needs(path)).fold(None, both);
+                assert_eq!(needs.map_or(Anybody, |needs| needs.whom), *expected, "{path} of {rows:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ways_without_end_cost_what_they_are_and_not_their_square() {
+        const EACH: usize = 7_500;
+        let ways: Vec<String> = (0..EACH).map(|number| format!("/wiki/{number}")).collect();
+        let pages: Vec<Gate> = (0..EACH).map(|number| gate("/wiki", HubUsers, &[&format!("wiki:{number}")])).collect();
+        for strip in [true, false] {
+            let ways: Vec<(&str, bool)> = ways.iter().map(|way| (way.as_str(), strip)).collect();
+            let seen = seen(&[(&ways, &pages), (&[("/other", true)], &[])]);
+            let needs = seen[0].needs(if strip { "/x" } else { "/wiki/1" });
+            assert_eq!(needs.map(|needs| needs.scopes.len()), Some(EACH), "{strip}");
         }
     }
 

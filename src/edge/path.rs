@@ -79,6 +79,15 @@ pub(crate) fn of_mount(mount: &str) -> Option<Box<str>> {
     path.starts_with('/').then(|| path.into())
 }
 
+/// What is left of a path where the mount that it is in is taken off; both in their one spelling.
+pub(crate) fn below<'p>(path: &'p str, mount: &str) -> &'p str {
+    match path.strip_prefix(mount) {
+        Some("") => "/",
+        Some(rest) => rest,
+        None => path,
+    }
+}
+
 fn decode(path: &str) -> Result<String, BadPath> {
     let mut decoded = String::with_capacity(path.len());
     let mut bytes = path.bytes();

@@ -1,6 +1,6 @@
 //! Pure: which upstream a request goes to, by host, distance and path (design §5, "Host"; http-api §9.1).
 
-use super::gates::Gates;
+use super::gates::{self, Gates};
 use super::head;
 use super::layer::Layer;
 use super::own_hosts::OwnHosts;
@@ -38,6 +38,8 @@ pub(crate) struct Module {
     pub(crate) spelling: Box<str>,
     /// `None`: everybody may see all of it.
     gates: Option<Arc<Gates>>,
+    /// What the rows of its process say of the paths that this sees; `None`: no more than the gates.
+    seen: Option<Arc<[Gates]>>,
     board: Arc<Board>,
     /// Of requests that wait for it, and for any module.
     waiting: Places,
@@ -53,7 +55,10 @@ impl Module {
 
     /// What it takes to see what is at this path of it; `None` when that is nothing.
     pub(crate) fn needs(&self, path: &str) -> Option<Arc<Needs>> {
-        self.gates.as_ref()?.needs(path)
+        let own = self.gates.as_ref().and_then(|gates| gates.needs(path));
+        let Some(seen) = &self.seen else { return own };
+        let path = if self.mount.strip { path::below(path, &self.spelling) } else { path };
+        seen.iter().map(|gates| gates.needs(path)).fold(own, gates::both)
     }
 
     /// `None`: nobody supervises it.
@@ -100,15 +105,21 @@ impl Table {
                 new
             }
         };
+        // All mounts of a process have the same.
+        let mut by_process: HashMap<Short, Arc<[Gates]>> = HashMap::new();
         for mount in mounts {
             let Some(spelling) = path::of_mount(&mount.path) else { continue };
             let places = counted.entry(mount.process.clone());
             let waiting = places.or_insert_with_key(|short| waiting.get(short).copied().cloned().unwrap_or_default());
             let (board, waiting) = (board_of(&mount.process), waiting.clone());
             let (waiting_overall, gates) = (before.waiting.clone(), mount.gates.as_ref().map(&mut compiled));
+            let seen = mount.served.as_ref().map(|rows| {
+                let seen = by_process.entry(mount.process.clone()).or_insert_with(|| Gates::seen(rows).into());
+                Arc::clone(seen)
+            });
             by_path
                 .entry(spelling.clone())
-                .or_insert_with(|| Arc::new(Module { mount, spelling, gates, board, waiting, waiting_overall }));
+                .or_insert_with(|| Arc::new(Module { mount, spelling, gates, seen, board, waiting, waiting_overall }));
         }
         let longest = by_path.keys().map(|path| path.len()).max().unwrap_or_default();
         Self { by_path, longest, waiting: before.waiting.clone() }

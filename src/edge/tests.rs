@@ -19,6 +19,7 @@ pub(crate) fn mount(path: &str) -> Mount {
         hub_credentials: false,
         proof_headers: false,
         gates: None,
+        served: None,
     }
 }
 

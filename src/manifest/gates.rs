@@ -41,6 +41,29 @@ pub(crate) struct Gate {
     pub(crate) needs: Needs,
 }
 
+/// A path by which requests get to a process, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) path: String,
+    /// The process sees what is below it without it.
+    pub(crate) strip: bool,
+}
+
+/// A row as the process that answers for it knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// What the row claims, also where another row has it.
+    pub(crate) ways: Vec<Way>,
+    pub(crate) gates: Option<Arc<[Gate]>>,
+}
+
+/// Whether a page of these rows, which are all of a process, may be asked for by another path than its own.
+pub(super) fn has_other_ways(rows: &[Served]) -> bool {
+    let mut ways = rows.iter().flat_map(|row| &row.ways);
+    let is_one_place = rows.len() == 1 && (ways.clone().count() == 1 || ways.all(|way| !way.strip));
+    !is_one_place && rows.iter().any(|row| row.gates.is_some())
+}
+
 /// The pages of a row's module; `None` when all of them are for anybody.
 pub(crate) fn gates(row: &Row) -> Option<Arc<[Gate]>> {
     let Some(Value::Object(uis)) = &row.uis else { return None };

@@ -8,7 +8,7 @@ use crate::edge::framing::Body;
 use crate::edge::head::{self, Field, Request};
 use crate::edge::identity::Caller;
 use crate::edge::layer::{self, Layer};
-use crate::edge::path::Path;
+use crate::edge::path::{self, Path};
 use crate::manifest::mounts::Mount;
 use std::net::{IpAddr, SocketAddr};
 
@@ -68,12 +68,12 @@ pub(crate) fn write_request(
         Recipient::Module { mount, spelling, .. } if mount.strip => Some(spelling),
         Recipient::Hub | Recipient::Module { .. } => None,
     };
-    let is_closed = matches!(to, Recipient::Module { mount, .. } if mount.gates.is_some());
+    let is_closed = matches!(to, Recipient::Module { mount, .. } if mount.is_closed());
     out.reserve(HEAD_BYTES);
-    let rest = prefix.and_then(|prefix| path.path.strip_prefix(prefix)).unwrap_or(&path.path);
+    let seen = prefix.map_or(&*path.path, |prefix| path::below(&path.path, prefix));
     out.extend_from_slice(request.method.as_bytes());
     out.push(b' ');
-    out.extend_from_slice(if rest.is_empty() { b"/" } else { rest.as_bytes() });
+    out.extend_from_slice(seen.as_bytes());
     if let Some(query) = path.query {
         out.push(b'?');
         out.extend_from_slice(query.as_bytes());

@@ -5,7 +5,7 @@ use super::mount;
 use super::support::{Client, PATIENCE, Reply, World, known};
 use crate::edge::{Denial, Routing, Table, Verdict};
 use crate::manifest::Port;
-use crate::manifest::gates::{Gate, Needs, Whom};
+use crate::manifest::gates::{Gate, Needs, Served, Way, Whom};
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::{Board, Standing};
 use std::net::TcpListener;
@@ -81,6 +81,68 @@ fn no_trick_with_a_path_leads_around_a_page() {
     }
     for target in ["/wiki/app%2fx", "/wiki/x%5c..%5capp", "/wiki/app%00", "/wiki/%c0%ae%c0%ae/wiki/app", "/wiki\\app"] {
         assert_eq!(ask(&wiki, target, "").reply().status, 400, "{target}");
+    }
+}
+
+#[test]
+fn no_other_mount_leads_around_a_page() {
+    let wiki: Arc<[Gate]> = [gate("/wiki/keys", Whom::Operator), gate("/wiki/keys/help", Whom::Anybody)].into();
+    let strip = |path: &str, strip| Way { path: path.to_owned(), strip };
+    let served: Arc<[Served]> = [
+        Served { ways: vec![strip("/wiki", true), strip("/alt", true)], gates: Some(Arc::clone(&wiki)) },
+        Served { ways: vec![strip("/other", true), strip("/keys", false)], gates: None },
+    ]
+    .into();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = Port::new(u64::from(listener.local_addr().expect("address").port())).expect("a port");
+    let board = Arc::new(Board::new());
+    board.set(Standing::Up { since: Instant::now() });
+    let routes = move |before: &Table| {
+        let mounts = [("/wiki", true, true), ("/alt", true, true), ("/other", true, false), ("/keys", false, false)];
+        let mount = |(path, strip, has_gates): (&str, bool, bool)| Mount {
+            port,
+            strip,
+            gates: has_gates.then(|| Arc::clone(&wiki)),
+            served: Some(Arc::clone(&served)),
+            ..mount(path)
+        };
+        let table = Table::new(mounts.map(mount).into(), |_| Arc::clone(&board), before);
+        Some(Routing { table, manifests: Vec::new() })
+    };
+    let world = World::routing(|_| {}, Arc::new(|_| {}), Arc::new(routes)).with_backend();
+    for (target, seen) in [
+        ("/wiki/keys", None),
+        ("/alt/keys", None),
+        ("/alt/keys/", None),
+        ("/alt/KEYS/x", None),
+        ("/alt/keys;x", None),
+        ("/alt/%6beys", None),
+        ("/alt//keys", None),
+        ("/alt/x/../keys?y", None),
+        ("/other/keys", None),
+        ("/other//x", None),
+        ("/keys", None),
+        ("/keys/x", None),
+        ("/alt/wiki/keys", Some("/wiki/keys")),
+        ("/alt/keyss", Some("/keyss")),
+        ("/alt", Some("/")),
+        ("/other/", Some("/")),
+        ("/wiki/keys/help", Some("/keys/help")),
+        ("/alt/keys/help?x", Some("/keys/help?x")),
+        ("/other/keys/help/x", Some("/keys/help/x")),
+    ] {
+        let mut client = world.client();
+        client.send(request("GET", target, "X-Original-URL: /keys\r\n").as_bytes());
+        let Some(seen) = seen else {
+            assert_eq!(client.reply().status, 401, "{target}");
+            continue;
+        };
+        let mut module = Client::over(listener.accept().expect("accept").0);
+        let head = module.until("\r\n\r\n");
+        assert!(head.starts_with(&format!("GET {seen} HTTP/1.1\r\n")), "{target}: {head}");
+        assert!(!head.contains("X-Original-URL"), "{target}: {head}");
+        module.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+        assert_eq!(client.reply().status, 200, "{target}");
     }
 }
 
