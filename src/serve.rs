@@ -259,7 +259,7 @@ impl Boot {
         intent.warning().iter().for_each(|warning| self.say(warning));
 
         let counters: Arc<edge::Counters> = Arc::default();
-        let files = Files {
+        let files = Arc::new(Files {
             home: home.clone(),
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
@@ -269,9 +269,10 @@ impl Boot {
             log: self.log(),
             said: Mutex::default(),
             readable: Mutex::default(),
-        };
+        });
         let hooks = Hooks {
             source: files.plan_source(),
+            hand_over: files.hand_over(),
             record: record(journal, Arc::clone(&authority), self.log()),
             console: self.console.clone(),
             facts: self.facts(&identity.instance),

@@ -389,3 +389,51 @@ fn doctor_knows_how_long_the_token_is_good_and_whether_modules_are_answered() {
     let told = hub.run(&["doctor"]);
     assert!(told.code() == Some(6) && told.stdout.contains("was revoked on "), "{told}");
 }
+
+/// C44: what a child was handed by file is its own until it is gone.
+#[test]
+fn a_restart_takes_nothing_from_the_child_that_still_lives() {
+    const SLOW: [&str; 3] = [
+        "/bin/sh",
+        "-c",
+        "trap 'echo term now; while [ ! -e go ]; do sleep 0.05; done; exit 0' TERM; echo up now; while :; do sleep 0.05; done",
+    ];
+    const VERIFY_KEYS: &str = "web/run/verify-keys.json";
+    let slow = |verify: bool| {
+        module("web", SLOW.map(str::to_owned).to_vec()).run(json!({ "ready": "none", "verifyKeys": verify }))
+    };
+    let hub = Hub::start(&[slow(true)]);
+    hub.until_line("web", "up ", "now");
+    let (pid, token) = (hub.until_ready("web"), mint(&hub, "web:read"));
+    let key = module_key(&hub, "web");
+    let is_active = |key: &str| introspect(&hub, key, &token).json()["active"] == true;
+    let keeps_all = |when: &str| {
+        assert_eq!(module_key(&hub, "web"), key, "{when}");
+        assert!(is_active(&key), "{when}");
+        assert!(hub.home.path().join(VERIFY_KEYS).exists(), "{when}");
+    };
+    keeps_all("at first");
+    for broken in [
+        slow(false).manifest("startCmd", json!(["/nonexistent/prog"])),
+        slow(false).run(json!({ "ready": "none", "user": "nosuchuser" })),
+    ] {
+        hub.home.install(&broken);
+        hub.run(&["restart", "web"]).fails_with(6);
+        assert_eq!(hub.until_ready("web"), pid);
+        keeps_all("after a restart that was refused");
+    }
+
+    hub.home.install(&slow(false));
+    std::thread::scope(|scope| {
+        let restart = scope.spawn(|| hub.run(&["restart", "web"]));
+        hub.line_after("web", "term ");
+        keeps_all("while it is being stopped");
+        fs::write(hub.home.package("web").join("go"), "").expect("written");
+        restart.join().expect("the restart has an answer").succeeds();
+    });
+    hub.until_replaced("web", pid);
+    let next = module_key(&hub, "web");
+    assert!(next != key && is_active(&next), "the new child's own");
+    assert_eq!(introspect(&hub, &key, &token).status, 401);
+    assert!(!hub.home.path().join(VERIFY_KEYS).exists(), "taken back with the setting");
+}

@@ -5,9 +5,9 @@ use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Problem, Short};
 use crate::store::services::Services;
-use crate::store::{Home, StoreError, dotenv};
+use crate::store::{Home, StoreError, dotenv, module_secrets};
 use crate::supervisor::plan::{Credentials, Inputs};
-use crate::supervisor::{PlanSource, StartError, StartErrorKind};
+use crate::supervisor::{HandOver, PlanSource, StartError, StartErrorKind};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -40,14 +40,28 @@ pub(crate) struct Files {
 impl Files {
     /// The source that the supervisor asks before every spawn. Each call reads the module's `.env`, and of
     /// `services.json` and its manifest what has changed.
-    pub(crate) fn plan_source(self) -> PlanSource {
+    pub(crate) fn plan_source(self: &Arc<Self>) -> PlanSource {
+        let files = Arc::clone(self);
         Arc::new(move |short: &Short| {
-            self.inputs(short).map_err(|unusable| StartError {
+            files.inputs(short).map_err(|unusable| StartError {
                 kind: unusable.kind(),
                 description: unusable.to_string(),
                 binary: None,
                 at: SystemTime::now(),
             })
+        })
+    }
+
+    /// Writes what the next child shows the hub. A module without it runs all the same: not every one asks.
+    pub(crate) fn hand_over(self: &Arc<Self>) -> HandOver {
+        let files = Arc::clone(self);
+        Arc::new(move |short: &Short, credentials: &Credentials| {
+            let grants = Grants { verify_keys: credentials.verify_keys_file.is_some(), proofs: credentials.proofs };
+            let issued = files.authority.issue_module_key(short, grants);
+            if let Err(error) = &issued {
+                (files.log)(&format!("{short}: it cannot ask the hub about tokens: {error}"));
+            }
+            issued.is_ok()
         })
     }
 
@@ -79,7 +93,7 @@ impl Files {
             dotenv: dotenv.pairs,
             origin: Some(origins.canonical.clone()),
             origins: origins.issuers.clone(),
-            credentials,
+            credentials: Some(credentials),
             home: self.home.path().to_owned(),
             log_dir: self.home.log_dir(short),
         })
@@ -101,19 +115,13 @@ impl Files {
         }
     }
 
-    /// What the next child shows the hub, and where. A module without it runs all the same: not every one asks.
-    fn credentials(&self, short: &Short, run: &Run) -> Option<Credentials> {
-        let grants = Grants { verify_keys: run.verify_keys, proofs: run.proof_headers };
-        match self.authority.issue_module_key(short, grants) {
-            Ok(issued) => Some(Credentials {
-                introspection_url: self.introspection_url.clone(),
-                key_file: issued.key_file,
-                verify_keys_file: issued.verify_keys_file,
-            }),
-            Err(error) => {
-                (self.log)(&format!("{short}: it cannot ask the hub about tokens: {error}"));
-                None
-            }
+    /// What the next child is promised to show the hub, and where it will be.
+    fn credentials(&self, short: &Short, run: &Run) -> Credentials {
+        Credentials {
+            introspection_url: self.introspection_url.clone(),
+            key_file: module_secrets::key_file(&self.home, short),
+            verify_keys_file: run.verify_keys.then(|| module_secrets::verify_keys_file(&self.home, short)),
+            proofs: run.proof_headers,
         }
     }
 

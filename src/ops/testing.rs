@@ -45,7 +45,7 @@ impl Fixture {
         authority.bootstrap().expect("a new home can have a token");
         let token = operator_token::read(&home).expect("the token was just written").text;
         let (services, manifests) = (Arc::new(Services::new(home.clone())), Arc::new(Manifests::new(Box::new(|| {}))));
-        let files = Files {
+        let files = Arc::new(Files {
             home: home.clone(),
             services: Arc::clone(&services),
             manifests: Arc::clone(&manifests),
@@ -55,7 +55,7 @@ impl Fixture {
             log: Arc::clone(&said),
             said: Mutex::default(),
             readable: Mutex::default(),
-        };
+        });
         let (console, _ends_with_the_process) = Console::start(io::sink()).expect("a thread can be started");
         let facts = Facts {
             environment: Vec::new(),
@@ -65,6 +65,7 @@ impl Fixture {
         };
         let hooks = Hooks {
             source: files.plan_source(),
+            hand_over: files.hand_over(),
             record: Arc::new(|_, _| {}),
             console,
             facts,

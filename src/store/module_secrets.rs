@@ -14,12 +14,20 @@ const VERIFY_KEYS: &str = "verify-keys.json";
 /// Largest key file that is read; a key has 43 characters.
 const KEY_LIMIT_BYTES: usize = 256;
 
-/// Writes the key that a child of the module shows to the hub; where it stands. A new child needs a new one, so it is
-/// not waited for until the disk has it.
-pub(crate) fn write_key(home: &Home, short: &Short, key: &str) -> Result<PathBuf, StoreError> {
-    let relative = in_run_dir(short, KEY);
-    atomic::write_volatile(home, &relative, format!("{key}\n").as_bytes(), PRIVATE)?;
-    Ok(home.path().join(relative))
+/// Where the key stands that a child of the module shows to the hub.
+pub(crate) fn key_file(home: &Home, short: &Short) -> PathBuf {
+    home.path().join(in_run_dir(short, KEY))
+}
+
+/// Where the keys stand by which the module checks tokens, if it has any.
+pub(crate) fn verify_keys_file(home: &Home, short: &Short) -> PathBuf {
+    home.path().join(in_run_dir(short, VERIFY_KEYS))
+}
+
+/// Writes the key that a child of the module shows to the hub. A new child needs a new one, so it is not waited for until
+/// the disk has it.
+pub(crate) fn write_key(home: &Home, short: &Short, key: &str) -> Result<(), StoreError> {
+    atomic::write_volatile(home, &in_run_dir(short, KEY), format!("{key}\n").as_bytes(), PRIVATE)
 }
 
 /// The key that the module's child was handed; `None` where there is no file, or one that is not ours alone.
@@ -29,16 +37,14 @@ pub(crate) fn read_key(home: &Home, short: &Short) -> Option<String> {
     std::str::from_utf8(secret.as_slice()).ok().map(|text| text.trim_ascii().to_owned())
 }
 
-/// Writes the keys by which the module checks tokens; where they stand.
-pub(crate) fn write_verify_keys(home: &Home, short: &Short, json: &[u8]) -> Result<PathBuf, StoreError> {
-    let relative = in_run_dir(short, VERIFY_KEYS);
-    atomic::write(home, &relative, json, PRIVATE)?;
-    Ok(home.path().join(relative))
+/// Writes the keys by which the module checks tokens.
+pub(crate) fn write_verify_keys(home: &Home, short: &Short, json: &[u8]) -> Result<(), StoreError> {
+    atomic::write(home, in_run_dir(short, VERIFY_KEYS), json, PRIVATE)
 }
 
 /// Whether the module was handed keys to check tokens with.
 pub(crate) fn has_verify_keys(home: &Home, short: &Short) -> bool {
-    home.path().join(in_run_dir(short, VERIFY_KEYS)).is_file()
+    verify_keys_file(home, short).is_file()
 }
 
 /// Takes the keys back from a module that is to have none any more.

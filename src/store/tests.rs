@@ -182,17 +182,17 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "the key of a child",
-        before: |home| drop(module_secrets::write_key(home, &short("wiki"), "old").expect("written")),
-        act: |home| text(module_secrets::write_key(home, &short("wiki"), "new").map(drop)),
+        before: |home| module_secrets::write_key(home, &short("wiki"), "old").expect("written"),
+        act: |home| text(module_secrets::write_key(home, &short("wiki"), "new")),
     },
     Scenario {
         name: "keys to check tokens with",
-        before: |home| drop(module_secrets::write_verify_keys(home, &short("wiki"), b"{}").expect("written")),
-        act: |home| text(module_secrets::write_verify_keys(home, &short("wiki"), b"{\"keys\":[]}").map(drop)),
+        before: |home| module_secrets::write_verify_keys(home, &short("wiki"), b"{}").expect("written"),
+        act: |home| text(module_secrets::write_verify_keys(home, &short("wiki"), b"{\"keys\":[]}")),
     },
     Scenario {
         name: "keys to check tokens with are taken back",
-        before: |home| drop(module_secrets::write_verify_keys(home, &short("wiki"), b"{}").expect("written")),
+        before: |home| module_secrets::write_verify_keys(home, &short("wiki"), b"{}").expect("written"),
         act: |home| text(module_secrets::remove_verify_keys(home, &short("wiki"))),
     },
     Scenario {

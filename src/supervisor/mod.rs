@@ -141,8 +141,13 @@ pub(crate) enum OpFailure {
     ShuttingDown,
 }
 
-/// What the files say of a module now. Called on the module's own thread, before every spawn; blocks for small reads.
+/// What the files say of a module now. Called before every spawn, and before a restart while the old child runs on; of
+/// what that child was handed it changes nothing. Blocks for small reads.
 pub(crate) type PlanSource = Arc<dyn Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync>;
+
+/// Writes what the next child of a module is handed by file; whether it is there, or else it says why not. Called when
+/// nothing but the fork is left to do, and no child of the module is alive. Blocks for small writes.
+pub(crate) type HandOver = Arc<dyn Fn(&Short, &plan::Credentials) -> bool + Send + Sync>;
 
 /// What becomes of a module's leaders, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +170,7 @@ pub(crate) type Recorder = Arc<dyn Fn(&Short, Leader) + Send + Sync>;
 /// What the supervisor needs from the rest of the hub.
 pub(crate) struct Hooks {
     pub(crate) source: PlanSource,
+    pub(crate) hand_over: HandOver,
     pub(crate) record: Recorder,
     pub(crate) console: Console,
     pub(crate) facts: plan::Facts,
@@ -174,6 +180,7 @@ pub(crate) struct Hooks {
 /// What every worker shares.
 struct Context {
     source: PlanSource,
+    hand_over: HandOver,
     record: Recorder,
     console: Console,
     facts: plan::Facts,
@@ -203,10 +210,10 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// A supervisor without modules. Nothing runs before [`main_loop`] does, which forks for it.
     pub(crate) fn new(hooks: Hooks) -> io::Result<Self> {
-        let Hooks { source, record, console, facts, on_change } = hooks;
+        let Hooks { source, hand_over, record, console, facts, on_change } = hooks;
         let main = Inbox::new()?;
         let (family, closing) = (Family::new()?, AtomicBool::new(false));
-        let context = Context { source, record, console, facts, family, main, on_change, closing };
+        let context = Context { source, hand_over, record, console, facts, family, main, on_change, closing };
         Ok(Self {
             context: Arc::new(context),
             modules: Mutex::default(),

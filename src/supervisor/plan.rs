@@ -35,6 +35,8 @@ pub(crate) struct Credentials {
     pub(crate) introspection_url: String,
     pub(crate) key_file: PathBuf,
     pub(crate) verify_keys_file: Option<PathBuf>,
+    /// Whether the hub proves to it who its callers are.
+    pub(crate) proofs: bool,
 }
 
 /// What holds for every child of this hub.

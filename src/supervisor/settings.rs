@@ -3,7 +3,7 @@
 use super::lifecycle::{Liveness, Policy};
 use super::plan::{self, Facts, Inputs};
 use super::readers::Readers;
-use super::{Context, PlanSource, StartError, StartErrorKind, WORKER_STACK_BYTES, preflight, probe};
+use super::{Context, StartError, StartErrorKind, WORKER_STACK_BYTES, preflight, probe};
 use crate::logs::TapSettings;
 use crate::manifest::Short;
 use crate::manifest::run::{Probe, Run};
@@ -78,30 +78,48 @@ pub(crate) enum Occasion {
     Later,
 }
 
-/// Reads the settings anew and looks whether they can work. `own_child` says that the module's own child may hold its
-/// port now. Blocks for a few small reads.
+/// What settings are read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The child that is forked next, if there can be one: what it is handed by file is written.
+    Fork,
+    /// To know whether there could be one. The module's own child may live on, with its port and its files.
+    Look { own_child: bool },
+}
+
+/// Reads the settings anew and looks whether they can work. Blocks for a few small reads, and writes before a fork.
 ///
 /// For the first child they are read on a thread that ends with the boot: reading goes deep and frees hundreds of small
 /// blocks, and the C library keeps both for the thread. That of a module lives as long as the hub and would hold on to
 /// them. Few modules ever get another child, and then somebody waits for it: making a thread would take as long as all
 /// the rest.
-pub(super) fn prepare(context: &Arc<Context>, short: &Short, occasion: Occasion, own_child: bool) -> Prepared {
+pub(super) fn prepare(context: &Arc<Context>, short: &Short, occasion: Occasion, purpose: Purpose) -> Prepared {
     match occasion {
-        Occasion::Later => read(&context.source, &context.facts, short, own_child),
+        Occasion::Later => read(context, short, purpose),
         Occasion::First => {
             let (context, short) = (Arc::clone(context), short.clone());
-            READERS.run(PATIENCE, move || read(&context.source, &context.facts, &short, own_child))
+            READERS.run(PATIENCE, move || read(&context, &short, purpose))
         }
     }
 }
 
-fn read(source: &PlanSource, facts: &Facts, short: &Short, own_child: bool) -> Prepared {
-    match source(short) {
-        Ok(inputs) => {
-            let spec = spec(&inputs, facts, short, own_child).map(Box::new);
+fn read(context: &Context, short: &Short, purpose: Purpose) -> Prepared {
+    match (context.source)(short) {
+        Ok(mut inputs) => {
+            let own_child = matches!(purpose, Purpose::Look { own_child: true });
+            let mut spec = self::spec(&inputs, &context.facts, short, own_child);
+            if purpose == Purpose::Fork
+                && spec.is_ok()
+                && let Some(credentials) = &inputs.credentials
+                && !(context.hand_over)(short, credentials)
+            {
+                // It runs all the same, and is told of no file.
+                inputs.credentials = None;
+                spec = self::spec(&inputs, &context.facts, short, own_child);
+            }
             let program =
                 spec.as_ref().map(|spec| OsStr::from_bytes(spec.program.as_bytes()).into()).unwrap_or_default();
-            Prepared { settings: Some(Settings { program, ..settings(&inputs) }), spec }
+            Prepared { settings: Some(Settings { program, ..settings(&inputs) }), spec: spec.map(Box::new) }
         }
         Err(error) => Prepared { settings: None, spec: Err(error) },
     }

@@ -15,8 +15,14 @@ fn supervisor(source: impl Fn(&Short) -> Result<plan::Inputs, StartError> + Send
     let (console, _thread) = Console::start(std::io::sink()).expect("a thread");
     let facts =
         plan::Facts { environment: Vec::new(), extra_path: Vec::new(), usual_path: Vec::new(), instance: "x".into() };
-    let hooks =
-        Hooks { source: Arc::new(source), record: Arc::new(|_, _| {}), console, facts, on_change: Arc::new(|| {}) };
+    let hooks = Hooks {
+        source: Arc::new(source),
+        hand_over: Arc::new(|_, _| true),
+        record: Arc::new(|_, _| {}),
+        console,
+        facts,
+        on_change: Arc::new(|| {}),
+    };
     Supervisor::new(hooks).expect("descriptors")
 }
 

@@ -12,7 +12,7 @@ use super::output::Output;
 use super::probe::{Holder, Probe, Trouble};
 use super::published::Published;
 use super::remains::Remains;
-use super::settings::Settings;
+use super::settings::{Purpose, Settings};
 use super::waiters::{Waiters, Wants};
 use super::watch::Watch;
 use super::words::{self, Killer};
@@ -245,7 +245,7 @@ impl Worker {
 
     /// Refuses what cannot start before the old child is touched (supervisor B9).
     fn restart(&mut self, reply: Option<Reply>) {
-        match self.prepare(self.living.is_some()).spec {
+        match self.prepare(Purpose::Look { own_child: self.living.is_some() }).spec {
             // What it was prepared with is not kept: its spawn comes after the old child's grace, or never.
             Ok(_) => {
                 self.expect(Wants::Up, reply);

@@ -14,7 +14,6 @@ use crate::token::verify::{Accept, Expect, Verified};
 use crate::token::{b64, sha256};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -102,13 +101,6 @@ pub(crate) enum KeyOwner {
     External(Short),
 }
 
-/// The files that a child was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Issued {
-    pub(crate) key_file: PathBuf,
-    pub(crate) verify_keys_file: Option<PathBuf>,
-}
-
 /// What a child is given besides its key.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Grants {
@@ -124,24 +116,23 @@ pub(crate) struct Active(pub(crate) Box<Claims>);
 
 impl Authority {
     /// Writes the key, and whatever else is granted, that the next child of the module gets.
-    pub(crate) fn issue_module_key(&self, short: &Short, grants: Grants) -> Result<Issued, AuthError> {
+    pub(crate) fn issue_module_key(&self, short: &Short, grants: Grants) -> Result<(), AuthError> {
         let keys = self.keys();
         let master = keys.active().ok_or(AuthError::NoKey)?;
         let mut nonce = [0; 16];
         random::fill(&mut nonce);
         let secret = master.module_key(short.as_str(), &nonce);
         let key = b64::encode(secret.expose());
-        let key_file = module_secrets::write_key(&self.home, short, &key)?;
-        let verify_keys_file = if grants.verify_keys {
+        module_secrets::write_key(&self.home, short, &key)?;
+        if grants.verify_keys {
             self.checking().insert(short.clone());
-            Some(self.write_verify_keys(&keys, short)?)
+            self.write_verify_keys(&keys, short)?;
         } else {
             self.take_verify_keys(short)?;
-            None
-        };
+        }
         let secret = grants.proofs.then_some(secret);
         self.spawn_keys.prepare(short, SpawnKey { hash: sha256(key.as_bytes()), secret });
-        Ok(Issued { key_file, verify_keys_file })
+        Ok(())
     }
 
     /// The child that the last key was made for begins to run: from now on that key is good, and no earlier one.
@@ -275,7 +266,7 @@ impl Authority {
         self.checking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_verify_keys(&self, keys: &Keys, short: &Short) -> Result<PathBuf, AuthError> {
+    fn write_verify_keys(&self, keys: &Keys, short: &Short) -> Result<(), AuthError> {
         let list: Vec<Value> = keys
             .masters
             .iter()

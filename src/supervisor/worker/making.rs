@@ -3,7 +3,7 @@
 use super::{Living, Worker};
 use crate::supervisor::inbox::ForMain;
 use crate::supervisor::lifecycle::Event;
-use crate::supervisor::settings::{self, Occasion, Prepared, Settings};
+use crate::supervisor::settings::{self, Occasion, Prepared, Purpose, Settings};
 use crate::supervisor::watch::Watch;
 use crate::supervisor::words::{self, Killer};
 use crate::supervisor::{Leader, StartError};
@@ -15,15 +15,15 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 impl Worker {
-    /// Reads the settings anew. `own_child` says that the module's own child may hold its port now.
-    pub(super) fn prepare(&self, own_child: bool) -> Prepared {
+    /// Reads the settings anew.
+    pub(super) fn prepare(&self, purpose: Purpose) -> Prepared {
         let occasion = if self.child == 0 { Occasion::First } else { Occasion::Later };
-        settings::prepare(&self.context, &self.short, occasion, own_child)
+        settings::prepare(&self.context, &self.short, occasion, purpose)
     }
 
     /// Asks the main thread for a child of this number, if there can be one.
     pub(super) fn spawn(&mut self, child: u64) {
-        let Prepared { settings, spec } = self.prepare(false);
+        let Prepared { settings, spec } = self.prepare(Purpose::Fork);
         self.child = child;
         self.probe = None;
         self.trouble = None;

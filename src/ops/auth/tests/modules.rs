@@ -3,6 +3,7 @@
 use super::registry::{mint, operator};
 use super::*;
 use crate::manifest::Short;
+use crate::store::module_secrets;
 use crate::token::attest::Attested;
 use crate::token::keyring::{Key, Secret};
 
@@ -12,9 +13,10 @@ fn short(name: &str) -> Short {
 
 /// The key that the next child of a module finds in its file.
 fn issue(authority: &Authority, module: &Short) -> String {
-    let issued = authority.issue_module_key(module, Grants::default()).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(fs::metadata(&issued.key_file).expect("there").permissions().mode() & 0o7777, 0o600);
-    fs::read_to_string(&issued.key_file).expect("there").trim().to_owned()
+    authority.issue_module_key(module, Grants::default()).unwrap_or_else(|e| panic!("{e}"));
+    let key_file = module_secrets::key_file(&authority.home, module);
+    assert_eq!(fs::metadata(&key_file).expect("there").permissions().mode() & 0o7777, 0o600);
+    fs::read_to_string(&key_file).expect("there").trim().to_owned()
 }
 
 fn owner(authority: &Authority, key: &str) -> Option<KeyOwner> {
@@ -70,8 +72,8 @@ fn only_the_child_that_was_promised_proofs_gets_them_and_under_its_own_key() {
     let active = Active(told(&authority, &web, &token, NOW).expect("good"));
     let with = Grants { proofs: true, ..Grants::default() };
     let issue = |grants| {
-        let issued = authority.issue_module_key(&web, grants).unwrap_or_else(|e| panic!("{e}"));
-        let text = fs::read_to_string(issued.key_file).expect("there");
+        authority.issue_module_key(&web, grants).unwrap_or_else(|e| panic!("{e}"));
+        let text = fs::read_to_string(module_secrets::key_file(&authority.home, &web)).expect("there");
         let mut key: [u8; 32] = b64::decode(text.trim().as_bytes()).expect("base64url").try_into().expect("32 bytes");
         Secret::take(&mut key)
     };
@@ -186,8 +188,8 @@ fn c51_a_derived_key_opens_nothing_but_its_own_module() {
     let (authority, operator) = operator(home.path());
     let vault = short("vault");
     let grants = Grants { verify_keys: true, ..Grants::default() };
-    let issued = authority.issue_module_key(&vault, grants).unwrap_or_else(|e| panic!("{e}"));
-    let path = issued.verify_keys_file.expect("asked for");
+    authority.issue_module_key(&vault, grants).unwrap_or_else(|e| panic!("{e}"));
+    let path = module_secrets::verify_keys_file(&authority.home, &vault);
     assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o600);
     let file: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("there")).expect("JSON");
     let secret = b64::decode(file["keys"][0]["k"].as_str().expect("a key").as_bytes()).expect("base64url");
