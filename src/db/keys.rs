@@ -51,6 +51,11 @@ pub(crate) struct Rotated {
     pub(crate) ending: Vec<(String, String)>,
 }
 
+/// Whether the key of the number `kid` signs or verifies at the time that `now` stands for.
+pub(super) fn is_usable(kid: &str, now: &str) -> String {
+    format!("{kid} IN (SELECT kid FROM hs_keys WHERE state = 'active' OR (state = 'verify' AND verify_until > {now}))")
+}
+
 pub(crate) struct Keys<'a>(pub(super) &'a Db);
 
 impl Keys<'_> {

@@ -1,7 +1,7 @@
 //! Table `tokens`: the registry. A token without a row here is not valid (operator-token B6).
 
 use super::auth_log::{self, Entry};
-use super::{Db, DbError, epoch};
+use super::{Db, DbError, epoch, keys};
 use rusqlite::{Connection, OptionalExtension, params};
 
 mod list;
@@ -126,7 +126,21 @@ pub(crate) struct Revoked {
 
 pub(crate) struct Tokens<'a>(pub(super) &'a Db);
 
+/// Whether a row of `tokens` is good at the time that `now` stands for: neither expired nor taken back, and its key is
+/// good, too.
+fn is_good(now: &str) -> String {
+    format!("revoked_at IS NULL AND min(exp, coalesce(revoke_after, exp)) > {now} AND {}", keys::is_usable("kid", now))
+}
+
 impl Tokens<'_> {
+    /// Whether a token that is on record is good.
+    pub(crate) fn is_good(&self, jti: &str, now_unix: i64) -> Result<bool, DbError> {
+        let query = format!("SELECT EXISTS (SELECT 1 FROM tokens WHERE jti = ?1 AND {})", is_good("?2"));
+        self.0.read("look up a token", |connection| {
+            connection.query_row(&query, params![jti, now_unix], |row| row.get(0))
+        })
+    }
+
     pub(crate) fn find(&self, jti: &str) -> Result<Option<TokenRow>, DbError> {
         self.0.read("look up a token", |connection| {
             let mut query = connection.prepare(
@@ -196,14 +210,16 @@ impl Tokens<'_> {
         entry: &Entry<'_>,
         now_unix: i64,
     ) -> Result<Registered, DbError> {
+        let standing = format!(
+            "SELECT EXISTS (SELECT 1 FROM tokens WHERE jti = ?1 AND {}), \
+             EXISTS (SELECT 1 FROM hs_keys WHERE kid = ?2 AND state = 'active')",
+            is_good("?3")
+        );
         self.0.write("register a token", |transaction| {
-            let (parent, key): (bool, bool) = transaction.query_row(
-                "SELECT EXISTS (SELECT 1 FROM tokens WHERE jti = ?1 AND revoked_at IS NULL \
-                 AND min(exp, coalesce(revoke_after, exp)) > ?3), \
-                 EXISTS (SELECT 1 FROM hs_keys WHERE kid = ?2 AND state = 'active')",
-                params![token.parent_jti, token.kid, now_unix],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?;
+            let (parent, key): (bool, bool) =
+                transaction.query_row(&standing, params![token.parent_jti, token.kid, now_unix], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
             if !parent {
                 return Ok(Registered::ParentOver);
             }

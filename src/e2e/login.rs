@@ -1,7 +1,7 @@
 //! A browser that is let in by `parachute open`.
 
 use crate::support::http::{self, Response};
-use crate::support::{Home, Hub, module, testchild};
+use crate::support::{Home, Hub, eventually, module, testchild};
 
 const PUBLIC: &str = "https://hub.example";
 
@@ -85,6 +85,12 @@ fn a_browser_on_this_machine_is_let_in_once_and_acts_for_the_operator_alone() {
     // It ends with the token that it rests on.
     hub.run(&["auth", "rotate-operator"]).succeeds();
     assert_eq!(raw(&hub, "GET /api/hub", &[&host, &cookie]).status, 401);
+    let (_, path) = open(&hub, &[]);
+    let (cookie, _) = self::cookie(&raw(&hub, &format!("GET {path}"), &[&host]));
+    hub.run(&["auth", "rotate-key", "--grace", "1s"]).succeeds();
+    eventually("the end of the key that signed its token", || {
+        (raw(&hub, "GET /api/hub", &[&host, &cookie]).status == 401).then_some(())
+    });
     let (_, path) = open(&hub, &["--here"]);
     let (cookie, _) = self::cookie(&raw(&hub, &format!("GET {path}"), &[&host]));
     assert_eq!(raw(&hub, "GET /api/hub", &[&host, &cookie]).status, 200);

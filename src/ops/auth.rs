@@ -304,16 +304,17 @@ impl Authority {
         Ok((unchanged && now_unix < known.until_unix).then_some(known.caller))
     }
 
-    /// Whether the token that a caller has shown earlier still stands.
+    /// Whether the token that a caller has shown earlier still stands, and its key with it.
     pub(crate) fn is_in_force(&self, caller: &Caller) -> Result<bool, Refusal> {
-        let now_unix = unix_now();
+        self.is_in_force_at(caller, unix_now())
+    }
+
+    fn is_in_force_at(&self, caller: &Caller, now_unix: i64) -> Result<bool, Refusal> {
         self.refresh(now_unix)?;
         if let Some(found) = self.current_state().rolled_back {
             return Err(Refusal::RolledBack { found, seen: self.epoch.load(Ordering::Relaxed) });
         }
-        let row = self.db.tokens().find(caller.jti())?;
-        let ends = |row: &TokenRow| row.revoke_after.unwrap_or(row.exp).min(row.exp);
-        Ok(row.is_some_and(|row| row.revoked_at.is_none() && now_unix < ends(&row)))
+        Ok(self.db.tokens().is_good(caller.jti(), now_unix)?)
     }
 
     /// Checks a token for the management API from the start: keys, claims, registry.

@@ -1,6 +1,6 @@
 //! The registry as people and modules look at it.
 
-use super::{CreatedVia, Tokens};
+use super::{CreatedVia, Tokens, is_good};
 use crate::db::DbError;
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -66,11 +66,11 @@ impl Tokens<'_> {
     /// their key was before its time.
     pub(crate) fn revoked(&self, limit: u32, now_unix: i64) -> Result<Vec<String>, DbError> {
         self.0.read("list the revoked tokens", |connection| {
-            let mut query = connection.prepare(
-                "SELECT jti FROM (SELECT jti, exp FROM tokens WHERE exp > ?1 AND (revoked_at IS NOT NULL \
-                 OR revoke_after <= ?1 OR kid NOT IN (SELECT kid FROM hs_keys WHERE state = 'active' \
-                 OR (state = 'verify' AND verify_until > ?1))) ORDER BY exp DESC LIMIT ?2) ORDER BY jti",
-            )?;
+            let mut query = connection.prepare(&format!(
+                "SELECT jti FROM (SELECT jti, exp FROM tokens WHERE exp > ?1 AND NOT ({}) \
+                 ORDER BY exp DESC LIMIT ?2) ORDER BY jti",
+                is_good("?1")
+            ))?;
             query.query_map(params![now_unix, limit], |row| row.get(0))?.collect()
         })
     }

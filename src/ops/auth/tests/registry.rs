@@ -164,15 +164,27 @@ fn c23_c24_a_revocation_reaches_all_descendants_and_happens_once() {
 #[test]
 fn c23_no_child_is_registered_for_a_parent_that_is_over() {
     let late = NOW + 90 * 86_400;
-    for (how, at) in [("revoked", NOW), ("replaced", NOW + 600), ("expired", late), ("key withdrawn", NOW)] {
+    let grace = Overlap::Grace(std::time::Duration::from_secs(60));
+    for (how, at) in [
+        ("revoked", NOW),
+        ("replaced", NOW + 600),
+        ("expired", late),
+        ("key withdrawn", NOW),
+        ("its key is over", NOW + 60),
+    ] {
         let home = TestDir::new("auth-late-child");
         let (authority, operator) = operator(home.path());
         match how {
             "revoked" => drop(authority.revoke_at(&operator, operator.jti(), true, ASKER, NOW)),
             "replaced" => drop(authority.rotate_key_at(Overlap::Full, None, ASKER, NOW)),
             "key withdrawn" => drop(authority.rotate_key_at(Overlap::None, None, ASKER, NOW)),
+            "its key is over" => drop(authority.rotate_key_at(grace, None, ASKER, NOW)),
             _ => {}
         }
+        if at > NOW {
+            assert_eq!(authority.is_in_force_at(&operator, at - 1).ok(), Some(true), "{how}: a second earlier");
+        }
+        assert_eq!(authority.is_in_force_at(&operator, at).ok(), Some(false), "{how}: nor is its session good");
         let before = rows(&authority);
         let refused = mint(&authority, &operator, "vault:work:read", at).err();
         assert!(matches!(refused, Some(TokenOpError::ParentOver)), "{how}: {refused:?}");
