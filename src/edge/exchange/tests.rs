@@ -7,6 +7,7 @@ mod hub_bodies;
 mod introspections;
 mod journal;
 mod modules;
+mod opening;
 mod play;
 mod request_bodies;
 mod request_fields;

@@ -21,6 +21,8 @@ pub(super) struct Play {
     pub(super) open: bool,
     /// Somebody takes connections to upstreams.
     pub(super) listening: bool,
+    /// Nothing becomes of an attempt to reach an upstream, neither good nor bad.
+    pub(super) unreachable: bool,
     /// How often an upstream was asked for.
     pub(super) opens: usize,
     pub(super) released: Vec<Release>,
@@ -58,6 +60,7 @@ impl Play {
             upstreams: Vec::new(),
             open: false,
             listening: true,
+            unreachable: false,
             opens: 0,
             released: Vec::new(),
             gone: Vec::new(),
@@ -102,7 +105,9 @@ impl Play {
             self.closed = asks.close;
             if let Some(open) = asks.open {
                 self.opens += 1;
-                if self.listening {
+                if self.unreachable {
+                    // The connection has its own deadline for that.
+                } else if self.listening {
                     let reused = open.history == History::Any && self.released.last() == Some(&Release::Reuse);
                     self.upstreams.push(Vec::new());
                     self.open = true;
