@@ -83,9 +83,7 @@ fn callers_who_take_every_descriptor_are_turned_away_until_there_are_some_again(
     }
     limit(&victim.hub, PLENTY);
     module_is_unharmed(&victim, module);
-    victim.answers();
-    victim.memory_is_flat();
-    comes_to_rest(&victim);
+    victim.has_recovered();
 }
 
 #[test]

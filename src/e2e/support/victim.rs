@@ -34,6 +34,12 @@ impl Victim {
     pub(crate) fn with(environment: &[(&str, &str)]) -> Self {
         let hub = Hub::start_with(&[module("web", testchild(&["http"]))], environment);
         hub.until_ready("web");
+        Self::measured(hub)
+    }
+
+    /// This hub, which has `web` already, as it is now.
+    #[track_caller]
+    pub(crate) fn measured(hub: Hub) -> Self {
         // What is made for the first requests belongs to the hub.
         for _ in 0..20 {
             assert_eq!((hub.get("/health").status, hub.get("/web/a").status), (200, 200));
