@@ -5,6 +5,7 @@
 mod attacks;
 mod audience;
 mod browser;
+mod callers;
 mod crowds;
 mod descriptors;
 mod differential;

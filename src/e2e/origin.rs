@@ -268,7 +268,7 @@ fn a_module_is_told_the_way_of_a_request_and_no_forgery_of_it() {
 /// An address of this machine that is not loopback, as the kernel would take it for a packet to anywhere. Without one
 /// there is no peer from elsewhere, and what the hub makes of one would pass unseen.
 #[track_caller]
-fn own_address() -> IpAddr {
+pub(crate) fn own_address() -> IpAddr {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a datagram socket");
     // Connecting a datagram socket sends nothing.
     let address = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()).map(|address| address.ip());

@@ -1,8 +1,8 @@
 //! One connection that carries request after request, for what a call of `http::request` cannot show.
 
-use super::http::{self, Response, connect};
+use super::http::{self, Response, connect_at};
 use std::io::{self, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
 pub(crate) struct Connection {
     reader: BufReader<TcpStream>,
@@ -12,7 +12,14 @@ pub(crate) struct Connection {
 impl Connection {
     #[track_caller]
     pub(crate) fn open(port: u16) -> Self {
-        let stream = connect(port).unwrap_or_else(|error| panic!("cannot connect to port {port}: {error}"));
+        Self::open_at(Ipv4Addr::LOCALHOST.into(), port)
+    }
+
+    /// The same to this address of this machine, which is then also where it comes from.
+    #[track_caller]
+    pub(crate) fn open_at(address: IpAddr, port: u16) -> Self {
+        let stream = connect_at(address, port);
+        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {address}, port {port}: {error}"));
         Self { reader: BufReader::new(stream), port }
     }
 

@@ -2,7 +2,7 @@
 
 use super::wait::deadline;
 use std::io::{self, BufRead, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
 /// An answer, its body in one piece.
 #[derive(Debug, Clone)]
@@ -158,7 +158,11 @@ pub(crate) fn exchange(port: u16, bytes: &[u8]) -> io::Result<Vec<u8>> {
 
 /// A connection whose reads and writes have the tests' deadline.
 pub(crate) fn connect(port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    connect_at(Ipv4Addr::LOCALHOST.into(), port)
+}
+
+pub(super) fn connect_at(address: IpAddr, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((address, port))?;
     stream.set_read_timeout(Some(deadline()))?;
     stream.set_write_timeout(Some(deadline()))?;
     Ok(stream)
