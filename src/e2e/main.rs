@@ -6,6 +6,7 @@ mod attacks;
 mod audience;
 mod browser;
 mod callers;
+mod checking;
 mod crowds;
 mod descriptors;
 mod differential;

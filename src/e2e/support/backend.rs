@@ -5,6 +5,7 @@ use super::module::free_port;
 use serde_json::{Value, json};
 use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -37,6 +38,7 @@ pub(crate) enum Said {
 pub(crate) struct Backend {
     pub(crate) port: u16,
     records: Arc<Mutex<Vec<Recorded>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Backend {
@@ -49,9 +51,11 @@ impl Backend {
     pub(crate) fn start_on(port: u16, answer: impl Fn(&Recorded) -> Said + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
         let records = Arc::new(Mutex::new(Vec::new()));
-        let (kept, answer) = (Arc::clone(&records), Arc::new(answer));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (kept, count, answer) = (Arc::clone(&records), Arc::clone(&connections), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                count.fetch_add(1, Ordering::Relaxed);
                 let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
                 thread::spawn(move || {
                     let mut reader = BufReader::new(stream);
@@ -59,12 +63,17 @@ impl Backend {
                 });
             }
         });
-        Self { port, records }
+        Self { port, records, connections }
     }
 
     /// See [`services_at`].
     pub(crate) fn services(&self) -> String {
         services_at(self.port)
+    }
+
+    /// How many it has taken so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// What it was asked since the last time.

@@ -78,7 +78,11 @@ function ask(token) {
             });
         });
         request.on('timeout', () => request.destroy(new Error('the hub does not answer')));
-        request.on('error', (error) => fail(error.message));
+        request.on('error', (error) => {
+            // The hub has closed a connection that was kept: that says nothing about the next one.
+            const isGone = request.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code);
+            return isGone ? ask(token).then(resolve, reject) : fail(error.message);
+        });
         request.end(body);
     });
 }

@@ -10,7 +10,8 @@ import re
 import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +23,7 @@ BAD_S = 1  # the same for a bad one
 STALE_S = 30  # how long a good answer is still believed while the hub cannot be asked
 MOST_ANSWERS = 1024
 ASK_S = 5
+MOST_IDLE = 4
 
 
 class Unavailable(Exception):
@@ -34,7 +36,7 @@ class Answers:
     def __init__(self):
         self.lock = threading.Lock()
         self.known = OrderedDict()  # hash -> (at, until, answer), oldest first
-        self.asking = {}  # hash -> the lock of whoever asks now
+        self.asking = {}  # hash -> the question that is on its way
 
     def of(self, token):
         """{"active": True, "sub": ..., "scope": ..., ...} or {"active": False}."""
@@ -43,19 +45,23 @@ class Answers:
             known = self.known.get(digest)
             if known and time.time() < known[1]:
                 return known[2]
-            turn = self.asking.setdefault(digest, threading.Lock())
-        with turn:
+            question = self.asking.get(digest)
+            if question:
+                is_ours = False
+            else:
+                question, is_ours = Future(), True
+                self.asking[digest] = question
+        if is_ours:
             try:
-                return self.ask_unless_known(digest, token)
+                question.set_result(self.ask(digest, token, known))
+            except Exception as error:  # whoever waits is told the same
+                question.set_exception(error)
             finally:
                 with self.lock:
-                    self.asking.pop(digest, None)
+                    del self.asking[digest]
+        return question.result()
 
-    def ask_unless_known(self, digest, token):
-        with self.lock:
-            known = self.known.get(digest)
-        if known and time.time() < known[1]:
-            return known[2]
+    def ask(self, digest, token, known):
         try:
             answer = ask(token)
         except Unavailable:
@@ -74,23 +80,35 @@ class Answers:
 
 
 def ask(token):
-    connection = http.client.HTTPConnection(HUB.hostname, HUB.port, timeout=ASK_S)
-    try:
-        with open(KEY_FILE, encoding="ascii") as file:
-            key = file.read().strip()
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-www-form-urlencoded"}
-        connection.request("POST", HUB.path, body=f"token={quote(token, safe='')}", headers=headers)
-        response = connection.getresponse()
-        body = response.read()
-        if response.status != 200:
-            raise Unavailable(f"the hub answered {response.status}")
-        return json.loads(body)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise Unavailable(str(error)) from error
-    finally:
-        connection.close()
+    while True:
+        try:
+            connection, is_kept = IDLE.pop(), True
+        except IndexError:
+            connection, is_kept = http.client.HTTPConnection(HUB.hostname, HUB.port, timeout=ASK_S), False
+        try:
+            answer = ask_on(connection, token)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            connection.close()
+            if is_kept and isinstance(error, ConnectionError):
+                continue  # the hub has closed it since: that says nothing about the next one
+            raise Unavailable(str(error)) from error
+        IDLE.append(connection)
+        return answer
 
 
+def ask_on(connection, token):
+    with open(KEY_FILE, encoding="ascii") as file:
+        key = file.read().strip()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("POST", HUB.path, body=f"token={quote(token, safe='')}", headers=headers)
+    response = connection.getresponse()
+    body = response.read()
+    if response.status != 200:
+        raise ValueError(f"the hub answered {response.status}")
+    return json.loads(body)
+
+
+IDLE = deque(maxlen=MOST_IDLE)  # connections to the hub that wait for the next question
 ANSWERS = Answers()
 
 
