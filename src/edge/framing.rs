@@ -90,6 +90,11 @@ fn declared(fields: &Fields<'_>, version: Version) -> Result<Option<Body>, BadFr
     }
 }
 
+/// The length that is declared; `None` when there is none, or not one.
+pub(crate) fn declared_length(fields: &Fields<'_>) -> Option<u64> {
+    length(fields.first("content-length")?).ok()
+}
+
 fn length(digits: &[u8]) -> Result<u64, BadFraming> {
     if digits.is_empty() || digits.len() > 19 {
         return Err(BadFraming::Length);

@@ -51,6 +51,11 @@ impl<'a> Fields<'a> {
         Self { list: parsed.iter().map(field).collect(), lengths }
     }
 
+    /// Those of them that `is_kept` says.
+    pub(crate) fn filtered(&self, is_kept: impl Fn(Field<'a>) -> bool) -> Self {
+        Self { list: self.iter().filter(|field| is_kept(*field)).collect(), lengths: self.lengths }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = Field<'a>> + Clone + '_ {
         self.list.iter().copied()
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::edge::date::Date;
 use crate::edge::framing::Body;
 use crate::edge::layer::Proxies;
 use crate::edge::tests::mount as plain_mount;
@@ -6,6 +7,7 @@ use crate::edge::{head, path};
 use crate::manifest::gates::{Gate, Needs};
 use crate::manifest::mounts::Mount;
 use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
 
 /// The fields that the hub gets, without the two lines that every request has, as `name: value` lines.
 fn passed(peer: &str, fields: &str) -> String {
@@ -242,12 +244,82 @@ fn an_answer_loses_what_was_meant_for_us() {
             "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 9\r\n\r\n",
         ),
         ("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", Body::Empty, false, "HTTP/1.1 204 No Content\r\n\r\n"),
+        (
+            "HTTP/1.1 204 No Content\r\nContent-Length: 00\r\n\r\n",
+            Body::Empty,
+            false,
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 00\r\n\r\n",
+            Body::Empty,
+            false,
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 0012\r\n\r\n",
+            Body::Empty,
+            false,
+            "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 012\r\n\r\n",
+            Body::Length(12),
+            false,
+            "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n",
+        ),
+        (
+            "HTTP/1.1 304 Not Modified\r\nConnection: Content-Length\r\nContent-Length: 09\r\n\r\n",
+            Body::Empty,
+            false,
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
+        ),
         ("HTTP/1.0 200\r\n\r\n", Body::UntilClose, true, "HTTP/1.1 200 \r\nConnection: close\r\n\r\n"),
     ] {
         let response = head::response(head.as_bytes()).expect("a good head");
         let mut out = Vec::new();
         write_response(&response, Framed { body, close, date: None, is_private: false }, Author::Hub, &mut out);
         assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+}
+
+#[test]
+fn what_an_answer_says_to_us_alone_is_said_to_the_client_anew() {
+    const HTML: &str = "Content-Type: text/html\r\n";
+    const SAFETY: &str = "X-Content-Type-Options: nosniff\nContent-Security-Policy: frame-ancestors 'self'\n";
+    let date = Date::of(SystemTime::UNIX_EPOCH).expect("a date");
+    let dated = "Date: Thu, 01 Jan 1970 00:00:00 GMT\n";
+    for (connection, said, expected) in [
+        ("X", "Date: x\r\nCache-Control: no-store\r\n".to_owned(), "Date: x\nCache-Control: no-store\n".to_owned()),
+        ("date", "Date: x\r\nCache-Control: no-store\r\n".to_owned(), format!("Cache-Control: no-store\n{dated}")),
+        (
+            "Cache-Control, X",
+            "Date: x\r\nCache-Control: no-store\r\n".to_owned(),
+            "Date: x\nCache-Control: private\n".to_owned(),
+        ),
+        (
+            "Date, Content-Type, X-Content-Type-Options",
+            format!("Date: x\r\n{HTML}X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"),
+            format!("X-Frame-Options: DENY\nX-Content-Type-Options: nosniff\nCache-Control: private\n{dated}"),
+        ),
+        (
+            "X-Frame-Options, x-content-type-options",
+            format!("{HTML}X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"),
+            format!("Content-Type: text/html\n{SAFETY}Cache-Control: private\n{dated}"),
+        ),
+        (
+            "Content-Security-Policy",
+            format!("{HTML}Content-Security-Policy: frame-ancestors a\r\n"),
+            format!("Content-Type: text/html\n{SAFETY}Cache-Control: private\n{dated}"),
+        ),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nConnection: {connection}\r\n{said}\r\n");
+        let response = head::response(head.as_bytes()).expect("a good head");
+        let framed = Framed { body: Body::UntilClose, close: false, date: Some(date), is_private: true };
+        let mut out = Vec::new();
+        write_response(&response, framed, Author::Module, &mut out);
+        let text = String::from_utf8(out).expect("text").replace("\r\n", "\n");
+        assert_eq!(text, format!("HTTP/1.1 200 OK\n{expected}\n"), "{connection}");
     }
 }
 

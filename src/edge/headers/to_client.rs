@@ -2,7 +2,7 @@
 
 use super::{HEAD_BYTES, HUB_COOKIE, is_hop_by_hop, is_our_own, names_some, write_field, write_length, write_number};
 use crate::edge::date::Date;
-use crate::edge::framing::Body;
+use crate::edge::framing::{self, Body};
 use crate::edge::head::{Field, Fields, Response};
 
 /// What the client is told about the connection and the body.
@@ -30,25 +30,28 @@ pub(crate) fn write_response(response: &Response<'_>, framed: Framed, by: Author
     out.reserve(HEAD_BYTES);
     write_passed_on(response, by, out);
     let fields = &response.fields;
+    // What the upstream has said to us alone, the client is not told.
+    let told = names_some(fields).then(|| fields.filtered(|field| !is_hop_by_hop(field, fields, true)));
+    let told = told.as_ref().unwrap_or(fields);
+    // A browser that is not told of a type finds it out.
     if by == Author::Module && is_html(fields) {
-        write_safety(fields, out);
+        write_safety(told, out);
     }
     // Beside another word of the module's this one holds as well: caches heed the narrowest.
-    if framed.is_private && !is_kept_private(fields) {
+    if framed.is_private && !is_kept_private(told) {
         write_field("Cache-Control", b"private", out);
     }
     match framed.body {
         Body::Empty => {
-            let length = fields.first("content-length");
-            if let Some(length) = length.filter(|_| response.status != 204) {
-                write_field("Content-Length", length, out);
+            if let Some(length) = framing::declared_length(fields).filter(|_| response.status != 204) {
+                write_length(length, out);
             }
         }
         Body::Length(length) => write_length(length, out),
         Body::Chunked => write_field("Transfer-Encoding", b"chunked", out),
         Body::UntilClose => {}
     }
-    if let Some(date) = framed.date.filter(|_| !fields.has("date")) {
+    if let Some(date) = framed.date.filter(|_| !told.has("date")) {
         write_field("Date", date.text(), out);
     }
     if framed.close {
