@@ -8,10 +8,18 @@ const NOTES: &str = "/surface/notes";
 const PARACHUTE: &str = "/surface/parachute";
 /// Where the vaults are looked after, by the module itself.
 const VAULT_ADMIN: &str = "/vault/admin/";
+/// Where the first vault speaks its protocol.
+const MCP: &str = "/mcp";
+const BELOW_MCP: &str = "/mcp/";
 
 /// Where the protocol of the vault at this path is spoken; `None` when it is not that of a vault.
 pub(super) fn mcp(path: &str, is_served: impl Fn(&str) -> bool) -> Option<String> {
     (is_vault_itself(path) && is_served(path)).then(|| format!("{path}/mcp"))
+}
+
+/// Whether this is where the protocol of the vaults would be spoken, and nobody does.
+pub(super) fn lacks_vault(path: &str, is_served: impl Fn(&str) -> bool) -> bool {
+    (path == MCP || path.starts_with(BELOW_MCP)) && !is_served(path)
 }
 
 /// Where this path leads; `None` when nowhere. `is_served` says which paths go to a module.
@@ -80,6 +88,21 @@ mod tests {
             ("/vault/none", &["/vault/default", "/vault/admin"], None),
         ] {
             assert_eq!(target(path, served_below(mounts)).as_deref(), expected, "{path} with {mounts:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_vault_its_protocol_is_missed_where_it_would_be() {
+        for (path, mounts, expected) in [
+            ("/mcp", &[][..], true),
+            ("/mcp/", &[], true),
+            ("/mcp/x", &["/vault/default"], true),
+            ("/mcp", &["/mcp"], false),
+            ("/mcp/x", &["/mcp"], false),
+            ("/mcpx", &[], false),
+            ("/vault/default/mcp", &[], false),
+        ] {
+            assert_eq!(lacks_vault(path, served_below(mounts)), expected, "{path} with {mounts:?}");
         }
     }
 

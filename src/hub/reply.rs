@@ -138,6 +138,12 @@ impl Reply {
         Self::json(308, &body).with_header("location", location)
     }
 
+    /// There would be the first vault's protocol, and there is no vault (http-api §9.8).
+    pub(crate) fn no_vault() -> Self {
+        let message = "no vault is here that would answer at /mcp; see: parachute status";
+        Self::json(404, &json!({ "error": "vault_module_not_running", "message": message }))
+    }
+
     #[must_use]
     pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

@@ -203,6 +203,9 @@ fn elsewhere(hub: &Hub, req: &Req, missing: &Missing) -> Reply {
         let url = format!("{}{path}", hub.told_origin(req.sender.asked()));
         return Reply::missing_mcp_suffix(format!("{path}{}", req.raw_query), &url);
     }
+    if redirect::lacks_vault(&req.path, is_served) {
+        return Reply::no_vault();
+    }
     match redirect::target(&req.path, is_served) {
         Some(target) => Reply::moved(format!("{target}{}", req.raw_query)),
         None if req.sender.accepts_html => page::not_found(&req.path),

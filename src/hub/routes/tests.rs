@@ -186,6 +186,31 @@ fn who_asks_a_vault_itself_is_told_where_its_protocol_is() {
 }
 
 #[test]
+fn without_a_vault_its_protocol_is_answered_for() {
+    let row = |name: &str, path: &str, exposure: &str| json!([{"name": name, "port": 1940, "paths": [path], "health": "/", "version": "1", "publicExposure": exposure}]);
+    const OTHER: &str = "not_found";
+    const MISSED: &str = "vault_module_not_running";
+    for (rows, headers, method, target, expected) in [
+        (json!([]), &[][..], "POST", "/mcp", MISSED),
+        (json!([]), &[HTML, LOCAL], "GET", "/mcp/x?a=1", MISSED),
+        (row("tool", "/tool", "allowed"), &[LOCAL], "DELETE", "/mcp", MISSED),
+        (row("tool", "/tool", "allowed"), &[LOCAL], "POST", "/mcpx", OTHER),
+        // It is on its way to the edge.
+        (row("parachute-vault", "/vault/default", "allowed"), &[], "POST", "/mcp", OTHER),
+        (row("tool", "/mcp", "allowed"), &[], "POST", "/mcp", OTHER),
+        // From elsewhere it looks as if it was not there.
+        (row("parachute-vault", "/vault/default", "loopback"), &[], "POST", "/mcp", MISSED),
+        (row("tool", "/mcp", "loopback"), &[], "POST", "/mcp", MISSED),
+    ] {
+        let fixture = Fixture::new(&rows);
+        let (reply, text) = ask_with(&fixture, method, target, headers);
+        let body: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((reply.status, body["error"].as_str()), (404, Some(expected)), "{method} {target} with {rows}");
+        assert_eq!(body["message"].is_string(), expected == MISSED, "{text}");
+    }
+}
+
+#[test]
 fn a_page_of_another_origin_can_change_nothing() {
     let fixture = Fixture::new(&rows());
     let bearer = format!("Bearer {}", fixture.token);
