@@ -4,7 +4,7 @@ use crate::database::sql;
 use crate::introspection::{copy_example, mint};
 use crate::login::{open, raw};
 use crate::support::http::{self, Response};
-use crate::support::{Connection, Home, Hub, Module, eventually, module, testchild};
+use crate::support::{Connection, Home, Hub, Module, eventually, free_port, module, testchild};
 use crate::tokens::post;
 use crate::websockets::{chat, shake_hands};
 use serde_json::{Value, json};
@@ -144,6 +144,27 @@ fn no_other_mount_of_a_module_leads_around_its_pages() {
         assert!(answer.text().starts_with(&format!("GET {seen} ")), "{path}: {}", answer.text());
     }
     for path in ["/both", "/alt/echo", "/alt/both/admin", "/pub/echo", "/wiki/admin", "/wiki/pub"] {
+        assert_eq!(ask(&hub, &format!("GET {path}"), &[]).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn no_row_of_the_same_process_leads_around_a_page() {
+    let port = free_port();
+    let vault = |name: &str, path: &str| {
+        let row = module(name, testchild(&["http"])).row("port", json!(port)).row("paths", json!([path]));
+        row.row("stripPrefix", json!(true))
+    };
+    let keys = json!({ "keys": ui("/vault/b/keys", "operator", &[]) });
+    let hub =
+        Hub::start(&[vault("parachute-vault", "/vault/a"), vault("parachute-vault-b", "/vault/b").row("uis", keys)]);
+    hub.until_ready("vault");
+    let token = bearer(&hub.token());
+    for path in ["/vault/b/keys/echo", "/vault/a/keys/echo", "/vault/a/Keys;x/echo", "/vault/a//keys/echo"] {
+        assert_eq!(ask(&hub, &format!("GET {path}"), &[]).status, 401, "{path}");
+        assert_eq!(ask(&hub, &format!("GET {path}"), &[&token]).status, 200, "{path}");
+    }
+    for path in ["/vault/a/echo", "/vault/b/echo", "/vault/admin/keys", "/mcp"] {
         assert_eq!(ask(&hub, &format!("GET {path}"), &[]).status, 200, "{path}");
     }
 }
