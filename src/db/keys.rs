@@ -146,10 +146,9 @@ impl Keys<'_> {
         entry: &Entry<'_>,
         now_unix: i64,
     ) -> Result<Option<Rotated>, DbError> {
+        let count = format!("SELECT count(*) FROM hs_keys WHERE {}", is_usable("kid", "?1"));
         self.0.write("rotate the key", |transaction| {
-            bury_what_is_over(transaction, now_unix)?;
-            let usable: i64 =
-                transaction.query_row("SELECT count(*) FROM hs_keys WHERE state <> 'dead'", [], |row| row.get(0))?;
+            let usable: i64 = transaction.query_row(&count, params![now_unix], |row| row.get(0))?;
             if retire != Retire::Now && usable >= USABLE_LIMIT {
                 return Ok(None);
             }
@@ -214,11 +213,13 @@ fn retire_active(transaction: &Connection, retire: Retire, now_unix: i64) -> rus
         Retire::At(at) => (at, ending(transaction, Some(at), now_unix)?),
         Retire::WithLastToken | Retire::Now => (last.unwrap_or(now_unix), Vec::new()),
     };
+    // By the clock alone it is not buried, which may be wrong: only when it was asked for, or has no token to check.
+    let is_over = until <= now_unix && (matches!(retire, Retire::At(_)) || last.is_none());
     transaction.execute(
-        "UPDATE hs_keys SET state = 'verify', rotated_at = ?1, verify_until = ?2 WHERE state = 'active'",
-        params![now_unix, until],
+        "UPDATE hs_keys SET state = iif(?3, 'dead', 'verify'), secret = iif(?3, zeroblob(32), secret), rotated_at = ?1, \
+         verify_until = ?2 WHERE state = 'active'",
+        params![now_unix, until, is_over],
     )?;
-    bury_what_is_over(transaction, now_unix)?;
     Ok(Rotated { verify_until: (until > now_unix).then_some(until), ending })
 }
 

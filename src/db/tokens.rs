@@ -228,7 +228,7 @@ impl Tokens<'_> {
             }
             let (live, until, lately): (i64, Option<i64>, i64) = transaction.query_row(
                 "SELECT count(*) FILTER (WHERE exp > ?2 AND revoked_at IS NULL), \
-                 min(exp) FILTER (WHERE exp > ?2 AND revoked_at IS NULL), count(*) FILTER (WHERE iat >= ?3) \
+                 min(exp) FILTER (WHERE exp > ?2 AND revoked_at IS NULL), count(*) FILTER (WHERE iat BETWEEN ?3 AND ?2) \
                  FROM tokens WHERE parent_jti = ?1",
                 params![token.parent_jti, now_unix, quota.window_start],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
@@ -303,16 +303,17 @@ impl Tokens<'_> {
     pub(crate) fn touch(&self, jti: &str, now_unix: i64) -> Result<(), DbError> {
         self.0.write("note the use of a token", |transaction| {
             transaction.execute(
-                "UPDATE tokens SET last_used_at = ?2 WHERE jti = ?1 AND coalesce(last_used_at, 0) <= ?3",
+                "UPDATE tokens SET last_used_at = ?2 \
+                 WHERE jti = ?1 AND (coalesce(last_used_at, 0) <= ?3 OR last_used_at > ?2)",
                 params![jti, now_unix, now_unix - USE_INTERVAL_S],
             )?;
             Ok(())
         })
     }
 
-    /// Whether a use at `now_unix` is worth a write.
+    /// Whether a use at `now_unix` is worth a write. One in the future was noted by a clock that was wrong.
     pub(crate) fn is_use_worth_noting(row: &TokenRow, now_unix: i64) -> bool {
-        row.last_used_at.is_none_or(|at| at <= now_unix - USE_INTERVAL_S)
+        row.last_used_at.is_none_or(|at| at <= now_unix - USE_INTERVAL_S || at > now_unix)
     }
 
     /// Deletes what expired long ago.

@@ -100,6 +100,8 @@ pub(crate) struct Authority {
 /// What was read from the database, and what of it.
 struct State {
     version: Version,
+    /// By the clock of that moment.
+    read_at_unix: i64,
     /// When the present span of lookups began, and how many it has had.
     lookups: (Instant, u32),
     keys: Arc<Keys>,
@@ -192,7 +194,7 @@ impl Authority {
         let hid = db.settings().get_or_insert(HID_KEY, &random::hex(16), now_unix)?;
         let file_key = key_file::read(&surroundings)?;
         let secret = random_secret();
-        let settled_unix = clock::settled(&db, now_unix)?;
+        let settled_unix = clock::settled_for_keys(&db, now_unix)?;
         // In this order: who raises the epoch writes it to the database first. The other way round a change between the
         // two looks would look like an older copy of the database.
         let noted = epoch::read(home)?;
@@ -206,6 +208,7 @@ impl Authority {
         let version = db.version()?;
         let state = State {
             version,
+            read_at_unix: now_unix,
             lookups: (Instant::now(), 0),
             keys: Arc::new(Keys::load(&db, file_key.as_ref(), now_unix)?),
             rolled_back: (found < highest).then_some(found),
@@ -250,9 +253,9 @@ impl Authority {
         self.look_up_origins(now_unix);
     }
 
-    /// Wipes the secrets of keys whose time is over.
+    /// Wipes the secrets of keys whose time has been over for a day.
     fn bury_keys(&self, now_unix: i64) {
-        let buried = clock::settled(&self.db, now_unix).and_then(|settled_unix| self.db.keys().bury(settled_unix));
+        let buried = clock::settled_for_keys(&self.db, now_unix).and_then(|over_unix| self.db.keys().bury(over_unix));
         if let Err(error) = buried {
             (self.log)(&format!("a key that is over still has its secret: {error}"));
         }
@@ -355,11 +358,12 @@ impl Authority {
         };
         if database_may_know {
             let newest = self.refresh(expect.now_unix)?;
-            let origins = self.origins();
-            if newest != version || expect.issuers.is_some_and(|known| known != origins.issuers) {
+            let (origins, newest_keys) = (self.origins(), self.keys());
+            let are_other_keys = !Arc::ptr_eq(&keys, &newest_keys);
+            if newest != version || are_other_keys || expect.issuers.is_some_and(|known| known != origins.issuers) {
                 version = newest;
                 let issuers = expect.issuers.map(|_| origins.issuers.as_slice());
-                checked = self.keys().check(token, owner, &Expect { issuers, ..*expect });
+                checked = newest_keys.check(token, owner, &Expect { issuers, ..*expect });
             }
         }
         let rolled_back = self.current_state().rolled_back;
@@ -420,17 +424,17 @@ impl Authority {
     }
 
     /// Reads keys and origins anew and forgets what was remembered when anybody has written to the database, and the
-    /// origins when the hub is exposed otherwise than before. A key whose time is over goes at the first call after that.
-    /// The newest version.
+    /// origins when the hub is exposed otherwise than before. A key whose time is over goes at the first call after that,
+    /// and comes back when it was the clock that was wrong. The newest version.
     fn refresh(&self, now_unix: i64) -> Result<Version, DbError> {
         self.look_at_exposure(now_unix);
         self.tidy(Instant::now(), now_unix);
-        let is_over = self.keys().masters.iter().any(|master| master.is_over(now_unix));
-        if is_over {
-            self.bury_keys(now_unix);
-        }
         let version = self.db.version()?;
-        if is_over || self.current_state().version != version {
+        let is_other_time = {
+            let state = self.current_state();
+            now_unix < state.read_at_unix || state.keys.masters.iter().any(|master| master.is_over(now_unix))
+        };
+        if is_other_time || self.current_state().version != version {
             let keys = Arc::new(Keys::load(&self.db, self.file_key.as_ref(), now_unix)?);
             // In this order, as when it is opened.
             let seen = self.epoch.load(Ordering::Relaxed);
@@ -440,6 +444,7 @@ impl Authority {
             let is_other =
                 !keys.masters.iter().map(Master::standing).eq(state.keys.masters.iter().map(Master::standing));
             state.version = version;
+            state.read_at_unix = now_unix;
             state.keys = keys;
             state.rolled_back = (found < seen).then_some(found);
             state.remembered.clear();

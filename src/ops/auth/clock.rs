@@ -19,6 +19,12 @@ pub(super) fn settled(db: &Db, now_unix: i64) -> Result<i64, DbError> {
     })
 }
 
+/// The time to wipe keys by, which nothing brings back: so long before [`settled`] that a clock which is believed, because
+/// it is not far ahead of the start before, wipes none that the right one still needs.
+pub(super) fn settled_for_keys(db: &Db, now_unix: i64) -> Result<i64, DbError> {
+    Ok(settled(db, now_unix)?.saturating_sub(NEAR_S))
+}
+
 fn seen(db: &Db) -> Result<Option<i64>, DbError> {
     Ok(db.settings().get(SEEN_KEY)?.and_then(|text| text.parse().ok()))
 }

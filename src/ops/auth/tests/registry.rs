@@ -328,7 +328,16 @@ fn a_use_is_noted_once_an_hour_and_fails_nobody() {
     let home = TestDir::new("auth-use");
     let (authority, operator) = operator(home.path());
     let tokens = authority.db.tokens();
-    for (at, noted) in [(NOW, NOW), (NOW + 3_599, NOW), (NOW + 3_600, NOW + 3_600)] {
+    // Another thread notes that it was used to get here.
+    while authority.noting_use.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+    let wrong = NOW + 10_000_000;
+    for (at, noted) in
+        [(NOW, NOW), (NOW + 3_599, NOW), (NOW + 3_600, NOW + 3_600), (wrong, wrong), (NOW + 3_601, NOW + 3_601)]
+    {
+        let row = tokens.find(operator.jti()).expect("read").expect("on record");
+        assert_eq!(Tokens::is_use_worth_noting(&row, at), at == noted && at != NOW, "{at}");
         tokens.touch(operator.jti(), at).expect("noted");
         let row = authority.show(operator.jti()).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(row.last_used_at, Some(noted), "{at}");
