@@ -49,12 +49,13 @@ impl Client {
     pub(crate) fn tokens(
         &self,
         revoked: Option<bool>,
+        active: Option<bool>,
         subject: Option<&str>,
         via: Option<&str>,
         cursor: Option<&str>,
     ) -> Result<TokenList, ClientError> {
-        let mut path = String::from("/api/auth/tokens?revoked=");
-        path.push_str(revoked.map_or("all", |revoked| if revoked { "true" } else { "false" }));
+        let either = |wanted: Option<bool>| wanted.map_or("all", |yes| if yes { "true" } else { "false" });
+        let mut path = format!("/api/auth/tokens?revoked={}&active={}", either(revoked), either(active));
         for (name, value) in [("subject", subject), ("created_via", via), ("cursor", cursor)] {
             if let Some(value) = value {
                 path.push_str(&format!("&{name}={}", encoded(value)));

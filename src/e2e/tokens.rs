@@ -71,7 +71,7 @@ fn c23_c24_c26_c27_c29_c49_c50_c52_the_api_mints_lists_and_revokes_by_the_same_r
     let list = hub.api("GET", "/api/auth/tokens?subject=ann").json();
     assert_eq!(list["tokens"][0]["jti"], jti, "{list}");
     assert_eq!(hub.api("GET", &format!("/api/auth/tokens/{jti}")).json()["created_via"], "cli_mint");
-    for query in ["revoked=maybe", "created_via=magic", "cursor=junk"] {
+    for query in ["revoked=maybe", "active=maybe", "created_via=magic", "cursor=junk"] {
         assert_eq!(hub.api("GET", &format!("/api/auth/tokens?{query}")).status, 400, "{query}");
     }
     let revoke = |jti: &str| post(&hub, "/api/auth/revoke-token", &operator, &json!({ "jti": jti }));
@@ -386,4 +386,33 @@ fn c48_no_token_and_no_key_is_anywhere_but_where_it_belongs() {
     }
     // Where it was asked for.
     fs::remove_file(&file).expect("it is there");
+}
+
+/// B10
+#[test]
+fn a_token_whose_key_is_over_is_listed_as_such_and_not_as_active() {
+    let hub = Hub::start(&[]);
+    let minted = post(&hub, "/api/auth/mint-token", &hub.token(), &json!({ "scope": "web:read" })).json();
+    let jti = minted["jti"].as_str().expect("a number");
+    let line = |args: &[&str]| {
+        let listed = hub.run(&[&["auth", "list-tokens"], args].concat()).succeeds();
+        listed.stdout.lines().find(|line| line.starts_with(jti)).map(str::to_owned)
+    };
+    assert!(line(&["--active"]).is_some_and(|line| line.contains(" good ")));
+    hub.run(&["auth", "rotate-key", "--grace", "1s"]).succeeds();
+    eventually("the end of its key", || line(&["--active"]).is_none().then_some(()));
+    assert!(line(&[]).is_some_and(|line| line.contains(" void ")));
+    assert_eq!(line(&["--revoked"]), None);
+    let state = |tokens: &Value| {
+        let tokens = tokens["tokens"].as_array().expect("a list");
+        tokens.iter().find(|token| token["jti"] == jti).map(|token| token["state"].clone())
+    };
+    let said = hub.run(&["auth", "list-tokens", "--json"]).succeeds().json();
+    assert_eq!(state(&said["data"]), Some(json!("void")));
+    for (query, expected) in [("", Some(json!("void"))), ("?active=false", Some(json!("void"))), ("?active=true", None)]
+    {
+        assert_eq!(state(&hub.api("GET", &format!("/api/auth/tokens{query}")).json()), expected, "{query}");
+    }
+    let shown = hub.run(&["auth", "show-token", jti]).succeeds();
+    assert!(shown.stdout.contains("state       void"), "{shown}");
 }

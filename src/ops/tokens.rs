@@ -85,6 +85,8 @@ impl TokenDesk<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ListQuery {
     pub(crate) revoked: Option<bool>,
+    /// Good at the moment.
+    pub(crate) active: Option<bool>,
     pub(crate) subject: Option<String>,
     pub(crate) created_via: Option<String>,
     pub(crate) cursor: Option<String>,
@@ -96,7 +98,8 @@ pub(crate) fn list(authority: &Authority, query: ListQuery) -> Result<TokenList,
         None => None,
         Some(text) => Some(CreatedVia::parse(&text).ok_or(TokenOpError::BadFilter { what: "created_via" })?),
     };
-    let filter = Filter { revoked: query.revoked, subject: query.subject, created_via, after: None };
+    let ListQuery { revoked, active, subject, .. } = query;
+    let filter = Filter { revoked, active, subject, created_via, after: None };
     let page = authority.list(filter, query.cursor.as_deref())?;
     Ok(TokenList { tokens: page.tokens.into_iter().map(token_info).collect(), next_cursor: page.next })
 }
@@ -121,6 +124,7 @@ pub(crate) fn token_info(row: Listed) -> TokenInfo {
         revoke_after: row.revoke_after.map(iso),
         revoke_reason: row.revoke_reason,
         last_used_at: row.last_used_at.map(iso),
+        state: row.state,
         // What does not parse was not written by us.
         permissions: row.permissions.and_then(|text| serde_json::from_str(&text).ok()),
     }

@@ -87,6 +87,10 @@ pub(crate) struct TokenInfo {
     pub(crate) revoke_reason: Option<String>,
     /// To the hour.
     pub(crate) last_used_at: Option<String>,
+    /// What it is worth at the moment: `good`; `replaced`, which is good until `revoke_after`; `revoked`, `expired`; or
+    /// `void`, whose key is over.
+    #[serde(default)]
+    pub(crate) state: String,
     pub(crate) permissions: Option<Value>,
 }
 

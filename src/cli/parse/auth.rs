@@ -17,7 +17,7 @@ const GRACE_MAX_S: u64 = LIFETIME_MAX_S;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Auth {
     Mint(Mint),
-    List { revoked: Option<bool>, subject: Option<String>, via: Option<String> },
+    List { revoked: Option<bool>, active: Option<bool>, subject: Option<String>, via: Option<String> },
     Show { jti: Option<String> },
     Revoke { jti: String, cascade: bool },
     RevokeAll { subject: String },
@@ -68,13 +68,11 @@ impl Found {
         match name {
             "mint-token" => self.mint().map(Auth::Mint),
             "list-tokens" => {
-                let revoked = match (self.has("active"), self.has("revoked")) {
-                    (true, true) => return Err(UsageError::Together { one: "active", other: "revoked" }),
-                    (true, false) => Some(false),
-                    (false, true) => Some(true),
-                    (false, false) => None,
-                };
-                Ok(Auth::List { revoked, subject: self.text("subject")?, via: self.text("via")? })
+                let [active, revoked] = ["active", "revoked"].map(|flag| self.has(flag).then_some(true));
+                if active.is_some() && revoked.is_some() {
+                    return Err(UsageError::Together { one: "active", other: "revoked" });
+                }
+                Ok(Auth::List { revoked, active, subject: self.text("subject")?, via: self.text("via")? })
             }
             "show-token" => Ok(Auth::Show { jti: self.names()?.into_iter().next() }),
             "revoke-token" => Ok(Auth::Revoke { jti: self.name()?, cascade: !self.has("no-cascade") }),

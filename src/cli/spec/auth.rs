@@ -41,8 +41,8 @@ pub(crate) const AUTH_VERBS: &[Verb] = &[
     },
     Verb {
         flags: &[
-            switch("active", "Only those that were not revoked"),
-            switch("revoked", "Only those that were"),
+            switch("active", "Only those that are good at the moment"),
+            switch("revoked", "Only those that were revoked"),
             option("subject", "NAME", "Only those of this subject"),
             Flag {
                 choices: &["operator_mint", "cli_mint", "rotate", "heal"],

@@ -1,11 +1,19 @@
 //! The registry as people and modules look at it.
 
 use super::{CreatedVia, Tokens, is_good};
-use crate::db::DbError;
+use crate::db::{DbError, keys};
 use rusqlite::{OptionalExtension, Row, params};
 
-const COLUMNS: &str = "jti, sub, aud, scope, client_id, created_via, parent_jti, iat, exp, permissions, revoked_at, \
-                       revoke_after, revoke_reason, last_used_at";
+/// What is read of a token at the time that `now` stands for.
+fn columns(now: &str) -> String {
+    format!(
+        "jti, sub, aud, scope, client_id, created_via, parent_jti, iat, exp, permissions, revoked_at, revoke_after, \
+         revoke_reason, last_used_at, CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN exp <= {now} THEN 'expired' \
+         WHEN revoke_after <= {now} THEN 'revoked' WHEN NOT ({}) THEN 'void' \
+         WHEN revoke_after IS NOT NULL THEN 'replaced' ELSE 'good' END",
+        keys::is_usable("kid", now)
+    )
+}
 
 /// A registered token, without anything that would help to use it. Times are Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +33,16 @@ pub(crate) struct Listed {
     pub(crate) revoke_after: Option<i64>,
     pub(crate) revoke_reason: Option<String>,
     pub(crate) last_used_at: Option<i64>,
+    /// In a word: `good`; `replaced`, which is good for a while; or `revoked`, `expired`, or `void` for its key's sake.
+    pub(crate) state: String,
 }
 
 /// Which tokens are wanted; `None` is any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
     pub(crate) revoked: Option<bool>,
+    /// Good at the moment, whatever ends the others.
+    pub(crate) active: Option<bool>,
     pub(crate) subject: Option<String>,
     pub(crate) created_via: Option<CreatedVia>,
     /// Only what is behind this one, as time and jti.
@@ -39,25 +51,31 @@ pub(crate) struct Filter {
 
 impl Tokens<'_> {
     /// Everything on record about one token.
-    pub(crate) fn show(&self, jti: &str) -> Result<Option<Listed>, DbError> {
-        let query = format!("SELECT {COLUMNS} FROM tokens WHERE jti = ?1");
-        self.0.read("look up a token", |connection| connection.query_row(&query, params![jti], listed).optional())
+    pub(crate) fn show(&self, jti: &str, now_unix: i64) -> Result<Option<Listed>, DbError> {
+        let query = format!("SELECT {} FROM tokens WHERE jti = ?1", columns("?2"));
+        self.0.read("look up a token", |connection| {
+            connection.query_row(&query, params![jti, now_unix], listed).optional()
+        })
     }
 
     /// At most `limit` tokens, newest first.
-    pub(crate) fn list(&self, filter: &Filter, limit: u32) -> Result<Vec<Listed>, DbError> {
+    pub(crate) fn list(&self, filter: &Filter, limit: u32, now_unix: i64) -> Result<Vec<Listed>, DbError> {
         // Whoever comes behind a place in this order stays behind it, whatever is minted meanwhile.
         let query = format!(
-            "SELECT {COLUMNS} FROM tokens WHERE (?1 IS NULL OR (revoked_at IS NOT NULL) = ?1) \
+            "SELECT {} FROM tokens WHERE (?1 IS NULL OR (revoked_at IS NOT NULL) = ?1) \
              AND (?2 IS NULL OR sub = ?2) AND (?3 IS NULL OR created_via = ?3) \
-             AND (?4 IS NULL OR (iat, jti) < (?4, ?5)) ORDER BY iat DESC, jti DESC LIMIT ?6"
+             AND (?4 IS NULL OR (iat, jti) < (?4, ?5)) AND (?8 IS NULL OR ({}) = ?8) \
+             ORDER BY iat DESC, jti DESC LIMIT ?6",
+            columns("?7"),
+            is_good("?7")
         );
         let via = filter.created_via.map(CreatedVia::as_str);
         let after = filter.after.as_ref();
         let (after_iat, after_jti) = (after.map(|(iat, _)| *iat), after.map(|(_, jti)| jti.as_str()));
         self.0.read("list the tokens", |connection| {
             let mut query = connection.prepare(&query)?;
-            let values = params![filter.revoked, filter.subject, via, after_iat, after_jti, limit];
+            let values =
+                params![filter.revoked, filter.subject, via, after_iat, after_jti, limit, now_unix, filter.active];
             query.query_map(values, listed)?.collect()
         })
     }
@@ -92,5 +110,6 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
         revoke_after: row.get(11)?,
         revoke_reason: row.get(12)?,
         last_used_at: row.get(13)?,
+        state: row.get(14)?,
     })
 }

@@ -60,14 +60,18 @@ pub(in crate::hub) fn open(hub: &Arc<Hub>, req: &Req) -> Outcome {
 
 pub(in crate::hub) fn list(hub: &Arc<Hub>, req: &Req) -> Outcome {
     let text = |name| req.query(name).filter(|text| !text.is_empty()).map(str::to_owned);
-    let revoked = match req.query("revoked") {
-        None | Some("" | "all") => None,
-        Some("true") => Some(true),
-        Some("false") => Some(false),
-        Some(_) => return answer::<()>(hub, req, Err(TokenOpError::BadFilter { what: "revoked" })),
+    let either = |what| match req.query(what) {
+        None | Some("" | "all") => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(TokenOpError::BadFilter { what }),
+    };
+    let (revoked, active) = match (either("revoked"), either("active")) {
+        (Ok(revoked), Ok(active)) => (revoked, active),
+        (Err(bad), _) | (_, Err(bad)) => return answer::<()>(hub, req, Err(bad)),
     };
     let (subject, created_via, cursor) = (text("subject"), text("created_via"), text("cursor"));
-    answer(hub, req, hub.list_tokens(ListQuery { revoked, subject, created_via, cursor }))
+    answer(hub, req, hub.list_tokens(ListQuery { revoked, active, subject, created_via, cursor }))
 }
 
 pub(in crate::hub) fn show(hub: &Arc<Hub>, req: &Req) -> Outcome {

@@ -166,7 +166,7 @@ impl Authority {
         if jti.is_empty() || jti.len() > JTI_LIMIT_BYTES || !jti.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(TokenOpError::BadJti);
         }
-        let target = self.db.tokens().show(jti)?.ok_or(TokenOpError::NotFound)?;
+        let target = self.db.tokens().show(jti, now_unix)?.ok_or(TokenOpError::NotFound)?;
         if let Err(denied) = grant::may_revoke(&caller.scopes, &target.scope) {
             return Err(self.denied("token.revoke", Some(jti), caller, denied, asker, now_unix));
         }
@@ -194,16 +194,20 @@ impl Authority {
 
     /// What is on record about one token.
     pub(crate) fn show(&self, jti: &str) -> Result<Listed, TokenOpError> {
-        self.db.tokens().show(jti)?.ok_or(TokenOpError::NotFound)
+        self.db.tokens().show(jti, unix_now())?.ok_or(TokenOpError::NotFound)
     }
 
     /// A page of the registry, from `cursor` on.
     pub(crate) fn list(&self, filter: Filter, cursor: Option<&str>) -> Result<Page, TokenOpError> {
+        self.list_at(filter, cursor, unix_now())
+    }
+
+    pub(super) fn list_at(&self, filter: Filter, cursor: Option<&str>, now_unix: i64) -> Result<Page, TokenOpError> {
         let after = match cursor {
             None => None,
             Some(cursor) => Some(self.read_cursor(cursor).ok_or(TokenOpError::BadCursor)?),
         };
-        let mut tokens = self.db.tokens().list(&Filter { after, ..filter }, PAGE_ROWS + 1)?;
+        let mut tokens = self.db.tokens().list(&Filter { after, ..filter }, PAGE_ROWS + 1, now_unix)?;
         let more = tokens.len() > PAGE_ROWS as usize;
         tokens.truncate(PAGE_ROWS as usize);
         let next = tokens.last().filter(|_| more).and_then(|last| self.cursor(last.iat, &last.jti));

@@ -88,8 +88,9 @@ impl Desk {
     pub(super) fn list(&self, query: ListQuery) -> Result<TokenList, Failure> {
         match self {
             Self::Hub(up) => {
-                let ListQuery { revoked, subject, created_via, cursor } = query;
-                let listed = up.client.tokens(revoked, subject.as_deref(), created_via.as_deref(), cursor.as_deref());
+                let ListQuery { revoked, active, subject, created_via, cursor } = query;
+                let listed =
+                    up.client.tokens(revoked, active, subject.as_deref(), created_via.as_deref(), cursor.as_deref());
                 listed.map_err(|error| Failure::of_client(&error))
             }
             Self::Local(local) => {

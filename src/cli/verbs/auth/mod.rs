@@ -11,6 +11,7 @@ use crate::cli::out::{Out, Report};
 use crate::cli::parse::Auth;
 use crate::cli::reach;
 use crate::config::Config;
+use crate::ops::tokens::ListQuery;
 use crate::store::{Create, Home};
 use desk::Desk;
 use std::time::Duration;
@@ -23,9 +24,11 @@ pub(super) fn run(auth: Auth, timeout: Option<Duration>, config: &Config, out: &
         Auth::ModuleKey { name, file, remove } => keys::module_key(&home, config, &name, file.as_deref(), remove, out),
         Auth::Show { jti: None } => tokens::show_own(&home, config, out),
         Auth::Mint(mint) => tokens::mint(&Desk::open(&home, config, timeout, out)?, mint, out),
-        Auth::List { revoked, subject, via } => {
-            tokens::list(&Desk::open(&home, config, timeout, out)?, revoked, subject, via, out)
-        }
+        Auth::List { revoked, active, subject, via } => tokens::list(
+            &Desk::open(&home, config, timeout, out)?,
+            ListQuery { revoked, active, subject, created_via: via, cursor: None },
+            out,
+        ),
         Auth::Show { jti: Some(jti) } => tokens::show(&Desk::open(&home, config, timeout, out)?, &jti, out),
         Auth::Revoke { jti, cascade } => tokens::revoke(&Desk::open(&home, config, timeout, out)?, &jti, cascade, out),
         Auth::RevokeAll { subject } => tokens::revoke_all(&Desk::open(&home, config, timeout, out)?, &subject, out),

@@ -49,14 +49,7 @@ pub(super) fn mint(desk: &Desk, mint: Mint, out: &mut Out) -> Result<Report, Fai
     Ok(Report::of(data))
 }
 
-pub(super) fn list(
-    desk: &Desk,
-    revoked: Option<bool>,
-    subject: Option<String>,
-    via: Option<String>,
-    out: &mut Out,
-) -> Result<Report, Failure> {
-    let mut query = ListQuery { revoked, subject, created_via: via, cursor: None };
+pub(super) fn list(desk: &Desk, mut query: ListQuery, out: &mut Out) -> Result<Report, Failure> {
     let mut tokens = Vec::new();
     for _ in 0..PAGES_LIMIT {
         let page = desk.list(query.clone())?;
@@ -81,7 +74,7 @@ fn table(tokens: &[TokenInfo]) -> String {
             printable(&token.subject),
             token.audience.clone(),
             token.expires_at.get(..10).unwrap_or_default().to_owned(),
-            state(token).to_owned(),
+            printable(&token.state),
             token.scopes.join(" "),
         ]
     }));
@@ -101,14 +94,6 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-fn state(token: &TokenInfo) -> &'static str {
-    match (&token.revoked_at, &token.revoke_after) {
-        (Some(_), _) => "revoked",
-        (None, Some(_)) => "replaced",
-        (None, None) => "good",
-    }
-}
-
 pub(super) fn show(desk: &Desk, jti: &str, out: &mut Out) -> Result<Report, Failure> {
     let token = desk.show(jti)?;
     let optional = |value: &Option<String>| value.as_deref().map_or("-".to_owned(), printable);
@@ -120,6 +105,7 @@ pub(super) fn show(desk: &Desk, jti: &str, out: &mut Out) -> Result<Report, Fail
         ("made", format!("{} ({})", token.created_at, token.created_via)),
         ("parent", optional(&token.parent_jti)),
         ("expires", token.expires_at.clone()),
+        ("state", printable(&token.state)),
         ("revoked", optional(&token.revoked_at)),
         ("ends early", optional(&token.revoke_after)),
         ("reason", optional(&token.revoke_reason)),

@@ -1,7 +1,7 @@
 //! Minting, listing and taking back, with a real database; the numbers are those of operator-token Part C.
 
 use super::*;
-use crate::db::Filter;
+use crate::db::{Filter, Listed};
 use crate::token::grant::{Denied, Wanted};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -321,6 +321,44 @@ fn c52_pages_neither_skip_nor_repeat_and_a_cursor_cannot_be_made_up() {
     }
     let filtered = Filter { subject: Some("nobody".into()), ..Filter::default() };
     assert_eq!(authority.list(filtered, None).unwrap_or_else(|e| panic!("{e}")).tokens, []);
+}
+
+/// B10: what is listed as active is what would be let in.
+#[test]
+fn a_list_says_what_each_token_is_worth_and_has_the_good_ones_alone() {
+    let home = TestDir::new("auth-states");
+    let (authority, operator) = operator(home.path());
+    let vaults = ["work".to_owned()].into();
+    let made = |seconds: u64| {
+        let wanted = Wanted { expires_in_s: Some(seconds), ..wanted("vault:work:read") };
+        authority.mint_at(&operator, &wanted, &vaults, ASKER, NOW).unwrap_or_else(|e| panic!("{e}")).jti
+    };
+    let (short_lived, taken_back, old_key) = (made(60), made(9_000), made(9_000));
+    authority.revoke_at(&operator, &taken_back, true, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    let grace = Overlap::Grace(std::time::Duration::from_secs(1_000));
+    authority.rotate_key_at(grace, None, ASKER, NOW).unwrap_or_else(|e| panic!("{e}"));
+    let operators = claims::unverified(&token_in(home.path())).expect("a token").jti;
+    for (at, states) in [
+        (NOW, ["good", "revoked", "good", "replaced", "good"]),
+        (NOW + 60, ["expired", "revoked", "good", "replaced", "good"]),
+        (NOW + 600, ["expired", "revoked", "good", "revoked", "good"]),
+        (NOW + 1_000, ["expired", "revoked", "void", "revoked", "good"]),
+        (NOW + 9_000, ["expired", "revoked", "expired", "revoked", "good"]),
+    ] {
+        let list = |active| {
+            let filter = Filter { active, ..Filter::default() };
+            authority.list_at(filter, None, at).unwrap_or_else(|e| panic!("{e}")).tokens
+        };
+        let all = list(None);
+        let state = |jti: &str| all.iter().find(|row| row.jti == jti).map(|row| row.state.as_str());
+        let jtis = [short_lived.as_str(), &taken_back, &old_key, operator.jti(), &operators];
+        assert_eq!(jtis.map(state), states.map(Some), "{} s later", at - NOW);
+        let good = |row: &Listed| matches!(row.state.as_str(), "good" | "replaced");
+        let numbers = |rows: Vec<Listed>| rows.into_iter().map(|row| row.jti).collect::<BTreeSet<_>>();
+        let (active, others): (Vec<_>, Vec<_>) = all.clone().into_iter().partition(good);
+        assert_eq!((numbers(list(Some(true))), numbers(list(Some(false)))), (numbers(active), numbers(others)));
+        assert_eq!(code(&authority, &token_in(home.path()), at), "ok");
+    }
 }
 
 #[test]
