@@ -1,7 +1,7 @@
 //! A browser that is let in by `parachute open`.
 
 use crate::support::http::{self, Response};
-use crate::support::{Home, Hub, eventually, module, testchild};
+use crate::support::{Home, Hub, eventually, module, remember, testchild};
 
 const PUBLIC: &str = "https://hub.example";
 
@@ -20,7 +20,11 @@ pub(crate) fn open(hub: &Hub, args: &[&str]) -> (String, String) {
 pub(crate) fn raw(hub: &Hub, request: &str, fields: &[&str]) -> Response {
     let head = format!("{request} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n", fields.join("\r\n"));
     let answer = http::exchange(hub.port, head.as_bytes()).expect("an answer");
-    Response::parse(&answer).expect("an answer")
+    let answer = Response::parse(&answer).expect("an answer");
+    let session = answer.header("set-cookie").and_then(|cookie| cookie.strip_prefix("parachute_hub_session="));
+    let session = session.and_then(|cookie| cookie.split(';').next()).map(str::to_owned);
+    remember(hub.home.path(), session);
+    answer
 }
 
 /// Cookie and its attributes.

@@ -129,6 +129,7 @@ fn show_file(shown: &mut String, path: &Path) {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        super::secrets::forget(&self.path);
         // A directory that cannot be removed is in the way of nobody.
         let _ = fs::remove_dir_all(&self.root);
     }

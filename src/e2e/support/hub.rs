@@ -103,6 +103,8 @@ impl Hub {
     /// Asks the hub to end with TERM and waits for it.
     #[track_caller]
     pub(crate) fn end(&mut self) -> ExitStatus {
+        // Those of this boot are looked for at the end of the last one, too.
+        secrets::of(self.home.path());
         kill(self.pid(), "TERM");
         self.serve.wait()
     }
@@ -116,6 +118,7 @@ impl Hub {
     /// Ends the hub, and only the hub, with KILL.
     #[track_caller]
     pub(crate) fn kill(&mut self) {
+        secrets::of(self.home.path());
         kill(self.pid(), "KILL");
         self.serve.wait();
     }
@@ -123,6 +126,8 @@ impl Hub {
     /// Runs the binary with these arguments in the hub's home.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Finished {
+        // What it replaces is still there.
+        secrets::of(self.home.path());
         Finished::run(self.home.command(args))
     }
 
@@ -192,7 +197,8 @@ impl Drop for Hub {
             self.show();
         }
         let home = self.home.path();
-        let secrets = secrets::of(home);
+        let mut secrets = secrets::of(home);
+        secrets.extend(secrets::masters(home));
         let carried = secrets::carried(&secrets, home);
         self.serve.finish();
         let mut leaked = secrets::leaked(&secrets, home, &self.output());

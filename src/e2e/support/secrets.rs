@@ -2,10 +2,13 @@
 //! prints, whatever the test was about.
 
 use super::process::with_home;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// Less than any secret has, and more than what a test puts in the place of one.
 const SHORTEST_BYTES: usize = 32;
@@ -18,10 +21,51 @@ const VERIFY_KEYS: &str = "run/verify-keys.json";
 const TOKEN_START: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6I";
 /// Of a SHA-256 MAC in base64url; without it a token is good for nothing.
 const MAC_CHARS: usize = 43;
+/// Of 32 bytes in base64url.
+const KEY_CHARS: usize = 43;
+
+/// The secrets of each home that were met: keys of earlier children, and what is shown once and stands in no file.
+static MET: Mutex<BTreeMap<PathBuf, BTreeSet<String>>> = Mutex::new(BTreeMap::new());
+
+/// From now on none of `secrets` may be anywhere in this home, or in what is printed there.
+pub(crate) fn remember(home: &Path, secrets: impl IntoIterator<Item = String>) {
+    let mut met = MET.lock().unwrap_or_else(PoisonError::into_inner);
+    let secrets = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_BYTES);
+    met.entry(home.to_owned()).or_default().extend(secrets);
+}
+
+/// All that there are, and all that were met so far.
+pub(super) fn of(home: &Path) -> Vec<String> {
+    remember(home, current(home));
+    let met = MET.lock().unwrap_or_else(PoisonError::into_inner);
+    met.get(home).into_iter().flatten().cloned().collect()
+}
+
+/// No test has this home any more.
+pub(super) fn forget(home: &Path) {
+    MET.lock().unwrap_or_else(PoisonError::into_inner).remove(home);
+}
+
+/// The master secrets of the hub's tokens, as text: nobody is ever shown one. Empty where no database can be read.
+pub(super) fn masters(home: &Path) -> Vec<String> {
+    let database = home.join("hub.db");
+    if !is_file(&database) {
+        return Vec::new();
+    }
+    let script = "import base64, sqlite3, sys\n\
+        db = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)\n\
+        for secret, in db.execute('SELECT secret FROM hs_keys WHERE state <> \"dead\"'):\n    \
+        text = base64.urlsafe_b64encode(secret).decode()\n    \
+        print(text.rstrip('='), base64.b64encode(secret).decode().rstrip('='), secret.hex(), secret.hex().upper())";
+    let mut python = Command::new("/usr/bin/python3");
+    let read = python.args(["-I", "-S", "-c", script]).arg(database).stderr(Stdio::null()).output();
+    let read = read.map(|done| done.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&read).split_whitespace().map(str::to_owned).collect()
+}
 
 /// The operator's token, the keys of the modules that run, those that they check tokens with, and by what the hub proves
 /// who it is.
-pub(super) fn of(home: &Path) -> Vec<String> {
+fn current(home: &Path) -> Vec<String> {
     let files = holders(home).into_iter().filter(|path| is_file(path));
     let secrets = files.flat_map(|path| {
         let text = fs::read_to_string(&path).unwrap_or_default();
@@ -86,12 +130,27 @@ pub(super) fn not_printed(command: &Command, stdout: &str, stderr: &str) {
     let is_ours = command.get_program().to_str() == Some(env!("CARGO_BIN_EXE_parachute"));
     let is_for_it = words.iter().any(|word| matches!(&**word, "mint-token" | "module-key"));
     let home = command.get_envs().find(|(name, _)| *name == "PARACHUTE_HOME").and_then(|(_, home)| home);
-    let Some(home) = home.filter(|_| is_ours) else { return };
-    let secrets = of(Path::new(home));
+    let Some(home) = home.filter(|_| is_ours).map(Path::new) else { return };
+    let secrets = of(home);
     for (place, text) in [("stdout", stdout), ("stderr", stderr)] {
         let is_meant = is_for_it && place == "stdout";
         assert!(is_meant || !holds(&secrets, text), "a secret is on {place} of {words:?}:\n{text}");
     }
+    remember(home, shown_once(&words, stdout));
+}
+
+/// What a command has printed because that is what it is for, and what is nowhere else to be found in the clear.
+fn shown_once(words: &[Cow<'_, str>], stdout: &str) -> Option<String> {
+    let start = match words {
+        _ if words.iter().any(|word| word == "module-key") => "",
+        _ if words.iter().any(|word| word == "open") => "/admin/login?code=",
+        _ => return None,
+    };
+    let at = stdout.find(start)? + start.len();
+    let rest = &stdout[at..];
+    let is_of_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let key = &rest[..rest.find(|c| !is_of_key(c)).unwrap_or(rest.len())];
+    (key.len() == KEY_CHARS).then(|| key.to_owned())
 }
 
 fn has_token(text: &str) -> bool {
@@ -173,4 +232,23 @@ fn a_secret_at_a_wrong_place_would_be_found() {
     let cut = &token[..token.len() - 1];
     home.write("web/logs/web.log", &format!("said {cut}"));
     assert_eq!(leaked(&secrets, home.path(), cut), nothing, "nobody can use it");
+}
+
+#[test]
+fn what_was_replaced_or_shown_once_and_what_nobody_is_shown_would_be_found_too() {
+    let hub = super::Hub::start(&[super::module("web", super::testchild(&["http"]))]);
+    let pid = hub.until_ready("web");
+    let key = hub.home.read("web/run/hub.key").trim().to_owned();
+    hub.run(&["restart", "web"]).succeeds();
+    hub.until_replaced("web", pid);
+    let external = hub.run(&["auth", "module-key", "web"]).succeeds().stdout.trim().to_owned();
+    let opened = hub.run(&["open"]).succeeds().stdout;
+    let code = opened.split_once("code=").expect("an address").1[..KEY_CHARS].to_owned();
+    let masters = masters(hub.home.path());
+    assert_eq!(masters.len(), 4, "one key, in the four ways to write it");
+    let secrets = [of(hub.home.path()), masters.clone()].concat();
+    for secret in [key, external, code].iter().chain(&masters) {
+        let found = leaked(&secrets, hub.home.path(), &format!("said {secret}."));
+        assert_eq!(found, ["the hub's output"], "{} characters", secret.len());
+    }
 }
