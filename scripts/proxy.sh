@@ -151,18 +151,26 @@ requests() {
         column() { awk -v n="$1" '{ print $n }' "$file" | median; }
         bad=$(awk '{ bad += $5 } END { print bad + 0 }' "$file")
         rate=$(column 1) cpu=$(column 4)
-        echo "$name $rate $cpu" >>"$sandbox/medians"
+        p50=$(column 2) p99=$(column 3)
+        echo "$name $rate $cpu $p50 $p99" >>"$sandbox/medians"
         printf '%-38s %8s req/s  p50 %6s us  p99 %7s us  %7s us CPU a request%s\n' "$connections $kind, $name" \
-            "$rate" "$(column 2)" "$(column 3)" "$cpu" "$([ "$bad" = 0 ] || echo ", errors in $bad rounds")"
+            "$rate" "$p50" "$p99" "$cpu" "$([ "$bad" = 0 ] || echo ", errors in $bad rounds")"
     done
-    # Each yardstick is the better of the two in that respect.
-    awk -v line="$connections $kind, edge : better of both" '
-        { rate[$1] = $2; cpu[$1] = $3 }
+    better="$connections $kind, edge : better of both"
+    printf '%-38s %8s x req/s (budget 1.1)  %s x p50  %s x p99  %s x CPU a request (budget 0.9)\n' "$better" \
+        "$(edge_to_best 2 most)" "$(edge_to_best 4 least)" "$(edge_to_best 5 least)" "$(edge_to_best 3 least)"
+}
+
+# edge_to_best COLUMN most|least: what the edge has in this column of `medians`, by the better of nginx and haproxy; each
+# yardstick is the better of the two in that respect.
+edge_to_best() {
+    awk -v n="$1" -v kind="$2" '
+        { of[$1] = $n }
         END {
-            best = rate["nginx"] > rate["haproxy"] ? rate["nginx"] : rate["haproxy"]
-            least = cpu["nginx"] < cpu["haproxy"] ? cpu["nginx"] : cpu["haproxy"]
-            printf "%-38s %8.2f x req/s (budget 1.1)  %.2f x CPU a request (budget 0.9)\n", line, \
-                rate["edge"] / best, cpu["edge"] / least
+            nginx_is_better = kind == "most" ? of["nginx"] > of["haproxy"] : of["nginx"] < of["haproxy"]
+            best = nginx_is_better ? of["nginx"] : of["haproxy"]
+            # Of a thing too short to be measured there is no ratio.
+            if (best > 0) printf "%.2f", of["edge"] / best; else printf "-"
         }' "$sandbox/medians"
 }
 
@@ -181,16 +189,20 @@ large() {
                 'BEGIN { printf "%d %.2f\n", speed / 1e6, ticks / per_s * 1e9 / bytes }' >>"$sandbox/large.$1.$name"
         done
     done
+    : >"$sandbox/medians"
     for name in $FRONTS; do
         file=$sandbox/large.$1.$name
         column() { awk -v n="$1" '{ print $n }' "$file" | median; }
-        speed=$(column 1)
+        speed=$(column 1) cpu=$(column 2)
         [ "$name" != direct ] || direct=$speed
-        printf '%-38s %8s MB/s  %s CPU s/GB\n' "100 MiB $1, $name" "$speed" "$(column 2)"
+        echo "$name $speed $cpu" >>"$sandbox/medians"
+        printf '%-38s %8s MB/s  %s CPU s/GB\n' "100 MiB $1, $name" "$speed" "$cpu"
     done
     # The edge is the last of them.
     awk -v line="100 MiB $1, edge : direct" -v edge="$speed" -v direct="$direct" \
         'BEGIN { printf "%-38s %8.2f (budget 0.85)\n", line, edge / direct }'
+    printf '%-38s %8s x MB/s  %s x CPU s/GB\n' "100 MiB $1, edge : better of both" \
+        "$(edge_to_best 2 most)" "$(edge_to_best 3 least)"
 }
 
 proxy() {
