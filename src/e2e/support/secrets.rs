@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -93,10 +94,8 @@ pub(super) fn leaked(secrets: &[String], home: &Path, output: &str) -> Vec<Strin
     let printed = holds(secrets, output);
     let mut found: Vec<String> = printed.then(|| "the hub's output".to_owned()).into_iter().collect();
     let holders = holders(home);
-    // What a writer that was killed left of the operator's token is as private as the token.
-    let unfinished = home.join(".operator.token.").to_string_lossy().into_owned();
     let belongs =
-        |file: &String| file.starts_with(&unfinished) || holders.iter().any(|holder| Path::new(file) == holder);
+        |file: &String| holders.iter().any(|holder| Path::new(file) == holder || is_left_of(Path::new(file), holder));
     let token = format!("{TOKEN_START}[A-Za-z0-9_-]+[.][A-Za-z0-9_-]+[.][A-Za-z0-9_-]{{{MAC_CHARS}}}");
     for (kind, patterns) in [("-F", secrets.join("\n")), ("-E", token)] {
         let files = holding(home, kind, &patterns);
@@ -104,6 +103,14 @@ pub(super) fn leaked(secrets: &[String], home: &Path, output: &str) -> Vec<Strin
     }
     found.dedup();
     found
+}
+
+/// What a writer that was killed left beside the file that it wrote, the new content or the old: as private as that.
+fn is_left_of(file: &Path, written: &Path) -> bool {
+    let name = written.file_name().unwrap_or_default().to_string_lossy();
+    let is_named_so = file.file_name().is_some_and(|left| left.to_string_lossy().starts_with(&format!(".{name}.")));
+    let is_private = || fs::metadata(file).is_ok_and(|facts| facts.permissions().mode() & 0o077 == 0);
+    file.parent() == written.parent() && is_named_so && is_private()
 }
 
 /// Whether one of them or any token is in `text`.
