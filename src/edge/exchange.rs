@@ -6,6 +6,7 @@
 
 mod asks;
 mod deadlines;
+mod leaving;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -32,12 +33,6 @@ use std::time::{Duration, Instant};
 const HEAD_READ_BYTES: usize = 4 * 1024;
 /// How long we go on reading after a refusal, so that the client sees the answer and not a reset (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a client is waited with that sends no more, from its last sign of life. HTTP lets a client say so behind a
-/// whole request and wait for the answer, as `nc -N` does; but to TCP it looks like one that has gone, until it is sent
-/// something, which it resets. A quick answer is given, and one that has begun goes on while it is taken. The upstream of
-/// a client that has gone is to hear of it within a second, so that longer is not possible. nginx and Envoy give up at
-/// once, HAProxy does with `abortonclose`.
-const HALF_CLOSED: Duration = Duration::from_millis(500);
 /// What is thrown away in one read meanwhile.
 const LINGER_READ_BYTES: usize = 16 * 1024;
 
@@ -176,27 +171,6 @@ impl Connection {
         }
     }
 
-    /// The client sends no more, and all that it has sent has been read.
-    pub(crate) fn client_hung_up(&mut self, now: Instant) {
-        self.hung_up.get_or_insert(now);
-        self.ended = true;
-    }
-
-    /// The client sends no more than these bytes, which are still unread.
-    pub(crate) fn client_will_end(&mut self, unread: usize, now: Instant) {
-        if unread == 0 {
-            return self.client_hung_up(now);
-        }
-        let Some(relay) = self.relay().filter(|relay| relay.reply != Reply::Tunnel) else { return };
-        let there = u64::try_from(self.from_client.len().saturating_add(unread)).unwrap_or(u64::MAX);
-        let is_whole = relay.request.body.is_done();
-        self.falls_short = relay.lacks().is_some_and(|lacks| lacks > there);
-        // Otherwise they may be the rest of it, which is known once they have been read.
-        if is_whole || self.falls_short {
-            self.hung_up.get_or_insert(now);
-        }
-    }
-
     /// Bytes for the client.
     pub(crate) fn to_client(&self) -> &[u8] {
         self.to_client.pending()
@@ -219,20 +193,6 @@ impl Connection {
             self.taking = None;
         } else {
             self.taking.get_or_insert_with(|| Pace::new(now)).moved(count, now);
-        }
-    }
-
-    /// The client's socket is broken: nothing that waits for it will ever arrive.
-    pub(crate) fn client_broke(&mut self, now: Instant) {
-        let unsent = self.to_client.len();
-        if let Some(relay) = self.relay_mut() {
-            relay.tally.lose(unsent);
-        }
-        self.to_client.clear();
-        self.broken = true;
-        self.client_hung_up(now);
-        if matches!(self.state, State::Closing { .. }) {
-            self.state = State::Closed;
         }
     }
 
@@ -350,28 +310,6 @@ impl Connection {
     /// look like the whole (http-api H16).
     pub(crate) fn must_reset(&self) -> bool {
         self.cut_off || self.relay().is_some_and(Relay::is_delimited_by_close)
-    }
-
-    /// Whether nobody waits for the answer any more.
-    fn has_gone(&self, now: Instant) -> bool {
-        let (Some(_), Some(relay)) = (self.hung_up, self.relay()) else { return false };
-        if relay.owes_upstream(&self.from_client) {
-            return false;
-        }
-        let is_over = match self.half_closed_until(relay) {
-            Some(until) => now >= until,
-            // A body that will not come to its end, or a tunnel.
-            None => self.falls_short || (self.ended && self.from_client.is_empty()),
-        };
-        self.broken || is_over
-    }
-
-    /// How long a client that sends no more is waited with for an answer to a request that is whole.
-    fn half_closed_until(&self, relay: &Relay) -> Option<Instant> {
-        let since = self.hung_up.filter(|_| relay.request.body.is_done() && relay.reply != Reply::Tunnel)?;
-        // Who has to take the request first cannot answer it.
-        let since = if matches!(relay.reply, Reply::Head { .. }) { since.max(relay.moved_at) } else { since };
-        Some(self.took_at.map_or(since, |at| at.max(since)) + HALF_CLOSED)
     }
 
     /// Does all that can be done without a socket, and asks for the rest.

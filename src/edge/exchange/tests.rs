@@ -19,6 +19,7 @@ use super::*;
 use crate::config::AccessFormat;
 use crate::edge::relay::{LARGE_READ_BYTES, MAX_STREAMS};
 use crate::sys::testrandom::Random;
+use leaving::HALF_CLOSED;
 use play::Play;
 use std::time::SystemTime;
 

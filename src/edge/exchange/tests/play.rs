@@ -7,6 +7,7 @@ use crate::edge::relay::LARGE_READ_BYTES;
 use crate::edge::tests::mount;
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::{Board, Standing};
+use leaving::HALF_CLOSED;
 use std::time::SystemTime;
 
 /// Plays one connection. Whatever the machine says to the client and to its upstreams is kept.
