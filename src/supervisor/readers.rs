@@ -1,16 +1,10 @@
 //! A few threads that do something for whoever waits for it, and end when there is nothing left to do.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
-
-type Work = Box<dyn FnOnce() + Send>;
-/// Whoever takes it does it.
-type Slot = Arc<Mutex<Option<Work>>>;
+use std::time::{Duration, Instant};
 
 /// At most so many threads, and what waits for one of them.
 pub(super) struct Readers {
@@ -21,8 +15,61 @@ pub(super) struct Readers {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Slot>,
+    waiting: VecDeque<Arc<dyn Errand>>,
     threads: usize,
+}
+
+/// Done once, by whoever comes to it first.
+trait Errand: Send + Sync {
+    fn run(&self);
+}
+
+/// All of it in one block: what a module's thread frees the C library keeps for it.
+struct Task<T, W> {
+    stage: Mutex<Stage<T, W>>,
+    is_done: Condvar,
+}
+
+enum Stage<T, W> {
+    Waiting(W),
+    Begun,
+    Done(thread::Result<T>),
+}
+
+impl<T: Send, W: FnOnce() -> T + Send> Errand for Task<T, W> {
+    fn run(&self) {
+        let work = {
+            let mut stage = lock(&self.stage);
+            if !matches!(*stage, Stage::Waiting(_)) {
+                return;
+            }
+            std::mem::replace(&mut *stage, Stage::Begun)
+        };
+        if let Stage::Waiting(work) = work {
+            *lock(&self.stage) = Stage::Done(catch_unwind(AssertUnwindSafe(work)));
+            self.is_done.notify_one();
+        }
+    }
+}
+
+impl<T, W> Task<T, W> {
+    /// What came of it; `None` when nobody has begun by `until`.
+    fn outcome(&self, until: Option<Instant>) -> Option<thread::Result<T>> {
+        let mut stage = lock(&self.stage);
+        loop {
+            match (&*stage, until.map(|until| until.saturating_duration_since(Instant::now()))) {
+                (Stage::Done(_), _) => {
+                    let Stage::Done(outcome) = std::mem::replace(&mut *stage, Stage::Begun) else { return None };
+                    return Some(outcome);
+                }
+                (Stage::Waiting(_), None | Some(Duration::ZERO)) => return None,
+                (Stage::Waiting(_), Some(left)) => {
+                    stage = self.is_done.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                (Stage::Begun, _) => stage = self.is_done.wait(stage).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
 }
 
 impl Readers {
@@ -38,27 +85,23 @@ impl Readers {
         patience: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        let (done, outcome) = sync_channel::<Result<T, Box<dyn Any + Send>>>(1);
-        let work: Work = Box::new(move || {
-            // It is waited for, to the end.
-            let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+        let task = Arc::new(Task { stage: Mutex::new(Stage::Waiting(work)), is_done: Condvar::new() });
+        let until = self.enqueue(Arc::clone(&task) as Arc<dyn Errand>).then(|| Instant::now() + patience);
+        let outcome = task.outcome(until).or_else(|| {
+            task.run();
+            task.outcome(None)
         });
-        let slot: Slot = Arc::new(Mutex::new(Some(work)));
-        let mut outcome_now = Err(RecvTimeoutError::Timeout);
-        if self.enqueue(&slot) {
-            outcome_now = outcome.recv_timeout(patience);
+        match outcome {
+            Some(Ok(value)) => value,
+            Some(Err(panic)) => resume_unwind(panic),
+            None => unreachable!("it has been begun, and whoever began it ends it"),
         }
-        if let Some(work) = take(&slot) {
-            work();
-        }
-        let outcome = outcome_now.or_else(|_| outcome.recv());
-        outcome.unwrap_or_else(|gone| Err(Box::new(gone))).unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Whether there is a thread that will come to it.
-    fn enqueue(&'static self, slot: &Slot) -> bool {
-        let mut queue = self.lock();
-        queue.waiting.push_back(Arc::clone(slot));
+    fn enqueue(&'static self, errand: Arc<dyn Errand>) -> bool {
+        let mut queue = lock(&self.queue);
+        queue.waiting.push_back(errand);
         if queue.threads < self.limit {
             let thread = thread::Builder::new().name("settings".to_owned()).stack_size(self.stack_bytes);
             queue.threads += usize::from(thread.spawn(|| self.work_off()).is_ok());
@@ -67,16 +110,14 @@ impl Readers {
     }
 
     fn work_off(&self) {
-        while let Some(slot) = self.next() {
-            if let Some(work) = take(&slot) {
-                work();
-            }
+        while let Some(errand) = self.next() {
+            errand.run();
         }
     }
 
     /// `None` ends the thread that asks.
-    fn next(&self) -> Option<Slot> {
-        let mut queue = self.lock();
+    fn next(&self) -> Option<Arc<dyn Errand>> {
+        let mut queue = lock(&self.queue);
         let next = queue.waiting.pop_front();
         if next.is_none() {
             queue.threads -= 1;
@@ -85,14 +126,10 @@ impl Readers {
         }
         next
     }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-fn take(slot: &Slot) -> Option<Work> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
