@@ -89,7 +89,8 @@ pub(crate) struct Routing {
     pub(crate) manifests: Vec<PathBuf>,
 }
 
-/// Finds out who a caller is, and whether it may see what it asks for, and rings the bell with the answer. Called on the edge's thread: it must not block.
+/// Finds out who a caller is, and whether it may see what it asks for, and rings the bell with the answer. Called on the
+/// edge's thread: it must not block.
 pub(crate) type Identify = Box<dyn Fn(Ticket, Arc<Question>) + Send>;
 
 /// Where the lines of the access log go.

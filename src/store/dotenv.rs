@@ -4,11 +4,9 @@ mod write;
 
 pub(crate) use write::set;
 
-use super::atomic::{Links, Target};
+use super::atomic::{self, Links, Target};
 use super::{Home, StoreError};
 use crate::manifest::{Short, is_variable_name, json};
-use crate::sys::fs;
-use std::io;
 use std::path::Path;
 
 const DOTENV_MAX_BYTES: u64 = 256 << 10;
@@ -29,8 +27,7 @@ pub(crate) struct DotEnv {
 /// Reads `<home>/<short>/.env`; a missing one is empty. One bad line costs only itself.
 pub(crate) fn read(home: &Home, short: &Short) -> Result<DotEnv, StoreError> {
     let relative = Path::new(short.as_str()).join(".env");
-    // Most modules have none, and this is asked at every start.
-    if matches!(fs::stat(&home.path().join(&relative)), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+    if atomic::is_missing(home, &relative) {
         return Ok(DotEnv::default());
     }
     let Some(target) = Target::locate(home, &relative, Links::Follow)? else { return Ok(DotEnv::default()) };

@@ -4,8 +4,6 @@
 use super::atomic::{self, Links, PRIVATE, Target, Trust};
 use super::{Home, StoreError};
 use crate::manifest::Short;
-use crate::sys::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 const RUN: &str = "run";
@@ -50,11 +48,7 @@ pub(crate) fn has_verify_keys(home: &Home, short: &Short) -> bool {
 /// Takes the keys back from a module that is to have none any more.
 pub(crate) fn remove_verify_keys(home: &Home, short: &Short) -> Result<(), StoreError> {
     let relative = in_run_dir(short, VERIFY_KEYS);
-    // Most modules never had any, and this is asked at every start.
-    match fs::stat(&home.path().join(&relative)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(_) | Err(_) => atomic::remove(home, &relative),
-    }
+    if atomic::is_missing(home, &relative) { Ok(()) } else { atomic::remove(home, &relative) }
 }
 
 fn in_run_dir(short: &Short, name: &str) -> PathBuf {

@@ -96,6 +96,12 @@ pub(crate) fn real_path(home: &Home, relative: &Path) -> Result<Option<PathBuf>,
     Ok(target.stat()?.map(|_| target.path))
 }
 
+/// Whether nothing stands at `<home>/<relative>`, by one look: for what most modules do not have and is asked at every
+/// start. Whatever stands in the way of telling is left to whoever opens it.
+pub(super) fn is_missing(home: &Home, relative: &Path) -> bool {
+    fs::stat(&home.path().join(relative)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Removes `<home>/<relative>`; one that is missing already is fine.
 pub(super) fn remove(home: &Home, relative: &Path) -> Result<(), StoreError> {
     let Some(target) = Target::locate(home, relative, Links::Refuse)? else { return Ok(()) };
