@@ -116,10 +116,7 @@ fn nothing_is_logged_unless_it_is_asked_for() {
 fn standard_output_is_a_place_for_it_too() {
     let hub = hub_with(&[("PARACHUTE_ACCESS_LOG", "json"), ("PARACHUTE_ACCESS_LOG_FILE", "-")]);
     ask_all(&hub);
-    let line = eventually("the line", || {
-        let output = hub.output();
-        output.lines().find(|line| line.contains("\"/web/two\"")).map(str::to_owned)
-    });
+    let line = hub.says("\"/web/two\"");
     let line: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!((&line["status"], &line["module"]), (&json!(200), &json!("web")), "{line}");
     assert!(!hub.output().contains(SECRET) && !hub.home.path().join("hub/logs").exists(), "{}", hub.output());
@@ -161,7 +158,7 @@ fn a_full_disk_costs_lines_and_no_request() {
     disk.fill();
     eventually("the loss is said", || {
         assert_eq!(hub.get(&format!("/web/{}", "x".repeat(1000))).status, 200);
-        hub.output().contains("[edge] access log: cannot write ").then_some(())
+        hub.line_with("[edge] access log: cannot write ")
     });
     for _ in 0..100 {
         assert_eq!(hub.get("/web/served").status, 200);
@@ -169,7 +166,7 @@ fn a_full_disk_costs_lines_and_no_request() {
     disk.make_room();
     let said = eventually("the recovery is said", || {
         assert_eq!(hub.get("/web/again").status, 200);
-        hub.output().lines().find(|line| line.contains("access log: the file works again")).map(str::to_owned)
+        hub.line_with("access log: the file works again")
     });
     assert!(said.contains(" lines are missing in it"), "{said}");
     // A line that is being written right now may be seen in part.

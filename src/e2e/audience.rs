@@ -104,7 +104,7 @@ fn each_page_is_shown_to_whom_it_is_for() {
     // What lets somebody in stays with the hub.
     let seen = ask(&hub, "GET /web/app/echo", &[&cookie, &operator]).text();
     assert!(seen.starts_with("GET /web/app/echo ") && !seen.contains("parachute_hub") && !seen.contains("Bearer"));
-    assert!(hub.output().contains("refused \"a page of web\": revoked: it was revoked"), "the reason is in the log");
+    hub.says("refused \"a page of web\": revoked: it was revoked");
 
     let page = ask(&hub, "GET /web/app/x", &[HTML]);
     assert_eq!((page.status, page.header("content-type")), (401, Some("text/html; charset=utf-8")));

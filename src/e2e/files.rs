@@ -223,7 +223,7 @@ fn c15_18_a_hub_whose_database_or_home_is_taken_away_says_so_and_ends() {
         let module = hub.number_after("web", "ready ");
         take(hub.home.path());
         assert_eq!(hub.until_it_ends().code(), Some(1), "{what}: {}", hub.output());
-        assert!(hub.output().contains("/hub.db is "), "{what}: names the file: {}", hub.output());
+        hub.says("/hub.db is ");
         assert!(!is_alive(module), "{what}: its module ended before it");
         give_back(hub.home.path());
         hub.start_again();
@@ -323,7 +323,7 @@ fn a_restored_home_takes_no_token_until_its_key_is_changed() {
     assert_eq!(restored.token(), old);
     // Nobody can say of any token what it is worth.
     assert_eq!(asked(&restored, &old), 503, "{}", restored.output());
-    assert!(restored.output().contains("rotate-key --now"), "{}", restored.output());
+    restored.says("rotate-key --now");
     let told = restored.run(&["auth", "list-tokens"]).fails_with(5);
     assert!(told.stderr.contains("parachute doctor"), "{told}");
     let told = restored.run(&["doctor"]).fails_with(6);
@@ -348,7 +348,7 @@ fn a_list_that_was_spoilt_keeps_no_module_from_coming_back() {
             (newest != pid && is_alive(newest)).then_some(newest)
         });
     }
-    assert!(hub.output().contains("as it was before it was spoilt"), "{}", hub.output());
+    hub.says("as it was before it was spoilt");
     hub.home.write("services.json", &whole);
     hub.run(&["restart", "web"]).succeeds();
     hub.end();
@@ -371,7 +371,7 @@ fn a_list_that_was_spoilt_while_no_hub_ran_makes_way_for_its_backup() {
     hub.start_again();
     hub.line_after("web", "ready ");
     hub.until_status("later", "running");
-    assert!(hub.output().contains("its backup took its place"), "{}", hub.output());
+    hub.says("its backup took its place");
     let beside: Vec<String> = fs::read_dir(hub.home.path())
         .expect("ours")
         .flatten()
@@ -387,14 +387,14 @@ fn a_list_that_was_spoilt_while_no_hub_ran_makes_way_for_its_backup() {
     hub.home.write("services.json", spoilt);
     hub.start_again();
     hub.until_status("later", "running");
-    assert!(hub.output().contains("later: registered again for this machine only"), "{}", hub.output());
+    hub.says("later: registered again for this machine only");
     hub.end();
     // A list of which nothing is known is nobody's to make up.
     fs::remove_file(hub.home.path().join("services.json.bak")).expect("it was made");
     fs::remove_dir_all(hub.home.path().join("modules")).expect("of the command");
     hub.home.write("services.json", "{");
     hub.start_again();
-    assert!(hub.output().contains("no module is started"), "{}", hub.output());
+    hub.says("no module is started");
     assert_eq!(hub.home.read("services.json"), "{");
 }
 

@@ -79,7 +79,7 @@ fn a_killed_hub_leaves_no_orphan_and_no_duplicate_to_the_next_one() {
         hub.until_ready(short);
         assert_eq!(hub.processes(short).len(), number, "{short}");
     }
-    assert!(hub.output().contains("ended processes that an earlier hub left behind"), "{}", hub.output());
+    hub.says("ended processes that an earlier hub left behind");
 }
 
 #[test]

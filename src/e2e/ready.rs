@@ -38,8 +38,8 @@ fn the_note_goes_when_the_module_binds_late() {
     let pid = pid_of(&noted);
     assert_eq!(hub.until_ready("late"), pid, "it is the same child");
     assert!(hub.module("late")["supervisor_start_error"].is_null());
-    let output = hub.output();
-    assert!(output.contains("late: nothing listens on") && output.contains("late: is bound now"), "{output}");
+    hub.says("late: nothing listens on");
+    hub.says("late: is bound now");
 }
 
 #[test]
@@ -89,8 +89,7 @@ fn what_is_said_of_a_child_goes_with_it() {
     let state = hub.until("web", "judged", |state| state["supervisor_status"] == "running");
     assert_eq!(pid_of(&state), second);
     assert_eq!(state["supervisor_start_error"]["error_type"], "started_but_unbound", "{state:#}");
-    let text = hub.output();
-    assert!(text.contains("web: nothing listens on"), "{text}");
+    hub.says("web: nothing listens on");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn an_edge_that_cannot_wait_tries_again() {
     let child = hub.number_after("web", "ready ");
     let strace = inject(&hub, "epoll_wait,epoll_pwait", "ENOMEM");
     wake(&hub);
-    eventually("it says so", || hub.output().contains("cannot wait for connections").then_some(()));
+    hub.says("cannot wait for connections");
     detach(strace);
     eventually("the hub answers", || {
         crate::support::http::get(hub.port, "/health").is_ok_and(|answer| answer.status == 200).then_some(())
@@ -167,7 +167,7 @@ fn a_hub_whose_edge_is_lost_ends_so_that_it_can_be_started_again() {
     let child = hub.number_after("web", "ready ");
     let strace = inject(&hub, "epoll_wait,epoll_pwait", "EBADF");
     wake(&hub);
-    eventually("the edge given up", || hub.output().contains("taking the hub down").then_some(()));
+    hub.says("taking the hub down");
     detach(strace);
     assert_eq!(hub.until_it_ends().code(), Some(1), "{}", hub.output());
     eventually("its module gone", || (!crate::support::is_alive(child)).then_some(()));

@@ -53,7 +53,7 @@ fn a_child_that_ignores_term_is_killed() {
     hub.until_ready("deaf");
     hub.run(&["stop", "deaf"]).succeeds();
     hub.has_nothing_left("deaf", port);
-    assert!(hub.output().contains("deaf: did not end in time, sending KILL"), "{}", hub.output());
+    hub.says("deaf: did not end in time, sending KILL");
     assert!(!hub.output().contains("memory"), "that KILL was ours: {}", hub.output());
     let state = hub.module("deaf");
     assert_eq!(state["supervisor_status"], "stopped", "{state:#}");

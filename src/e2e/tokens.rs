@@ -244,9 +244,7 @@ fn c40_the_old_key_goes_on_for_the_grace_that_the_command_was_given() {
     let rotated = hub.run(&["auth", "rotate-key", "--grace", "1s"]).succeeds();
     assert!(rotated.stdout.contains("are good until") && rotated.stdout.contains("end before their time"), "{rotated}");
     eventually("an end of the grace", || (introspect(&hub, &key, &token).json()["active"] == false).then_some(()));
-    eventually("the log saying that its key is gone, and not that it was revoked", || {
-        hub.output().contains("inactive for web: key: ").then_some(())
-    });
+    hub.says("inactive for web: key: ");
     hub.run(&["auth", "list-tokens"]).succeeds();
 }
 

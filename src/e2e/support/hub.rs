@@ -106,13 +106,15 @@ impl Hub {
         // Those of this boot are looked for at the end of the last one, too.
         secrets::of(self.home.path());
         kill(self.pid(), "TERM");
-        self.serve.wait()
+        self.until_it_ends()
     }
 
-    /// Waits for the hub to end by itself.
+    /// Waits for the hub to end by itself, and for all that it has printed.
     #[track_caller]
     pub(crate) fn until_it_ends(&mut self) -> ExitStatus {
-        self.serve.wait()
+        let status = self.serve.wait();
+        self.serve.whole_output();
+        status
     }
 
     /// Ends the hub, and only the hub, with KILL.
@@ -120,7 +122,7 @@ impl Hub {
     pub(crate) fn kill(&mut self) {
         secrets::of(self.home.path());
         kill(self.pid(), "KILL");
-        self.serve.wait();
+        self.until_it_ends();
     }
 
     /// Runs the binary with these arguments in the hub's home.
@@ -134,6 +136,17 @@ impl Hub {
     /// What the hub has printed.
     pub(crate) fn output(&self) -> String {
         self.serve.output()
+    }
+
+    /// The first whole line of what it has printed that has these words.
+    pub(crate) fn line_with(&self, words: &str) -> Option<String> {
+        complete_lines(&self.output()).find(|line| line.contains(words)).map(str::to_owned)
+    }
+
+    /// Waits for such a line: what happened may be seen before the console, which has a thread of its own, has told it.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &str) -> String {
+        eventually(&format!("the hub saying {words:?}"), || self.line_with(words))
     }
 
     /// All that follows `key` at the start of a line of this module, oldest first.
