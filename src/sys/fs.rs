@@ -90,6 +90,12 @@ impl Dir {
         open_at(self.0.as_raw_fd(), name, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0).map(File::from)
     }
 
+    /// Opens `name`, which must exist, for writing from its start on. Never blocks: look at [`stat_of`] before the first
+    /// write.
+    pub(crate) fn open_write(&self, name: &OsStr) -> io::Result<File> {
+        open_at(self.0.as_raw_fd(), name, libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0).map(File::from)
+    }
+
     /// Creates `name` for writing; it must not exist.
     pub(crate) fn create_new(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         open_at(self.0.as_raw_fd(), name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode).map(File::from)

@@ -62,13 +62,27 @@ pub(super) fn write_volatile(home: &Home, relative: &Path, bytes: &[u8], mode: u
     write_as(home, relative, bytes, mode, Sync::Never)
 }
 
+/// Like [`write_volatile`], for the few bytes that are written at every start of a module, where a new file would be
+/// felt: they replace as many of a file that is ours alone by one write. Whoever reads it meanwhile may see some of both,
+/// so whom they are for may read only after this.
+pub(super) fn overwrite_volatile(home: &Home, relative: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
+    let target = Target::to_write(home, relative)?;
+    if target.overwrite(bytes, permitted(home, mode)) {
+        Ok(())
+    } else {
+        replace(home, &target, bytes, mode, Sync::Never)
+    }
+}
+
 fn write_as(home: &Home, relative: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
-    let dir = home.make_dir(relative.parent().unwrap_or(Path::new("")))?;
-    let target = Target::at(dir, home.path().join(relative))?;
+    replace(home, &Target::to_write(home, relative)?, bytes, mode, sync)
+}
+
+fn replace(home: &Home, target: &Target, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
     let there = target.stat()?.map(|stat| stat.kind);
     match there {
-        Some(Kind::Symlink) => return Err(StoreError::Symlink { path: target.path }),
-        Some(Kind::Directory) => return Err(StoreError::NotRegular { path: target.path }),
+        Some(Kind::Symlink) => return Err(StoreError::Symlink { path: target.path.clone() }),
+        Some(Kind::Directory) => return Err(StoreError::NotRegular { path: target.path.clone() }),
         // A rename replaces everything else.
         Some(Kind::Regular | Kind::Socket | Kind::Other) | None => {}
     }
@@ -198,6 +212,12 @@ impl Target {
             Some(dir) => Self::at(dir, home.path().join(relative))?.resolved(links).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The place of a file that is to be written; missing directories are made.
+    fn to_write(home: &Home, relative: &Path) -> Result<Self, StoreError> {
+        let dir = home.make_dir(relative.parent().unwrap_or(Path::new("")))?;
+        Self::at(dir, home.path().join(relative))
     }
 
     /// Finds a file anywhere, following links to what we or root own; `None` when its directory is missing.
@@ -337,6 +357,17 @@ impl Target {
         let staged = Staged { target: self, temp, sync };
         fill(&file).map_err(|source| self.write_error(source))?;
         Ok(staged)
+    }
+
+    /// Writes over the file that stands there, when it is ours alone and has this mode and size. `false`: it is not, or
+    /// that failed; whoever then puts a new one in its place hears why.
+    fn overwrite(&self, bytes: &[u8], mode: u32) -> bool {
+        let is_alike = |stat: Stat| {
+            let is_ours = stat.kind == Kind::Regular && stat.uid == fs::effective_uid() && stat.links == 1;
+            is_ours && stat.mode == mode && stat.size_bytes == bytes.len() as u64
+        };
+        let Ok(file) = self.dir.open_write(&self.name) else { return false };
+        fs::stat_of(&file).is_ok_and(is_alike) && fs::write(&file, bytes).is_ok_and(|written| written == bytes.len())
     }
 
     /// Gives the file another name in its directory, for good.

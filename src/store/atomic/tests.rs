@@ -1,6 +1,6 @@
 use super::*;
 use crate::store::testing::{TestHome, fifo};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 fn mode_of(path: &Path) -> u32 {
@@ -75,6 +75,39 @@ fn another_name_of_the_old_file_keeps_the_old_bytes() {
         assert_eq!((home.text("a").as_str(), mode_of(&path)), (text, PRIVATE));
     }
     assert_eq!(home.names(), ["a", "b", "c"]);
+}
+
+#[test]
+fn only_a_like_file_of_ours_alone_is_written_over() {
+    let home = TestHome::new();
+    let inode = |name: &str| std::fs::symlink_metadata(home.path().join(name)).expect("a file").ino();
+    let overwrite = |text: &str| overwrite_volatile(&home, Path::new("key"), text.as_bytes(), PRIVATE);
+    overwrite("one").expect("a new file");
+    let first = inode("key");
+    overwrite("two").expect("the same file");
+    assert_eq!((home.text("key").as_str(), mode_of(&home.path().join("key")), inode("key")), ("two", PRIVATE, first));
+
+    overwrite("three").expect("another size");
+    assert_eq!(home.text("key"), "three");
+    std::fs::hard_link(home.path().join("key"), home.path().join("other")).expect("a hard link");
+    overwrite("seven").expect("another name");
+    assert_eq!((home.text("key").as_str(), home.text("other").as_str()), ("seven", "three"));
+    let loose = home.put("key", "loose");
+    std::fs::set_permissions(&loose, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+    let before = inode("key");
+    overwrite("tight").expect("another mode");
+    assert_eq!((home.text("key").as_str(), mode_of(&loose)), ("tight", PRIVATE));
+    assert_ne!(inode("key"), before, "whoever has it open reads no more");
+
+    std::fs::remove_file(&loose).expect("removed");
+    fifo(&loose);
+    overwrite("plain").expect("a fifo makes way");
+    assert_eq!(home.text("key"), "plain");
+    std::fs::remove_file(&loose).expect("removed");
+    symlink(home.path().join("other"), &loose).expect("a link");
+    let refused = overwrite("eight").expect_err("a link");
+    assert!(matches!(refused, StoreError::Symlink { .. }), "{refused}");
+    assert_eq!(home.text("other"), "three");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::{Home, StoreError};
 use crate::manifest::Problem;
 use crate::manifest::services::{self, Document, Listing};
 use crate::sys::fs::{FileLock, Stat};
+use crate::token;
 use journal::Journal;
 use std::fmt;
 use std::io;
@@ -38,8 +39,18 @@ const RACY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Services {
     home: Home,
-    cache: Mutex<Option<(Option<Stat>, Arc<Listing>)>>,
+    cache: Mutex<Option<Seen>>,
     recoveries: Mutex<Vec<Recovery>>,
+}
+
+/// The list as it was read last.
+#[derive(Debug)]
+struct Seen {
+    /// `None`: there was no file.
+    stat: Option<Stat>,
+    /// Of what the file held, while its times might not show the next change.
+    digest: Option<[u8; 32]>,
+    listing: Arc<Listing>,
 }
 
 /// Why an edit did not happen. The file is as it was.
@@ -79,25 +90,35 @@ impl Services {
         Self { home, cache: Mutex::new(None), recoveries: Mutex::new(Vec::new()) }
     }
 
-    /// What it says now; a missing file says nothing. Costs one `stat` while the file is unchanged, never writes and
-    /// never waits for a writer.
+    /// What it says now, the same `Arc` while it says the same; a missing file says nothing. Costs one `stat` while the
+    /// file is unchanged, and just after a change a look at its bytes. Never writes and never waits for a writer.
     pub(crate) fn read(&self) -> Result<Arc<Listing>, StoreError> {
         let Some(target) = self.located()? else { return Ok(Arc::default()) };
-        let stat = target.stat()?;
-        if let Some((cached, listing)) = self.cache().as_ref()
-            && *cached == stat
-        {
-            return Ok(Arc::clone(listing));
-        }
-        let (document, stat) = read_tree(&target)?;
-        let listing = Arc::new(Listing::from(document));
-        *self.cache() = is_settled(stat.as_ref()).then(|| (stat, Arc::clone(&listing)));
+        let (now, stat) = (SystemTime::now(), target.stat()?);
+        let before = match self.cache().as_ref() {
+            Some(seen) if seen.stat == stat && seen.digest.is_none() => return Ok(Arc::clone(&seen.listing)),
+            Some(seen) => seen.digest.map(|digest| (digest, Arc::clone(&seen.listing))),
+            None => None,
+        };
+        let read = target.read(SERVICES_MAX_BYTES)?;
+        let stat = read.as_ref().map(|(_, stat)| *stat);
+        let bytes = read.as_ref().map(|(bytes, _)| bytes.as_slice());
+        let is_settled = is_settled(stat.as_ref(), now);
+        let digest = bytes.filter(|_| !is_settled || before.is_some()).map(token::sha256);
+        let listing = match before.filter(|(held, _)| Some(*held) == digest) {
+            Some((_, listing)) => listing,
+            None => Arc::new(Listing::from(parse_or_empty(&target, bytes)?)),
+        };
+        let digest = digest.filter(|_| !is_settled);
+        *self.cache() = Some(Seen { stat, digest, listing: Arc::clone(&listing) });
         Ok(listing)
     }
 
     /// The same with all that stands in the file, read anew.
     fn document(&self) -> Result<Document, StoreError> {
-        self.located()?.map_or_else(|| Ok(Document::empty()), |target| read_tree(&target).map(|(document, _)| document))
+        let Some(target) = self.located()? else { return Ok(Document::empty()) };
+        let read = target.read(SERVICES_MAX_BYTES)?;
+        parse_or_empty(&target, read.as_ref().map(|(bytes, _)| bytes.as_slice()))
     }
 
     /// `None` without a home.
@@ -178,28 +199,25 @@ impl Services {
         })
     }
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, Option<(Option<Stat>, Arc<Listing>)>> {
-        // The pair is replaced as a whole, so a panic elsewhere leaves it sound.
+    fn cache(&self) -> std::sync::MutexGuard<'_, Option<Seen>> {
+        // It is replaced as a whole, so a panic elsewhere leaves it sound.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The whole document, and the file's facts if there is one.
-fn read_tree(target: &Target) -> Result<(Document, Option<Stat>), StoreError> {
-    Ok(match target.read(SERVICES_MAX_BYTES)? {
-        None => (Document::empty(), None),
-        Some((bytes, stat)) => (parse(target, &bytes)?, Some(stat)),
-    })
+/// The whole document; without a file an empty one.
+fn parse_or_empty(target: &Target, bytes: Option<&[u8]>) -> Result<Document, StoreError> {
+    bytes.map_or_else(|| Ok(Document::empty()), |bytes| parse(target, bytes))
 }
 
 fn parse(target: &Target, bytes: &[u8]) -> Result<Document, StoreError> {
     Document::parse(bytes).map_err(|problem| StoreError::Syntax { path: target.path().to_owned(), problem })
 }
 
-/// Whether the times of the file are old enough to show the next change.
-fn is_settled(stat: Option<&Stat>) -> bool {
+/// Whether the times of the file, looked at no earlier than `now`, were old enough to show the next change.
+fn is_settled(stat: Option<&Stat>, now: SystemTime) -> bool {
     let Some(stat) = stat else { return true };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let age = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - stat.mtime_ns.max(stat.ctime_ns);
     // A time in the future shows nothing either: the clock was set back.
     age > i128::try_from(RACY.as_nanos()).unwrap_or(i128::MAX)
