@@ -291,6 +291,7 @@ fn is_passing(place: &Place<'_>, name: &str) -> bool {
     match place.depth {
         0 => temporary || of_database || lock,
         1 => temporary || name == "logs" || name == "run" && place.name == format!("{ROOT}/hub"),
+        2 => name == "hub.key.spare",
         _ => false,
     }
 }

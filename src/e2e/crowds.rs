@@ -80,17 +80,13 @@ fn slow_readers_of_the_hubs_answers_keep_nobody_waiting() {
     });
     // What so many rows take stays for as long as they do.
     let victim = Victim::measured(victim.hub);
-    let attack = |victim: &Victim| {
-        let slow = victim.attacker("sip", SLOW);
-        assert_eq!(slow.line_after("open "), SLOW.to_string());
-        for _ in 0..10 {
-            victim.answers();
-            victim.hub.run(&["status"]);
-        }
-    };
-    attack(&victim);
-    let victim = victim.is_used_to_it();
-    attack(&victim);
+    let slow = victim.attacker("sip", SLOW);
+    assert_eq!(slow.line_after("open "), SLOW.to_string());
+    for _ in 0..10 {
+        victim.answers();
+        victim.hub.run(&["status"]);
+    }
+    drop(slow);
     victim.has_recovered();
 }
 

@@ -373,7 +373,8 @@ fn c48_no_token_and_no_key_is_anywhere_but_where_it_belongs() {
         let grep =
             Command::new("grep").arg("-rlF").arg("--").arg(secret).arg(hub.home.path()).output().expect("grep runs");
         let files = String::from_utf8_lossy(&grep.stdout).into_owned();
-        let belongs = ["/operator.token", "/minted", "/web/run/hub.key", "/web/run/verify-keys.json"];
+        let belongs =
+            ["/operator.token", "/minted", "/web/run/hub.key", "/web/run/hub.key.spare", "/web/run/verify-keys.json"];
         assert!(files.lines().all(|file| belongs.iter().any(|end| file.ends_with(end))), "{what}: {files}");
     }
     let shown = hub.home.read("web/run/hub.key");

@@ -22,10 +22,10 @@ pub(crate) fn verify_keys_file(home: &Home, short: &Short) -> PathBuf {
     home.path().join(in_run_dir(short, VERIFY_KEYS))
 }
 
-/// Writes the key that a child of the module shows to the hub, before that child is there to read it. A new child needs a
-/// new one, so it is not waited for until the disk has it.
+/// Writes the key that a child of the module shows to the hub. A new child needs a new one, so it is not waited for until
+/// the disk has it.
 pub(crate) fn write_key(home: &Home, short: &Short, key: &str) -> Result<(), StoreError> {
-    atomic::overwrite_volatile(home, &in_run_dir(short, KEY), format!("{key}\n").as_bytes(), PRIVATE)
+    atomic::swap_volatile(home, &in_run_dir(short, KEY), format!("{key}\n").as_bytes())
 }
 
 /// The key that the module's child was handed; `None` where there is no file, or one that is not ours alone.

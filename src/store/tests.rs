@@ -186,6 +186,15 @@ const SCENARIOS: &[Scenario] = &[
         act: |home| text(module_secrets::write_key(home, &short("wiki"), "new")),
     },
     Scenario {
+        name: "the key of a later child",
+        before: |home| {
+            for key in ["odd", "old"] {
+                module_secrets::write_key(home, &short("wiki"), key).expect("written");
+            }
+        },
+        act: |home| text(module_secrets::write_key(home, &short("wiki"), "new")),
+    },
+    Scenario {
         name: "keys to check tokens with",
         before: |home| module_secrets::write_verify_keys(home, &short("wiki"), b"{}").expect("written"),
         act: |home| text(module_secrets::write_verify_keys(home, &short("wiki"), b"{\"keys\":[]}")),
@@ -236,6 +245,11 @@ fn files_of(home: &Home) -> Files {
                 below.split_once(".corrupt-").filter(|_| !is_temp(&path)).map(|(name, _)| format!("{name}.corrupt"));
             let below = aside.unwrap_or(below);
             if below == JOURNAL {
+                continue;
+            }
+            // Means nothing before it has changed places.
+            if path.extension().is_some_and(|extension| extension == "spare") {
+                assert_eq!(facts.permissions().mode() & 0o077, 0, "{} is open to others", path.display());
                 continue;
             }
             let content = std::fs::read(&path).expect("a file");

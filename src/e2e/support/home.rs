@@ -119,7 +119,9 @@ fn show_file(shown: &mut String, path: &Path) {
     let bytes = fs::read(path).unwrap_or_default();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let text = match () {
-        () if name.starts_with("operator.token") || name == "hub.pid" || name == "hub.key" => "(not shown)\n".into(),
+        () if name.starts_with("operator.token") || name == "hub.pid" || name.starts_with("hub.key") => {
+            "(not shown)\n".into()
+        }
         () if bytes.contains(&0) => "(binary)\n".into(),
         () => String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]),
     };

@@ -16,6 +16,8 @@ const SHORTEST_BYTES: usize = 32;
 
 const PID: &str = "hub/run/hub.pid";
 const VERIFY_KEYS: &str = "run/verify-keys.json";
+/// The key of an earlier child, at the place that it had for its time.
+const SPARE_KEY: &str = "run/hub.key.spare";
 
 /// How every token of a hub begins: `{"alg":"HS256","typ":"JWT","kid":"`, in base64url,
 /// but for the end, which depends on what follows.
@@ -169,7 +171,7 @@ fn has_token(text: &str) -> bool {
 
 fn holders(home: &Path) -> Vec<PathBuf> {
     let modules = fs::read_dir(home).into_iter().flatten().flatten().map(|module| module.path());
-    let modules = modules.flat_map(|module| [module.join("run/hub.key"), module.join(VERIFY_KEYS)]);
+    let modules = modules.flat_map(|module| ["run/hub.key", SPARE_KEY, VERIFY_KEYS].map(|name| module.join(name)));
     modules.chain([home.join("operator.token"), home.join(PID)]).collect()
 }
 

@@ -96,17 +96,8 @@ impl Victim {
         })
     }
 
-    /// Threads, descriptors and the most memory are as they were; what memory its threads have kept of a first attack of
-    /// this kind, as they do of anything that they have not done before, is theirs from now on.
     #[track_caller]
-    pub(crate) fn is_used_to_it(self) -> Self {
-        self.is_at_rest();
-        let held_bytes = memory(&self.hub, "RssAnon:").max(self.held_bytes);
-        Self { held_bytes, ..self }
-    }
-
-    #[track_caller]
-    fn is_at_rest(&self) {
+    pub(crate) fn has_recovered(&self) {
         self.answers();
         self.memory_is_flat();
         eventually(&format!("at most {} threads again", self.threads), || {
@@ -115,11 +106,6 @@ impl Victim {
         eventually(&format!("at most {} descriptors again", self.descriptors), || {
             (descriptors(&self.hub) <= self.descriptors).then_some(())
         });
-    }
-
-    #[track_caller]
-    pub(crate) fn has_recovered(&self) {
-        self.is_at_rest();
         let mut held = 0;
         let back = within(deadline(), || {
             held = memory(&self.hub, "RssAnon:");

@@ -26,6 +26,8 @@ pub(crate) const PUBLIC: u32 = 0o644;
 /// A temporary file of ours that is older was left by a process that died.
 const TEMP_MAX_AGE: Duration = Duration::from_secs(3_600);
 const TEMP_RANDOM_BYTES: usize = 8;
+/// Follows the name of a file that changes places with a spare one.
+const SPARE: &str = ".spare";
 
 /// What happens at a symbolic link in the last place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,16 +64,11 @@ pub(super) fn write_volatile(home: &Home, relative: &Path, bytes: &[u8], mode: u
     write_as(home, relative, bytes, mode, Sync::Never)
 }
 
-/// Like [`write_volatile`], for the few bytes that are written at every start of a module, where a new file would be
-/// felt: they replace as many of a file that is ours alone by one write. Whoever reads it meanwhile may see some of both,
-/// so whom they are for may read only after this.
-pub(super) fn overwrite_volatile(home: &Home, relative: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
+/// Like [`write_volatile`], for a secret that every start of a module writes anew, where making one file and removing
+/// another would be felt: the one that stood there stays beside it as the spare, into which the next is written.
+pub(super) fn swap_volatile(home: &Home, relative: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let target = Target::to_write(home, relative)?;
-    if target.overwrite(bytes, permitted(home, mode)) {
-        Ok(())
-    } else {
-        replace(home, &target, bytes, mode, Sync::Never)
-    }
+    if target.swap(bytes) { Ok(()) } else { replace(home, &target, bytes, PRIVATE, Sync::Never) }
 }
 
 fn write_as(home: &Home, relative: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
@@ -188,6 +185,11 @@ fn below(home: &Home, relative: &Path) -> Result<Vec<PathBuf>, StoreError> {
     };
     names.retain(|name| fs::stat(&path.join(name)).is_ok_and(|stat| stat.kind == fs::Kind::Directory));
     Ok(names.into_iter().map(|name| relative.join(name)).collect())
+}
+
+/// A file that nobody else can look into, by this name or another.
+fn is_ours_alone(stat: &Stat) -> bool {
+    stat.kind == Kind::Regular && stat.uid == fs::effective_uid() && stat.links == 1 && stat.mode == PRIVATE
 }
 
 fn temp_name(name: &OsStr) -> OsString {
@@ -359,15 +361,34 @@ impl Target {
         Ok(staged)
     }
 
-    /// Writes over the file that stands there, when it is ours alone and has this mode and size. `false`: it is not, or
-    /// that failed; whoever then puts a new one in its place hears why.
-    fn overwrite(&self, bytes: &[u8], mode: u32) -> bool {
-        let is_alike = |stat: Stat| {
-            let is_ours = stat.kind == Kind::Regular && stat.uid == fs::effective_uid() && stat.links == 1;
-            is_ours && stat.mode == mode && stat.size_bytes == bytes.len() as u64
-        };
-        let Ok(file) = self.dir.open_write(&self.name) else { return false };
-        fs::stat_of(&file).is_ok_and(is_alike) && fs::write(&file, bytes).is_ok_and(|written| written == bytes.len())
+    /// Writes into the spare file and has it change places with the one that stands there; both have to be private files
+    /// of ours alone. `false`, and no spare is left: that is not so, or it failed; whoever then puts a new file in its
+    /// place hears why.
+    fn swap(&self, bytes: &[u8]) -> bool {
+        if !self.dir.stat(&self.name).is_ok_and(|stat| is_ours_alone(&stat)) {
+            return false;
+        }
+        let mut spare = self.name.clone();
+        spare.push(SPARE);
+        let is_swapped = self.spare(&spare, bytes.len()).is_ok_and(|file| {
+            fs::write_all(&file, bytes).and_then(|()| self.dir.rename(&spare, &self.name, Rename::Exchange)).is_ok()
+        });
+        if !is_swapped {
+            let _ = self.dir.unlink(&spare);
+        }
+        is_swapped
+    }
+
+    /// Opens the spare file, of this size, for writing, or makes an empty one.
+    fn spare(&self, name: &OsStr, size: usize) -> io::Result<File> {
+        if let Ok(file) = self.dir.open_write(name)
+            && fs::stat_of(&file).is_ok_and(|stat| is_ours_alone(&stat) && stat.size_bytes == size as u64)
+        {
+            return Ok(file);
+        }
+        // Whatever stands there is not what we have left.
+        let _ = self.dir.unlink(name);
+        self.dir.create_new(name, PRIVATE)
     }
 
     /// Gives the file another name in its directory, for good.

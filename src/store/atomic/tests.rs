@@ -78,36 +78,60 @@ fn another_name_of_the_old_file_keeps_the_old_bytes() {
 }
 
 #[test]
-fn only_a_like_file_of_ours_alone_is_written_over() {
+fn two_private_files_of_ours_alone_change_places() {
     let home = TestHome::new();
     let inode = |name: &str| std::fs::symlink_metadata(home.path().join(name)).expect("a file").ino();
-    let overwrite = |text: &str| overwrite_volatile(&home, Path::new("key"), text.as_bytes(), PRIVATE);
-    overwrite("one").expect("a new file");
+    let swap = |text: &str| swap_volatile(&home, Path::new("key"), text.as_bytes());
+    swap("one").expect("a first file");
+    assert_eq!(home.names(), ["key"]);
     let first = inode("key");
-    overwrite("two").expect("the same file");
-    assert_eq!((home.text("key").as_str(), mode_of(&home.path().join("key")), inode("key")), ("two", PRIVATE, first));
+    swap("two").expect("a spare one is made");
+    let second = inode("key");
+    assert_ne!(first, second);
+    for (text, before, at) in [("red", "two", first), ("tan", "red", second), ("fawn", "tan", first)] {
+        // The last one is longer than what the spare has.
+        let is_made = text.len() != before.len();
+        swap(text).expect(text);
+        assert_eq!((home.text("key").as_str(), home.text("key.spare").as_str()), (text, before));
+        assert!(is_made || inode("key") == at, "{text}: no file is made");
+        assert_eq!(["key", "key.spare"].map(|name| mode_of(&home.path().join(name))), [PRIVATE; 2]);
+    }
+    assert_eq!(home.names(), ["key", "key.spare"]);
+}
 
-    overwrite("three").expect("another size");
-    assert_eq!(home.text("key"), "three");
-    std::fs::hard_link(home.path().join("key"), home.path().join("other")).expect("a hard link");
-    overwrite("seven").expect("another name");
-    assert_eq!((home.text("key").as_str(), home.text("other").as_str()), ("seven", "three"));
-    let loose = home.put("key", "loose");
-    std::fs::set_permissions(&loose, std::fs::Permissions::from_mode(0o644)).expect("a mode");
-    let before = inode("key");
-    overwrite("tight").expect("another mode");
-    assert_eq!((home.text("key").as_str(), mode_of(&loose)), ("tight", PRIVATE));
-    assert_ne!(inode("key"), before, "whoever has it open reads no more");
-
-    std::fs::remove_file(&loose).expect("removed");
-    fifo(&loose);
-    overwrite("plain").expect("a fifo makes way");
-    assert_eq!(home.text("key"), "plain");
-    std::fs::remove_file(&loose).expect("removed");
-    symlink(home.path().join("other"), &loose).expect("a link");
-    let refused = overwrite("eight").expect_err("a link");
-    assert!(matches!(refused, StoreError::Symlink { .. }), "{refused}");
-    assert_eq!(home.text("other"), "three");
+#[test]
+fn what_others_may_have_in_hand_is_neither_written_into_nor_kept() {
+    let (home, elsewhere) = (TestHome::new(), TestHome::new());
+    let swap = |text: &str| swap_volatile(&home, Path::new("key"), text.as_bytes());
+    let victim = elsewhere.put("victim", "untouched");
+    let spare = home.path().join("key.spare");
+    type Trap<'a> = (&'a str, &'a dyn Fn(&Path));
+    let traps: [Trap<'_>; 4] = [
+        ("a link", &|at| symlink(&victim, at).expect("a link")),
+        ("another name of a file", &|at| std::fs::hard_link(&victim, at).expect("a hard link")),
+        ("a fifo", &|at| fifo(at)),
+        ("an open file", &|at| {
+            std::fs::write(at, "loose").expect("a file");
+            std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+        }),
+    ];
+    for (what, trap) in traps {
+        let _ = std::fs::remove_file(&spare);
+        trap(&spare);
+        for text in ["a key", "b key"] {
+            swap(text).expect(what);
+            assert_eq!(home.text("key"), text, "{what} in the spare's place");
+        }
+        assert_eq!(mode_of(&spare), PRIVATE, "{what}: the spare is ours");
+        // In the place of the file itself a link is refused, and everything else makes way.
+        std::fs::remove_file(home.path().join("key")).expect("removed");
+        trap(&home.path().join("key"));
+        let done = swap("c key");
+        assert_eq!(done.is_err(), what == "a link", "{what}: {done:?}");
+        let _ = std::fs::remove_file(home.path().join("key"));
+        swap("d key").expect(what);
+        assert_eq!((home.text("key").as_str(), elsewhere.text("victim").as_str()), ("d key", "untouched"), "{what}");
+    }
 }
 
 #[test]
