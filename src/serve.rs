@@ -34,7 +34,7 @@ use crate::supervisor::{Duties, Ended, Hooks, Leader, Recorder, Supervisor, main
 use crate::sys::inotify::Inotify;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Spawner;
-use crate::sys::{proc, process, random};
+use crate::sys::{memory, proc, process, random};
 use crate::token::{self, proof::BootSecret};
 use error::ServeError;
 use identities::Identities;
@@ -187,6 +187,7 @@ impl Boot {
 
     /// None of this can keep a hub from running; what fails is said.
     fn prepare_process(&self) {
+        memory::keep_large_blocks_apart();
         if let Err(error) = process::raise_nofile() {
             self.say(&format!("cannot raise the limit of open files: {error}"));
         }
