@@ -171,6 +171,7 @@ impl Boot {
             std::mem::forget(kept);
         } else {
             self.clear(&home, &identity, all_down);
+            kept.close();
         }
         ended.map_err(ServeError::starting("waiting for signals"))
     }

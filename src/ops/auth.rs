@@ -276,6 +276,11 @@ impl Authority {
         self.db.lost()
     }
 
+    /// Closes the database, see [`Db::close`].
+    pub(crate) fn close(&self) {
+        self.db.close();
+    }
+
     /// Whether the bearer of this token has one of `scopes`; none of them means that any good token does. `bearer` is
     /// the token itself; see [`crate::token::from_authorization`]. Waits for at most the database's busy timeout, and
     /// junk not even that.

@@ -68,7 +68,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
     let mut tidy_at = booting.is_empty().then(|| Instant::now() + TIDY_AFTER);
     let mut polls = PollSet::default();
     let mut look_at_home_at = Instant::now() + HOME_LOOK;
-    let (mut phase, mut is_ending) = (Phase::Running, false);
+    let mut phase = Phase::Running;
     loop {
         polls.clear();
         let inbox = polls.readable(context.main.as_fd());
@@ -119,13 +119,13 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                     ForMain::EssentialDown(short) => {
                         let why = Ended::Essential(short);
                         context.console.line("[supervisor] ", &format!("{}, taking the hub down", why.describe()));
-                        phase = phase.stop(supervisor, why);
+                        phase = phase.stop(supervisor, &mut duties, why);
                     }
                     ForMain::LookAtHome => look_at_home = true,
                     ForMain::EdgeLost => {
                         let why = Ended::EdgeLost;
                         context.console.line("[supervisor] ", &format!("{}, taking the hub down", why.describe()));
-                        phase = phase.stop(supervisor, why);
+                        phase = phase.stop(supervisor, &mut duties, why);
                     }
                 }
             }
@@ -133,22 +133,17 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
         if look_at_home {
             look_at_home_at = Instant::now() + HOME_LOOK;
             if matches!(phase, Phase::Running) && !(duties.has_home)() {
-                phase = phase.stop(supervisor, Ended::HomeLost);
+                phase = phase.stop(supervisor, &mut duties, Ended::HomeLost);
             }
         }
         if polls.is_ready(signal) {
             while let Some(received) = signals.next()? {
                 match received {
-                    Received::Terminate => phase = phase.stop(supervisor, Ended::Asked),
+                    Received::Terminate => phase = phase.stop(supervisor, &mut duties, Ended::Asked),
                     Received::Reload => (duties.reload)(),
                     Received::Child(pid) => child_ended(supervisor, pid),
                 }
             }
-        }
-        if !is_ending && !matches!(phase, Phase::Running) {
-            is_ending = true;
-            (duties.on_end)();
-            duties.home_watch.iter_mut().for_each(Inotify::release);
         }
         phase = match phase {
             Phase::Running => Phase::Running,
@@ -185,10 +180,13 @@ impl Ended {
 
 impl Phase {
     /// The first request stops everything; a second one hurries.
-    fn stop(self, supervisor: &Supervisor, why: Ended) -> Self {
+    fn stop(self, supervisor: &Supervisor, duties: &mut Duties<'_>, why: Ended) -> Self {
         match self {
             Self::Running => {
                 let resting = BTreeSet::new();
+                // First of all: the kernel takes longer to forget what was watched than modules may take to end.
+                (duties.on_end)();
+                duties.home_watch.iter_mut().for_each(Inotify::release);
                 supervisor.begin_shutdown();
                 Self::Stopping { why, hurry_at: Instant::now() + SHUTDOWN_GRACE, resting }
             }

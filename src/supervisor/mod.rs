@@ -445,15 +445,11 @@ impl Supervisor {
         self.send_to_all(|| ForWorker::Hurry);
     }
 
-    /// Ends the threads of modules that are at rest.
+    /// Forgets all modules, which are at rest. Their threads have nothing to do any more and end with the process: to
+    /// wake each of them for that would take as long as to stop what they ran.
     fn close(&self) {
-        let handles = std::mem::take(&mut *self.modules());
-        for handle in handles.values() {
-            handle.inbox.send(ForWorker::Quit);
+        for handle in std::mem::take(&mut *self.modules()).values() {
             handle.ring.wake();
-        }
-        for (_, handle) in handles {
-            let _ = handle.thread.join();
         }
     }
 }

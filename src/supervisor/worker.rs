@@ -152,7 +152,8 @@ impl Worker {
                 self.tap.notice(&text);
             }
             self.publish();
-            if std::mem::take(&mut self.went_deep) {
+            // A hub that ends gives back everything in a moment.
+            if std::mem::take(&mut self.went_deep) && !self.context.closing.load(Ordering::Acquire) {
                 memory::give_back_stack();
             }
         }

@@ -6,7 +6,7 @@ use super::{cvt, cvt_r};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A process id as the kernel counts them: above zero.
@@ -214,7 +214,7 @@ impl Child {
     /// Collects the exit status of a child that has ended. Consumes it: nobody can signal a pid that the kernel may
     /// have given away. Hands the child back when it has not ended yet.
     pub(crate) fn reap(self, family: &Family) -> Result<Exit, Self> {
-        let mut leaders = family.lock();
+        let leaders = &mut family.lock().leaders;
         match wait(self.pid, libc::WNOHANG) {
             Ok(Some(exit)) => {
                 leaders.remove(&self.pid);
@@ -304,10 +304,19 @@ impl Held {
 /// because the kernel's list may skip entries when one is removed while it is read.
 #[derive(Debug)]
 pub(crate) struct Family {
-    leaders: Mutex<HashSet<Pid>>,
-    /// Read under the lock of `leaders`.
+    known: Mutex<Known>,
+    /// Read under the lock of `known`.
     children: OwnChildren,
     has_pidfds: bool,
+    /// Counts who asks for strangers and who looks, in the order in which they do.
+    asked: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    leaders: HashSet<Pid>,
+    /// When the newest look began that found no stranger.
+    alone_at: u64,
 }
 
 impl Family {
@@ -319,18 +328,19 @@ impl Family {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => false,
             Err(error) => return Err(error),
         };
-        Ok(Self { leaders: Mutex::default(), children: OwnChildren::open()?, has_pidfds })
+        let (known, asked) = (Mutex::default(), AtomicU64::new(1));
+        Ok(Self { known, children: OwnChildren::open()?, has_pidfds, asked })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Pid>> {
-        self.leaders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `fork` and, before anyone can look, notes the child it made.
     pub(super) fn add(&self, fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Pid> {
-        let mut leaders = self.lock();
+        let mut known = self.lock();
         let pid = fork()?;
-        leaders.insert(pid);
+        known.leaders.insert(pid);
         Ok(pid)
     }
 
@@ -340,16 +350,28 @@ impl Family {
     }
 
     pub(crate) fn is_leader(&self, pid: Pid) -> bool {
-        self.lock().contains(&pid)
+        self.lock().leaders.contains(&pid)
     }
 
     /// Children of ours that we did not fork: orphans that came to us as their subreaper. Those that have ended are
     /// collected on the way. Empty proves that no descendant of a dead leader is left anywhere.
+    ///
+    /// The kernel takes the longer the more children there are, and when all modules end at once everybody asks: whoever
+    /// waited while another one looked, and found nobody, need not look again, if that look began after the question.
     pub(crate) fn strangers(&self) -> io::Result<Vec<Pid>> {
-        let leaders = self.lock();
+        let asked_at = self.asked.fetch_add(1, Ordering::AcqRel);
+        let mut known = self.lock();
+        if known.alone_at > asked_at {
+            return Ok(Vec::new());
+        }
         loop {
+            let began_at = self.asked.fetch_add(1, Ordering::AcqRel);
             let mut strangers = self.children.read()?;
-            strangers.retain(|pid| !leaders.contains(pid));
+            strangers.retain(|pid| !known.leaders.contains(pid));
+            if strangers.is_empty() {
+                known.alone_at = began_at;
+                return Ok(strangers);
+            }
             let listed = strangers.len();
             strangers.retain(|pid| matches!(wait(*pid, libc::WNOHANG), Ok(None)));
             // One that ended after it was listed may have left us its own children meanwhile.
