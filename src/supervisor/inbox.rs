@@ -82,6 +82,8 @@ pub(crate) enum ForWorker {
     },
     /// Some child ended, on a kernel without pidfd.
     Look,
+    /// The boot is over: what a module has printed during it may have been the last for weeks.
+    GiveBack,
     /// End the thread; comes when the module is at rest.
     Quit,
 }

@@ -22,7 +22,8 @@ const LAST_WAIT: Duration = Duration::from_secs(7);
 const HOME_LOOK: Duration = Duration::from_secs(5);
 /// While processes are left that cannot be held, as when descriptors have run out.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// So long after the boot its memory is given back: then the other threads have heard of its end.
+/// So long after the boot its memory is given back: then the other threads have heard of its end. First by those of the
+/// modules, and as long after that by the hub itself.
 const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the loop ended; all modules are down.
@@ -65,6 +66,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
     let adopted: BTreeSet<Pid> = context.family.strangers().unwrap_or_default().into_iter().collect();
     let mut booting: BTreeSet<Short> = supervisor.modules().keys().cloned().collect();
+    let mut workers_to_tidy = !booting.is_empty();
     let mut tidy_at = booting.is_empty().then(|| Instant::now() + TIDY_AFTER);
     let mut polls = PollSet::default();
     let mut look_at_home_at = Instant::now() + HOME_LOOK;
@@ -80,10 +82,16 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
             Phase::Hurrying { give_up_at, .. } => Some(*give_up_at),
         };
         polls.wait(deadline)?;
-        if tidy_at.take_if(|at| Instant::now() >= *at).is_some() {
-            // A thousand children were prepared at once; nothing needs that much again.
-            memory::give_back_heap();
-            memory::give_back_program();
+        if tidy_at.is_some_and(|at| Instant::now() >= at) {
+            // A thousand children were prepared at once; nothing needs that much again. The others need the program for
+            // their part.
+            tidy_at = workers_to_tidy.then(|| Instant::now() + TIDY_AFTER);
+            if std::mem::take(&mut workers_to_tidy) {
+                supervisor.send_to_all(|| ForWorker::GiveBack);
+            } else {
+                memory::give_back_heap();
+                memory::give_back_program();
+            }
         }
 
         let mut look_at_home = home.is_none() && Instant::now() >= look_at_home_at;

@@ -239,6 +239,7 @@ impl Worker {
                     self.clear();
                 }
             }
+            ForWorker::GiveBack => self.went_deep = true,
             ForWorker::Quit => return false,
         }
         true
