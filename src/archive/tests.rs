@@ -36,6 +36,8 @@ fn home(dir: &TestDir) -> Home {
     put(&path("wiki/.env"), "A=1\n", 0o600);
     put(&path("wiki/data/big"), vec![b'x'; PIECE_BYTES + 513], 0o700);
     put(&path("wiki/data/empty"), "", 0o640);
+    put(&path("wiki/data/hub.key.spare"), "the module's own", 0o600);
+    put(&path("wiki/run/hub.key"), "secret\n", 0o600);
     put(&path(&format!("wiki/data/{}", "n".repeat(150))), "long", 0o666);
     fs::create_dir(path("wiki/data/none")).expect("made");
     let db = crate::db::Db::open(&path("hub.db")).expect("a database");
@@ -43,6 +45,7 @@ fn home(dir: &TestDir) -> Home {
     // What stays behind.
     put(&path("hub/run/hub.pid"), "1 2 x\n", 0o600);
     put(&path("wiki/logs/wiki.log"), "printed\n", 0o600);
+    put(&path("wiki/run/hub.key.spare"), "void\n", 0o600);
     put(&path("services.json.lock"), "", 0o600);
     put(&path(".services.json.0123456789abcdef.tmp"), "half", 0o600);
     home
@@ -80,7 +83,7 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
     let archive = dir.join("a.tar");
     let written = write(&home, &archive, now()).expect("written");
     assert_eq!(fs::metadata(&archive).expect("there").permissions().mode() & 0o777, 0o600);
-    assert_eq!((written.contents.files, written.left_out.len()), (7, 1), "{written:?}");
+    assert_eq!((written.contents.files, written.left_out.len()), (9, 1), "{written:?}");
     assert!(written.left_out[0].contains("/link is not in the archive"), "{written:?}");
 
     fs::create_dir(dir.join("empty")).expect("made");
@@ -88,9 +91,9 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
         let to = dir.join(to);
         assert_eq!(unpack(&archive, &to).expect("restored"), written.contents);
         let (mut before, mut after) = (tree(home.path()), tree(&to));
-        let behind =
-            ["hub.db-wal", "hub.db-shm", "hub/run/hub.pid", "hub/run", "wiki/logs/wiki.log", "wiki/logs", "link"];
-        for name in behind.iter().chain(&["services.json.lock", ".services.json.0123456789abcdef.tmp", "hub.db"]) {
+        let of_modules = ["wiki/logs/wiki.log", "wiki/logs", "wiki/run/hub.key.spare", "link"];
+        let of_hub = ["hub.db", "hub.db-wal", "hub.db-shm", "hub/run/hub.pid", "hub/run", "services.json.lock"];
+        for name in of_modules.iter().chain(&of_hub).chain(&[".services.json.0123456789abcdef.tmp"]) {
             before.remove(Path::new(name));
         }
         // The database is another file of the same content.
@@ -151,7 +154,7 @@ fn standard_tools_read_it() {
     let script = "tar xf a.tar && sha256sum --quiet -c SHA256SUMS && tar tvf a.tar | wc -l";
     let done = Command::new("/bin/sh").args(["-c", script]).current_dir(dir.path()).output().expect("a shell");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "14");
+    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "17");
     assert_eq!(fs::read(dir.join("parachute-home/operator.token")).expect("unpacked"), b"secret\n");
 }
 

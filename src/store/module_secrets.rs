@@ -22,6 +22,11 @@ pub(crate) fn verify_keys_file(home: &Home, short: &Short) -> PathBuf {
     home.path().join(in_run_dir(short, VERIFY_KEYS))
 }
 
+/// Whether this is the name of the file beside a module's key that the next key is written into.
+pub(crate) fn is_spare_key(name: &str) -> bool {
+    name.strip_prefix(KEY) == Some(atomic::SPARE)
+}
+
 /// Writes the key that a child of the module shows to the hub. A new child needs a new one, so it is not waited for until
 /// the disk has it.
 pub(crate) fn write_key(home: &Home, short: &Short, key: &str) -> Result<(), StoreError> {

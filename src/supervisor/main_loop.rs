@@ -22,8 +22,8 @@ const LAST_WAIT: Duration = Duration::from_secs(7);
 const HOME_LOOK: Duration = Duration::from_secs(5);
 /// While processes are left that cannot be held, as when descriptors have run out.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// So long after the boot its memory is given back: then the other threads have heard of its end. First by those of the
-/// modules, and as long after that by the hub itself.
+/// So long after the boot its memory is given back: then the other threads have heard of its end. And so long the hub
+/// itself waits after the modules' threads.
 const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the loop ended; all modules are down.
@@ -52,6 +52,13 @@ pub(crate) struct Duties<'a> {
     pub(crate) home_watch: Option<Inotify>,
 }
 
+/// Who is to give back next what the boot took.
+#[derive(Debug, Clone, Copy)]
+enum Holder {
+    Workers,
+    Hub,
+}
+
 /// How far the end has come.
 enum Phase {
     Running,
@@ -66,8 +73,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
     let adopted: BTreeSet<Pid> = context.family.strangers().unwrap_or_default().into_iter().collect();
     let mut booting: BTreeSet<Short> = supervisor.modules().keys().cloned().collect();
-    let mut workers_to_tidy = !booting.is_empty();
-    let mut tidy_at = booting.is_empty().then(|| Instant::now() + TIDY_AFTER);
+    let mut tidy = booting.is_empty().then(|| (Instant::now() + TIDY_AFTER, Holder::Hub));
     let mut polls = PollSet::default();
     let mut look_at_home_at = Instant::now() + HOME_LOOK;
     let mut phase = Phase::Running;
@@ -77,21 +83,29 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
         let signal = polls.readable(signals.as_fd());
         let home = duties.home_watch.as_ref().map(|watch| polls.readable(watch.as_fd()));
         let deadline = match &phase {
-            Phase::Running => [tidy_at, home.is_none().then_some(look_at_home_at)].into_iter().flatten().min(),
+            Phase::Running => {
+                [tidy.map(|(at, _)| at), home.is_none().then_some(look_at_home_at)].into_iter().flatten().min()
+            }
             Phase::Stopping { hurry_at, .. } => Some(*hurry_at),
             Phase::Hurrying { give_up_at, .. } => Some(*give_up_at),
         };
         polls.wait(deadline)?;
-        if tidy_at.is_some_and(|at| Instant::now() >= at) {
-            // A thousand children were prepared at once; nothing needs that much again. The others need the program for
-            // their part.
-            tidy_at = workers_to_tidy.then(|| Instant::now() + TIDY_AFTER);
-            if std::mem::take(&mut workers_to_tidy) {
-                supervisor.send_to_all(|| ForWorker::GiveBack);
-            } else {
-                memory::give_back_heap();
-                memory::give_back_program();
-            }
+        if let Some((at, holder)) = tidy
+            && Instant::now() >= at
+        {
+            // A thousand children were prepared at once; nothing needs that much again.
+            tidy = match holder {
+                // They need the program for their part.
+                Holder::Workers => {
+                    supervisor.send_to_all(|| ForWorker::GiveBack);
+                    Some((Instant::now() + TIDY_AFTER, Holder::Hub))
+                }
+                Holder::Hub => {
+                    memory::give_back_heap();
+                    memory::give_back_program();
+                    None
+                }
+            };
         }
 
         let mut look_at_home = home.is_none() && Instant::now() >= look_at_home_at;
@@ -114,7 +128,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                     ForMain::Settled { short, at_rest } => {
                         supervisor.settled(&short, at_rest);
                         if booting.remove(&short) && booting.is_empty() {
-                            tidy_at = Some(Instant::now() + TIDY_AFTER);
+                            tidy = Some((Instant::now() + TIDY_AFTER, Holder::Workers));
                         }
                         if let Phase::Stopping { resting, .. } | Phase::Hurrying { resting, .. } = &mut phase
                             && at_rest

@@ -27,7 +27,7 @@ pub(crate) const PUBLIC: u32 = 0o644;
 const TEMP_MAX_AGE: Duration = Duration::from_secs(3_600);
 const TEMP_RANDOM_BYTES: usize = 8;
 /// Follows the name of a file that changes places with a spare one.
-const SPARE: &str = ".spare";
+pub(super) const SPARE: &str = ".spare";
 
 /// What happens at a symbolic link in the last place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -362,17 +362,16 @@ impl Target {
     }
 
     /// Writes into the spare file and has it change places with the one that stands there; both have to be private files
-    /// of ours alone. `false`, and no spare is left: that is not so, or it failed; whoever then puts a new file in its
-    /// place hears why.
+    /// of ours alone. `false`, and the spare is removed: that is not so, or it failed; whoever then puts a new file in
+    /// its place hears why.
     fn swap(&self, bytes: &[u8]) -> bool {
-        if !self.dir.stat(&self.name).is_ok_and(|stat| is_ours_alone(&stat)) {
-            return false;
-        }
         let mut spare = self.name.clone();
         spare.push(SPARE);
-        let is_swapped = self.spare(&spare, bytes.len()).is_ok_and(|file| {
+        let swap = |file| {
             fs::write_all(&file, bytes).and_then(|()| self.dir.rename(&spare, &self.name, Rename::Exchange)).is_ok()
-        });
+        };
+        let may_swap = self.dir.stat(&self.name).is_ok_and(|stat| is_ours_alone(&stat));
+        let is_swapped = may_swap && self.spare(&spare, bytes.len()).is_ok_and(swap);
         if !is_swapped {
             let _ = self.dir.unlink(&spare);
         }
@@ -420,8 +419,8 @@ pub(super) struct Staged<'a> {
 }
 
 impl Staged<'_> {
-    /// Puts it in the target's place; [`Staged::settle`] has to follow. After an exchange what stood there is under the temporary name, to be looked at
-    /// with [`Staged::read_displaced`], until this is dropped.
+    /// Puts it in the target's place; [`Staged::settle`] has to follow. After an exchange what stood there is under the
+    /// temporary name, to be looked at with [`Staged::read_displaced`], until this is dropped.
     pub(super) fn commit(&self, how: Rename) -> io::Result<()> {
         self.target.dir.rename(&self.temp, &self.target.name, how)
     }

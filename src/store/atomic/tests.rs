@@ -128,6 +128,7 @@ fn what_others_may_have_in_hand_is_neither_written_into_nor_kept() {
         trap(&home.path().join("key"));
         let done = swap("c key");
         assert_eq!(done.is_err(), what == "a link", "{what}: {done:?}");
+        assert!(!spare.exists(), "{what}: an old key stays nowhere");
         let _ = std::fs::remove_file(home.path().join("key"));
         swap("d key").expect(what);
         assert_eq!((home.text("key").as_str(), elsewhere.text("victim").as_str()), ("d key", "untouched"), "{what}");
