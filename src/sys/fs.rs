@@ -17,11 +17,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a taken lock is left alone before it is tried again. Shorter than the 20 ms of files §14.3: with a queue of
 /// writers every hand-over costs half of it.
 const LOCK_POLL: Duration = Duration::from_millis(5);
+/// A file that changed less than this ago may change again without its times showing it: the kernel's clock for
+/// them ticks every 4 to 10 ms.
+pub(crate) const RACY: Duration = Duration::from_millis(50);
 
 /// An open directory.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// What the kernel says about a file; two equal ones mean an unchanged file, but for writes within one clock tick.
+/// What the kernel says about a file; two equal ones mean an unchanged file, if the first is [settled](Stat::is_settled).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) kind: Kind,
@@ -114,7 +117,7 @@ impl Dir {
 
     /// What stands under `name`; a symbolic link is not followed.
     pub(crate) fn stat(&self, name: &OsStr) -> io::Result<Stat> {
-        stat_at(self.0.as_raw_fd(), name)
+        stat_at(self.0.as_raw_fd(), name, libc::AT_SYMLINK_NOFOLLOW)
     }
 
     /// What this directory itself is.
@@ -202,6 +205,14 @@ impl Stat {
             ctime_ns: nanos(stat.st_ctime, stat.st_ctime_nsec),
         }
     }
+
+    /// Whether the times of the file, looked at no earlier than `now`, were old enough to show its next change.
+    pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let age_ns = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - self.mtime_ns.max(self.ctime_ns);
+        // A time in the future shows nothing either: the clock was set back.
+        age_ns > i128::try_from(RACY.as_nanos()).unwrap_or(i128::MAX)
+    }
 }
 
 /// Makes the directory at `path` and those above it that are missing, with `mode` less the umask.
@@ -234,7 +245,12 @@ pub(crate) fn open_append(path: &Path, mode: u32) -> io::Result<File> {
 
 /// What stands at `path`; a symbolic link in the last component is not followed.
 pub(crate) fn stat(path: &Path) -> io::Result<Stat> {
-    stat_at(libc::AT_FDCWD, path.as_os_str())
+    stat_at(libc::AT_FDCWD, path.as_os_str(), libc::AT_SYMLINK_NOFOLLOW)
+}
+
+/// What `path` leads to, through whatever links.
+pub(crate) fn stat_followed(path: &Path) -> io::Result<Stat> {
+    stat_at(libc::AT_FDCWD, path.as_os_str(), 0)
 }
 
 /// Renames `from` to `to`; whatever stood there is gone.
@@ -384,12 +400,12 @@ fn open_append_at(dir: RawFd, name: &OsStr, mode: u32) -> io::Result<File> {
     open_at(dir, name, flags, mode).map(File::from)
 }
 
-fn stat_at(dir: RawFd, name: &OsStr) -> io::Result<Stat> {
+fn stat_at(dir: RawFd, name: &OsStr, flags: libc::c_int) -> io::Result<Stat> {
     let name = c_string(name)?;
     point("stat")?;
     filled(|stat| {
         // SAFETY: the name is a terminated string that outlives the call, and the buffer has the size of a stat.
-        unsafe { libc::fstatat(dir, name.as_ptr(), stat, libc::AT_SYMLINK_NOFOLLOW) }
+        unsafe { libc::fstatat(dir, name.as_ptr(), stat, flags) }
     })
 }
 

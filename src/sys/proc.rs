@@ -113,6 +113,12 @@ impl OwnChildren {
         }
     }
 
+    /// Reads such a list from a file that a test writes.
+    #[cfg(test)]
+    pub(super) fn listed_in(list: fs::File) -> Self {
+        Self { list: Some(list) }
+    }
+
     /// Who is there now. One caller at a time: reading moves the file's one position.
     pub(crate) fn read(&self) -> io::Result<Vec<Pid>> {
         let Some(mut list) = self.list.as_ref() else {

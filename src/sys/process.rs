@@ -385,6 +385,8 @@ impl Family {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testdir::TestDir;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn room_for_descriptors_is_made() {
@@ -401,5 +403,45 @@ mod tests {
         for count in [usize::MAX, libc::c_int::MAX as usize, 0] {
             reserve_descriptors(file.as_fd(), count);
         }
+    }
+
+    /// Whoever waits for another one's look takes it for its own only if it began after the question.
+    #[test]
+    fn a_look_answers_those_who_asked_before_it_and_nobody_else() {
+        let dir = TestDir::new("family");
+        let list = dir.join("children");
+        std::fs::write(&list, "").expect("written");
+        let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
+        let stranger = Pid::try_from(child.id()).expect("a pid");
+        let family = Family {
+            children: OwnChildren::listed_in(std::fs::File::open(&list).expect("opened")),
+            ..Family::new().expect("a family")
+        };
+        assert!(family.strangers().expect("read").is_empty(), "nobody is there");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for asked_before in [true, false] {
+            std::thread::scope(|scope| {
+                // Somebody looks, and finds nobody, just before the stranger comes.
+                let mut known = family.lock();
+                let look = || family.asked.fetch_add(1, Ordering::AcqRel);
+                let mut began_at = look();
+                let asker = scope.spawn(|| family.strangers().expect("read"));
+                while family.asked.load(Ordering::Acquire) == began_at + 1 {
+                    assert!(Instant::now() < deadline, "nobody asks");
+                    std::thread::yield_now();
+                }
+                if asked_before {
+                    began_at = look();
+                }
+                known.alone_at = began_at;
+                std::fs::write(&list, format!("{stranger} ")).expect("written");
+                drop(known);
+                let told = asker.join().expect("no panic");
+                assert_eq!(told.is_empty(), asked_before, "{told:?}");
+                assert_eq!(family.strangers().expect("read"), [stranger], "whoever asks now is told");
+            });
+        }
+        child.kill().expect("it lives");
+        child.wait().expect("reaped");
     }
 }

@@ -31,9 +31,6 @@ const SERVICES_MAX_BYTES: u64 = 1 << 20;
 
 /// How long an edit waits for another one of ours.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
-/// A file that changed less than this ago may change again without its times showing it: the kernel's clock for
-/// them ticks every 4 to 10 ms.
-const RACY: Duration = Duration::from_millis(50);
 
 /// The list of modules of one home. Shared between threads.
 #[derive(Debug)]
@@ -103,7 +100,7 @@ impl Services {
         let read = target.read(SERVICES_MAX_BYTES)?;
         let stat = read.as_ref().map(|(_, stat)| *stat);
         let bytes = read.as_ref().map(|(bytes, _)| bytes.as_slice());
-        let is_settled = is_settled(stat.as_ref(), now);
+        let is_settled = stat.is_none_or(|stat| stat.is_settled(now));
         let digest = bytes.filter(|_| !is_settled || before.is_some()).map(token::sha256);
         let listing = match before.filter(|(held, _)| Some(*held) == digest) {
             Some((_, listing)) => listing,
@@ -212,13 +209,4 @@ fn parse_or_empty(target: &Target, bytes: Option<&[u8]>) -> Result<Document, Sto
 
 fn parse(target: &Target, bytes: &[u8]) -> Result<Document, StoreError> {
     Document::parse(bytes).map_err(|problem| StoreError::Syntax { path: target.path().to_owned(), problem })
-}
-
-/// Whether the times of the file, looked at no earlier than `now`, were old enough to show the next change.
-fn is_settled(stat: Option<&Stat>, now: SystemTime) -> bool {
-    let Some(stat) = stat else { return true };
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let age = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - stat.mtime_ns.max(stat.ctime_ns);
-    // A time in the future shows nothing either: the clock was set back.
-    age > i128::try_from(RACY.as_nanos()).unwrap_or(i128::MAX)
 }

@@ -5,7 +5,7 @@ use crate::manifest::services::{Document, Exposure, Listing};
 use crate::store::atomic::PRIVATE;
 use crate::store::modules;
 use crate::store::testing::TestHome;
-use crate::sys::fs::Dir;
+use crate::sys::fs::{self, Dir};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -78,7 +78,7 @@ fn an_unchanged_file_is_parsed_once() {
     // The change time cannot be set back: until it has aged, a read looks at the bytes.
     let first = services.read().expect("a document");
     let settled = std::iter::repeat_with(|| {
-        crate::sys::fs::pause(RACY);
+        fs::pause(fs::RACY);
         services.read().expect("a document")
     })
     .find(|_| services.cache().as_ref().is_some_and(|seen| seen.digest.is_none()))
