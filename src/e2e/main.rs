@@ -20,6 +20,7 @@ mod login;
 mod logs;
 mod metrics;
 mod operator_token;
+mod orders;
 mod origin;
 mod origin_setting;
 mod pages;

@@ -1,6 +1,6 @@
 //! A machine that has no process or no descriptor left: an attempt that fails is no crash, and the hub lives on.
 
-use crate::support::{Hub, Spawned, eventually, kill, module, testchild};
+use crate::support::{Hub, eventually, kill, module, testchild};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,14 +20,7 @@ fn a_fork_that_fails_is_a_failed_attempt_and_no_crash() {
     let first = hub.number_after("web", "ready ");
     let other = hub.number_after("other", "ready ");
 
-    let mut command = Command::new("strace");
-    command.args(["-f", "-p", &hub.pid().to_string(), "-e", "trace=fork,vfork,clone"]);
-    command.args(["-e", "inject=fork,vfork,clone:error=EAGAIN", "-o", "/dev/null"]);
-    let mut strace = Spawned::spawn(command);
-    eventually("strace attached", || {
-        assert!(strace.ended().is_none(), "strace (Debian: strace) must be allowed to trace: {}", strace.output());
-        strace.output().contains("attached").then_some(())
-    });
+    let without_forks = hub.inject("fork,vfork,clone", "error=EAGAIN", &[]);
     kill(first, "KILL");
     let failed = eventually("an attempt that fails for want of a process", || {
         let told = told(&hub, "web");
@@ -44,8 +37,7 @@ fn a_fork_that_fails_is_a_failed_attempt_and_no_crash() {
     let status = hub.run(&["status"]);
     assert!(status.stdout.contains("failed to start"), "{status}");
 
-    kill(strace.pid(), "INT");
-    strace.wait();
+    without_forks.end();
     eventually("the module is back", || hub.number_after("web", "ready ").ne(&first).then_some(()));
     let back = eventually("the hub says so", || {
         let told = told(&hub, "web");
@@ -122,25 +114,6 @@ fn a_hub_without_descriptors_lives_on_and_recovers() {
     hub.run(&["status", "--check"]).succeeds();
 }
 
-/// Has the kernel answer these calls of the hub with an error, until it is ended.
-#[track_caller]
-fn inject(hub: &Hub, calls: &str, error: &str) -> Spawned {
-    let mut command = Command::new("strace");
-    command.args(["-f", "-p", &hub.pid().to_string(), "-e", &format!("trace={calls}")]);
-    command.args(["-e", &format!("inject={calls}:error={error}"), "-o", "/dev/null"]);
-    let mut strace = Spawned::spawn(command);
-    eventually("strace attached", || {
-        assert!(strace.ended().is_none(), "strace (Debian: strace) must be allowed to trace: {}", strace.output());
-        strace.output().contains("attached").then_some(())
-    });
-    strace
-}
-
-fn detach(mut strace: Spawned) {
-    kill(strace.pid(), "INT");
-    strace.wait();
-}
-
 /// The edge is woken, so that it waits anew.
 fn wake(hub: &Hub) {
     let _nobody_answers = crate::support::http::connect(hub.port);
@@ -150,10 +123,10 @@ fn wake(hub: &Hub) {
 fn an_edge_that_cannot_wait_tries_again() {
     let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({"ready": "none"}))]);
     let child = hub.number_after("web", "ready ");
-    let strace = inject(&hub, "epoll_wait,epoll_pwait", "ENOMEM");
+    let deaf = hub.inject("epoll_wait,epoll_pwait", "error=ENOMEM", &[]);
     wake(&hub);
     hub.says("cannot wait for connections");
-    detach(strace);
+    deaf.end();
     eventually("the hub answers", || {
         crate::support::http::get(hub.port, "/health").is_ok_and(|answer| answer.status == 200).then_some(())
     });
@@ -165,10 +138,10 @@ fn an_edge_that_cannot_wait_tries_again() {
 fn a_hub_whose_edge_is_lost_ends_so_that_it_can_be_started_again() {
     let mut hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({"ready": "none"}))]);
     let child = hub.number_after("web", "ready ");
-    let strace = inject(&hub, "epoll_wait,epoll_pwait", "EBADF");
+    let deaf = hub.inject("epoll_wait,epoll_pwait", "error=EBADF", &[]);
     wake(&hub);
     hub.says("taking the hub down");
-    detach(strace);
+    deaf.end();
     assert_eq!(hub.until_it_ends().code(), Some(1), "{}", hub.output());
     eventually("its module gone", || (!crate::support::is_alive(child)).then_some(()));
 }

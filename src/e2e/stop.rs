@@ -45,6 +45,28 @@ fn nothing_is_left_of_a_long_chain_whose_last_ignores_term() {
     }
 }
 
+/// One that the hub has found ends, and another thread collects it, before the hub knows whose it was.
+#[test]
+fn what_one_hands_over_that_ends_while_the_hub_looks_is_ended_too() {
+    let deaf = format!("{:?} ignore-term", testchild(&[])[0]);
+    let between = format!(
+        r#"trap "sleep 0.3; exit" TERM; (trap "" TERM; exec {deaf}) & echo between $$; while :; do wait; done"#
+    );
+    let leader = r#"trap "sleep 0.05; exit" TERM; /bin/sh -c "$0" & while :; do wait; done"#;
+    let argv = ["/bin/sh", "-c", leader, &between].map(str::to_owned).to_vec();
+    let handed = module("handed", argv).run(json!({ "stopTimeoutMs": 1500 }));
+    let port = handed.port;
+    let hub = Hub::start(&[handed]);
+    hub.until_ready("handed");
+    let (between, last) = (hub.number_after("handed", "between "), hub.number_after("handed", "ready "));
+    let slow = hub.inject("openat", "delay_enter=600000", &["-P", &format!("/proc/{between}/stat")]);
+    let answer = hub.api("POST", "/api/modules/handed/stop");
+    slow.end();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(!is_alive(last), "stop has returned before {last} was gone");
+    hub.has_nothing_left("handed", port);
+}
+
 #[test]
 fn a_child_that_ignores_term_is_killed() {
     let deaf = module("deaf", testchild(&["ignore-term"])).run(json!({ "stopTimeoutMs": 100 }));

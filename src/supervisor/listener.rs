@@ -39,6 +39,8 @@ pub(super) fn stranger(port: u16, leader: Pid, lineage_word: &str) -> Option<Hol
     let is_own = |pid: Pid| {
         proc::stat(pid).is_some_and(|stat| stat.group == leader)
             || proc::environment_value(pid, environment::LINEAGE)
+                .ok()
+                .flatten()
                 .is_some_and(|lineage| environment::is_of_lineage(&lineage, lineage_word))
     };
     let own_service = proc::service(leader);

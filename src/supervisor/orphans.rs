@@ -85,7 +85,7 @@ fn find(instance: &str, leaders: &[Leader]) -> Vec<Held> {
 }
 
 fn carries(pid: Pid, instance: &str) -> bool {
-    proc::environment_value(pid, LINEAGE).is_some_and(|lineage| {
+    proc::environment_value(pid, LINEAGE).ok().flatten().is_some_and(|lineage| {
         lineage.split(';').any(|word| word.split_once('/').is_some_and(|(theirs, _)| theirs == instance))
     })
 }

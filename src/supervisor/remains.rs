@@ -71,15 +71,17 @@ impl Remains {
 fn find(family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<Vec<(Pid, u64)>> {
     let mut others = HashSet::new();
     loop {
-        // One that was looked at before and is another module's has descendants that are not ours either. One that
-        // has ended since has left us its children as new strangers.
-        let strangers: Vec<(Pid, u64)> = family
-            .strangers()?
-            .into_iter()
-            .filter_map(|pid| Some((pid, proc::stat(pid)?.start_ticks)))
-            .filter(|stranger| !others.contains(stranger))
-            .collect();
-        if strangers.is_empty() {
+        // One that was looked at before and is another module's has descendants that are not ours either.
+        let (mut strangers, mut has_ended) = (Vec::new(), false);
+        for pid in family.strangers()? {
+            match proc::look_at(pid)? {
+                Some(stat) => strangers.push((pid, stat.start_ticks)),
+                None => has_ended = true,
+            }
+        }
+        strangers.retain(|stranger| !others.contains(stranger));
+        // One that has ended since, and was collected by another thread, has left us its children as new strangers.
+        if strangers.is_empty() && !has_ended {
             return Ok(Vec::new());
         }
         let found = descendants(&strangers, family, leader, lineage_word)?;
@@ -98,15 +100,17 @@ fn descendants(
     lineage_word: &str,
 ) -> io::Result<Vec<(Pid, u64)>> {
     let own = process::own_pid();
-    let stats: HashMap<Pid, proc::Stat> =
-        proc::pids()?.into_iter().filter_map(|pid| Some((pid, proc::stat(pid)?))).collect();
-    let is_member = |pid: Pid| stats.get(&pid).is_some_and(|stat| Some(stat.group) == leader);
-    let is_marked = |pid: Pid| {
-        proc::environment_value(pid, environment::LINEAGE)
-            .is_some_and(|lineage| environment::is_of_lineage(&lineage, lineage_word))
-    };
-    let mut found: Vec<Pid> =
-        strangers.iter().map(|(pid, _)| *pid).filter(|pid| is_member(*pid) || is_marked(*pid)).collect();
+    let mut stats: HashMap<Pid, proc::Stat> = HashMap::new();
+    for pid in proc::pids()? {
+        stats.extend(proc::look_at(pid)?.map(|stat| (pid, stat)));
+    }
+    let mut found = Vec::new();
+    for (pid, _) in strangers {
+        let is_member = stats.get(pid).is_some_and(|stat| Some(stat.group) == leader);
+        if is_member || carries(*pid, lineage_word)? {
+            found.push(*pid);
+        }
+    }
     // Everything below them, generation by generation.
     let mut index = 0;
     while let Some(parent) = found.get(index).copied() {
@@ -122,4 +126,10 @@ fn descendants(
         .into_iter()
         .filter_map(|pid| stats.get(&pid).filter(|stat| !stat.is_zombie()).map(|stat| (pid, stat.start_ticks)))
         .collect())
+}
+
+/// Whether it was started by the module, or by what that has started.
+fn carries(pid: Pid, lineage_word: &str) -> io::Result<bool> {
+    let lineage = proc::environment_value(pid, environment::LINEAGE)?;
+    Ok(lineage.is_some_and(|lineage| environment::is_of_lineage(&lineage, lineage_word)))
 }

@@ -21,13 +21,34 @@ impl Stat {
     }
 }
 
-/// `None` when there is no such process.
-pub(crate) fn stat(pid: Pid) -> Option<Stat> {
+/// `None` when there is no such process. Fails when it cannot be told, as when descriptors have run out.
+pub(crate) fn look_at(pid: Pid) -> io::Result<Option<Stat>> {
     // On the stack: it is asked for at every start, and the C library would keep a buffer for each module's thread. The
     // fields that count are in the first few hundred bytes, and the kernel hands out the line in one piece.
     let mut line = [0; 1024];
-    let length = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
-    parse_stat(line.get(..length)?)
+    let read = fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut line));
+    let Some(length) = if_there(read)? else { return Ok(None) };
+    let stat = line.get(..length).and_then(parse_stat);
+    stat.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat says nothing")))
+}
+
+/// The same; also `None` when it cannot be told.
+pub(crate) fn stat(pid: Pid) -> Option<Stat> {
+    look_at(pid).ok()?
+}
+
+/// `None` for what a process has no more: it has gone, or it has become somebody's who keeps it to himself.
+fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+                || error.raw_os_error() == Some(libc::ESRCH) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The command name may hold spaces and parentheses, so the fields are counted from the last one.
@@ -57,16 +78,20 @@ pub(crate) fn command_line(pid: Pid, limit_bytes: usize) -> Option<String> {
 }
 
 /// The value of a variable in the environment that the process was started with; `None` when it has none, has
-/// overwritten it, or it may not be read.
-pub(crate) fn environment_value(pid: Pid, name: &str) -> Option<String> {
+/// overwritten it, or it may not be read. Fails when it cannot be told, as when descriptors have run out.
+pub(crate) fn environment_value(pid: Pid, name: &str) -> io::Result<Option<String>> {
     /// execve(2) allows more, but no environment that we made is larger.
     const LIMIT_BYTES: u64 = 2 * 1024 * 1024;
     let mut bytes = Vec::new();
-    fs::File::open(format!("/proc/{pid}/environ")).ok()?.take(LIMIT_BYTES).read_to_end(&mut bytes).ok()?;
-    bytes.split(|byte| *byte == 0).find_map(|entry| {
+    let read =
+        fs::File::open(format!("/proc/{pid}/environ")).and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes));
+    if if_there(read)?.is_none() {
+        return Ok(None);
+    }
+    Ok(bytes.split(|byte| *byte == 0).find_map(|entry| {
         let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(String::from_utf8_lossy(value).into_owned())
-    })
+    }))
 }
 
 /// All processes, as they are listed now.

@@ -11,6 +11,7 @@ mod process;
 mod run;
 mod secrets;
 mod state;
+mod strace;
 mod victim;
 mod wait;
 
