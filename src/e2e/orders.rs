@@ -11,6 +11,11 @@ use std::thread;
 const SEEDS: u64 = 3;
 const CALLERS: u64 = 4;
 const ORDERS_EACH: usize = 15;
+const COMINGS: usize = 6;
+/// Exit codes of the command.
+const DONE: i32 = 0;
+const NOT_STARTED: i32 = 6;
+const CONFLICT: i32 = 7;
 /// What the hub prints while the first few orders are carried out.
 const SOME_OUTPUT_BYTES: usize = 1_500;
 
@@ -30,19 +35,19 @@ impl Random {
     }
 }
 
-/// A module whose every process holds a lock for as long as it lives: a child that comes while one is left says so.
-fn alone(name: &str, subcommand: &str, locks: &Path) -> Module {
+/// A command of which every process holds a lock for as long as it lives: a child that comes while one is left says so.
+fn alone(name: &str, subcommand: &str, locks: &Path) -> Vec<String> {
     let program = &testchild(&[])[0];
     let lock = locks.join(name);
     let script = format!(
         "exec 9>>{lock:?}; flock -n 9 || echo $$ >>{:?}; exec {program:?} {subcommand}",
         locks.join("overlaps")
     );
-    module(name, ["/bin/sh", "-c", &script].map(str::to_owned).to_vec())
+    ["/bin/sh", "-c", &script].map(str::to_owned).to_vec()
 }
 
 fn modules(locks: &Path) -> Vec<Module> {
-    let alone = |name, subcommand| alone(name, subcommand, locks);
+    let alone = |name, subcommand| module(name, alone(name, subcommand, locks));
     vec![
         alone("web", "http"),
         alone("late", "bind-late 80"),
@@ -78,10 +83,28 @@ fn give_orders(hub: &Hub, names: &[String], seed: u64) -> io::Result<()> {
             }
         };
         // 409: it came to nothing, or another caller wanted something else meanwhile; both say how the module is.
-        assert!(matches!(answer.status, 200 | 202 | 409), "{context}: {} {}", answer.status, answer.text());
+        let is_good = matches!(answer.status, 200 | 202 | 409);
+        let is_absent = name == "guest" && matches!(answer.status, 400 | 404);
+        assert!(is_good || is_absent, "{context}: {} {}", answer.status, answer.text());
         assert!(answer.json().is_object(), "{context}: {}", answer.text());
     }
     Ok(())
+}
+
+/// Another caller: a module that comes and goes.
+fn come_and_go(hub: &Hub, command: &[String]) {
+    let add: Vec<&str> = ["add", "guest", "--"].into_iter().chain(command.iter().map(String::as_str)).collect();
+    for turn in 0..COMINGS {
+        let added = hub.run(&add);
+        // Whoever orders something else meanwhile may be the one who is right.
+        assert!(matches!(added.code(), Some(DONE | NOT_STARTED | CONFLICT)), "turn {turn}: {added}");
+        eventually("the guest removed", || {
+            let removed = hub.run(&["remove", "guest"]);
+            assert!(matches!(removed.code(), Some(DONE | CONFLICT)), "turn {turn}: {removed}");
+            (removed.code() == Some(DONE)).then_some(())
+        });
+        eventually("nothing left of the guest", || hub.processes("guest").is_empty().then_some(()));
+    }
 }
 
 /// What the hub says of a module is so.
@@ -113,12 +136,16 @@ fn whatever_is_ordered_at_once_no_module_has_two_children_or_none_that_it_should
         let locks = crate::support::Home::new();
         let modules = modules(locks.path());
         let names: Vec<String> = modules.iter().map(|module| module.name.clone()).collect();
+        let ordered: Vec<String> = names.iter().cloned().chain(["guest".to_owned()]).collect();
         let mut hub = Hub::start(&modules);
         for is_killed in [false, true] {
             let context = format!("seed {seed}, killed: {is_killed}");
             let begun = hub.output().len();
             thread::scope(|scope| {
-                let (hub, names) = (&hub, &names);
+                let (hub, names) = (&hub, &ordered);
+                if !is_killed {
+                    scope.spawn(|| come_and_go(hub, &alone("guest", "http", locks.path())));
+                }
                 let callers: Vec<_> = (0..CALLERS)
                     .map(|caller| scope.spawn(move || give_orders(hub, names, seed * 100 + caller)))
                     .collect();
@@ -141,6 +168,8 @@ fn whatever_is_ordered_at_once_no_module_has_two_children_or_none_that_it_should
             for name in &names {
                 is_as_said(&hub, name, &context);
             }
+            assert_eq!(hub.api("GET", "/api/modules/guest").status, 404, "{context}: it has gone");
+            assert!(hub.processes("guest").is_empty(), "{context}: the guest");
             nothing_overlapped(&hub, locks.path(), &context);
         }
         let context = format!("seed {seed}, at the end");
