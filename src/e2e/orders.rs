@@ -1,7 +1,7 @@
 //! Orders from several callers at once, crashes and killed hubs, in random sequence with real children; and what holds
 //! of each module whenever nobody gives any.
 
-use crate::support::{Hub, Module, eventually, http, is_alive, is_free, kill, module, pid_of, testchild};
+use crate::support::{Hub, Module, eventually, free_port, http, is_alive, is_free, kill, module, pid_of, testchild};
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
@@ -93,7 +93,9 @@ fn give_orders(hub: &Hub, names: &[String], seed: u64) -> io::Result<()> {
 
 /// Another caller: a module that comes and goes.
 fn come_and_go(hub: &Hub, command: &[String]) {
-    let add: Vec<&str> = ["add", "guest", "--"].into_iter().chain(command.iter().map(String::as_str)).collect();
+    let port = free_port().to_string();
+    let add: Vec<&str> =
+        ["add", "guest", "--port", &port, "--"].into_iter().chain(command.iter().map(String::as_str)).collect();
     for turn in 0..COMINGS {
         let added = hub.run(&add);
         // Whoever orders something else meanwhile may be the one who is right.
