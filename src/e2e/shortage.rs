@@ -120,6 +120,22 @@ fn wake(hub: &Hub) {
 }
 
 #[test]
+fn a_hub_that_the_kernel_lets_wait_for_nothing_keeps_its_modules() {
+    let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({"ready": "none"}))]);
+    let child = hub.number_after("web", "ready ");
+    let deaf = hub.inject("poll,ppoll", "error=ENOMEM", &[]);
+    // Wakes it, so that it waits anew.
+    kill(hub.pid(), "HUP");
+    hub.says("cannot wait for signals, trying again");
+    deaf.end();
+    assert_eq!(hub.output().matches("cannot wait for signals").count(), 1, "{}", hub.output());
+    assert_eq!(hub.number_after("web", "ready "), child, "the module is the same");
+    kill(child, "KILL");
+    eventually("the module is back", || (hub.number_after("web", "ready ") != child).then_some(()));
+    hub.run(&["status", "--check"]).succeeds();
+}
+
+#[test]
 fn an_edge_that_cannot_wait_tries_again() {
     let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({"ready": "none"}))]);
     let child = hub.number_after("web", "ready ");

@@ -8,7 +8,7 @@ use crate::sys::poll::PollSet;
 use crate::sys::process::{Held, Pid, Signal};
 use crate::sys::signals::{Received, Signals};
 use crate::sys::spawn::{SpawnFailure, Spawner};
-use crate::sys::{memory, proc};
+use crate::sys::{fs, memory, proc};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
@@ -20,7 +20,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 const LAST_WAIT: Duration = Duration::from_secs(7);
 /// How often the home is looked at where the kernel does not tell (files §14.5).
 const HOME_LOOK: Duration = Duration::from_secs(5);
-/// While processes are left that cannot be held, as when descriptors have run out.
+/// While processes are left that cannot be held, as when descriptors have run out, and while the kernel lets nobody wait.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// So long after the boot its memory is given back: then the other threads have heard of its end. And so long the hub
 /// itself waits after the modules' threads.
@@ -77,6 +77,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
     let mut polls = PollSet::default();
     let mut look_at_home_at = Instant::now() + HOME_LOOK;
     let mut phase = Phase::Running;
+    let mut has_trouble = false;
     loop {
         polls.clear();
         let inbox = polls.readable(context.main.as_fd());
@@ -89,7 +90,16 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
             Phase::Stopping { hurry_at, .. } => Some(*hurry_at),
             Phase::Hurrying { give_up_at, .. } => Some(*give_up_at),
         };
-        polls.wait(deadline)?;
+        match polls.wait(deadline) {
+            Ok(()) => has_trouble = false,
+            // ENOMEM is the only error that poll can have here. Whoever ended now would leave the modules alone.
+            Err(error) => {
+                if !std::mem::replace(&mut has_trouble, true) {
+                    context.console.line("[supervisor] ", &format!("cannot wait for signals, trying again: {error}"));
+                }
+                fs::pause(LOOK_AGAIN);
+            }
+        }
         if let Some((at, holder)) = tidy
             && Instant::now() >= at
         {

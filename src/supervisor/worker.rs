@@ -22,12 +22,15 @@ use crate::manifest::Short;
 use crate::sys::poll::{PollSet, Slot};
 use crate::sys::process::{Child, Exit, Signal};
 use crate::sys::spawn::Outcome;
-use crate::sys::{memory, random};
+use crate::sys::{fs, memory, random};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// After a wait that the kernel has refused.
+const TROUBLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A child that this module has now.
 #[derive(Debug)]
@@ -185,8 +188,8 @@ impl Worker {
         ];
         if let Err(error) = polls.wait(deadline.into_iter().flatten().min()) {
             // ENOMEM is the only error that poll can have here; the module lives on and is looked at again.
-            self.tap.notice(&format!("poll failed: {error}"));
-            std::thread::yield_now();
+            self.tap.notice(&format!("the hub cannot wait for it, trying again: {error}"));
+            fs::pause(TROUBLE_PAUSE);
         }
 
         // Output first, so that a line that was printed before an exit stands before what is said about it.
