@@ -31,6 +31,7 @@ pub(crate) use tokens::{
 use crate::sys::fs;
 use error::Class;
 use rusqlite::Connection;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -124,10 +125,14 @@ impl Db {
         }
     }
 
-    /// Whether its file is no longer the one at its path. Costs a `stat` and waits for nobody.
+    /// Whether its file is no longer the one at its path; no, where that cannot be told. Costs a `stat` and waits for
+    /// nobody.
     pub(crate) fn lost(&self) -> Option<DbHealth> {
         match fs::stat(&self.path) {
-            Err(_) => Some(DbHealth::PathGone),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Some(DbHealth::PathGone)
+            }
+            Err(_) => None,
             Ok(facts) if (facts.dev, facts.ino) != self.identity => Some(DbHealth::PathReplaced),
             Ok(_) => None,
         }

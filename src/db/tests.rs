@@ -2,6 +2,7 @@
 
 use super::error::Class;
 use super::{CreatedVia, Db, DbError, DbHealth, Entry, KeyState, NewToken, Replacing, Via};
+use crate::sys::fault::{Fault, play};
 use crate::sys::testdir::TestDir;
 use rusqlite::Connection;
 use std::fs;
@@ -11,6 +12,7 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 const NOW: i64 = 1_800_000_000;
+const EIO: i32 = 5;
 
 fn open(path: &Path) -> Db {
     Db::open(path).unwrap_or_else(|error| panic!("{error}"))
@@ -249,6 +251,9 @@ fn health_notices_a_file_that_is_gone_or_another() {
     assert_eq!(db.check().to_string(), "error: path-replaced");
     fs::rename(dir.join("moved.db"), &path).expect("moved back");
     assert_eq!(db.check().to_string(), "ok");
+    // A disk that does not answer now has not lost it.
+    let unknown = play(1, Fault::Errno(EIO), || db.lost());
+    assert_eq!((unknown.calls.first(), unknown.outcome), (Some(&"stat"), None));
     db.lock().execute_batch("DROP TABLE tokens; DROP TABLE hs_keys").expect("dropped");
     assert_eq!(db.check().to_string(), "error: other");
 }

@@ -5,6 +5,7 @@ use super::{Hub, OpError, lock};
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
+use crate::supervisor::OpFailure;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -210,8 +211,17 @@ impl Hub {
         let work = move || {
             for short in removed {
                 log(&format!("{short}: its row was removed from services.json, stopping it"));
-                if supervisor.forget(&short).is_err() {
-                    log(&format!("{short}: processes of it may be left, they did not end in time"));
+                let forgotten = loop {
+                    match supervisor.forget(&short) {
+                        // Asked for while the row was still there; nobody can ask again.
+                        Err(OpFailure::Superseded(_)) => {}
+                        other => break other,
+                    }
+                };
+                match forgotten {
+                    // A hub on its way down stops it with the others.
+                    Ok(()) | Err(OpFailure::NotSupervised | OpFailure::ShuttingDown) => {}
+                    Err(_) => log(&format!("{short}: processes of it may be left, they did not end in time")),
                 }
             }
         };
