@@ -96,7 +96,12 @@ pub(crate) fn environment_value(pid: Pid, name: &str) -> io::Result<Option<Strin
 
 /// All processes, as they are listed now.
 pub(crate) fn pids() -> io::Result<Vec<Pid>> {
-    Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        // A list that ends in the middle is none.
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<Pid>().ok()));
+    }
+    Ok(pids)
 }
 
 /// The children of a process that its threads have now; none where the kernel does not list them.
