@@ -232,7 +232,8 @@ impl Boot {
                 start_ticks: child.start_ticks,
             })
             .collect();
-        let report = orphans::end_previous(&header.instance, &leaders);
+        let report = orphans::end_previous(&header.instance, &leaders)
+            .map_err(ServeError::starting("looking for processes of an earlier hub"))?;
         if !report.ended.is_empty() {
             self.say(&format!("ended processes that an earlier hub left behind: {:?}", report.ended));
         }

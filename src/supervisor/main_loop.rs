@@ -71,7 +71,7 @@ enum Phase {
 pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: Duties<'_>) -> io::Result<Ended> {
     let context = &supervisor.context;
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
-    let adopted: BTreeSet<Pid> = context.family.strangers().unwrap_or_default().into_iter().collect();
+    let adopted: BTreeSet<Pid> = context.family.strangers()?.into_iter().collect();
     let mut booting: BTreeSet<Short> = supervisor.modules().keys().cloned().collect();
     let mut tidy = booting.is_empty().then(|| (Instant::now() + TIDY_AFTER, Holder::Hub));
     let mut polls = PollSet::default();

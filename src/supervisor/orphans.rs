@@ -4,7 +4,8 @@ use super::environment::LINEAGE;
 use crate::sys::poll::PollSet;
 use crate::sys::proc::{self, Stat};
 use crate::sys::process::{self, Held, Pid, Signal};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// From TERM to KILL. The children had TERM as their parent-death signal already.
@@ -30,17 +31,18 @@ pub(crate) struct Report {
 }
 
 /// Ends the recorded leaders, which may be none, with their groups, whatever carries the earlier hub's `instance` in its environment, and
-/// all descendants of these. The record must be of this boot. Blocks for ten seconds at most.
-pub(crate) fn end_previous(instance: &str, leaders: &[Leader]) -> Report {
+/// all descendants of these. The record must be of this boot. Blocks for ten seconds at most. Fails when it cannot be
+/// told now who is left, as when descriptors have run out.
+pub(crate) fn end_previous(instance: &str, leaders: &[Leader]) -> io::Result<Report> {
     let mut report = Report::default();
     for (signal, wait) in [(Signal::Term, GRACE), (Signal::Kill, KILL_WAIT)] {
         let deadline = Instant::now() + wait;
         // What they forked meanwhile is found by looking again.
         loop {
-            let found = find(instance, leaders);
+            let found = find(instance, leaders)?;
             report.left = found.iter().map(Held::pid).collect();
             if found.is_empty() {
-                return report;
+                return Ok(report);
             }
             for held in &found {
                 if !report.ended.contains(&held.pid()) || signal == Signal::Kill {
@@ -55,9 +57,9 @@ pub(crate) fn end_previous(instance: &str, leaders: &[Leader]) -> Report {
             }
         }
     }
-    report.left = find(instance, leaders).iter().map(Held::pid).collect();
+    report.left = find(instance, leaders)?.iter().map(Held::pid).collect();
     report.ended.retain(|pid| !report.left.contains(pid));
-    report
+    Ok(report)
 }
 
 /// Waits until one of them has ended; `false` when none has by the deadline.
@@ -68,26 +70,32 @@ fn wait_for_one(held: &[Held], deadline: Instant) -> bool {
 }
 
 /// The earlier hub's processes that live now, held so that none can become another.
-fn find(instance: &str, leaders: &[Leader]) -> Vec<Held> {
-    let stats: HashMap<Pid, Stat> = proc::pids()
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|pid| Some((pid, proc::stat(pid)?)))
-        .filter(|(_, stat)| !stat.is_zombie())
-        .collect();
-    belonging(&stats, leaders, process::own_pid(), |pid| carries(pid, instance))
-        .into_iter()
-        .filter_map(|pid| {
-            let start_ticks = stats.get(&pid)?.start_ticks;
-            Held::open(pid, || proc::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks)).ok()?
-        })
-        .collect()
+fn find(instance: &str, leaders: &[Leader]) -> io::Result<Vec<Held>> {
+    let (mut stats, mut carriers) = (HashMap::<Pid, Stat>::new(), HashSet::new());
+    for pid in proc::pids()? {
+        let Some(stat) = proc::look_at(pid)?.filter(|stat| !stat.is_zombie()) else { continue };
+        stats.insert(pid, stat);
+        if carries(pid, instance)? {
+            carriers.insert(pid);
+        }
+    }
+    let mut found = Vec::new();
+    for pid in belonging(&stats, leaders, process::own_pid(), |pid| carriers.contains(&pid)) {
+        let is_the_same = |now: Stat| stats.get(&pid).is_some_and(|then| then.start_ticks == now.start_ticks);
+        match Held::open(pid, || proc::stat(pid).is_some_and(is_the_same)) {
+            Ok(held) => found.extend(held),
+            // Where nobody can be held, nobody is hit in another's place.
+            Err(error) if process::has_no_pidfds(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
-fn carries(pid: Pid, instance: &str) -> bool {
-    proc::environment_value(pid, LINEAGE).ok().flatten().is_some_and(|lineage| {
-        lineage.split(';').any(|word| word.split_once('/').is_some_and(|(theirs, _)| theirs == instance))
-    })
+fn carries(pid: Pid, instance: &str) -> io::Result<bool> {
+    let lineage = proc::environment_value(pid, LINEAGE)?;
+    let is_theirs = |word: &str| word.split_once('/').is_some_and(|(theirs, _)| theirs == instance);
+    Ok(lineage.is_some_and(|lineage| lineage.split(';').any(is_theirs)))
 }
 
 /// Which of these processes are the earlier hub's. Pure but for `carries`.
@@ -121,6 +129,9 @@ fn belonging(stats: &HashMap<Pid, Stat>, leaders: &[Leader], own: Pid, carries: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::fault::{Fault, play};
+
+    const EMFILE: i32 = 24;
 
     #[test]
     fn only_what_is_provably_the_earlier_hubs_is_found() {
@@ -141,5 +152,22 @@ mod tests {
         assert_eq!(found, BTreeSet::from([100, 101, 102]), "our own ancestor is spared");
         let found = belonging(&stats, &[], 400, |pid| pid == 300);
         assert_eq!(found, BTreeSet::from([300, 500]));
+    }
+
+    /// A boot that took them for gone would start a second child beside each.
+    #[test]
+    fn who_cannot_be_held_now_does_not_count_as_gone() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
+        let pid = Pid::try_from(child.id()).expect("a pid");
+        let start_ticks = proc::stat(pid).expect("it lives").start_ticks;
+        let leaders = [Leader { short: "x".into(), pid, start_ticks }];
+        let failed = play(1, Fault::Errno(EMFILE), || end_previous("nobody's", &leaders));
+        assert_eq!(failed.calls.first(), Some(&"pidfd_open"));
+        assert_eq!(failed.outcome.expect_err("it cannot be told").raw_os_error(), Some(EMFILE));
+        assert_eq!(child.try_wait().expect("ours"), None, "it was left alone");
+        // A zombie is no process any more, and this one is ours to collect.
+        let report = end_previous("nobody's", &leaders).expect("told");
+        assert_eq!(report, Report { ended: vec![pid], left: Vec::new() });
+        child.wait().expect("collected");
     }
 }

@@ -254,6 +254,11 @@ fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether this is why nobody can have a pidfd here: an old kernel, or a sandbox that lets nobody have one.
+pub(crate) fn has_no_pidfds(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
+}
+
 /// A process that is not a supervised child, held by a pidfd so that its number cannot come to mean another.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -324,8 +329,7 @@ impl Family {
     pub(crate) fn new() -> io::Result<Self> {
         let has_pidfds = match open_pidfd(own_pid()) {
             Ok(_) => true,
-            // EPERM: a sandbox that lets nobody have one.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => false,
+            Err(error) if has_no_pidfds(&error) => false,
             Err(error) => return Err(error),
         };
         let (known, asked) = (Mutex::default(), AtomicU64::new(1));
