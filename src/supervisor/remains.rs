@@ -69,14 +69,16 @@ impl Remains {
 
 /// The processes of the module that are left, with their start times; empty only when there are none for certain.
 fn find(family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<Vec<(Pid, u64)>> {
-    let mut others = HashSet::new();
+    let (mut others, mut unseen) = (HashSet::new(), HashSet::new());
     loop {
         // One that was looked at before and is another module's has descendants that are not ours either.
         let (mut strangers, mut has_ended) = (Vec::new(), false);
         for pid in family.strangers()? {
             match proc::look_at(pid)? {
                 Some(stat) => strangers.push((pid, stat.start_ticks)),
-                None => has_ended = true,
+                // One that is there again is another user's, in a /proc that does not show those: nothing can be done
+                // about it.
+                None => has_ended |= unseen.insert(pid),
             }
         }
         strangers.retain(|stranger| !others.contains(stranger));
