@@ -14,9 +14,8 @@ const REMEMBERED_LIMIT: usize = 2048;
 
 /// A file as it was, and what it held.
 struct Remembered {
-    stat: Stat,
-    /// Its times show whether it has changed since.
-    is_settled: bool,
+    /// `None` while its times may not show the next change.
+    settled: Option<Stat>,
     /// `None` when it was taken away while it was looked at.
     manifest: Option<Arc<Manifest>>,
 }
@@ -42,15 +41,15 @@ impl Manifests {
         let (now, stat) = (SystemTime::now(), fs::stat_followed(&file(install_dir)).ok());
         if let Some(stat) = stat
             && let Some(last) = super::lock(&self.remembered).get(install_dir)
-            && last.stat == stat
-            && last.is_settled
+            && last.settled == Some(stat)
         {
             return Ok(last.manifest.clone());
         }
         let read = modules::read_manifest(install_dir).map(|manifest| manifest.map(Arc::new));
-        let held = stat.zip(read.as_ref().ok());
-        let held =
-            held.map(|(stat, read)| Remembered { stat, is_settled: stat.is_settled(now), manifest: read.clone() });
+        let held = stat.zip(read.as_ref().ok()).map(|(stat, manifest)| Remembered {
+            settled: stat.is_settled(now).then_some(stat),
+            manifest: manifest.clone(),
+        });
         if self.remember(install_dir, held) {
             (self.on_change)();
         }
@@ -132,7 +131,7 @@ mod tests {
             fs::pause(fs::RACY);
             read()
         })
-        .find(|_| super::super::lock(&manifests.remembered).values().all(|held| held.is_settled))
+        .find(|_| super::super::lock(&manifests.remembered).values().all(|held| held.settled.is_some()))
         .expect("it settles");
         assert!(Arc::ptr_eq(&settled, &read()));
         std::fs::remove_file(file(dir.path())).expect("removed");

@@ -11,8 +11,8 @@
 //!
 //! Whoever else listens for a module needs `run.ready` to be `none`.
 
-use super::environment;
 use super::probe::{self, Holder};
+use super::remains;
 use crate::sys::process::Pid;
 use crate::sys::{listener, proc};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -38,10 +38,7 @@ pub(super) fn stranger(port: u16, leader: Pid, lineage_word: &str) -> Option<Hol
     }
     let is_own = |pid: Pid| {
         proc::stat(pid).is_some_and(|stat| stat.group == leader)
-            || proc::environment_value(pid, environment::LINEAGE)
-                .ok()
-                .flatten()
-                .is_some_and(|lineage| environment::is_of_lineage(&lineage, lineage_word))
+            || remains::carries(pid, lineage_word).is_ok_and(|carries| carries)
     };
     let own_service = proc::service(leader);
     let serves_others = |pid: Pid| proc::service(pid).is_some_and(|service| Some(service) != own_service);

@@ -71,12 +71,12 @@ fn wait_for_one(held: &[Held], deadline: Instant) -> bool {
 
 /// The earlier hub's processes that live now, held so that none can become another.
 fn find(instance: &str, leaders: &[Leader]) -> io::Result<Vec<Held>> {
-    let (mut stats, mut carriers) = (HashMap::<Pid, Stat>::new(), HashSet::new());
-    for pid in proc::pids()? {
-        let Some(stat) = proc::look_at(pid)?.filter(|stat| !stat.is_zombie()) else { continue };
-        stats.insert(pid, stat);
-        if carries(pid, instance)? {
-            carriers.insert(pid);
+    let mut stats = proc::stats()?;
+    stats.retain(|_, stat| !stat.is_zombie());
+    let mut carriers = HashSet::new();
+    for pid in stats.keys() {
+        if carries(*pid, instance)? {
+            carriers.insert(*pid);
         }
     }
     let mut found = Vec::new();

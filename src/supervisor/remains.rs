@@ -6,7 +6,7 @@
 use super::environment;
 use crate::sys::process::{Family, Held, Pid, Signal};
 use crate::sys::{proc, process};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -102,10 +102,7 @@ fn descendants(
     lineage_word: &str,
 ) -> io::Result<Vec<(Pid, u64)>> {
     let own = process::own_pid();
-    let mut stats: HashMap<Pid, proc::Stat> = HashMap::new();
-    for pid in proc::pids()? {
-        stats.extend(proc::look_at(pid)?.map(|stat| (pid, stat)));
-    }
+    let stats = proc::stats()?;
     let mut found = Vec::new();
     for (pid, _) in strangers {
         let is_member = stats.get(pid).is_some_and(|stat| Some(stat.group) == leader);
@@ -131,7 +128,7 @@ fn descendants(
 }
 
 /// Whether it was started by the module, or by what that has started.
-fn carries(pid: Pid, lineage_word: &str) -> io::Result<bool> {
+pub(super) fn carries(pid: Pid, lineage_word: &str) -> io::Result<bool> {
     let lineage = proc::environment_value(pid, environment::LINEAGE)?;
     Ok(lineage.is_some_and(|lineage| environment::is_of_lineage(&lineage, lineage_word)))
 }

@@ -1,6 +1,7 @@
 //! What /proc says of processes and listeners. Everything is read at once and may be gone the next moment.
 
 use super::process::Pid;
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Seek};
 
@@ -102,6 +103,15 @@ pub(crate) fn pids() -> io::Result<Vec<Pid>> {
         pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<Pid>().ok()));
     }
     Ok(pids)
+}
+
+/// All processes that are there now, zombies included. Fails when it cannot be told of one of them.
+pub(crate) fn stats() -> io::Result<HashMap<Pid, Stat>> {
+    let mut stats = HashMap::new();
+    for pid in pids()? {
+        stats.extend(look_at(pid)?.map(|stat| (pid, stat)));
+    }
+    Ok(stats)
 }
 
 /// The children of a process that its threads have now; none where the kernel does not list them.
