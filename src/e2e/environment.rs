@@ -1,6 +1,6 @@
 //! What a child is handed: process group, descriptors, signals, limits, identity and environment.
 
-use crate::support::{Home, Hub, Spawned, module, testchild};
+use crate::support::{Home, Hub, Spawned, kill, module, testchild};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,6 +64,23 @@ fn what_the_hub_was_started_with_and_changed_is_given_back() {
     assert_eq!(limit(pid, "Max open files")[0], "300");
     let mode = |file: &str| fs::metadata(home.path().join(file)).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode("operator.token"), 0o600, "the hub's own files do not follow that umask");
+}
+
+#[test]
+fn a_hub_whose_starter_ignores_signals_hears_them_and_its_children_ignore_none() {
+    let home = Home::new();
+    home.install(&module("args", testchild(&["args"])).run(json!({ "ready": "none" })));
+    home.install(&module("leaves", testchild(&["exit", "3", "300"])).run(json!({ "ready": "none" })));
+    let serve = home.command(&["serve", "--port", "0"]);
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=CHLD,HUP,INT,TERM,PIPE"]).arg(serve.get_program()).args(serve.get_args());
+    command.env_clear().envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut hub = Spawned::spawn(command);
+    let ignored = u64::from_str_radix(&hub.line_after("[args] sigign "), 16).expect("a mask");
+    assert_eq!(ignored & 0x7FFF_FFFF, 0);
+    hub.line_after("[supervisor] leaves: exited with code 3");
+    kill(hub.pid(), "TERM");
+    assert!(hub.wait().success());
 }
 
 #[test]

@@ -24,6 +24,10 @@ pub(crate) struct Signals {
 impl Signals {
     /// Blocks these signals for this thread and every thread that it starts. Call it before there are others.
     pub(crate) fn block() -> io::Result<Self> {
+        // Whoever started us may ignore it, and then the kernel collects our children itself (sigaction(2)). The others
+        // are not lost to anybody who blocks them.
+        // SAFETY: no handler is set, and signal touches no memory.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         // SAFETY: sigset_t is plain data; sigemptyset makes it valid before anything reads it.
         let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is that of a live, writable set.
