@@ -1,7 +1,8 @@
 //! The yardstick for a respawn: a bare fork, exec, wait loop that does nothing else. `scripts/bench` prints it beside
 //! the hub's own number.
 //!
-//! `respawn N FILE TESTCHILD` runs `TESTCHILD stamp FILE` so often, one after the other, each a crash at once. The
+//! `respawn N FILE TESTCHILD LIFE_MS` runs `TESTCHILD stamp FILE LIFE_MS` so often, one after the other, each a crash
+//! after that time: with 0 the processor has everything at hand, with more it has seen other things in between. The
 //! children stamp start and exit into FILE, as they do below the hub, so both are measured in the same way.
 //! Prints `median_us`, `mean_us` and `respawns`: the time from a child's exit to the start of the next one.
 #![allow(unsafe_code)]
@@ -20,9 +21,9 @@ unsafe extern "C" {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [times, file, testchild] = args.as_slice() else { die("usage: respawn N FILE TESTCHILD") };
+    let [times, file, testchild, life_ms] = args.as_slice() else { die("usage: respawn N FILE TESTCHILD LIFE_MS") };
     let times: usize = times.parse().unwrap_or_else(|_| die(format_args!("{times:?} is not a number")));
-    let argv: Vec<CString> = [testchild.as_str(), "stamp", file.as_str()]
+    let argv: Vec<CString> = [testchild.as_str(), "stamp", file.as_str(), life_ms.as_str()]
         .into_iter()
         .map(|word| CString::new(word).unwrap_or_else(|_| die("an argument holds a NUL")))
         .collect();
