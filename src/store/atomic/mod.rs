@@ -65,10 +65,20 @@ pub(super) fn write_volatile(home: &Home, relative: &Path, bytes: &[u8], mode: u
 }
 
 /// Like [`write_volatile`], for a secret that every start of a module writes anew, where making one file and removing
-/// another would be felt: the one that stood there stays beside it as the spare, into which the next is written.
+/// another would be felt: the one that stood there stays beside it as the spare, into which the next is written. The
+/// first one gets an empty spare.
 pub(super) fn swap_volatile(home: &Home, relative: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let target = Target::to_write(home, relative)?;
-    if target.swap(bytes) { Ok(()) } else { replace(home, &target, bytes, PRIVATE, Sync::Never) }
+    if target.swap(bytes) {
+        return Ok(());
+    }
+    let is_first = target.stat()?.is_none();
+    replace(home, &target, bytes, PRIVATE, Sync::Never)?;
+    if is_first {
+        // Without it the next one makes it.
+        let _ = target.dir.create_new(&target.spare_name(), PRIVATE);
+    }
+    Ok(())
 }
 
 fn write_as(home: &Home, relative: &Path, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
@@ -296,9 +306,11 @@ impl Target {
         if !is_trusted(&stat) {
             return Err(StoreError::ForeignOwner { path: self.path.clone(), owner_uid: stat.uid });
         }
-        match fs::read_to_limit(&file, limit_bytes).map_err(|source| self.read_error(source))? {
-            Some(bytes) => Ok(Some((bytes, stat))),
-            None => Err(StoreError::TooLarge { path: self.path.clone(), limit_bytes }),
+        // One byte more than it has, so that its end is seen in the same buffer.
+        let mut bytes = Vec::with_capacity(usize::try_from(stat.size_bytes.min(limit_bytes)).unwrap_or(0) + 1);
+        match fs::read_into(&file, limit_bytes, &mut bytes).map_err(|source| self.read_error(source))? {
+            true => Ok(Some((bytes, stat))),
+            false => Err(StoreError::TooLarge { path: self.path.clone(), limit_bytes }),
         }
     }
 
@@ -365,8 +377,7 @@ impl Target {
     /// of ours alone. `false`, and the spare is removed: that is not so, or it failed; whoever then puts a new file in
     /// its place hears why.
     fn swap(&self, bytes: &[u8]) -> bool {
-        let mut spare = self.name.clone();
-        spare.push(SPARE);
+        let spare = self.spare_name();
         let swap = |file| {
             fs::write_all(&file, bytes).and_then(|()| self.dir.rename(&spare, &self.name, Rename::Exchange)).is_ok()
         };
@@ -378,10 +389,17 @@ impl Target {
         is_swapped
     }
 
-    /// Opens the spare file, of this size, for writing, or makes an empty one.
+    fn spare_name(&self) -> OsString {
+        let mut name = self.name.clone();
+        name.push(SPARE);
+        name
+    }
+
+    /// Opens the spare file, empty or of this size, for writing, or makes an empty one.
     fn spare(&self, name: &OsStr, size: usize) -> io::Result<File> {
+        let fits = |size_bytes| size_bytes == 0 || size_bytes == size as u64;
         if let Ok(file) = self.dir.open_write(name)
-            && fs::stat_of(&file).is_ok_and(|stat| is_ours_alone(&stat) && stat.size_bytes == size as u64)
+            && fs::stat_of(&file).is_ok_and(|stat| is_ours_alone(&stat) && fits(stat.size_bytes))
         {
             return Ok(file);
         }
