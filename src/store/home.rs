@@ -13,6 +13,8 @@ use std::sync::Arc;
 /// Directories that we make are nobody else's business (files §14.2).
 const DIR_MODE: u32 = 0o700;
 
+const RUN_DIR: &str = "hub/run";
+
 /// Whether a missing home is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Create {
@@ -117,7 +119,7 @@ impl Home {
 
     /// Where the running hub keeps its identity, its lock and its socket.
     pub(crate) fn run_dir(&self) -> PathBuf {
-        self.path().join("hub/run")
+        self.path().join(RUN_DIR)
     }
 
     /// Makes the directory `relative` and those above it, each 0700, and opens it. [`Home::run_dir`] is made private
@@ -144,8 +146,7 @@ impl Home {
                 opened => opened?,
             };
         }
-        let stat = dir.own_stat().map_err(write_error(&done))?;
-        if self.path().join(&done) == self.run_dir() && stat.mode & 0o077 != 0 {
+        if done == Path::new(RUN_DIR) && dir.own_stat().map_err(write_error(&done))?.mode & 0o077 != 0 {
             dir.set_mode(DIR_MODE).map_err(write_error(&done))?;
         }
         Ok(dir)
@@ -183,12 +184,11 @@ impl Home {
     /// One step down, not through a symbolic link and not into somebody else's directory.
     fn open_checked(&self, dir: &Dir, name: &OsStr, done: &Path) -> Result<Dir, StoreError> {
         let path = || self.path().join(done);
-        match dir.stat(name).map(|stat| stat.kind) {
-            Ok(Kind::Symlink) => return Err(StoreError::Symlink { path: path() }),
-            Ok(Kind::Directory) | Err(_) => {}
-            Ok(_) => return Err(StoreError::NotADirectory { path: path() }),
-        }
-        let next = dir.open_dir(name).map_err(|source| StoreError::Read { path: path(), source })?;
+        let next = dir.open_dir(name).map_err(|source| match dir.stat(name).map(|stat| stat.kind) {
+            Ok(Kind::Symlink) => StoreError::Symlink { path: path() },
+            Ok(Kind::Directory) | Err(_) => StoreError::Read { path: path(), source },
+            Ok(_) => StoreError::NotADirectory { path: path() },
+        })?;
         let stat = next.own_stat().map_err(|source| StoreError::Read { path: path(), source })?;
         if !is_trusted(&stat) {
             return Err(StoreError::ForeignOwner { path: path(), owner_uid: stat.uid });

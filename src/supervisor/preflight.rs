@@ -5,11 +5,12 @@ use super::plan::Plan;
 use super::{StartError, StartErrorKind};
 use crate::sys::fs;
 use crate::sys::process::is_executable;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// The kernel reads this much of a script to find its interpreter (execve(2)).
-const SHEBANG_BYTES: u64 = 256;
+const SHEBANG_BYTES: usize = 256;
 
 /// The file that exec is to run, absolute or relative to the child's directory as it was written.
 pub(crate) fn resolve(plan: &Plan<'_>) -> Result<PathBuf, StartError> {
@@ -65,20 +66,18 @@ fn find(plan: &Plan<'_>, name: &str, depth: Depth) -> Result<PathBuf, Unusable> 
     let missing = |text| Unusable { kind: StartErrorKind::MissingDependency, binary: name.to_owned(), text };
     if name.contains('/') {
         let found = within(Path::new(name));
-        if let Err(error) = std::fs::metadata(&found) {
-            return Err(missing(format!("its command {} cannot be found: {error}", found.display())));
-        }
-        return usable(plan, &found, name, depth).map(|()| found);
+        return match std::fs::metadata(&found) {
+            Err(error) => Err(missing(format!("its command {} cannot be found: {error}", found.display()))),
+            Ok(metadata) => usable(plan, &found, &metadata, name, depth).map(|()| found),
+        };
     }
 
     let path = plan.environment.get("PATH").unwrap_or_default();
     let mut first_unusable = None;
     for directory in std::env::split_paths(path) {
         let found = within(&directory).join(name);
-        if !found.exists() {
-            continue;
-        }
-        match usable(plan, &found, name, depth) {
+        let Ok(metadata) = std::fs::metadata(&found) else { continue };
+        match usable(plan, &found, &metadata, name, depth) {
             Ok(()) => return Ok(found),
             // exec goes on searching behind a file that it may not execute.
             Err(unusable) => first_unusable = first_unusable.or(Some(unusable)),
@@ -93,10 +92,9 @@ fn find(plan: &Plan<'_>, name: &str, depth: Depth) -> Result<PathBuf, Unusable> 
 }
 
 /// A file that is there: regular, executable, and with its interpreter in place when it is a script.
-fn usable(plan: &Plan<'_>, file: &Path, name: &str, depth: Depth) -> Result<(), Unusable> {
+fn usable(plan: &Plan<'_>, file: &Path, metadata: &Metadata, name: &str, depth: Depth) -> Result<(), Unusable> {
     let not_executable = |text| Unusable { kind: StartErrorKind::NonExecutable, binary: name.to_owned(), text };
-    let is_file = std::fs::metadata(file).is_ok_and(|found| found.is_file());
-    if !is_file {
+    if !metadata.is_file() {
         return Err(not_executable(format!("its command {} is not a regular file", file.display())));
     }
     if !is_executable(file) {
@@ -128,8 +126,8 @@ fn usable(plan: &Plan<'_>, file: &Path, name: &str, depth: Depth) -> Result<(), 
 
 /// What stands behind `#!`; `None` for files that are no script and for those that may not be read.
 fn first_line(file: &Path) -> Option<String> {
-    let mut head = Vec::new();
-    fs::read_into(&fs::open_read(file).ok()?, SHEBANG_BYTES, &mut head).ok()?;
+    let mut head = Vec::with_capacity(SHEBANG_BYTES + 1);
+    fs::read_into(&fs::open_read(file).ok()?, SHEBANG_BYTES as u64, &mut head).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     std::str::from_utf8(line).ok().map(str::to_owned)
 }

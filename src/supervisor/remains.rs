@@ -6,7 +6,6 @@
 use super::environment;
 use crate::sys::process::{Family, Held, Pid, Signal};
 use crate::sys::{proc, process};
-use std::collections::HashSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -69,7 +68,7 @@ impl Remains {
 
 /// The processes of the module that are left, with their start times; empty only when there are none for certain.
 fn find(family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<Vec<(Pid, u64)>> {
-    let (mut others, mut unseen) = (HashSet::new(), HashSet::new());
+    let (mut others, mut unseen) = (Vec::new(), Vec::new());
     loop {
         // One that was looked at before and is another module's has descendants that are not ours either.
         let (mut strangers, mut has_ended) = (Vec::new(), false);
@@ -78,7 +77,11 @@ fn find(family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<
                 Some(stat) => strangers.push((pid, stat.start_ticks)),
                 // One that is there again is another user's, in a /proc that does not show those: nothing can be done
                 // about it.
-                None => has_ended |= unseen.insert(pid),
+                None if unseen.contains(&pid) => {}
+                None => {
+                    unseen.push(pid);
+                    has_ended = true;
+                }
             }
         }
         strangers.retain(|stranger| !others.contains(stranger));

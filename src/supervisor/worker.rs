@@ -388,6 +388,8 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if self.living.is_some() {
             self.signal(Signal::Kill);
+            // Nobody does so after this.
+            let _ = self.look_for_remains();
             self.record(Leader::Over);
         }
         if std::thread::panicking() {

@@ -75,5 +75,14 @@ impl AsFd for Signals {
     }
 }
 
-/// The signals whose default action a child gets back: all but the real-time ones.
-pub(super) const RESET_IN_CHILD: std::ops::RangeInclusive<libc::c_int> = 1..=31;
+/// The signals, without the real-time ones, whose action in this process is not the default one.
+pub(super) fn altered() -> Vec<libc::c_int> {
+    let is_altered = |signal: &libc::c_int| {
+        // SAFETY: sigaction is plain data for which all zeroes is a valid value.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: nothing is set, and the last pointer is that of a live, writable sigaction.
+        let known = unsafe { libc::sigaction(*signal, std::ptr::null(), &raw mut action) } == 0;
+        known && action.sa_sigaction != libc::SIG_DFL
+    };
+    (1..=31).filter(is_altered).collect()
+}

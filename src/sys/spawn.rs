@@ -10,8 +10,7 @@
 
 use super::fault::point;
 use super::process::{Child, Family, Pid, Signal, close_range_unshared};
-use super::signals::RESET_IN_CHILD;
-use super::{cvt, poll};
+use super::{cvt, poll, signals};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -248,6 +247,8 @@ pub(crate) struct Spawner {
     /// Where the ends of a child's pipes are while it is made, below all that is opened later: then it does not have to
     /// take over, and close again, a thousand open files of ours. `None` where the kernel cannot leave those behind.
     places: Option<[OwnedFd; 3]>,
+    /// Signals whose action is not the default one: Rust ignores SIGPIPE, and whoever started us may have ignored others.
+    altered: Vec<libc::c_int>,
 }
 
 impl Spawner {
@@ -264,7 +265,7 @@ impl Spawner {
             Ok::<_, io::Error>(unsafe { OwnedFd::from_raw_fd(fd) })
         };
         let places = if has_close_range { Some([place()?, place()?, place()?]) } else { None };
-        Ok(Self { null, places })
+        Ok(Self { null, places, altered: signals::altered() })
     }
 
     /// Forks. Whether the child has reached its program says the [`Outcome`], which is known then.
@@ -292,6 +293,7 @@ impl Spawner {
             stdio: [null, ends[0], ends[1]],
             outcome: ends[2],
             leave_from: self.places.is_some().then_some(last_end as libc::c_uint + 1),
+            altered: &self.altered,
             parent: super::process::own_pid(),
         };
 
@@ -348,6 +350,8 @@ struct Prepared<'a> {
     outcome: libc::c_int,
     /// From here on the child has none of our open files; `None`: it has a copy of all.
     leave_from: Option<libc::c_uint>,
+    /// Signals that get their default action back.
+    altered: &'a [libc::c_int],
     parent: Pid,
 }
 
@@ -478,10 +482,10 @@ impl Prepared<'_> {
             return Err((4, libc::ESRCH));
         }
 
-        // Rust ignores SIGPIPE and children inherit that; whoever started us may have ignored others.
-        for signal in RESET_IN_CHILD {
-            // SAFETY: see above. KILL and STOP refuse, which changes nothing.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // What is ignored stays so beyond exec, and until then an action of ours would be run in the child.
+        for signal in self.altered {
+            // SAFETY: see above.
+            unsafe { libc::signal(*signal, libc::SIG_DFL) };
         }
         // SAFETY: see above; sigset_t is plain data and sigemptyset makes it valid.
         unsafe {

@@ -5,6 +5,7 @@ use crate::supervisor::lifecycle::{Ended, Event};
 use crate::supervisor::words::Killer;
 use crate::supervisor::{Leader, environment};
 use crate::sys::process::{Exit, Signal};
+use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 /// After a look at what a child left behind that has failed, as when descriptors have run out.
@@ -39,8 +40,8 @@ impl Worker {
 
     /// To the group, while its leader keeps the number ours, and to everything that left it.
     pub(super) fn signal(&mut self, signal: Signal) {
-        let leader = self.living.as_ref().map(|living| living.child.pid());
-        if signal == Signal::Kill && self.living.as_ref().is_some_and(|living| !living.ended) {
+        let lives = self.living.as_ref().is_some_and(|living| !living.ended);
+        if signal == Signal::Kill && lives {
             self.killer = Killer::Us;
         }
         if let Some(living) = &self.living
@@ -52,10 +53,17 @@ impl Worker {
         if self.clearing {
             // They may be gone before anybody polls for it.
             self.clear();
-        } else {
-            // Those that cannot be found now are looked for again once the leader has ended.
-            let _ = self.remains.look(&self.context.family, leader, &self.lineage_word());
+        } else if lives {
+            // Those that cannot be found now are looked for again once the leader has ended, as it may have already.
+            let _ = self.look_for_remains();
         }
+    }
+
+    /// Returns whether anything but the leader is left.
+    pub(super) fn look_for_remains(&mut self) -> io::Result<bool> {
+        let leader = self.living.as_ref().map(|living| living.child.pid());
+        let word = self.lineage_word();
+        self.remains.look(&self.context.family, leader, &word)
     }
 
     pub(super) fn lineage_word(&self) -> String {
@@ -64,9 +72,7 @@ impl Worker {
 
     /// Collects the leader once nothing else of the module is left; until then it keeps the group's number ours.
     pub(super) fn clear(&mut self) {
-        let leader = self.living.as_ref().map(|living| living.child.pid());
-        let word = self.lineage_word();
-        let left = self.remains.look(&self.context.family, leader, &word);
+        let left = self.look_for_remains();
         if let Err(error) = &left
             && self.look_again_at.is_none()
         {
