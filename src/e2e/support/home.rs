@@ -46,10 +46,16 @@ impl Home {
         String::from_utf8_lossy(&fs::read(self.path.join(relative)).unwrap_or_default()).into_owned()
     }
 
-    /// Writes a file below the home, with the directories that it needs.
+    /// Puts a file below the home in the place of the one before, with the directories that it needs. It is not written in
+    /// place: then it would be closed, for whoever watches it, only once no child that another test is just forking has
+    /// it open.
     pub(crate) fn write(&self, relative: &str, text: &str) {
         let path = self.path.join(relative);
-        let written = fs::create_dir_all(path.parent().unwrap_or(&self.path)).and_then(|()| fs::write(&path, text));
+        let beside = self.path.join(format!("{relative}.new"));
+        let written = fs::create_dir_all(path.parent().unwrap_or(&self.path))
+            .and_then(|()| fs::write(&beside, text))
+            .and_then(|()| fs::metadata(&path).map_or(Ok(()), |old| fs::set_permissions(&beside, old.permissions())))
+            .and_then(|()| fs::rename(&beside, &path));
         written.unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
 
