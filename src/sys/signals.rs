@@ -75,6 +75,13 @@ impl AsFd for Signals {
     }
 }
 
+/// A file that may not grow further, because whoever started us has set RLIMIT_FSIZE, makes a write fail and does not end
+/// the process.
+pub(crate) fn outlive_size_limit() {
+    // SAFETY: no handler is set, and signal touches no memory.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// The signals, without the real-time ones, whose action in this process is not the default one.
 pub(super) fn altered() -> Vec<libc::c_int> {
     let is_altered = |signal: &libc::c_int| {
