@@ -48,9 +48,13 @@ pub(crate) struct Config {
     pub(crate) bad_tokens: usize,
     /// `None`: requests are not logged.
     pub(crate) access_log: Option<AccessLog>,
-    /// The whole environment, for the children.
+    /// The whole environment, for the children. There is always a `PATH`, see [`DEFAULT_PATH`].
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
+
+/// `PATH` of a process that was started without one, as by a bare `init`: what systemd gives its services. Without it no
+/// program would be found, because what children get in front of it is a path too.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What the edge takes at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +179,11 @@ impl Config {
     }
 
     /// The same from a given environment.
-    pub(crate) fn from_environment(environment: Vec<(OsString, OsString)>) -> Result<Self, ConfigError> {
+    pub(crate) fn from_environment(mut environment: Vec<(OsString, OsString)>) -> Result<Self, ConfigError> {
+        if environment.iter().all(|(name, value)| name != "PATH" || value.is_empty()) {
+            environment.retain(|(name, _)| name != "PATH");
+            environment.push(("PATH".into(), DEFAULT_PATH.into()));
+        }
         let get = |name: &str| -> Option<&OsStr> {
             environment.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_os_str()).filter(|v| !v.is_empty())
         };
@@ -511,6 +519,21 @@ mod tests {
                 (Err(error), Err(beginning)) => assert!(error.to_string().starts_with(beginning), "{error}"),
                 (got, expected) => panic!("{format:?} {file:?}: {got:?} instead of {expected:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn without_a_path_the_usual_one_is_searched() {
+        let paths = |pairs: &[(&str, &str)]| -> Vec<OsString> {
+            let environment = config(pairs).expect("good").environment;
+            environment.into_iter().filter(|(name, _)| name == "PATH").map(|(_, value)| value).collect()
+        };
+        for (given, expected) in [
+            (&[("HOME", "/h")][..], DEFAULT_PATH),
+            (&[("PATH", ""), ("HOME", "/h")], DEFAULT_PATH),
+            (&[("PATH", "/only"), ("HOME", "/h")], "/only"),
+        ] {
+            assert_eq!(paths(given), [expected], "{given:?}");
         }
     }
 

@@ -84,6 +84,20 @@ fn a_hub_whose_starter_ignores_signals_hears_them_and_its_children_ignore_none()
 }
 
 #[test]
+fn a_hub_without_a_path_finds_the_systems_programs() {
+    let home = Home::new();
+    let argv = ["sh", "-c", "echo path $PATH; exec sleep 600"].map(str::to_owned).to_vec();
+    home.install(&module("shell", argv).run(json!({ "ready": "none" })));
+    let mut command = home.command(&["serve", "--port", "0"]);
+    command.env_remove("PATH");
+    let mut hub = Spawned::spawn(command);
+    let path = hub.line_after("[shell] path ");
+    assert!(path.ends_with("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), "{path}");
+    kill(hub.pid(), "TERM");
+    assert!(hub.wait().success());
+}
+
+#[test]
 fn the_port_of_the_row_wins_and_the_secrets_of_the_hub_stay_with_it() {
     let home = Home::new();
     home.write("show/.env", "PORT=1\nCOLOUR=red\nPATH=/opt/own:/usr/bin:/bin\nSHAPE=round\n");
