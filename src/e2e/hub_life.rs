@@ -1,8 +1,12 @@
 //! The hub's own life: it is the only one in its home, starts in order, ends in order and leaves nothing behind.
 
-use crate::support::{Finished, Home, Hub, eventually, free_port, is_alive, is_free, kill, module, pid_of, testchild};
+use crate::support::{
+    Finished, Home, Hub, Spawned, eventually, free_port, is_alive, is_free, kill, module, pid_of, testchild,
+};
 use serde_json::{Value, json};
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
 
 /// The files that tell others of a running hub.
 const IDENTITY: [&str; 3] = ["hub/run/hub.pid", "hub/run/hub.port", "hub-instance.json"];
@@ -199,6 +203,48 @@ fn rows_that_come_and_go_need_no_restart_of_the_hub() {
     });
     eventually("nothing left of it", || (hub.processes("new").is_empty() && is_free(port)).then_some(()));
     assert_eq!(hub.until_ready("old"), old);
+}
+
+/// As in a container without an init: everything that loses its parent comes to the hub, and no signal has a default
+/// action. Needs root, or a kernel that lets others have a namespace.
+#[test]
+fn a_hub_that_is_process_1_collects_what_comes_to_it_and_ends_when_told() {
+    let home = Home::new();
+    let argv = ["/bin/sh", "-c", "(true & true & true &); echo forked; exec sleep 600"].map(str::to_owned).to_vec();
+    home.install(&module("parent", argv).run(json!({ "ready": "none" })));
+    home.install(&module("daemon", testchild(&["daemonize", "stay"])).run(json!({ "ready": "none" })));
+    home.install(&module("web", testchild(&["http"])));
+    for killed in [true, false] {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+        let serve = home.command(&["serve", "--port", "0"]);
+        command.arg(serve.get_program()).args(serve.get_args()).env_clear();
+        command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut unshare = Spawned::spawn(command);
+        unshare.line_after("[web] ready ");
+        unshare.line_after("[parent] forked");
+        unshare.line_after("[daemon] daemon ");
+        let [pid] = children(unshare.pid())[..] else { panic!("{}", unshare.output()) };
+        eventually("nothing but the modules", || (children(pid).len() == 4).then_some(()));
+        let status = Finished::run(home.command(&["status", "--json"])).succeeds();
+        assert!(status.json()["data"]["modules"].as_array().is_some_and(|rows| rows.len() == 3), "{status}");
+        if killed {
+            kill(pid, "KILL");
+            unshare.wait();
+            continue;
+        }
+        Finished::run(home.command(&["stop", "parent", "daemon", "web"])).succeeds();
+        eventually("nothing left", || children(pid).is_empty().then_some(()));
+        kill(pid, "TERM");
+        assert!(unshare.wait().success(), "{}", unshare.output());
+    }
+}
+
+/// Of every thread of the process, also those that have ended and are not collected.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect::<Vec<_>>()).collect()
 }
 
 #[test]
