@@ -228,9 +228,9 @@ fn a_start_during_a_stop_comes_after_it() {
 }
 
 #[test]
-fn another_stop_signal_and_a_child_that_is_stopped_end_as_well() {
+fn another_stop_signal_ends_a_module_and_one_that_is_stopped_hears_its_own() {
     let int = module("int", testchild(&["http"])).run(json!({ "stopSignal": "INT" }));
-    let frozen = module("frozen", testchild(&["http"])).run(json!({ "stopTimeoutMs": 200 }));
+    let frozen = module("frozen", testchild(&["http"])).run(json!({ "stopTimeoutMs": 600_000 }));
     let ports = [int.port, frozen.port];
     let hub = Hub::start(&[int, frozen]);
     hub.until_ready("int");
@@ -239,4 +239,5 @@ fn another_stop_signal_and_a_child_that_is_stopped_end_as_well() {
     hub.has_nothing_left("int", ports[0]);
     hub.has_nothing_left("frozen", ports[1]);
     assert_eq!(hub.module("int")["last_exit"]["signal"], 2);
+    assert_eq!(hub.module("frozen")["last_exit"]["signal"], 15, "it has heard of the end");
 }

@@ -201,14 +201,12 @@ impl Child {
         wait(self.pid, libc::WNOHANG | libc::WNOWAIT)
     }
 
-    /// Signals every process of the child's group. A group that is already empty is not an error.
+    /// Signals every process of the child's group, also those that are stopped. A group that is already empty is not an
+    /// error.
     pub(crate) fn signal_group(&self, signal: Signal) -> io::Result<()> {
         // SAFETY: kill touches no memory of ours. The group's number cannot belong to anyone else: the leader is not
         // reaped before `reap` consumes `self`.
-        match cvt(unsafe { libc::kill(-self.pid, signal.number()) }) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-            other => other.map(drop),
-        }
+        heard(signal, |number| cvt(unsafe { libc::kill(-self.pid, number) }))
     }
 
     /// Collects the exit status of a child that has ended. Consumes it: nobody can signal a pid that the kernel may
@@ -286,23 +284,34 @@ impl Held {
         self.pidfd.as_fd()
     }
 
-    /// One that has ended meanwhile is not an error.
+    /// Also when it is stopped. One that has ended meanwhile is not an error.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
-        // SAFETY: the siginfo pointer may be null; the pidfd names exactly the process that was opened.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                self.pidfd.as_raw_fd(),
-                signal.number(),
-                std::ptr::null::<libc::siginfo_t>(),
-                0,
-            )
-        };
-        match cvt(result as libc::c_int) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-            other => other.map(drop),
+        heard(signal, |number| {
+            // SAFETY: the siginfo pointer may be null; the pidfd names exactly the process that was opened.
+            let result = unsafe {
+                libc::syscall(
+                    libc::SYS_pidfd_send_signal,
+                    self.pidfd.as_raw_fd(),
+                    number,
+                    std::ptr::null::<libc::siginfo_t>(),
+                    0,
+                )
+            };
+            cvt(result as libc::c_int)
+        })
+    }
+}
+
+/// Has `send` send the signal, and then whoever is stopped go on: until then it would hear of nothing but KILL.
+fn heard(signal: Signal, send: impl Fn(libc::c_int) -> io::Result<libc::c_int>) -> io::Result<()> {
+    let further = (signal != Signal::Kill).then_some(libc::SIGCONT);
+    for number in [signal.number()].into_iter().chain(further) {
+        match send(number) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+            other => other.map(drop)?,
         }
     }
+    Ok(())
 }
 
 /// The pids of the children that we forked and have not reaped. Collecting a child and listing children take turns,
