@@ -39,7 +39,10 @@ pub(crate) struct Out {
     stderr: Box<dyn Write>,
     /// Why stdout takes no more; what comes later is thrown away.
     broken: Option<ErrorKind>,
+    /// With `--json`: for the object at the end.
     warnings: Vec<String>,
+    /// The verb whose lines have no end: its warnings do not wait for one.
+    followed: Option<&'static str>,
 }
 
 impl Out {
@@ -48,7 +51,7 @@ impl Out {
     }
 
     pub(crate) fn new(style: Style, stdout: Box<dyn Write>, stderr: Box<dyn Write>) -> Self {
-        Self { style, stdout, stderr, broken: None, warnings: Vec::new() }
+        Self { style, stdout, stderr, broken: None, warnings: Vec::new(), followed: None }
     }
 
     /// Says nothing to anybody.
@@ -84,10 +87,20 @@ impl Out {
         self.print(&format!("{object}\n"));
     }
 
+    /// From now on lines come until the reader or the verb is ended: with `--json` each warning is an object of its own on
+    /// stderr.
+    pub(crate) fn follow(&mut self, command: &'static str) {
+        self.followed = Some(command);
+    }
+
     /// Something to know that stops nothing. Silent with `--quiet`; part of the object with `--json`.
     pub(crate) fn warn(&mut self, text: &str) {
         if self.style.json {
             self.warnings.push(text.to_owned());
+            if let Some(command) = self.followed {
+                let object = self.envelope(command, true, Value::Null);
+                self.complain(&format!("{object}\n"));
+            }
         } else if !self.style.quiet {
             self.complain(&format!("⚠ {text}\n"));
         }
@@ -140,7 +153,12 @@ impl Out {
 
     fn fail(&mut self, failure: &Failure) {
         if self.style.json {
-            self.complain(&format!("{}\n", failure.to_json()));
+            let mut object = failure.to_json();
+            // What was not said with the data, because there was none.
+            if !self.warnings.is_empty() {
+                object["warnings"] = std::mem::take(&mut self.warnings).into();
+            }
+            self.complain(&format!("{object}\n"));
         } else if !failure.shown {
             self.complain(&format!("parachute: {}\n  {}\n", failure.message, failure.hint));
         }
@@ -276,7 +294,24 @@ pub(crate) mod tests {
             "{\"ok\":false,\"schema_version\":1,\"command\":\"x\",\"data\":{\"n\":1},\"warnings\":[\"careful\"]}\n"
         );
         let error: Value = serde_json::from_str(&complaints.text()).expect("one object");
-        assert_eq!(error["error"]["exit"], 5);
+        assert_eq!((&error["error"]["exit"], error.get("warnings")), (&json!(5), None), "said already");
+        let (mut out, page, complaints) = pages(true, false);
+        out.warn("careful");
+        assert_eq!(out.finish("x", Err(failure())), Exit::HubUnreachable);
+        let error: Value = serde_json::from_str(&complaints.text()).expect("one object");
+        assert_eq!((page.text().as_str(), &error["warnings"]), ("", &json!(["careful"])));
+    }
+
+    #[test]
+    fn what_is_followed_has_no_end_that_a_warning_could_wait_for() {
+        let (mut out, page, complaints) = pages(true, false);
+        out.follow("logs");
+        out.warn("careful");
+        let warning =
+            "{\"ok\":true,\"schema_version\":1,\"command\":\"logs\",\"data\":null,\"warnings\":[\"careful\"]}\n";
+        assert_eq!((page.text().as_str(), complaints.text().as_str()), ("", warning));
+        assert_eq!(out.finish("logs", Ok(Report::streamed())), Exit::Success);
+        assert_eq!((page.text().as_str(), complaints.text().as_str()), ("", warning), "once");
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub(super) fn run(
     config: &Config,
     out: &mut Out,
 ) -> Result<Report, Failure> {
+    if follow {
+        out.follow("logs");
+    }
     let home = Home::open(&config.home, Create::No).map_err(|error| reach::store_failure(&error))?;
     if name == "hub" {
         return Err(Failure::new(
