@@ -161,8 +161,21 @@ fn a_restart_of_what_cannot_start_leaves_the_child_running() {
     assert!(failed.stderr.contains("no-such-program"), "{failed}");
     assert_eq!(hub.until_ready("web"), pid);
     assert_eq!(hub.processes("web").len(), 1);
-
     hub.home.install(&web);
+
+    // Longer than exec hands on.
+    hub.home.write("web/.env", &format!("HUGE={}\n", "x".repeat(131_067)));
+    let failed = hub.run(&["restart", "web"]).fails_with(6);
+    assert!(failed.stderr.contains("the variable HUGE has 131072 bytes"), "{failed}");
+    assert_eq!(hub.until_ready("web"), pid);
+    hub.home.write("web/.env", &format!("HUGE={}\n", "x".repeat(131_066)));
+    if cfg!(target_arch = "x86_64") {
+        hub.run(&["restart", "web"]).succeeds();
+        hub.until_replaced("web", pid);
+    }
+    hub.home.write("web/.env", "");
+    let pid = hub.until_ready("web");
+
     hub.run(&["restart", "web"]).succeeds();
     hub.until_replaced("web", pid);
 }

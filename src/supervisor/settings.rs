@@ -9,7 +9,7 @@ use crate::manifest::Short;
 use crate::manifest::run::{Probe, Run};
 use crate::sys::account;
 use crate::sys::process::{self, Signal};
-use crate::sys::spawn::{SpawnSpec, Strings};
+use crate::sys::spawn::{SpawnSpec, Strings, Unfit};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -154,19 +154,17 @@ fn spec(inputs: &Inputs, facts: &Facts, short: &Short, own_child: bool) -> Resul
         return Err(problem(StartErrorKind::PortSquatter, text));
     }
 
-    let holds_nul = |what: &str| problem(StartErrorKind::InvalidSettings, format!("{what} holds a NUL byte"));
-    let c_string = |text: &OsStr, what| CString::new(text.as_bytes()).map_err(|_| holds_nul(what));
+    let unfit = |what: &str, why: Unfit| problem(StartErrorKind::InvalidSettings, format!("{what} {why}"));
+    let c_string = |text: &OsStr, what| CString::new(text.as_bytes()).map_err(|_| unfit(what, Unfit::Nul));
     let mut environment = Strings::default();
     for (name, value) in plan.environment.iter() {
-        if !environment.push(&[name.as_bytes(), b"=", value.as_bytes()]) {
-            return Err(holds_nul(&format!("the variable {}", name.to_string_lossy())));
-        }
+        environment
+            .push(&[name.as_bytes(), b"=", value.as_bytes()])
+            .map_err(|why| unfit(&format!("the variable {}", name.to_string_lossy()), why))?;
     }
     let mut argv = Strings::default();
     for word in &plan.argv {
-        if !argv.push(&[word.as_bytes()]) {
-            return Err(holds_nul("the start command"));
-        }
+        argv.push(&[word.as_bytes()]).map_err(|why| unfit("a word of the start command", why))?;
     }
     Ok(SpawnSpec {
         program: c_string(program.as_os_str(), "the start command")?,

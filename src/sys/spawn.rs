@@ -12,6 +12,7 @@ use super::fault::point;
 use super::process::{Child, Family, Pid, Signal, close_range_unshared};
 use super::{cvt, poll, signals};
 use std::ffi::CString;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
@@ -82,6 +83,31 @@ pub(crate) struct SpawnSpec {
     pub(crate) parent_death_signal: Signal,
 }
 
+/// The longest string that exec hands on, with its NUL: 32 pages of 4 KiB (execve(2)). The pages of some machines are
+/// larger, and there exec alone says it.
+const STRING_MAX_BYTES: usize = if cfg!(target_os = "linux") { 32 * 4096 } else { usize::MAX };
+
+/// Why a string cannot be handed to a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It would end early.
+    Nul,
+    TooLong {
+        bytes: usize,
+    },
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nul => f.write_str("holds a NUL byte"),
+            Self::TooLong { bytes } => {
+                write!(f, "has {bytes} bytes; the kernel hands at most {} on in one piece", STRING_MAX_BYTES - 1)
+            }
+        }
+    }
+}
+
 /// A list of strings for the kernel: one behind the other in one block, each with a NUL at its end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Strings {
@@ -89,15 +115,18 @@ pub(crate) struct Strings {
 }
 
 impl Strings {
-    /// Appends the string that the parts make together. `false`, and nothing is appended, when one of them holds a
-    /// NUL, which would end the string early.
-    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> bool {
+    /// Appends the string that the parts make together; nothing, when a child could not be handed it.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> Result<(), Unfit> {
         if parts.iter().any(|part| part.contains(&0)) {
-            return false;
+            return Err(Unfit::Nul);
+        }
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        if bytes >= STRING_MAX_BYTES {
+            return Err(Unfit::TooLong { bytes });
         }
         parts.iter().for_each(|part| self.block.extend_from_slice(part));
         self.block.push(0);
-        true
+        Ok(())
     }
 
     /// As exec takes them; ends with a null pointer. They point into this list.
@@ -522,8 +551,12 @@ mod tests {
     #[test]
     fn strings_are_whole_and_end_where_they_say() {
         let mut strings = Strings::default();
-        assert!(strings.push(&[b"A", b"=", b"1"]) && strings.push(&[]) && strings.push(&[b"\xff"]));
-        assert!(!strings.push(&[b"B=", b"1\x002"]) && !strings.push(&[b"\0"]));
+        for fit in [&[&b"A"[..], b"=", b"1"][..], &[], &[b"\xff"]] {
+            assert_eq!(strings.push(fit), Ok(()));
+        }
+        for holds_nul in [&[&b"B="[..], b"1\x002"][..], &[b"\0"]] {
+            assert_eq!(strings.push(holds_nul), Err(Unfit::Nul));
+        }
         let pointers = strings.pointers();
         assert_eq!((pointers.len(), pointers[3].is_null()), (4, true));
         let offset = |index: usize| pointers[index].addr() - pointers[0].addr();
