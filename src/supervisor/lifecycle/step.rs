@@ -242,14 +242,16 @@ fn running(
 
 fn ending(m: &mut Module, phase: Phase, then: Then, event: Event, now: Instant) -> Vec<Action> {
     match event {
-        // The last intent wins: what follows the end changes, the end itself goes on.
-        Event::Start | Event::Restart => {
-            m.state = State::Ending { phase, then: Then::Start };
-            Vec::new()
-        }
-        Event::Stop => {
-            m.state = State::Ending { phase, then: Then::Stop };
-            Vec::new()
+        // The last intent wins: what follows the end changes, the end itself goes on, or is tried again.
+        Event::Start | Event::Restart | Event::Stop => {
+            let then = if event == Event::Stop { Then::Stop } else { Then::Start };
+            match phase {
+                Phase::Stuck => m.kill(then, now),
+                Phase::Grace { .. } | Phase::Killed { .. } => {
+                    m.state = State::Ending { phase, then };
+                    Vec::new()
+                }
+            }
         }
         Event::Hurry => match phase {
             Phase::Grace { .. } => m.kill(then, now),

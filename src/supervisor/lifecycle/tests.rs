@@ -304,9 +304,9 @@ fn every_state_answers_every_event() {
         (
             &["start", "running", "probe ok", "stop", "deadline", "deadline"],
             [
-                "stuck",
-                "stuck",
-                "stuck",
+                "ending>start:say,kill",
+                "ending>stop:say,kill",
+                "ending>start:say,kill",
                 "stuck",
                 "stuck",
                 "stuck",
@@ -397,7 +397,7 @@ fn whoever_is_done_is_brought_back_by_hand_alone() {
     }
 }
 
-/// What comes after the end may change while KILL takes effect, or does not; that it ends does not.
+/// What comes after the end may change while KILL takes effect, or has not; that it ends does not.
 #[test]
 fn what_follows_an_end_by_force_is_what_was_asked_last() {
     for (how, follows, gone) in
@@ -409,7 +409,10 @@ fn what_follows_an_end_by_force_is_what_was_asked_last() {
         (expected[9], expected[10], expected[11], expected[12]) = (&cleared, &cleared, gone, "stuck:say");
         answers(policy(), &["start", "running", "probe ok", how, "deadline"], &expected);
 
+        // Then whoever asks has it tried again.
+        let (start, stop) = ("ending>start:say,kill", "ending>stop:say,kill");
         let mut expected = ["stuck"; 13];
+        (expected[0], expected[1], expected[2]) = (start, stop, start);
         (expected[9], expected[10], expected[11]) = ("stuck:clear", "stuck:clear", gone);
         answers(policy(), &["start", "running", "probe ok", how, "deadline", "deadline"], &expected);
     }
