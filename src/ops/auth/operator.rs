@@ -37,6 +37,8 @@ pub(crate) enum Outcome {
     KeptUseless(TokenError),
     /// No token is accepted, because the database is an old copy.
     RolledBack,
+    /// There is none, and none is made while the clock cannot be right.
+    NoClock,
     /// There was none, and now there is.
     Created,
     /// There were tokens and the file with them was lost, or held another hub's: a new one was made.
@@ -193,7 +195,16 @@ impl Authority {
             Held::Operators { set, .. } => set,
             Held::Nothing | Held::Others { .. } => ScopeSet::Admin,
         };
-        let made = self.renew(set, SUBJECT, cause, now_unix)?;
+        let made = match self.renew(set, SUBJECT, cause, now_unix) {
+            // A small machine may not know the time before it has a network, and its modules do not wait for that.
+            Err(error @ AuthError::Clock { .. }) => {
+                notices.push(format!(
+                    "{error}: parachute auth rotate-operator; modules run all the same, commands that need a token do not"
+                ));
+                return Ok(Bootstrap { outcome: Outcome::NoClock, notices });
+            }
+            made => made?,
+        };
         notices.push(format!(
             "wrote a new operator token to {} because {why}: jti {}, set {}, valid for {} h; revoked {} earlier",
             path.display(),
