@@ -11,7 +11,6 @@ use crate::wire::{ModuleInfo, ModuleList, Supervised};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// The only channel while modules are installed by hand.
 const CHANNEL: &str = "latest";
@@ -145,8 +144,7 @@ fn link(row: &Row, link: Option<&str>) -> Option<String> {
 
 /// Adds how its process is.
 fn running(module: ModuleInfo, snapshot: &Snapshot) -> ModuleInfo {
-    let alive_since = snapshot.pid.and(snapshot.started_at);
-    let uptime = alive_since.map(|since| SystemTime::now().duration_since(since).unwrap_or_default());
+    let uptime = snapshot.pid.and(snapshot.started).map(|since| since.elapsed());
     ModuleInfo {
         supervisor_status: Some(status(snapshot.status)),
         ready: snapshot.ready,

@@ -92,6 +92,7 @@ pub(super) mod tests {
         let state = module_state(&Snapshot {
             pid: Some(7),
             started_at: Some(at(1)),
+            started: None,
             restarts_in_window: 3,
             restarts_total: 9,
             last_crash_at: Some(at(2)),

@@ -40,7 +40,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use worker::Worker;
 
 /// A worker's stack. What it keeps lives on the heap; the deepest call is a write to the log file.
@@ -99,6 +99,8 @@ pub(crate) struct Snapshot {
     pub(crate) ready: bool,
     pub(crate) pid: Option<i32>,
     pub(crate) started_at: Option<SystemTime>,
+    /// The same by the clock that nobody sets.
+    pub(crate) started: Option<Instant>,
     pub(crate) restarts_in_window: u32,
     pub(crate) restarts_total: u64,
     pub(crate) last_crash_at: Option<SystemTime>,
@@ -116,6 +118,7 @@ impl Snapshot {
             ready: false,
             pid: None,
             started_at: None,
+            started: None,
             restarts_in_window: 0,
             restarts_total: 0,
             last_crash_at: None,

@@ -14,6 +14,7 @@ impl Worker {
             ready: self.module.is_ready(),
             pid: living.map(|living| living.child.pid()),
             started_at: living.map(|living| living.started_at),
+            started: living.map(|living| living.started),
             restarts_in_window: self.module.failures_in_window(),
             restarts_total: self.module.restarts_total(),
             last_crash_at: self.last_crash_at,
