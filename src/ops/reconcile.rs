@@ -211,14 +211,7 @@ impl Hub {
         let work = move || {
             for short in removed {
                 log(&format!("{short}: its row was removed from services.json, stopping it"));
-                let forgotten = loop {
-                    match supervisor.forget(&short) {
-                        // Asked for while the row was still there; nobody can ask again.
-                        Err(OpFailure::Superseded(_)) => {}
-                        other => break other,
-                    }
-                };
-                match forgotten {
+                match supervisor.forget(&short) {
                     // A hub on its way down stops it with the others.
                     Ok(()) | Err(OpFailure::NotSupervised | OpFailure::ShuttingDown) => {}
                     Err(_) => log(&format!("{short}: processes of it may be left, they did not end in time")),

@@ -54,7 +54,7 @@ pub(crate) struct Duties<'a> {
 
 /// Who is to give back next what the boot took.
 #[derive(Debug, Clone, Copy)]
-enum Holder {
+enum Giver {
     Workers,
     Hub,
 }
@@ -73,7 +73,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
     let adopted: BTreeSet<Pid> = context.family.strangers()?.into_iter().collect();
     let mut booting: BTreeSet<Short> = supervisor.modules().keys().cloned().collect();
-    let mut tidy = booting.is_empty().then(|| (Instant::now() + TIDY_AFTER, Holder::Hub));
+    let mut tidy = booting.is_empty().then(|| (Instant::now() + TIDY_AFTER, Giver::Hub));
     let mut polls = PollSet::default();
     let mut look_at_home_at = Instant::now() + HOME_LOOK;
     let mut phase = Phase::Running;
@@ -100,17 +100,17 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                 fs::pause(LOOK_AGAIN);
             }
         }
-        if let Some((at, holder)) = tidy
+        if let Some((at, giver)) = tidy
             && Instant::now() >= at
         {
             // A thousand children were prepared at once; nothing needs that much again.
-            tidy = match holder {
+            tidy = match giver {
                 // They need the program for their part.
-                Holder::Workers => {
+                Giver::Workers => {
                     supervisor.send_to_all(|| ForWorker::GiveBack);
-                    Some((Instant::now() + TIDY_AFTER, Holder::Hub))
+                    Some((Instant::now() + TIDY_AFTER, Giver::Hub))
                 }
-                Holder::Hub => {
+                Giver::Hub => {
                     memory::give_back_heap();
                     memory::give_back_program();
                     None
@@ -138,7 +138,7 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                     ForMain::Settled { short, at_rest } => {
                         supervisor.settled(&short, at_rest);
                         if booting.remove(&short) && booting.is_empty() {
-                            tidy = Some((Instant::now() + TIDY_AFTER, Holder::Workers));
+                            tidy = Some((Instant::now() + TIDY_AFTER, Giver::Workers));
                         }
                         if let Phase::Stopping { resting, .. } | Phase::Hurrying { resting, .. } = &mut phase
                             && at_rest

@@ -308,11 +308,17 @@ impl Supervisor {
         self.ask(short, ForWorker::Restart)
     }
 
-    /// Stops it and forgets it. One whose worker has gone, with its child, can be registered anew after that.
+    /// Stops it and forgets it, whatever start was asked for until now. One whose worker has gone, with its child, can be
+    /// registered anew after that.
     pub(crate) fn forget(&self, short: &Short) -> Result<(), OpFailure> {
-        let is_gone = self.modules().get(short).is_some_and(|handle| handle.inbox.is_closed());
-        if !is_gone {
-            self.stop(short)?;
+        let is_gone = || self.modules().get(short).is_some_and(|handle| handle.inbox.is_closed());
+        while !is_gone() {
+            match self.stop(short) {
+                Ok(_) => break,
+                // By a start that came behind the stop; there can be as many as callers who do not know yet.
+                Err(OpFailure::Superseded(_)) => {}
+                Err(failure) => return Err(failure),
+            }
         }
         let handle = {
             let mut modules = self.modules();
