@@ -1,11 +1,10 @@
 //! What a child is handed: process group, descriptors, signals, limits, identity and environment.
 
-use crate::support::{Home, Hub, Spawned, kill, module, testchild};
+use crate::support::{Home, Hub, Spawned, kill, module, testchild, through};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::process::Command;
 
 /// The variables of a module that runs `print-env`.
 #[track_caller]
@@ -53,11 +52,8 @@ fn what_the_hub_was_started_with_and_changed_is_given_back() {
     home.install(&module("args", testchild(&["args"])).run(json!({ "ready": "none" })));
     // The shell sets what the hub then changes for itself, and leaves it a descriptor too many.
     let serve = home.command(&["serve", "--port", "0"]);
-    let mut command = Command::new("/bin/sh");
     let script = "umask 027; ulimit -S -n 300; exec 7</dev/null; exec \"$@\"";
-    command.args(["-c", script, "sh"]).arg(serve.get_program()).args(serve.get_args()).env_clear();
-    command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let child = Spawned::spawn(command);
+    let child = Spawned::spawn(through(&["/bin/sh", "-c", script, "sh"], &serve));
     let pid: u32 = child.line_after("[args] ready ").parse().expect("a pid");
     assert_eq!(child.line_after("[args] umask "), "0027");
     assert_eq!(child.line_after("[args] fds "), "0 1 2");
@@ -72,10 +68,7 @@ fn a_hub_whose_starter_ignores_signals_hears_them_and_its_children_ignore_none()
     home.install(&module("args", testchild(&["args"])).run(json!({ "ready": "none" })));
     home.install(&module("leaves", testchild(&["exit", "3", "300"])).run(json!({ "ready": "none" })));
     let serve = home.command(&["serve", "--port", "0"]);
-    let mut command = Command::new("env");
-    command.args(["--ignore-signal=CHLD,HUP,INT,TERM,PIPE"]).arg(serve.get_program()).args(serve.get_args());
-    command.env_clear().envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut hub = Spawned::spawn(command);
+    let mut hub = Spawned::spawn(through(&["env", "--ignore-signal=CHLD,HUP,INT,TERM,PIPE"], &serve));
     let ignored = u64::from_str_radix(&hub.line_after("[args] sigign "), 16).expect("a mask");
     assert_eq!(ignored & 0x7FFF_FFFF, 0);
     hub.line_after("[supervisor] leaves: exited with code 3");

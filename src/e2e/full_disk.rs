@@ -1,6 +1,6 @@
 //! A home on a full disk: what is there stays whole, what fails is said, and room is all that is needed to go on.
 
-use crate::support::{Finished, Home, Hub, Refused, Spawned, eventually, kill, module, testchild};
+use crate::support::{Finished, Home, Hub, Refused, Spawned, eventually, kill, module, testchild, through};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::Write;
@@ -100,11 +100,7 @@ fn serve_on_a_full_disk_says_so_leaves_all_files_whole_and_runs_once_there_is_ro
 fn a_file_that_may_not_grow_ends_no_hub_and_costs_its_lines_on_disk_alone() {
     let home = Home::new();
     home.install(&module("flood", testchild(&["flood", "1500000"])).run(json!({"ready": "none", "restart": "never"})));
-    let serve = serve(&home);
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "ulimit -f 1000; exec \"$@\"", "sh"]).arg(serve.get_program()).args(serve.get_args());
-    command.env_clear().envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut hub = Spawned::spawn(command);
+    let mut hub = Spawned::spawn(through(&["/bin/sh", "-c", "ulimit -f 1000; exec \"$@\"", "sh"], &serve(&home)));
     let why = hub.line_after("[supervisor] flood: cannot write ");
     assert!(why.contains("flood.log: File too large"), "{why}");
     hub.line_after("[flood] flooded ");

@@ -1,12 +1,11 @@
 //! The hub's own life: it is the only one in its home, starts in order, ends in order and leaves nothing behind.
 
 use crate::support::{
-    Finished, Home, Hub, Spawned, eventually, free_port, is_alive, is_free, kill, module, pid_of, testchild,
+    Finished, Home, Hub, Spawned, eventually, free_port, is_alive, is_free, kill, module, pid_of, testchild, through,
 };
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::Command;
 
 /// The files that tell others of a running hub.
 const IDENTITY: [&str; 3] = ["hub/run/hub.pid", "hub/run/hub.port", "hub-instance.json"];
@@ -215,12 +214,9 @@ fn a_hub_that_is_process_1_collects_what_comes_to_it_and_ends_when_told() {
     home.install(&module("daemon", testchild(&["daemonize", "stay"])).run(json!({ "ready": "none" })));
     home.install(&module("web", testchild(&["http"])));
     for killed in [true, false] {
-        let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
         let serve = home.command(&["serve", "--port", "0"]);
-        command.arg(serve.get_program()).args(serve.get_args()).env_clear();
-        command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut unshare = Spawned::spawn(command);
+        let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+        let mut unshare = Spawned::spawn(through(&unshare, &serve));
         unshare.line_after("[web] ready ");
         unshare.line_after("[parent] forked");
         unshare.line_after("[daemon] daemon ");

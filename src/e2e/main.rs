@@ -16,6 +16,7 @@ mod half_closed;
 mod hub_life;
 mod impostor;
 mod introspection;
+mod live_changes;
 mod login;
 mod logs;
 mod metrics;

@@ -4,17 +4,15 @@
 use crate::support::http::{self, Response};
 use crate::support::{Connection, Home, Hub, Module, eventually, is_alive, kill, module, testchild};
 use serde_json::json;
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream, UdpSocket};
-use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// Longer than any test may take: what waits for a module is to be answered by it, and not by the clock.
 const PATIENCE_MS: u32 = 600_000;
 
-fn web(name: &str) -> Module {
+pub(crate) fn web(name: &str) -> Module {
     module(name, testchild(&["http"]))
 }
 
@@ -27,7 +25,7 @@ fn raw(hub: &Hub, head: &str) -> Response {
 }
 
 #[track_caller]
-fn ask(hub: &Hub, path: &str, fields: &[(&str, &str)]) -> Response {
+pub(crate) fn ask(hub: &Hub, path: &str, fields: &[(&str, &str)]) -> Response {
     http::request(hub.port, "GET", path, fields, b"").unwrap_or_else(|error| panic!("GET {path}: {error}"))
 }
 
@@ -76,111 +74,6 @@ fn a_request_goes_to_the_module_with_the_longest_mount() {
     for path in ["/plain%2fdeep", "/plain%5cdeep", "/plain/%00", "/plain/../..", "/plain/%zz", "/plain\\deep"] {
         assert_eq!(ask(&hub, path, &[]).status, 400, "{path}");
     }
-}
-
-#[test]
-fn a_change_of_the_rows_is_live_at_once_and_ends_no_stream() {
-    let (row, other) = (web("web"), web("other"));
-    let hub = Hub::start(std::slice::from_ref(&row));
-    hub.until_ready("web");
-    let mut stream = Connection::open(hub.port);
-    stream.ask("GET", "/web/sse", "");
-    assert_eq!(stream.head().expect("a head").status, 200);
-    let mut next = || String::from_utf8(stream.chunk().expect("the stream goes on").expect("an event")).expect("text");
-    assert_eq!(next(), "data: 1\n\n");
-
-    assert_eq!(ask(&hub, "/again/a", &[]).status, 404);
-    hub.home.install(&row.clone().row("paths", json!(["/web", "/again"])));
-    assert_eq!(ask(&hub, "/again/a", &[]).status, 200);
-    assert_eq!(ask(&hub, "/web/tick", &[]).status, 200);
-    assert_eq!(next(), "data: 2\n\n");
-
-    hub.home.install(&row.clone().row("stripPrefix", json!(true)));
-    let stripped = ask(&hub, "/web/a", &[]).text();
-    assert!(stripped.ends_with(" GET /a\n"), "{stripped}");
-    assert_eq!(ask(&hub, "/again/a", &[]).status, 404);
-
-    // A row that nobody has started is a mount all the same: it is known, and down.
-    let without = hub.home.read("services.json");
-    hub.home.install(&other);
-    assert_ne!(ask(&hub, "/other/a", &[]).status, 404);
-    hub.home.write("services.json", &without);
-    assert_eq!(ask(&hub, "/other/a", &[]).status, 404);
-    assert_eq!(ask(&hub, "/web/tick", &[]).status, 200);
-    assert_eq!(next(), "data: 3\n\n");
-
-    // What cannot be read changes nothing.
-    hub.home.write("services.json", "{\"services\": [");
-    assert_eq!(ask(&hub, "/web/a", &[]).status, 200);
-}
-
-#[test]
-fn a_change_of_module_json_alone_is_live_at_once() {
-    let home = Home::new();
-    let row = web("web");
-    home.install(&row);
-    home.install(&web("other"));
-    let manifest = home.package("web").join(".parachute/module.json");
-    let plain = fs::read_to_string(&manifest).expect("it is there");
-    let stripped = plain.replacen('{', "{\"stripPrefix\": true, ", 1);
-    let hub = Hub::start_in(home, &[]);
-    hub.until_ready("web");
-    let answer = || ask(&hub, "/web/a", &[]).text();
-    let sees = |target: &str| {
-        let answer = answer();
-        assert!(answer.ends_with(&format!(" GET {target}\n")), "{answer} instead of {target}");
-    };
-    // Once everybody has closed it who has it open, as a child may that another test is just forking.
-    let comes_to_see = |target: &str| {
-        eventually(target, || answer().ends_with(&format!(" GET {target}\n")).then_some(()));
-    };
-    sees("/web/a");
-    fs::write(&manifest, &stripped).expect("written in place");
-    comes_to_see("/a");
-    let beside = manifest.with_extension("new");
-    fs::write(&beside, &plain).expect("written");
-    fs::rename(&beside, &manifest).expect("replaced");
-    sees("/web/a");
-
-    // A package that is replaced as a whole.
-    let package = hub.home.package("web");
-    fs::rename(&package, package.with_extension("old")).expect("moved away");
-    fs::create_dir_all(package.join(".parachute")).expect("made");
-    fs::write(&manifest, &stripped).expect("written");
-    hub.run(&["restart", "web"]).succeeds();
-    sees("/a");
-    fs::write(&manifest, &plain).expect("written");
-    comes_to_see("/web/a");
-    fs::remove_dir_all(&package).expect("removed");
-    sees("/web/a");
-    fs::create_dir_all(package.join(".parachute")).expect("made");
-    fs::write(&manifest, &stripped).expect("written");
-    comes_to_see("/a");
-}
-
-#[test]
-fn a_list_of_modules_that_is_a_link_is_live_as_well() {
-    let home = Home::new();
-    home.install(&web("web"));
-    let rows = home.read("services.json");
-    home.install(&web("other"));
-    let both = home.read("services.json");
-    home.write("elsewhere/a/list", &rows);
-    home.write("elsewhere/b/list", &rows);
-    let list = home.path().join("services.json");
-    fs::remove_file(&list).expect("removed");
-    symlink("elsewhere/a/list", &list).expect("linked");
-    let hub = Hub::start_in(home, &[]);
-    hub.until_ready("web");
-    let has_other = || ask(&hub, "/other/a", &[]).status != 404;
-    assert!(!has_other());
-    hub.home.write("elsewhere/a/list", &both);
-    assert!(has_other(), "written where the link leads");
-    symlink("elsewhere/b/list", list.with_extension("new")).expect("linked");
-    fs::rename(list.with_extension("new"), &list).expect("renamed");
-    assert!(!has_other(), "another link");
-    hub.home.write("elsewhere/b/list", &both);
-    assert!(has_other(), "written where that leads");
 }
 
 #[test]

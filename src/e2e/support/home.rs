@@ -86,11 +86,8 @@ impl Home {
     /// The binary with `args` under strace, which prints, and with `inject=` spoils, what its `options` say.
     #[track_caller]
     pub(crate) fn traced(&self, options: &[&str], args: &[&str]) -> Finished {
-        let plain = self.command(args);
-        let mut command = Command::new("strace");
-        command.arg("-f").args(options).arg(plain.get_program()).args(plain.get_args()).env_clear();
-        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let ended = Finished::run(command);
+        let wrapper: Vec<&str> = ["strace", "-f"].into_iter().chain(options.iter().copied()).collect();
+        let ended = Finished::run(through(&wrapper, &self.command(args)));
         assert!(!ended.stderr.contains("strace:"), "strace (Debian: strace) must be allowed to trace: {ended}");
         ended
     }
@@ -119,6 +116,14 @@ impl Home {
         }
         shown
     }
+}
+
+/// The command as another program runs it, in the same environment: `wrapper` is that one and its arguments.
+pub(crate) fn through(wrapper: &[&str], plain: &Command) -> Command {
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
 }
 
 fn show_file(shown: &mut String, path: &Path) {

@@ -17,7 +17,7 @@ mod wait;
 
 pub(crate) use backend::{Backend, Recorded, Said, services_at};
 pub(crate) use connection::Connection;
-pub(crate) use home::Home;
+pub(crate) use home::{Home, through};
 pub(crate) use hub::{Hub, Refused};
 pub(crate) use module::{Module, free_port, module};
 pub(crate) use process::{Spawned, is_alive, kill, testchild};
