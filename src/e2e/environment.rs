@@ -169,8 +169,11 @@ fn a_module_runs_as_the_user_of_its_settings() {
     let is_root = fs::metadata(home.path()).expect("it is ours").uid() == 0;
     // Somebody else can run no program of ours: the directories above it may be closed to him.
     let argv = ["/bin/sh", "-c", "echo ids $(id -u) $(id -g) $(id -G); exec sleep 3600"].map(str::to_owned).to_vec();
-    let other = module("other", argv).run(json!({ "ready": "none", "user": "nobody" }));
+    let other = module("other", argv.clone()).run(json!({ "ready": "none", "user": "nobody" }));
+    // In 16 bits, which is what some calls of a 32-bit machine have for them, both would be root's.
+    let high = module("high", argv).run(json!({ "ready": "none", "user": "65536", "group": "131072" }));
     home.install(&other);
+    home.install(&high);
     // Whoever is not root has to get through to the module's own directory.
     for dir in [home.path().parent(), home.package("other").parent()].into_iter().flatten() {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o711)).expect("it is ours");
@@ -179,11 +182,14 @@ fn a_module_runs_as_the_user_of_its_settings() {
     if is_root {
         let (uid, gid) = account("nobody");
         assert_eq!(hub.line_after("other", "ids "), format!("{uid} {gid} {gid}"));
+        assert_eq!(hub.line_after("high", "ids "), "65536 131072 131072");
         assert_eq!(hub.end().code(), Some(0));
-        assert!(hub.processes("other").is_empty());
+        assert!(hub.processes("other").is_empty() && hub.processes("high").is_empty());
     } else {
-        let state = hub.until_status("other", "crashed");
-        assert_eq!(state["supervisor_start_error"]["error_type"], "spawn_failed", "{state:#}");
+        for short in ["other", "high"] {
+            let state = hub.until_status(short, "crashed");
+            assert_eq!(state["supervisor_start_error"]["error_type"], "spawn_failed", "{state:#}");
+        }
     }
 }
 

@@ -38,13 +38,13 @@ mod timing;
 mod web;
 mod welch;
 
-use std::ffi::{OsString, c_char, c_int};
+use std::ffi::{CStr, OsString, c_char, c_int};
 use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::process::{exit, id};
 use std::sync::mpsc;
@@ -91,8 +91,14 @@ unsafe extern "C" {
 
 // SAFETY: the one `main` of this program.
 #[unsafe(no_mangle)]
-extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    // Without std's own `main` not every C library tells std about them.
+    let argument = |index| {
+        // SAFETY: the C library hands over so many terminated strings, which stay where they are.
+        let bytes = unsafe { CStr::from_ptr(*argv.add(index)) }.to_bytes();
+        OsString::from_vec(bytes.to_vec())
+    };
+    let args: Vec<OsString> = (1..usize::try_from(argc).unwrap_or(0)).map(argument).collect();
     let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match *words.as_slice() {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::sys::fault::{Fault, play};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// More than a worker takes for what it does at once.
@@ -85,7 +86,8 @@ fn who_cannot_be_registered_holds_up_nobody_and_says_why() {
         panic!("it was registered without a descriptor");
     };
     let error = refused.start_error.expect("a reason");
-    assert!(error.description.contains("Too many open files"), "{error:?}");
+    let no_room = io::Error::from_raw_os_error(EMFILE).to_string();
+    assert!(error.description.contains(&no_room), "{error:?}");
     // A start by hand registers it, once there is room.
     let Err(OpFailure::NotStarted(tried)) = supervisor.start(&base) else { panic!("there is no row") };
     assert_eq!(tried.start_error.map(|error| error.kind), Some(StartErrorKind::NotInstalled));

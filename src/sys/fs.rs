@@ -7,7 +7,7 @@
 //! function here.
 
 use super::fault::{self, point};
-use super::{cvt, cvt_r};
+use super::{cvt, cvt_r, wide};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -141,8 +141,10 @@ impl Dir {
         point("rename")?;
         #[cfg(target_os = "linux")]
         {
+            // musl has no function for it.
+            let call = libc::SYS_renameat2;
             // SAFETY: the descriptor is open and both names are terminated strings that outlive the call.
-            cvt(unsafe { libc::renameat2(dir, from.as_ptr(), dir, to.as_ptr(), flags) }).map(drop)
+            cvt(unsafe { libc::syscall(call, dir, from.as_ptr(), dir, to.as_ptr(), flags) as libc::c_int }).map(drop)
         }
         #[cfg(not(target_os = "linux"))]
         {
@@ -184,8 +186,7 @@ impl Rename {
 }
 
 impl Stat {
-    fn from_kernel(stat: &libc::stat) -> Self {
-        let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    fn from_kernel(stat: &wide::stat) -> Self {
         Self {
             kind: match stat.st_mode & libc::S_IFMT {
                 libc::S_IFREG => Kind::Regular,
@@ -288,7 +289,7 @@ pub(crate) fn stat_of(file: &impl AsFd) -> io::Result<Stat> {
     point("stat")?;
     filled(|stat| {
         // SAFETY: the descriptor is open and the buffer has the size of a stat.
-        unsafe { libc::fstat(file.as_fd().as_raw_fd(), stat) }
+        unsafe { wide::fstat(file.as_fd().as_raw_fd(), stat) }
     })
 }
 
@@ -387,7 +388,7 @@ pub(crate) fn effective_uid() -> u32 {
 
 fn open_at(dir: RawFd, name: &OsStr, flags: libc::c_int, mode: u32) -> io::Result<OwnedFd> {
     let name = c_string(name)?;
-    let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC | wide::O_LARGEFILE;
     point("open")?;
     // SAFETY: the name is a terminated string that outlives the call; the mode is passed as the variadic int it is.
     let fd = cvt_r(|| unsafe { libc::openat(dir, name.as_ptr(), flags, mode) })?;
@@ -405,13 +406,18 @@ fn stat_at(dir: RawFd, name: &OsStr, flags: libc::c_int) -> io::Result<Stat> {
     point("stat")?;
     filled(|stat| {
         // SAFETY: the name is a terminated string that outlives the call, and the buffer has the size of a stat.
-        unsafe { libc::fstatat(dir, name.as_ptr(), stat, flags) }
+        unsafe { wide::fstatat(dir, name.as_ptr(), stat, flags) }
     })
 }
 
+/// How wide the two are is the C library's affair.
+fn nanos(seconds: impl Into<i128>, nanos: impl Into<i128>) -> i128 {
+    seconds.into() * 1_000_000_000 + nanos.into()
+}
+
 /// What `call` puts into the buffer that it is given.
-fn filled(call: impl FnOnce(*mut libc::stat) -> libc::c_int) -> io::Result<Stat> {
-    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+fn filled(call: impl FnOnce(*mut wide::stat) -> libc::c_int) -> io::Result<Stat> {
+    let mut stat = MaybeUninit::<wide::stat>::zeroed();
     cvt(call(stat.as_mut_ptr()))?;
     // SAFETY: all-zero bytes are a valid stat, and the kernel has filled it.
     Ok(Stat::from_kernel(&unsafe { stat.assume_init() }))

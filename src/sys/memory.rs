@@ -42,17 +42,16 @@ fn page_bytes() -> usize {
     usize::try_from(bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(4096)
 }
 
-/// From this size on a block is a mapping of its own, which goes back to the kernel when it is freed.
-const LARGE_BYTES: libc::c_int = 128 * 1024;
-
 /// Has every large block go back to the kernel at once. The allocator would do so with the first of a size only, and keep
 /// the later ones among the small: a few large answers at once, and their memory would stay.
 pub(crate) fn keep_large_blocks_apart() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt takes no pointer and may be called at any time.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES)
-    };
+    {
+        /// From this size on a block is a mapping of its own, which goes back to the kernel when it is freed.
+        const LARGE_BYTES: libc::c_int = 128 * 1024;
+        // SAFETY: mallopt takes no pointer and may be called at any time.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
+    }
 }
 
 /// Returns what the allocator holds and nobody uses.

@@ -23,6 +23,7 @@ pub(crate) mod spawn;
 pub(crate) mod testdir;
 #[cfg(test)]
 pub(crate) mod testrandom;
+mod wide;
 pub(crate) mod wipe;
 
 use std::io;

@@ -2,7 +2,7 @@
 
 use super::fault::point;
 use super::proc::OwnChildren;
-use super::{cvt, cvt_r};
+use super::{cvt, cvt_r, wide};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -124,13 +124,13 @@ static INHERITED_NOFILE: OnceLock<(u64, u64)> = OnceLock::new();
 
 /// Raises the soft limit of open files to the hard one. Returns what holds now.
 pub(crate) fn raise_nofile() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = wide::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is that of a live, writable rlimit.
-    cvt(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    cvt(unsafe { wide::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
     let _ = INHERITED_NOFILE.set((limit.rlim_cur, limit.rlim_max));
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: the pointer is that of a live rlimit.
-    cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    cvt(unsafe { wide::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
     Ok(limit.rlim_cur)
 }
 
@@ -141,13 +141,13 @@ pub(crate) fn inherited_nofile() -> Option<(u64, u64)> {
 
 /// Forbids core dumps of this process: they would hold keys. Children get the inherited limit back.
 pub(crate) fn forbid_core_dumps() -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = wide::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is that of a live, writable rlimit.
-    cvt(unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) })?;
+    cvt(unsafe { wide::getrlimit(libc::RLIMIT_CORE, &raw mut limit) })?;
     let _ = INHERITED_CORE_SOFT.set(limit.rlim_cur);
     limit.rlim_cur = 0;
     // SAFETY: the pointer is that of a live rlimit.
-    cvt(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) }).map(drop)
+    cvt(unsafe { wide::setrlimit(libc::RLIMIT_CORE, &raw const limit) }).map(drop)
 }
 
 static INHERITED_CORE_SOFT: OnceLock<u64> = OnceLock::new();

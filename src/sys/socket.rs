@@ -1,7 +1,7 @@
 //! Stream sockets that never block: connecting, reading into spare room, writing, half-closing.
 
 use super::address::Room;
-use super::{cvt, cvt_r};
+use super::{cvt, cvt_r, wide};
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpListener};
@@ -68,11 +68,11 @@ pub(crate) fn is_copy(number: RawFd, socket: BorrowedFd<'_>) -> bool {
 }
 
 /// What no two open files have in common; `None` when the number is of none.
-fn identity(number: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
+fn identity(number: RawFd) -> Option<(libc::dev_t, u64)> {
     // SAFETY: a stat is plain numbers, and all of them zero is a valid value.
-    let mut stat: libc::stat = unsafe { mem::zeroed() };
+    let mut stat: wide::stat = unsafe { mem::zeroed() };
     // SAFETY: the pointer is that of a live, writable stat; a number that is no descriptor is an error and no more.
-    cvt(unsafe { libc::fstat(number, &raw mut stat) }).ok()?;
+    cvt(unsafe { wide::fstat(number, &raw mut stat) }).ok()?;
     Some((stat.st_dev, stat.st_ino))
 }
 

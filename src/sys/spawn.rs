@@ -10,7 +10,7 @@
 
 use super::fault::point;
 use super::process::{Child, Family, Pid, Signal, close_range_unshared};
-use super::{cvt, poll, signals};
+use super::{cvt, poll, signals, wide};
 use std::ffi::CString;
 use std::fmt;
 use std::io;
@@ -474,14 +474,14 @@ impl Prepared<'_> {
         for limit in &self.spec.limits {
             let byte = Step::FIRST_LIMIT + limit.resource as u8;
             let resource = limit.resource.number();
-            let mut both = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            let mut both = wide::rlimit { rlim_cur: 0, rlim_max: 0 };
             // SAFETY: see above.
-            check(byte, unsafe { libc::getrlimit(resource as _, &raw mut both) })?;
+            check(byte, unsafe { wide::getrlimit(resource as _, &raw mut both) })?;
             both.rlim_cur = limit.soft;
             // The hub's own must not be below what is asked for.
             both.rlim_max = limit.hard.unwrap_or(both.rlim_max).max(limit.soft);
             // SAFETY: see above.
-            check(byte, unsafe { libc::setrlimit(resource as _, &raw const both) })?;
+            check(byte, unsafe { wide::setrlimit(resource as _, &raw const both) })?;
         }
 
         if let Some(credentials) = &self.spec.credentials {
@@ -489,11 +489,11 @@ impl Prepared<'_> {
             // it knows is the parent's.
             let groups = credentials.groups.as_ptr();
             // SAFETY: see above.
-            check(2, unsafe { libc::syscall(libc::SYS_setgroups, credentials.groups.len(), groups) as libc::c_int })?;
+            check(2, unsafe { libc::syscall(wide::SYS_setgroups, credentials.groups.len(), groups) as libc::c_int })?;
             // SAFETY: see above.
-            check(2, unsafe { libc::syscall(libc::SYS_setgid, credentials.gid) as libc::c_int })?;
+            check(2, unsafe { libc::syscall(wide::SYS_setgid, credentials.gid) as libc::c_int })?;
             // SAFETY: see above.
-            check(2, unsafe { libc::syscall(libc::SYS_setuid, credentials.uid) as libc::c_int })?;
+            check(2, unsafe { libc::syscall(wide::SYS_setuid, credentials.uid) as libc::c_int })?;
         }
 
         // After the change of user, so that the directory is judged with its rights.
