@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Completions { kind: Completions },
     Serve { port: Option<u16> },
     Lifecycle { op: Op, names: Vec<String>, wait: bool },
-    Status { check: bool },
+    Status { names: Vec<String>, check: bool },
     Logs { name: String, follow: bool, lines: usize },
     Add(Box<Add>),
     Install(Install),
@@ -336,7 +336,7 @@ impl Found {
             "start" => Ok(Command::Lifecycle { op: Op::Start, names: self.names()?, wait }),
             "stop" => Ok(Command::Lifecycle { op: Op::Stop, names: self.names()?, wait }),
             "restart" => Ok(Command::Lifecycle { op: Op::Restart, names: self.names()?, wait }),
-            "status" => Ok(Command::Status { check: self.has("check") }),
+            "status" => Ok(Command::Status { names: self.names()?, check: self.has("check") }),
             "logs" => Ok(Command::Logs {
                 name: self.name()?,
                 follow: self.has("follow"),

@@ -33,7 +33,8 @@ fn three_quick_crashes_end_in_crashed_and_a_start_by_hand_forgives() {
     let home = Home::new();
     let count = in_home(&home, "runs");
     home.install(&module("web", testchild(&["crash-times", "3", &count])));
-    let hub = Hub::start_in(home, &[]);
+    home.install(&module("other", testchild(&["sleep"])).run(json!({ "ready": "none" })));
+    let mut hub = Hub::start_in(home, &[]);
 
     let state = hub.until_status("web", "crashed");
     assert_eq!(runs(&hub, "runs"), 3, "exactly three children\n{state:#}");
@@ -50,12 +51,25 @@ fn three_quick_crashes_end_in_crashed_and_a_start_by_hand_forgives() {
     assert_eq!(row["last_exit"]["code"], 1, "{json:#}");
     assert!(row["next_retry_at"].is_string(), "{json:#}");
 
+    let only = hub.run(&["status", "web", "--json"]).fails_with(1).json();
+    assert_eq!(only["data"]["modules"].as_array().map(Vec::len), Some(1), "{only:#}");
+    let only = hub.run(&["status", "other", "--check"]).succeeds().stdout;
+    assert!(only.contains("other") && !only.contains("web") && !only.contains("parachute-hub"), "{only}");
+    let only = hub.run(&["status", "hub"]).succeeds().stdout;
+    assert!(only.contains("parachute-hub") && !only.contains("web") && !only.contains("other"), "{only}");
+    hub.run(&["status", "others"]).fails_with(9);
+
     hub.run(&["start", "web"]).succeeds();
     let state = hub.module("web");
     assert_eq!(state["supervisor_status"], "running", "{state:#}");
     assert_eq!(state["restarts_in_window"], 0, "{state:#}");
     assert!(state["next_retry_at"].is_null() && state["supervisor_start_error"].is_null(), "{state:#}");
     assert_eq!(runs(&hub, "runs"), 4);
+
+    assert_eq!(hub.end().code(), Some(0));
+    let down = hub.run(&["status", "other"]).succeeds().stdout;
+    assert!(down.contains("! hub is down") && !down.contains("web"), "{down}");
+    hub.run(&["status", "other", "--check"]).fails_with(6);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use crate::manifest::known::{self, KNOWN};
 use crate::manifest::services::Listing;
 use crate::wire::Code;
 
+/// The word for the hub itself among modules.
+pub(super) const HUB: &str = "hub";
 /// How many names an "unknown module" message lists.
 const LISTED: usize = 20;
 
@@ -38,7 +40,7 @@ pub(super) fn resolve(document: &Listing, name: &str) -> Result<Short, Failure> 
     }
 }
 
-fn unknown(document: &Listing, name: &str) -> Failure {
+pub(super) fn unknown(document: &Listing, name: &str) -> Failure {
     if let Some(known) = KNOWN.iter().find(|known| known.short == name || known.manifest_name == name) {
         return not_installed(known.short);
     }

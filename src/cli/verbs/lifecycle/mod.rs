@@ -4,7 +4,7 @@ mod judge;
 
 pub(super) use judge::{Verdict, judge};
 
-use super::names;
+use super::names::{self, HUB};
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report, printable};
 use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
@@ -22,8 +22,6 @@ use std::time::Duration;
 
 /// How many of the last lines a failure shows.
 const LINES_SHOWN: usize = 20;
-/// The word for the hub itself among the targets.
-const HUB: &str = "hub";
 
 pub(super) fn run(
     op: Op,

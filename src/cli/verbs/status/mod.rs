@@ -5,6 +5,7 @@ mod rows;
 mod table;
 mod when;
 
+use super::names::{self, HUB};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{Out, Report};
 use crate::cli::reach::{self, HEALTH_TIMEOUT, START_HUB, Up};
@@ -19,22 +20,67 @@ use rows::{HubRow, ModuleRow, State};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(super) fn run(check: bool, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Report, Failure> {
+/// What is shown: every module and the hub, or only those that were named.
+#[derive(Debug)]
+struct Shown {
+    hub: HubRow,
+    modules: Vec<ModuleRow>,
+    with_hub: bool,
+}
+
+pub(super) fn run(
+    names: &[String],
+    check: bool,
+    timeout: Option<Duration>,
+    config: &Config,
+    out: &mut Out,
+) -> Result<Report, Failure> {
     let timeout = timeout.unwrap_or(HEALTH_TIMEOUT);
     let now_ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    let (hub, modules) = match Home::open(&config.home, Create::No) {
-        Ok(home) => look(&home, config, timeout, now_ms, out),
+    let shown = match Home::open(&config.home, Create::No) {
+        Ok(home) => look(&home, names, config, timeout, now_ms, out)?,
         // A fresh machine: nothing is installed, and nothing is wrong with that.
-        Err(StoreError::NoHome { .. }) => (HubRow::down(config.port, Vec::new()), Vec::new()),
+        Err(StoreError::NoHome { .. }) => {
+            let (modules, with_hub) = chosen(names, Vec::new(), &Listing::default())?;
+            Shown { hub: HubRow::down(config.port, Vec::new()), modules, with_hub }
+        }
         Err(error) => return Err(reach::store_failure(&error)),
     };
-    out.data(&table::render(&modules, &hub));
-    Ok(Report { data: table::to_json(&modules, &hub), failure: verdict(&modules, &hub, check) })
+    let Shown { hub, modules, with_hub } = &shown;
+    out.data(&table::render(modules, Some(hub).filter(|_| *with_hub)));
+    Ok(Report { data: table::to_json(modules, hub), failure: verdict(modules, hub, check) })
 }
 
-fn look(home: &Home, config: &Config, timeout: Duration, now_ms: i64, out: &mut Out) -> (HubRow, Vec<ModuleRow>) {
+/// The rows of the modules that were named, in that order and each once, and whether the hub's is one of them. Without
+/// names it is all of them.
+fn chosen(names: &[String], rows: Vec<ModuleRow>, document: &Listing) -> Result<(Vec<ModuleRow>, bool), Failure> {
+    if names.is_empty() {
+        return Ok((rows, true));
+    }
+    let mut wanted = Vec::new();
+    for name in names.iter().filter(|name| *name != HUB) {
+        let by_short = |row: &ModuleRow| row.short.as_ref() == Some(name);
+        let index = rows.iter().position(by_short).or_else(|| rows.iter().position(|row| row.name == *name));
+        let index = index.ok_or_else(|| names::unknown(document, name))?;
+        if !wanted.contains(&index) {
+            wanted.push(index);
+        }
+    }
+    let mut rows: Vec<Option<ModuleRow>> = rows.into_iter().map(Some).collect();
+    let modules = wanted.into_iter().filter_map(|index| rows.get_mut(index).and_then(Option::take)).collect();
+    Ok((modules, names.iter().any(|name| name == HUB)))
+}
+
+fn look(
+    home: &Home,
+    names: &[String],
+    config: &Config,
+    timeout: Duration,
+    now_ms: i64,
+    out: &mut Out,
+) -> Result<Shown, Failure> {
     for warning in home.warnings() {
         out.warn(warning);
     }
@@ -60,12 +106,13 @@ fn look(home: &Home, config: &Config, timeout: Duration, now_ms: i64, out: &mut 
         }
         Err(trouble) => (None, trouble),
     };
-    let mut modules = rows::modules(&document, list.as_ref(), home.path(), now_ms);
+    let mut rows = rows::modules(&document, list.as_ref(), home.path(), now_ms);
     let hub_is_up = hub.state == State::Active;
+    if trouble.is_some() && hub_is_up {
+        ask_modules(&document, &mut rows);
+    }
+    let (mut modules, with_hub) = chosen(names, rows, &document)?;
     if let Some(trouble) = trouble {
-        if hub_is_up {
-            ask_modules(&document, &mut modules);
-        }
         match modules.first_mut() {
             Some(first) => first.notes.push(trouble),
             None => hub.notes.push(trouble),
@@ -75,7 +122,7 @@ fn look(home: &Home, config: &Config, timeout: Duration, now_ms: i64, out: &mut 
             module.notes.insert(0, "hub is down".to_owned());
         }
     }
-    (hub, modules)
+    Ok(Shown { hub, modules, with_hub })
 }
 
 /// What modules themselves say, which is less than what the hub knows.

@@ -10,9 +10,8 @@ const COLUMNS: [&str; 8] = ["SERVICE", "PORT", "VERSION", "STATE", "PID", "UPTIM
 const GAP: &str = "  ";
 
 /// The table of cli §4: widths from the longest cell, each row followed by what there is to say about it.
-pub(super) fn render(modules: &[ModuleRow], hub: &HubRow) -> String {
-    let rows: Vec<([String; 8], Vec<String>)> =
-        modules.iter().map(module_lines).chain(std::iter::once(hub_lines(hub))).collect();
+pub(super) fn render(modules: &[ModuleRow], hub: Option<&HubRow>) -> String {
+    let rows: Vec<([String; 8], Vec<String>)> = modules.iter().map(module_lines).chain(hub.map(hub_lines)).collect();
     let mut widths = COLUMNS.map(|column| column.chars().count());
     for (cells, _) in &rows {
         for (width, cell) in widths.iter_mut().zip(cells) {

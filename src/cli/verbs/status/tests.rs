@@ -1,9 +1,10 @@
 use super::rows::{self, HubRow, ModuleRow, State};
 use super::{table, verdict};
+use crate::cli::exit::Failure;
 use crate::client::ClientError;
 use crate::manifest::services::Document;
 use crate::store::identity::Identity;
-use crate::wire::{Health, LastExit, ModuleInfo, ModuleList, StartError, Status};
+use crate::wire::{Code, Health, LastExit, ModuleInfo, ModuleList, StartError, Status};
 use std::path::Path;
 
 const SERVICES: &str = r#"{"services":[
@@ -129,7 +130,7 @@ fn hub_up() -> HubRow {
 #[test]
 fn the_table_shows_every_row_and_why_one_is_not_well() {
     assert_eq!(
-        table::render(&rows(Some(&list())), &hub_up()),
+        table::render(&rows(Some(&list())), Some(&hub_up())),
         "\
 SERVICE                   PORT  VERSION  STATE    PID    UPTIME  LATENCY  SOURCE
 parachute-vault           1940  0.4.5    active   12345  2h 13m  -        directory /home/op/vault
@@ -158,7 +159,7 @@ parachute-hub (internal)  1939  0.7.0    active   99     2m      -        binary
 
 #[test]
 fn with_the_hub_down_the_files_are_shown() {
-    let text = table::render(&rows(None), &HubRow::down(1939, Vec::new()));
+    let text = table::render(&rows(None), Some(&HubRow::down(1939, Vec::new())));
     assert!(text.contains("parachute-vault           1940  0.4.5    inactive  -"), "{text}");
     assert!(text.contains("bad                       -     -        invalid"), "{text}");
     assert!(text.ends_with("  → http://127.0.0.1:1939\n  ! hub is down; start it with: parachute serve\n"), "{text}");
@@ -210,4 +211,22 @@ fn a_start_error_that_was_kept_in_the_row_is_shown_while_the_hub_is_down() {
     .expect("a list");
     let rows = rows::modules(&document, None, Path::new("/p"), NOW_MS);
     assert_eq!(rows[0].notes, ["failed to start: it broke"]);
+}
+
+#[test]
+fn those_that_are_named_are_shown_in_that_order_and_no_other() {
+    let chosen = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let (rows, with_hub) = super::chosen(&names, rows(Some(&list())), &document())?;
+        Ok((rows.into_iter().map(|row| row.name).collect::<Vec<_>>(), with_hub))
+    };
+    let shown = |names: &[&str]| chosen(names).map_err(|failure: Failure| failure.message);
+    assert_eq!(shown(&[]).map(|(rows, with_hub)| (rows.len(), with_hub)), Ok((6, true)));
+    assert_eq!(shown(&["hub"]), Ok((vec![], true)));
+    // By short name, by the row's, one whose row cannot be used, one without a row; twice is once.
+    let names = ["slow", "bad", "vault", "gone", "parachute-vault", "hub"];
+    let expected: Vec<String> = ["slow", "bad", "parachute-vault", "gone"].map(str::to_owned).to_vec();
+    assert_eq!(shown(&names), Ok((expected, true)));
+    let unknown = chosen(&["wiki", "walt"]).expect_err("there is no walt");
+    assert_eq!((unknown.code, unknown.exit.number()), (Code::UnknownService, 9), "{unknown:?}");
 }
