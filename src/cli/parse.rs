@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Version,
     Completions { kind: Completions },
     Serve { port: Option<u16> },
-    Lifecycle { op: Op, names: Vec<String>, wait: bool },
+    Lifecycle { op: Op, names: Vec<String>, wait: Wait },
     Status { names: Vec<String>, check: bool },
     Logs { name: String, follow: bool, lines: usize },
     Add(Box<Add>),
@@ -107,12 +107,24 @@ pub(crate) struct Install {
     pub(crate) after: AfterRegistering,
 }
 
+/// What a verb waits for before it says how it went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// That the hub has taken the order.
+    Ordered,
+    /// That it is done.
+    #[default]
+    Done,
+    /// That it answers on its port as well.
+    Reachable,
+}
+
 /// What `add` and `install` share.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct AfterRegistering {
     pub(crate) no_start: bool,
     pub(crate) replace: bool,
-    pub(crate) wait: bool,
+    pub(crate) wait: Wait,
 }
 
 /// A command line that cannot be understood, and how its failure is to be shown.
@@ -330,12 +342,11 @@ impl Found {
             Some(_) => return Ok(Command::Auth(Box::new(self.auth(verb.name)?))),
             None => {}
         }
-        let wait = self.has("wait");
         match verb.name {
             "serve" => Ok(Command::Serve { port: self.serve_port()? }),
-            "start" => Ok(Command::Lifecycle { op: Op::Start, names: self.names()?, wait }),
-            "stop" => Ok(Command::Lifecycle { op: Op::Stop, names: self.names()?, wait }),
-            "restart" => Ok(Command::Lifecycle { op: Op::Restart, names: self.names()?, wait }),
+            "start" => Ok(Command::Lifecycle { op: Op::Start, names: self.names()?, wait: self.wait()? }),
+            "stop" => Ok(Command::Lifecycle { op: Op::Stop, names: self.names()?, wait: self.wait()? }),
+            "restart" => Ok(Command::Lifecycle { op: Op::Restart, names: self.names()?, wait: self.wait()? }),
             "status" => Ok(Command::Status { names: self.names()?, check: self.has("check") }),
             "logs" => Ok(Command::Logs {
                 name: self.name()?,
@@ -347,7 +358,7 @@ impl Found {
             }),
             "add" => Ok(Command::Add(Box::new(self.add()?))),
             "install" => {
-                Ok(Command::Install(Install { directory: self.directory(), port: self.port()?, after: self.after() }))
+                Ok(Command::Install(Install { directory: self.directory(), port: self.port()?, after: self.after()? }))
             }
             "remove" => Ok(Command::Remove { name: self.name()? }),
             "check" => Ok(Command::Check),
@@ -422,8 +433,17 @@ impl Found {
         Ok(self.number("port", 0, 65535)?.and_then(|port| u16::try_from(port).ok()))
     }
 
-    fn after(&self) -> AfterRegistering {
-        AfterRegistering { no_start: self.has("no-start"), replace: self.has("replace"), wait: self.has("wait") }
+    fn after(&self) -> Result<AfterRegistering, UsageError> {
+        Ok(AfterRegistering { no_start: self.has("no-start"), replace: self.has("replace"), wait: self.wait()? })
+    }
+
+    fn wait(&self) -> Result<Wait, UsageError> {
+        match (self.has("wait"), self.has("no-wait")) {
+            (true, true) => Err(UsageError::Together { one: "wait", other: "no-wait" }),
+            (true, false) => Ok(Wait::Reachable),
+            (false, true) => Ok(Wait::Ordered),
+            (false, false) => Ok(Wait::Done),
+        }
     }
 
     fn add(&self) -> Result<Add, UsageError> {
@@ -450,7 +470,7 @@ impl Found {
             stop_signal: self.text("stop-signal")?,
             restart: self.text("restart")?,
             ready: self.text("ready")?,
-            after: self.after(),
+            after: self.after()?,
         })
     }
 

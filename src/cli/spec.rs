@@ -92,6 +92,7 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
 ];
 
 const WAIT: Flag = switch("wait", "Fail unless it also answers on its port");
+const NO_WAIT: Flag = switch("no-wait", "Order it, and do not wait until it is done");
 const NO_START: Flag = switch("no-start", "Register only");
 const REPLACE: Flag = switch("replace", "Change a module that has this name already");
 
@@ -121,7 +122,7 @@ pub(crate) const VERBS: &[Verb] = &[
         args: "[MODULE]...",
         about: "Start modules",
         notes: &["Without a module, or with `hub`: say whether the hub is up."],
-        flags: &[WAIT],
+        flags: &[WAIT, NO_WAIT],
         examples: &["parachute start vault", "parachute start vault scribe"],
     },
     Verb {
@@ -132,7 +133,7 @@ pub(crate) const VERBS: &[Verb] = &[
         args: "[MODULE]...",
         about: "Stop modules; they stay stopped until they are started",
         notes: &["With the hub down every module is stopped already: nothing is remembered."],
-        flags: &[],
+        flags: &[NO_WAIT],
         examples: &["parachute stop vault"],
     },
     Verb {
@@ -143,7 +144,7 @@ pub(crate) const VERBS: &[Verb] = &[
         args: "[MODULE]...",
         about: "Restart modules, or start those that do not run",
         notes: &[],
-        flags: &[WAIT],
+        flags: &[WAIT, NO_WAIT],
         examples: &["parachute restart vault"],
     },
     Verb {
@@ -206,6 +207,7 @@ pub(crate) const VERBS: &[Verb] = &[
             },
             REPLACE,
             WAIT,
+            NO_WAIT,
         ],
         examples: &[
             "parachute add wiki --path /wiki -- python3 -m http.server '{port}'",
@@ -220,7 +222,7 @@ pub(crate) const VERBS: &[Verb] = &[
         args: "DIRECTORY",
         about: "Register a directory that holds .parachute/module.json",
         notes: &["The directory is used in place; nothing is copied. file:DIR is one as well."],
-        flags: &[option("port", "N", "Its port [the manifest's, else a free one]"), NO_START, REPLACE, WAIT],
+        flags: &[option("port", "N", "Its port [the manifest's, else a free one]"), NO_START, REPLACE, WAIT, NO_WAIT],
         examples: &["parachute install ./wiki"],
     },
     Verb {

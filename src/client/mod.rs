@@ -284,6 +284,11 @@ impl Client {
         self.call(what, &format!("/api/modules/{short}/{}", op.as_str()), Method::Post)
     }
 
+    /// The same, and blocks only until the hub has taken the order.
+    pub(crate) fn order(&self, short: &str, op: Op) -> Result<OpReply, ClientError> {
+        self.call("the order", &format!("/api/modules/{short}/{}?wait=0", op.as_str()), Method::Post)
+    }
+
     /// What is in the module's ring; with `after` only later lines, waiting for one at most `wait` on the hub.
     pub(crate) fn logs(&self, short: &str, after: Option<u64>, wait: Duration) -> Result<LogsReply, ClientError> {
         let path = match after {

@@ -9,21 +9,41 @@ use crate::store::StoreError;
 use crate::supervisor::{OpFailure, Snapshot, Supervisor};
 use crate::wire::OpReply;
 
+/// When an order is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    WhenDone,
+    /// What can be refused is refused; then with the state before anything of it is done.
+    AtOnce,
+}
+
 impl Hub {
     /// Starts the module and forgets an earlier `stop`. Blocks until it is ready, or has failed to be. Alive without
     /// listening is a success with a `startError` in it.
-    pub(crate) fn start(&self, short: &Short) -> Result<OpReply, OpError> {
-        self.bring_up(short, Supervisor::start)
+    pub(crate) fn start(&self, short: &Short, answer: Answer) -> Result<OpReply, OpError> {
+        self.bring_up(
+            short,
+            match answer {
+                Answer::WhenDone => Supervisor::start,
+                Answer::AtOnce => Supervisor::begin_start,
+            },
+        )
     }
 
     /// Ends the module and starts it with settings read anew, whatever state it was in. Blocks as both together.
-    pub(crate) fn restart(&self, short: &Short) -> Result<OpReply, OpError> {
-        self.bring_up(short, Supervisor::restart)
+    pub(crate) fn restart(&self, short: &Short, answer: Answer) -> Result<OpReply, OpError> {
+        self.bring_up(
+            short,
+            match answer {
+                Answer::WhenDone => Supervisor::restart,
+                Answer::AtOnce => Supervisor::begin_restart,
+            },
+        )
     }
 
     /// Ends the module and remembers that it is to stay down, also across restarts of the hub. Blocks until nothing of
     /// it is left.
-    pub(crate) fn stop(&self, short: &Short) -> Result<OpReply, OpError> {
+    pub(crate) fn stop(&self, short: &Short, answer: Answer) -> Result<OpReply, OpError> {
         // A file that cannot be read must not keep anyone from stopping what runs.
         let document = self.reconcile().ok();
         let process = document.as_ref().map_or_else(|| short.clone(), |document| process_of(document, short));
@@ -31,8 +51,12 @@ impl Hub {
         if installed || self.parts.supervisor.snapshot(&process).is_some() {
             self.remember(&process, true);
         }
-        match self.parts.supervisor.stop(&process) {
-            Ok(snapshot) => Ok(done(short, Some(true), &snapshot)),
+        let stopped = match answer {
+            Answer::WhenDone => self.parts.supervisor.stop(&process),
+            Answer::AtOnce => self.parts.supervisor.begin_stop(&process),
+        };
+        match stopped {
+            Ok(snapshot) => Ok(done(short, (answer == Answer::WhenDone).then_some(true), &snapshot)),
             Err(OpFailure::NotSupervised) => {
                 Ok(OpReply { short: short.to_string(), stopped: Some(false), state: None })
             }

@@ -92,7 +92,7 @@ impl Hub {
         }
         let (hub, module) = (Arc::clone(self), short.clone());
         let work = move || {
-            if let Err(error) = hub.restart(&module) {
+            if let Err(error) = hub.restart(&module, super::Answer::WhenDone) {
                 (hub.parts.log)(&format!("{module} may have the old origin: {error}; see: parachute restart {module}"));
             }
         };

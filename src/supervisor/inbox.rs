@@ -72,7 +72,7 @@ pub(crate) type Reply = SyncSender<Result<Snapshot, OpFailure>>;
 pub(crate) enum ForWorker {
     Start(Option<Reply>),
     Stop(Option<Reply>),
-    Restart(Reply),
+    Restart(Option<Reply>),
     /// Skip the rest of the grace.
     Hurry,
     /// The fork it asked for.

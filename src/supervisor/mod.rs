@@ -269,18 +269,21 @@ impl Supervisor {
     }
 
     /// Sends a request to the module's worker and waits for its answer.
+    /// Tells its worker, and says where the worker shows what becomes of it.
+    fn tell(&self, short: &Short, message: ForWorker) -> Result<Arc<Published>, OpFailure> {
+        let modules = self.modules();
+        let handle = modules.get(short).ok_or(OpFailure::NotSupervised)?;
+        // Under the lock, so that no request slips in behind the stop of a shutdown.
+        if self.is_closing() {
+            return Err(OpFailure::ShuttingDown);
+        }
+        handle.inbox.send(message);
+        Ok(Arc::clone(&handle.published))
+    }
+
     fn ask(&self, short: &Short, message: impl FnOnce(Reply) -> ForWorker) -> Result<Snapshot, OpFailure> {
         let (reply, answer) = mpsc::sync_channel(1);
-        let published = {
-            let modules = self.modules();
-            let handle = modules.get(short).ok_or(OpFailure::NotSupervised)?;
-            // Under the lock, so that no request slips in behind the stop of a shutdown.
-            if self.is_closing() {
-                return Err(OpFailure::ShuttingDown);
-            }
-            handle.inbox.send(message(reply));
-            Arc::clone(&handle.published)
-        };
+        let published = self.tell(short, message(reply))?;
         // The worker answers every request, or drops it when it ends: forgotten meanwhile, or by a bug, which is said.
         answer.recv().unwrap_or_else(|_| {
             let last = Box::new(published.get());
@@ -305,7 +308,28 @@ impl Supervisor {
     /// Stops and starts it with settings read anew. Refuses, with the old child untouched, what cannot start. Blocks
     /// for as long as a stop and a start together.
     pub(crate) fn restart(&self, short: &Short) -> Result<Snapshot, OpFailure> {
-        self.ask(short, ForWorker::Restart)
+        self.ask(short, |reply| ForWorker::Restart(Some(reply)))
+    }
+
+    /// [`Self::start`] without waiting for what becomes of it: the state as it is before.
+    pub(crate) fn begin_start(&self, short: &Short) -> Result<Snapshot, OpFailure> {
+        self.register(short)?;
+        self.begin(short, ForWorker::Start(None))
+    }
+
+    /// [`Self::stop`] without waiting.
+    pub(crate) fn begin_stop(&self, short: &Short) -> Result<Snapshot, OpFailure> {
+        self.begin(short, ForWorker::Stop(None))
+    }
+
+    /// [`Self::restart`] without waiting: that it is refused stands in the module's log alone.
+    pub(crate) fn begin_restart(&self, short: &Short) -> Result<Snapshot, OpFailure> {
+        self.begin(short, ForWorker::Restart(None))
+    }
+
+    fn begin(&self, short: &Short, message: ForWorker) -> Result<Snapshot, OpFailure> {
+        let before = self.snapshot(short).ok_or(OpFailure::NotSupervised)?;
+        self.tell(short, message).map(|_| before)
     }
 
     /// Stops it and forgets it, whatever start was asked for until now. One whose worker has gone, with its child, can be

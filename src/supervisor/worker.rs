@@ -233,7 +233,7 @@ impl Worker {
                 self.told = None;
                 self.events.push_back(Event::Stop);
             }
-            ForWorker::Restart(reply) => self.restart(Some(reply)),
+            ForWorker::Restart(reply) => self.restart(reply),
             ForWorker::Hurry => self.events.push_back(Event::Hurry),
             ForWorker::Forked { child, result } => self.forked(child, result),
             ForWorker::Look => {

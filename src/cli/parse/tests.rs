@@ -17,7 +17,7 @@ fn sentence(args: &[&str]) -> String {
     }
 }
 
-fn lifecycle(op: Op, names: &[&str], wait: bool) -> Command {
+fn lifecycle(op: Op, names: &[&str], wait: Wait) -> Command {
     Command::Lifecycle { op, names: names.iter().map(|name| (*name).to_owned()).collect(), wait }
 }
 
@@ -33,10 +33,11 @@ fn every_verb_of_the_table_becomes_its_command() {
         (&["completions", "zsh"], Command::Completions { kind: Completions::Zsh }),
         (&["serve"], Command::Serve { port: None }),
         (&["serve", "--port", "0"], Command::Serve { port: Some(0) }),
-        (&["start"], lifecycle(Op::Start, &[], false)),
-        (&["start", "--wait", "vault", "scribe"], lifecycle(Op::Start, &["vault", "scribe"], true)),
-        (&["stop", "vault"], lifecycle(Op::Stop, &["vault"], false)),
-        (&["restart", "vault", "--wait"], lifecycle(Op::Restart, &["vault"], true)),
+        (&["start"], lifecycle(Op::Start, &[], Wait::Done)),
+        (&["start", "--wait", "vault", "scribe"], lifecycle(Op::Start, &["vault", "scribe"], Wait::Reachable)),
+        (&["stop", "vault"], lifecycle(Op::Stop, &["vault"], Wait::Done)),
+        (&["restart", "vault", "--wait"], lifecycle(Op::Restart, &["vault"], Wait::Reachable)),
+        (&["stop", "--no-wait", "vault"], lifecycle(Op::Stop, &["vault"], Wait::Ordered)),
         (&["status", "--check"], Command::Status { names: vec![], check: true }),
         (&["status", "vault", "hub"], Command::Status { names: vec!["vault".into(), "hub".into()], check: false }),
         (&["logs", "vault"], Command::Logs { name: "vault".into(), follow: false, lines: 200 }),
@@ -48,7 +49,7 @@ fn every_verb_of_the_table_becomes_its_command() {
             Command::Install(Install {
                 directory: "./x".into(),
                 port: Some(7),
-                after: AfterRegistering { no_start: false, replace: true, wait: false },
+                after: AfterRegistering { no_start: false, replace: true, wait: Wait::Done },
             }),
         ),
         (&["remove", "wiki"], Command::Remove { name: "wiki".into() }),
@@ -166,7 +167,7 @@ fn add_takes_everything_after_the_dashes_as_it_is() {
         stop_signal: Some("INT".into()),
         restart: Some("never".into()),
         ready: Some("none".into()),
-        after: AfterRegistering { no_start: true, replace: true, wait: false },
+        after: AfterRegistering { no_start: true, replace: true, wait: Wait::Done },
     };
     let parsed = run(&args).expect("valid");
     assert_eq!(parsed.command, Command::Add(Box::new(expected)));
@@ -214,6 +215,7 @@ fn a_bad_command_line_says_what_is_wrong_with_it() {
         (&["-n", "5", "logs", "x"], "unknown flag -n"),
         (&["logs"], "the module's name is missing"),
         (&["logs", "a", "b"], "unexpected argument \"b\""),
+        (&["start", "--wait", "--no-wait", "vault"], "--wait and --no-wait exclude each other"),
         (&["check", "vault"], "unexpected argument \"vault\""),
         (&["serve", "x"], "unexpected argument \"x\""),
         (&["logs", "-n"], "--lines needs a value: --lines N"),

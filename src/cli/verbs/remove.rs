@@ -3,6 +3,7 @@
 use super::{discovery, lifecycle, names, register};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{Out, Report};
+use crate::cli::parse::Wait;
 use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT};
 use crate::client::Op;
 use crate::config::Config;
@@ -102,7 +103,7 @@ fn stop(
     let Some(mut up) = up else { return Ok(false) };
     up.authorise(home, config, out)?;
     up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
-    match lifecycle::act(&up.client, Op::Stop, short, false) {
+    match lifecycle::act(&up.client, Op::Stop, short, Wait::Done) {
         // A row that the hub cannot use has no process.
         lifecycle::Verdict::Failed { failure, .. }
             if failure.exit != Exit::InvalidConfig && failure.exit != Exit::UnknownModule =>

@@ -3,11 +3,12 @@
 use super::Answer;
 use crate::cli::exit::Failure;
 use crate::cli::out::printable;
+use crate::cli::parse::Wait;
 use crate::cli::verbs::names;
 use crate::cli::verbs::status::exit_words;
 use crate::client::{ClientError, Op};
 use crate::manifest::Short;
-use crate::wire::{Code, ErrorBody, ModuleState, StartError, Status};
+use crate::wire::{Code, ErrorBody, ModuleState, OpReply, StartError, Status};
 
 /// What became of one target.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,9 +28,12 @@ pub(in crate::cli::verbs) enum Verdict {
     },
 }
 
-/// What the hub's answer to `op` means. With `wait` a module that runs without being reachable has failed.
-pub(in crate::cli::verbs) fn judge(op: Op, short: &Short, answer: &Answer, wait: bool) -> Verdict {
+/// What the hub's answer to `op` means, going by what was waited for.
+pub(in crate::cli::verbs) fn judge(op: Op, short: &Short, answer: &Answer, wait: Wait) -> Verdict {
     match (op, answer) {
+        (_, Ok(OpReply { state: Some(state), stopped: None, .. })) if wait == Wait::Ordered => {
+            ordered(op, short, state)
+        }
         (Op::Stop, Ok(reply)) => stopped(short, reply.stopped, reply.state.as_ref()),
         (Op::Stop, Err(error)) if error.code() == Code::NotSupervised => not_running(short, None),
         (Op::Start | Op::Restart, Ok(reply)) => started(op, short, reply.state.as_ref(), wait),
@@ -54,11 +58,22 @@ fn stopped(short: &Short, stopped: Option<bool>, state: Option<&ModuleState>) ->
     }
 }
 
+/// The state is the one before anything of it is done.
+fn ordered(op: Op, short: &Short, state: &ModuleState) -> Verdict {
+    if op == Op::Stop && state.status == Status::Stopped {
+        return not_running(short, Some(state));
+    }
+    Verdict::Done {
+        line: format!("{} of {short} ordered; it was {}", op.as_str(), state.status.as_str()),
+        state: Some(Box::new(state.clone())),
+    }
+}
+
 fn not_running(short: &Short, state: Option<&ModuleState>) -> Verdict {
     Verdict::Done { line: format!("{short} was not running"), state: state.cloned().map(Box::new) }
 }
 
-fn started(op: Op, short: &Short, state: Option<&ModuleState>, wait: bool) -> Verdict {
+fn started(op: Op, short: &Short, state: Option<&ModuleState>, wait: Wait) -> Verdict {
     let Some(state) = state else {
         let failure = Failure::new(Code::Failed, format!("{short}: the hub did not say what became of it"), SEE_STATUS);
         return Verdict::failed(failure, None);
@@ -69,7 +84,7 @@ fn started(op: Op, short: &Short, state: Option<&ModuleState>, wait: bool) -> Ve
         (Status::Running, None) => {
             Verdict::Done { line: format!("{short} {done}{pid}"), state: Some(Box::new(state.clone())) }
         }
-        (Status::Running, Some(error)) if !wait => Verdict::Warned {
+        (Status::Running, Some(error)) if wait != Wait::Reachable => Verdict::Warned {
             line: format!("{short} {done}{pid}, but: {}", first_line(error)),
             state: Some(Box::new(state.clone())),
         },

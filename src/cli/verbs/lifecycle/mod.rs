@@ -7,6 +7,7 @@ pub(super) use judge::{Verdict, judge};
 use super::names::{self, HUB};
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report, printable};
+use crate::cli::parse::Wait;
 use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
 use crate::client::{Client, ClientError, Op};
 use crate::config::Config;
@@ -26,7 +27,7 @@ const LINES_SHOWN: usize = 20;
 pub(super) fn run(
     op: Op,
     names: &[String],
-    wait: bool,
+    wait: Wait,
     timeout: Option<Duration>,
     config: &Config,
     out: &mut Out,
@@ -109,11 +110,14 @@ fn of_hub(op: Op, hub: Option<&Up>) -> Result<Verdict, Failure> {
 }
 
 /// Does it and judges the answer. A restart of what does not run is a start.
-pub(super) fn act(client: &Client, op: Op, short: &Short, wait: bool) -> Verdict {
-    let answer = client.op(short.as_str(), op);
-    match answer {
+pub(super) fn act(client: &Client, op: Op, short: &Short, wait: Wait) -> Verdict {
+    let ask = |op| match wait {
+        Wait::Ordered => client.order(short.as_str(), op),
+        Wait::Done | Wait::Reachable => client.op(short.as_str(), op),
+    };
+    match ask(op) {
         Err(error) if op == Op::Restart && error.code() == Code::NotSupervised => {
-            judge(Op::Start, short, &client.op(short.as_str(), Op::Start), wait)
+            judge(Op::Start, short, &ask(Op::Start), wait)
         }
         answer => judge(op, short, &answer, wait),
     }

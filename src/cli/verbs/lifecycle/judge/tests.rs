@@ -64,80 +64,115 @@ fn the_state_decides_and_not_the_http_status() {
         ..refusal("start_failed", "vault did not start")
     };
     for (op, answer, wait, expected) in [
-        (Op::Start, reply(None, Some(state(Status::Running, None))), false, ('✓', "vault started (pid 4711)", 0)),
-        (Op::Restart, reply(None, Some(state(Status::Running, None))), true, ('✓', "vault restarted (pid 4711)", 0)),
+        (Op::Start, reply(None, Some(state(Status::Running, None))), Wait::Done, ('✓', "vault started (pid 4711)", 0)),
+        (
+            Op::Restart,
+            reply(None, Some(state(Status::Running, None))),
+            Wait::Reachable,
+            ('✓', "vault restarted (pid 4711)", 0),
+        ),
         (
             Op::Start,
             reply(None, Some(state(Status::Running, Some(unbound())))),
-            false,
+            Wait::Done,
             ('⚠', "vault started (pid 4711), but: nothing listens on 127.0.0.1:1940", 0),
         ),
         (
             Op::Start,
             reply(None, Some(state(Status::Running, Some(unbound())))),
-            true,
+            Wait::Reachable,
             ('✗', "vault failed to start: nothing listens on 127.0.0.1:1940", 6),
         ),
         (
             Op::Start,
             reply(None, Some(state(Status::Crashed, None))),
-            false,
+            Wait::Done,
             ('✗', "vault failed to start: it is crashed: exit code 3", 6),
         ),
         (
             Op::Start,
             reply(None, Some(state(Status::Crashed, Some(error("x", "port 1940\u{1b} is in use\nmore"))))),
-            false,
+            Wait::Done,
             ('✗', "vault failed to start: port 1940\u{fffd} is in use", 6),
         ),
         (
             Op::Start,
             reply(None, Some(state(Status::Starting, None))),
-            false,
+            Wait::Done,
             ('✗', "vault failed to start: it is starting: exit code 3", 6),
         ),
-        (Op::Start, reply(None, None), false, ('✗', "vault: the hub did not say what became of it", 1)),
-        (Op::Start, refused(500, crashed_body), false, ('✗', "vault failed to start: exited with code 3 at once", 6)),
+        (Op::Start, reply(None, None), Wait::Done, ('✗', "vault: the hub did not say what became of it", 1)),
+        (
+            Op::Start,
+            refused(500, crashed_body),
+            Wait::Done,
+            ('✗', "vault failed to start: exited with code 3 at once", 6),
+        ),
         (
             Op::Start,
             refused(422, refusal("start_failed", "no reason")),
-            false,
+            Wait::Done,
             ('✗', "vault failed to start: no reason", 6),
         ),
         (
             Op::Start,
             refused(400, refusal("not_installed", "x")),
-            false,
+            Wait::Done,
             ('✗', "vault is not installed (package @openparachute/vault)", 9),
         ),
-        (Op::Start, refused(422, refusal("no_start_cmd", "nothing to run")), false, ('✗', "vault: nothing to run", 78)),
-        (Op::Start, refused(409, refusal("busy", "being stopped")), false, ('✗', "vault: busy: being stopped", 8)),
+        (
+            Op::Start,
+            refused(422, refusal("no_start_cmd", "nothing to run")),
+            Wait::Done,
+            ('✗', "vault: nothing to run", 78),
+        ),
+        (Op::Start, refused(409, refusal("busy", "being stopped")), Wait::Done, ('✗', "vault: busy: being stopped", 8)),
         (
             Op::Start,
             Err(ClientError::BareStatus { what: "the start", status: 500 }),
-            false,
+            Wait::Done,
             ('✗', "vault: the hub answered the start with HTTP 500 and no reason", 1),
         ),
         (
             Op::Start,
             refused(401, refusal("token_expired", "on 2026-01-01")),
-            false,
+            Wait::Done,
             ('✗', "vault: operator token expired: on 2026-01-01", 11),
         ),
-        (Op::Stop, reply(Some(true), Some(state(Status::Stopped, None))), false, ('✓', "vault stopped", 0)),
-        (Op::Stop, reply(Some(true), None), false, ('✓', "vault stopped", 0)),
-        (Op::Stop, reply(Some(false), None), false, ('✓', "vault was not running", 0)),
-        (Op::Stop, refused(404, refusal("not_supervised", "x")), false, ('✓', "vault was not running", 0)),
+        (Op::Stop, reply(Some(true), Some(state(Status::Stopped, None))), Wait::Done, ('✓', "vault stopped", 0)),
+        (Op::Stop, reply(Some(true), None), Wait::Done, ('✓', "vault stopped", 0)),
+        (
+            Op::Start,
+            reply(None, Some(state(Status::Crashed, None))),
+            Wait::Ordered,
+            ('✓', "start of vault ordered; it was crashed", 0),
+        ),
+        (
+            Op::Stop,
+            reply(None, Some(state(Status::Running, None))),
+            Wait::Ordered,
+            ('✓', "stop of vault ordered; it was running", 0),
+        ),
+        (Op::Stop, reply(None, Some(state(Status::Stopped, None))), Wait::Ordered, ('✓', "vault was not running", 0)),
+        (Op::Stop, reply(Some(false), None), Wait::Ordered, ('✓', "vault was not running", 0)),
+        (
+            Op::Restart,
+            refused(404, refusal("not_installed", "x")),
+            Wait::Ordered,
+            ('✗', "vault is not installed (package @openparachute/vault)", 9),
+        ),
+        (Op::Stop, reply(Some(false), None), Wait::Done, ('✓', "vault was not running", 0)),
+        (Op::Stop, refused(404, refusal("not_supervised", "x")), Wait::Done, ('✓', "vault was not running", 0)),
         (
             Op::Stop,
             reply(Some(true), Some(state(Status::Running, None))),
-            false,
+            Wait::Done,
             ('✗', "vault did not stop: it is running", 6),
         ),
         (
             Op::Stop,
             refused(500, refusal("stop_timeout", "2 processes are left")),
-            false,
+            Wait::Done,
             ('✗', "vault did not stop: 2 processes are left", 6),
         ),
     ] {
@@ -155,7 +190,7 @@ fn a_missing_program_prints_how_to_get_it() {
         docs_url: Some("https://ffmpeg.org".into()),
         ..error("missing_dependency", "ffmpeg is required to convert sound, but it was not found on PATH.")
     };
-    let verdict = judge(Op::Start, &short(), &reply(None, Some(state(Status::Crashed, Some(missing)))), false);
+    let verdict = judge(Op::Start, &short(), &reply(None, Some(state(Status::Crashed, Some(missing)))), Wait::Done);
     let (_, text, exit) = words(&verdict);
     assert_eq!(
         text,
