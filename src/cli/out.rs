@@ -1,9 +1,12 @@
 //! stdout, stderr, `--json` and closed pipes. Data goes to stdout, everything else to stderr.
 
 use super::exit::{Exit, Failure};
+use crate::sys::poll::PollSet;
 use crate::wire::{Code, SCHEMA_VERSION};
 use serde_json::{Map, Value};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::thread;
 
 /// How much a verb says, and in which language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +46,17 @@ pub(crate) struct Out {
     warnings: Vec<String>,
     /// The verb whose lines have no end: its warnings do not wait for one.
     followed: Option<&'static str>,
+    /// The streams are those of the process.
+    of_process: bool,
 }
 
 impl Out {
     pub(crate) fn of_process(style: Style) -> Self {
-        Self::new(style, Box::new(io::stdout()), Box::new(io::stderr()))
+        Self { of_process: true, ..Self::new(style, Box::new(io::stdout()), Box::new(io::stderr())) }
     }
 
     pub(crate) fn new(style: Style, stdout: Box<dyn Write>, stderr: Box<dyn Write>) -> Self {
-        Self { style, stdout, stderr, broken: None, warnings: Vec::new(), followed: None }
+        Self { style, stdout, stderr, broken: None, warnings: Vec::new(), followed: None, of_process: false }
     }
 
     /// Says nothing to anybody.
@@ -88,9 +93,13 @@ impl Out {
     }
 
     /// From now on lines come until the reader or the verb is ended: with `--json` each warning is an object of its own on
-    /// stderr.
+    /// stderr. The program ends with its reader, also when there is no line for a long time.
     pub(crate) fn follow(&mut self, command: &'static str) {
         self.followed = Some(command);
+        if self.of_process {
+            // Without it the next line ends the program.
+            let _ = thread::Builder::new().name("reader".to_owned()).spawn(end_with_reader);
+        }
     }
 
     /// Something to know that stops nothing. Silent with `--quiet`; part of the object with `--json`.
@@ -188,6 +197,16 @@ impl Out {
     /// Nothing is left to tell when stderr fails: the exit code still says it.
     fn complain(&mut self, text: &str) {
         let _ = self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush());
+    }
+}
+
+/// Ends the program as a closed pipe does once nobody can read what it prints.
+fn end_with_reader() {
+    let stdout = io::stdout();
+    let mut set = PollSet::default();
+    let slot = set.abandoned(stdout.as_fd());
+    if set.wait(None).is_ok() && set.is_ready(slot) {
+        std::process::exit(Exit::Success.number().into());
     }
 }
 

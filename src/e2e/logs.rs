@@ -106,6 +106,27 @@ fn following_goes_on_over_a_restart() {
     eventually("the end of the follower", || (!is_alive(pid)).then_some(()));
 }
 
+/// `logs -f web | grep -m 1 ready` in a script: the next line may be hours away.
+#[test]
+fn a_follower_ends_with_its_reader_also_when_nothing_is_printed() {
+    let mut hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
+    hub.line_after("web", "ready ");
+    let follow = |hub: &Hub, flags: &[&str]| {
+        let mut command = hub.home.command(&["logs", "web", "-f"]);
+        let mut child = command.args(flags).stdout(Stdio::piped()).spawn().expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let found = lines.map(|line| line.expect("a line")).find(|line| line.contains("ready "));
+        assert!(found.is_some(), "{flags:?}: it ended before its reader");
+        // The reader went with its lines.
+        let ended = eventually("the end of the follower", || child.try_wait().expect("it is ours"));
+        assert_eq!(ended.code(), Some(0), "{flags:?}");
+    };
+    follow(&hub, &[]);
+    follow(&hub, &["--json"]);
+    assert_eq!(hub.end().code(), Some(0));
+    follow(&hub, &[]);
+}
+
 #[test]
 fn a_stream_delivers_what_there_is_at_once_and_then_every_line() {
     let hub = Hub::start(&[module("web", testchild(&["http"]))]);

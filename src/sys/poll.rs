@@ -31,6 +31,11 @@ impl PollSet {
         self.add(fd, libc::POLLOUT)
     }
 
+    /// Waits for nothing but that whoever read at the other end of `fd` has gone.
+    pub(crate) fn abandoned(&mut self, fd: BorrowedFd<'_>) -> Slot {
+        self.add(fd, 0)
+    }
+
     fn add(&mut self, fd: BorrowedFd<'_>, events: libc::c_short) -> Slot {
         self.entries.push(libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 });
         Slot(self.entries.len() - 1)
