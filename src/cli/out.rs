@@ -4,7 +4,7 @@ use super::exit::{Exit, Failure};
 use crate::sys::poll::PollSet;
 use crate::wire::{Code, SCHEMA_VERSION};
 use serde_json::{Map, Value};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::thread;
 
@@ -66,6 +66,11 @@ impl Out {
 
     pub(crate) fn is_json(&self) -> bool {
         self.style.json
+    }
+
+    /// Whether somebody looks at the lines as they come.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.of_process && !self.style.json && io::stdout().is_terminal()
     }
 
     /// Whether the reader has gone: a follower ends then.

@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Completions { kind: Completions },
     Serve { port: Option<u16> },
     Lifecycle { op: Op, names: Vec<String>, wait: Wait },
-    Status { names: Vec<String>, check: bool },
+    Status { names: Vec<String>, how: How },
     Logs { name: String, follow: bool, lines: usize },
     Add(Box<Add>),
     Install(Install),
@@ -105,6 +105,16 @@ pub(crate) struct Install {
     pub(crate) directory: PathBuf,
     pub(crate) port: Option<u16>,
     pub(crate) after: AfterRegistering,
+}
+
+/// What `status` is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    Once,
+    /// Once, with an exit code that wants everything well.
+    Check,
+    /// Until it is ended.
+    Watch,
 }
 
 /// What a verb waits for before it says how it went.
@@ -347,7 +357,7 @@ impl Found {
             "start" => Ok(Command::Lifecycle { op: Op::Start, names: self.names()?, wait: self.wait()? }),
             "stop" => Ok(Command::Lifecycle { op: Op::Stop, names: self.names()?, wait: self.wait()? }),
             "restart" => Ok(Command::Lifecycle { op: Op::Restart, names: self.names()?, wait: self.wait()? }),
-            "status" => Ok(Command::Status { names: self.names()?, check: self.has("check") }),
+            "status" => Ok(Command::Status { names: self.names()?, how: self.how()? }),
             "logs" => Ok(Command::Logs {
                 name: self.name()?,
                 follow: self.has("follow"),
@@ -435,6 +445,15 @@ impl Found {
 
     fn after(&self) -> Result<AfterRegistering, UsageError> {
         Ok(AfterRegistering { no_start: self.has("no-start"), replace: self.has("replace"), wait: self.wait()? })
+    }
+
+    fn how(&self) -> Result<How, UsageError> {
+        match (self.has("check"), self.has("watch")) {
+            (true, true) => Err(UsageError::Together { one: "check", other: "watch" }),
+            (true, false) => Ok(How::Check),
+            (false, true) => Ok(How::Watch),
+            (false, false) => Ok(How::Once),
+        }
     }
 
     fn wait(&self) -> Result<Wait, UsageError> {

@@ -158,7 +158,10 @@ pub(crate) const VERBS: &[Verb] = &[
             "Works with the hub down. Exit code 1 if a module is failing.",
             "With modules, or `hub`: these alone, and the exit code is about these.",
         ],
-        flags: &[switch("check", "Exit 6 unless the hub and every module are well")],
+        flags: &[
+            switch("check", "Exit 6 unless the hub and every module are well"),
+            Flag { short: Some('w'), ..switch("watch", "Show it again whenever it has changed") },
+        ],
         examples: &["parachute status", "parachute status vault --json", "parachute status --check -q"],
     },
     Verb {

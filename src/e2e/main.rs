@@ -30,6 +30,7 @@ mod pattern;
 mod programs;
 mod ready;
 mod restart;
+mod status_watch;
 mod stop;
 mod streams;
 mod support;

@@ -33,7 +33,7 @@ pub(super) fn run(command: Command, globals: &Globals, config: &Config, out: &mu
     let timeout = globals.timeout;
     match command {
         Command::Lifecycle { op, names, wait } => lifecycle::run(op, &names, wait, timeout, config, out),
-        Command::Status { names, check } => status::run(&names, check, timeout, config, out),
+        Command::Status { names, how } => status::run(&names, how, timeout, config, out),
         Command::Logs { name, follow, lines } => logs::run(&name, follow, lines, timeout, config, out),
         Command::Add(add) => add::run(*add, timeout, config, out),
         Command::Install(install) => install::run(&install, timeout, config, out),

@@ -3,11 +3,13 @@
 mod probe;
 mod rows;
 mod table;
+mod watch;
 mod when;
 
 use super::names::{self, HUB};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{Out, Report};
+use crate::cli::parse::How;
 use crate::cli::reach::{self, HEALTH_TIMEOUT, START_HUB, Up};
 use crate::client::ClientError;
 use crate::config::Config;
@@ -30,27 +32,33 @@ struct Shown {
 
 pub(super) fn run(
     names: &[String],
-    check: bool,
+    how: How,
     timeout: Option<Duration>,
     config: &Config,
     out: &mut Out,
 ) -> Result<Report, Failure> {
+    if how == How::Watch {
+        return watch::run(names, timeout, config, out);
+    }
+    let Shown { hub, modules, with_hub } = gather(names, timeout, config, out)?;
+    out.data(&table::render(&modules, Some(&hub).filter(|_| with_hub)));
+    Ok(Report { data: table::to_json(&modules, &hub), failure: verdict(&modules, &hub, how == How::Check) })
+}
+
+fn gather(names: &[String], timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Shown, Failure> {
     let timeout = timeout.unwrap_or(HEALTH_TIMEOUT);
     let now_ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    let shown = match Home::open(&config.home, Create::No) {
-        Ok(home) => look(&home, names, config, timeout, now_ms, out)?,
+    match Home::open(&config.home, Create::No) {
+        Ok(home) => look(&home, names, config, timeout, now_ms, out),
         // A fresh machine: nothing is installed, and nothing is wrong with that.
         Err(StoreError::NoHome { .. }) => {
             let (modules, with_hub) = chosen(names, Vec::new(), &Listing::default())?;
-            Shown { hub: HubRow::down(config.port, Vec::new()), modules, with_hub }
+            Ok(Shown { hub: HubRow::down(config.port, Vec::new()), modules, with_hub })
         }
-        Err(error) => return Err(reach::store_failure(&error)),
-    };
-    let Shown { hub, modules, with_hub } = &shown;
-    out.data(&table::render(modules, Some(hub).filter(|_| *with_hub)));
-    Ok(Report { data: table::to_json(modules, hub), failure: verdict(modules, hub, check) })
+        Err(error) => Err(reach::store_failure(&error)),
+    }
 }
 
 /// The rows of the modules that were named, in that order and each once, and whether the hub's is one of them. Without
