@@ -106,7 +106,7 @@ fn what_is_mistyped_is_refused_with_what_was_meant() {
         (&["stauts"][..], 2, "did you mean status?"),
         (&["serv"], 2, "did you mean serve?"),
         (&["status", "--jsno"], 2, "did you mean --json?"),
-        (&["status", "extra"], 2, "unexpected argument"),
+        (&["check", "extra"], 2, "unexpected argument"),
         (&["logs"], 2, "is missing"),
         (&["logs", "a", "b"], 2, "unexpected argument"),
         (&["logs", "-n", "many", "web"], 2, "--lines"),
