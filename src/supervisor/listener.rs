@@ -4,7 +4,7 @@
 //! of it holds the socket: its leader, a descendant, a member of its group, or one that carries its mark. It is a
 //! stranger's only when that is certain. It is believed when
 //!
-//! - the kernel does not say which socket it is, or nobody whose descriptors may be looked at holds it: a process of
+//! - the kernel does not say which sockets it may be, or nobody whose descriptors may be looked at holds it: a process of
 //!   another user, such as the proxy of a container engine that root runs;
 //! - its holder belongs to another service of this machine's service manager, or is that manager: a daemon may listen on
 //!   behalf of the module's command, as a container engine does for `docker run -p` and a manager for a socket unit.
@@ -20,13 +20,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// The stranger that listens on the port of a module with this leader, if it is one for certain. Takes a few small
 /// reads when the module itself listens, and looks through /proc only when none of its processes is found to.
 pub(super) fn stranger(port: u16, leader: Pid, lineage_word: &str) -> Option<Holder> {
-    let at = |ip| listener::inode(SocketAddr::new(ip, port)).ok();
-    // In the order in which the probe connects.
-    let inode = match at(IpAddr::V4(Ipv4Addr::LOCALHOST))? {
-        Some(inode) => inode,
-        None => at(IpAddr::V6(Ipv6Addr::LOCALHOST))??,
-    };
-    let holds = |pid: &Pid| proc::holds_socket(*pid, &[inode]) == Some(true);
+    let inodes = reached(port);
+    if inodes.is_empty() {
+        return None;
+    }
+    let holds = |pid: &Pid| proc::holds_socket(*pid, &inodes) == Some(true);
     let mut family = vec![leader];
     let mut index = 0;
     while let Some(pid) = family.get(index).copied() {
@@ -47,4 +45,48 @@ pub(super) fn stranger(port: u16, leader: Pid, lineage_word: &str) -> Option<Hol
         return None;
     }
     holders.first().map(|pid| probe::process(*pid))
+}
+
+/// The socket that the probe has reached, or, where the kernel cannot be asked for one address, all that it may be.
+fn reached(port: u16) -> Vec<u64> {
+    let at = |ip| listener::inode(SocketAddr::new(ip, port));
+    // In the order in which the probe connects.
+    let asked = match at(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
+        Ok(None) => at(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        other => other,
+    };
+    asked.map_or_else(|_| proc::listening_inodes(port), |inode| inode.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fault::{Fault, play};
+    use crate::sys::process;
+    use std::net::TcpListener;
+    use std::process::Command;
+
+    const ENOENT: i32 = 2;
+
+    #[test]
+    fn a_stranger_is_found_also_where_the_kernel_cannot_be_asked_for_one_address() {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = socket.local_addr().expect("bound").port();
+        let mut child = Command::new("/bin/sleep").arg("600").spawn().expect("a child");
+        let other = Pid::try_from(child.id()).expect("a pid");
+        for at in [0, 1] {
+            let asked = |leader| play(at, Fault::Errno(ENOENT), || stranger(port, leader, "nobody's"));
+            let found = asked(other);
+            assert_eq!(found.calls, ["sock_diag"], "{at}");
+            assert!(matches!(found.outcome, Some(Holder::Process { pid, .. }) if pid == process::own_pid()), "{at}");
+            // Our own listener is no stranger's.
+            assert!(asked(process::own_pid()).outcome.is_none(), "{at}");
+        }
+        drop(socket);
+        for at in [0, 1] {
+            assert!(play(at, Fault::Errno(ENOENT), || stranger(port, other, "nobody's")).outcome.is_none(), "{at}");
+        }
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+    }
 }

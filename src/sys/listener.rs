@@ -2,6 +2,7 @@
 //! microseconds; /proc/net/tcp walks through the table of all connections, however few there are.
 
 use super::cvt;
+use super::fault::point;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -22,6 +23,7 @@ const INODE_AT: usize = ANSWER_BYTES - 4;
 /// The inode of the socket that a connection to `address` reaches; `None` when nobody listens there. An error means
 /// that this kernel does not tell.
 pub(crate) fn inode(address: SocketAddr) -> io::Result<Option<u64>> {
+    point("sock_diag")?;
     let (kind, protocol) = (libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_SOCK_DIAG);
     // SAFETY: socket takes no pointer.
     let fd = cvt(unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) })?;
