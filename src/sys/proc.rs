@@ -1,9 +1,11 @@
 //! What /proc says of processes and listeners. Everything is read at once and may be gone the next moment.
 
+use super::cvt;
 use super::process::Pid;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Seek};
+use std::time::Duration;
 
 /// The fields of `/proc/<pid>/stat` that tell processes apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,6 +224,25 @@ fn parse_own_status(status: &str) -> OwnUse {
     }
 }
 
+/// How long ago a process was started that has this start time, whatever has become of the clock since; `None` when that
+/// cannot be.
+pub(crate) fn age(start_ticks: u64) -> Option<Duration> {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is that of a live, writable timespec.
+    cvt(unsafe { libc::clock_gettime(BOOT_CLOCK, &raw mut now) }).ok()?;
+    // SAFETY: sysconf takes no pointer.
+    let ticks_per_s = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|ticks| *ticks > 0)?;
+    let since_boot = Duration::new(u64::try_from(now.tv_sec).ok()?, u32::try_from(now.tv_nsec).ok()?);
+    let (whole, part) = (start_ticks / ticks_per_s, start_ticks % ticks_per_s);
+    since_boot.checked_sub(Duration::from_secs(whole) + Duration::from_secs(part) / u32::try_from(ticks_per_s).ok()?)
+}
+
+/// The clock that start times are on: it also runs while the machine sleeps.
+#[cfg(target_os = "linux")]
+const BOOT_CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
+#[cfg(not(target_os = "linux"))]
+const BOOT_CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
 /// Socket inodes that listen on `port`, on any address of this host.
 pub(crate) fn listening_inodes(port: u16) -> Vec<u64> {
     ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -283,6 +304,20 @@ mod tests {
         assert_eq!(parse_listeners(table, 0x793), [111]);
         assert_eq!(parse_listeners(table, 0x794), [333]);
         assert_eq!(parse_listeners(table, 0x795), [0u64; 0]);
+    }
+
+    #[test]
+    fn the_age_of_a_process_is_the_time_since_its_start() {
+        let began = std::time::Instant::now();
+        let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
+        let start_ticks = stat(Pid::try_from(child.id()).expect("a pid")).expect("it lives").start_ticks;
+        let age = age(start_ticks).expect("it has one");
+        // A tick may be over by then, and no other.
+        assert!(age <= began.elapsed() + Duration::from_millis(20), "{age:?} of {:?}", began.elapsed());
+        assert_eq!(super::age(u64::MAX), None, "nobody was started so late");
+        assert!(super::age(0).expect("the boot") > age);
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
     }
 
     #[test]

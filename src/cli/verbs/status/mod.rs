@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::manifest::services::Listing;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError};
+use crate::sys::proc;
 use crate::wire::{Code, ModuleList};
 pub(super) use rows::exit_words;
 use rows::{HubRow, ModuleRow, State};
@@ -99,7 +100,8 @@ fn look(
     });
     let (mut hub, states) = match reach::hub(home, timeout) {
         Ok(Some(up)) => {
-            let hub = HubRow { latency: Some(up.latency), ..HubRow::up(&up.health, &up.identity, now_ms) };
+            let age = Some(up.identity.start_ticks).filter(|ticks| *ticks > 0).and_then(proc::age);
+            let hub = HubRow { latency: Some(up.latency), ..HubRow::up(&up.health, &up.identity, age, now_ms) };
             let states = states(up, home, config, timeout, out);
             (hub, states)
         }

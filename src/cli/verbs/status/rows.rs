@@ -78,21 +78,22 @@ pub(super) struct HubRow {
 }
 
 impl HubRow {
-    pub(super) fn up(health: &Health, identity: &Identity, now_ms: i64) -> Self {
+    /// `age` is that of its process; of an older hub it is not known, and the clock may have been set since its start.
+    pub(super) fn up(health: &Health, identity: &Identity, age: Option<Duration>, now_ms: i64) -> Self {
         let mut notes = Vec::new();
         if health.db != "ok" {
             notes.push(format!("database: {}", health.db));
         }
+        let by_the_clock = || {
+            let started_ms = identity.started_at.as_deref().and_then(unix_ms)?;
+            u64::try_from((now_ms - started_ms) / 1000).ok()
+        };
         Self {
             port: identity.port,
             version: health.version.clone(),
             state: State::Active,
             pid: Some(identity.pid),
-            uptime_s: identity
-                .started_at
-                .as_deref()
-                .and_then(unix_ms)
-                .and_then(|at| u64::try_from((now_ms - at) / 1000).ok()),
+            uptime_s: age.map(|age| age.as_secs()).or_else(by_the_clock),
             instance: Some(health.instance.clone()),
             health: Some(health.status.clone()),
             latency: None,

@@ -6,6 +6,7 @@ use crate::manifest::services::Document;
 use crate::store::identity::Identity;
 use crate::wire::{Code, Health, LastExit, ModuleInfo, ModuleList, StartError, Status};
 use std::path::Path;
+use std::time::Duration;
 
 const SERVICES: &str = r#"{"services":[
  {"name":"parachute-vault","port":1940,"paths":["/vault/default"],"health":"/health","version":"0.4.5","installDir":"/home/op/vault"},
@@ -108,6 +109,11 @@ fn rows(list: Option<&ModuleList>) -> Vec<ModuleRow> {
 }
 
 fn hub_up() -> HubRow {
+    let (health, identity) = hub_says();
+    HubRow::up(&health, &identity, None, NOW_MS)
+}
+
+fn hub_says() -> (Health, Identity) {
     let health = Health {
         status: "ok".into(),
         service: "parachute".into(),
@@ -124,7 +130,7 @@ fn hub_up() -> HubRow {
         port: 1939,
         started_at: Some("2026-11-23T02:48:43.000Z".into()),
     };
-    HubRow::up(&health, &identity, NOW_MS)
+    (health, identity)
 }
 
 #[test]
@@ -163,6 +169,16 @@ fn with_the_hub_down_the_files_are_shown() {
     assert!(text.contains("parachute-vault           1940  0.4.5    inactive  -"), "{text}");
     assert!(text.contains("bad                       -     -        invalid"), "{text}");
     assert!(text.ends_with("  → http://127.0.0.1:1939\n  ! hub is down; start it with: parachute serve\n"), "{text}");
+}
+
+#[test]
+fn how_long_the_hub_is_up_is_told_by_a_clock_that_nobody_sets() {
+    let of = |age| {
+        let (health, identity) = hub_says();
+        // By the wall clock, which was set back, it has not been started yet.
+        HubRow::up(&health, &identity, age, 0).uptime_s
+    };
+    assert_eq!((of(Some(Duration::from_millis(61_900))), of(None)), (Some(61), None));
 }
 
 #[test]
