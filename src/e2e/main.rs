@@ -30,7 +30,7 @@ mod pattern;
 mod programs;
 mod ready;
 mod restart;
-mod status_watch;
+mod status;
 mod stop;
 mod streams;
 mod support;

@@ -93,11 +93,10 @@ fn look(
     for warning in home.warnings() {
         out.warn(warning);
     }
-    let mut notes = Vec::new();
-    let document = Services::new(home.clone()).read().unwrap_or_else(|error| {
-        notes.push(error.to_string());
-        Arc::default()
-    });
+    let (document, unread) = match Services::new(home.clone()).read() {
+        Ok(document) => (document, None),
+        Err(error) => (Arc::default(), Some(error.to_string())),
+    };
     let (mut hub, states) = match reach::hub(home, timeout) {
         Ok(Some(up)) => {
             let age = Some(up.identity.start_ticks).filter(|ticks| *ticks > 0).and_then(proc::age);
@@ -108,7 +107,7 @@ fn look(
         Ok(None) => (HubRow::down(config.port, Vec::new()), Err(None)),
         Err(error) => (HubRow::unwell(config.port, &error), Err(None)),
     };
-    hub.notes.extend(notes);
+    hub.notes.extend(unread.clone());
     let (list, trouble) = match states {
         Ok(list) => {
             hub.notes.extend(list.problem.clone());
@@ -121,7 +120,10 @@ fn look(
     if trouble.is_some() && hub_is_up {
         ask_modules(&document, &mut rows);
     }
-    let (mut modules, with_hub) = chosen(names, rows, &document)?;
+    let (mut modules, with_hub) = chosen(names, rows, &document).inspect_err(|_| {
+        // It may well be in there.
+        unread.iter().for_each(|unread| out.warn(unread));
+    })?;
     if let Some(trouble) = trouble {
         match modules.first_mut() {
             Some(first) => first.notes.push(trouble),

@@ -1,7 +1,8 @@
-//! `status --watch`: whoever watches hears of every change that lasts, and of nothing else.
+//! `status` of some, and `--watch`: whoever watches hears of every change that lasts, and of nothing else.
 
 use crate::support::{Finished, Home, Hub, Spawned, eventually, kill, module, testchild};
 use serde_json::{Value, json};
+use std::fs;
 
 fn objects(watcher: &Spawned) -> Vec<Value> {
     let output = watcher.output();
@@ -58,4 +59,15 @@ fn as_text_it_is_the_table_again() {
 fn a_module_that_is_not_there_cannot_be_watched() {
     let home = Home::new();
     Finished::run(home.command(&["status", "web", "--watch"])).fails_with(9);
+}
+
+#[test]
+fn who_is_not_found_in_a_list_that_cannot_be_read_is_told_of_the_list() {
+    let home = Home::new();
+    fs::write(home.path().join("services.json"), "{").expect("written");
+    for args in [&["status", "web"][..], &["status", "web", "--json"], &["status", "web", "--watch"]] {
+        let done = Finished::run(home.command(args));
+        assert_eq!(done.status.code(), Some(9), "{done}");
+        assert!(done.stderr.contains("services.json") && done.stdout.is_empty(), "{done}");
+    }
 }
