@@ -15,6 +15,7 @@ mod manifest;
 mod ops;
 mod origin;
 mod serve;
+mod shell;
 mod stamp;
 mod store;
 mod supervisor;

@@ -1,6 +1,7 @@
 //! What can go wrong with a file, in sentences that name it and say what to do.
 
 use crate::manifest::Problem;
+use crate::shell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -119,7 +120,7 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path().display();
+        let (path, word) = (self.path().display(), shell::word(self.path()));
         match self {
             Self::Read { source, .. } => write!(f, "cannot read {path}: {source}; check the file and its permissions"),
             Self::Write { source, .. } => {
@@ -148,10 +149,10 @@ impl fmt::Display for StoreError {
                 write!(f, "{path} has {names} names, so others may read or change it under another; move it away")
             }
             Self::LooseMode { mode, .. } => {
-                write!(f, "{path} can be written by others (mode {mode:04o}); run: chmod go-w {path}")
+                write!(f, "{path} can be written by others (mode {mode:04o}); run: chmod go-w {word}")
             }
             Self::Exposed { mode, .. } => {
-                write!(f, "{path} holds a secret and is open to others (mode {mode:04o}); run: chmod 0600 {path}")
+                write!(f, "{path} holds a secret and is open to others (mode {mode:04o}); run: chmod 0600 {word}")
             }
             Self::NotUtf8 { .. } => write!(f, "{path} is not UTF-8 text; save it as UTF-8"),
             Self::Syntax { problem, .. } => write!(f, "{path} cannot be used: {problem}; correct it or move it away"),

@@ -3,6 +3,7 @@
 
 use super::plan::Plan;
 use super::{StartError, StartErrorKind};
+use crate::shell;
 use crate::sys::fs;
 use crate::sys::process::is_executable;
 use std::fs::Metadata;
@@ -98,7 +99,8 @@ fn usable(plan: &Plan<'_>, file: &Path, metadata: &Metadata, name: &str, depth: 
         return Err(not_executable(format!("its command {} is not a regular file", file.display())));
     }
     if !is_executable(file) {
-        let text = format!("its command {} is not executable; allow it with: chmod +x {0}", file.display());
+        let text =
+            format!("its command {} is not executable; allow it with: chmod +x {}", file.display(), shell::word(file));
         return Err(not_executable(text));
     }
     let Some(line) = first_line(file).filter(|_| depth == Depth::WithInterpreter) else { return Ok(()) };

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
+use crate::shell;
 use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::services::Services;
@@ -293,7 +294,7 @@ fn token(home: &Home, findings: &mut Findings) {
 /// Whether nobody else may read it; a missing file is private.
 fn private(file: &Path, findings: &mut Findings) -> bool {
     if let Some(mode) = loose_mode(file) {
-        findings.note(file, &format!("others may read it (mode {mode:04o}); run: chmod 600 {}", file.display()));
+        findings.note(file, &format!("others may read it (mode {mode:04o}); run: chmod 600 {}", shell::word(file)));
         return false;
     }
     true

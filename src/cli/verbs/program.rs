@@ -2,6 +2,7 @@
 
 use crate::cli::exit::Failure;
 use crate::config::Config;
+use crate::shell;
 use crate::wire::Code;
 use std::ffi::OsStr;
 use std::fs;
@@ -84,6 +85,6 @@ fn not_executable(path: &Path) -> Failure {
     Failure::new(
         Code::MissingDependency,
         format!("{} cannot be executed; nothing was registered", path.display()),
-        format!("run: chmod +x {}", path.display()),
+        format!("run: chmod +x {}", shell::word(path)),
     )
 }
