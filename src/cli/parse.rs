@@ -448,20 +448,20 @@ impl Found {
     }
 
     fn how(&self) -> Result<How, UsageError> {
-        match (self.has("check"), self.has("watch")) {
-            (true, true) => Err(UsageError::Together { one: "check", other: "watch" }),
-            (true, false) => Ok(How::Check),
-            (false, true) => Ok(How::Watch),
-            (false, false) => Ok(How::Once),
-        }
+        Ok(self.either(("check", How::Check), ("watch", How::Watch))?.unwrap_or(How::Once))
     }
 
     fn wait(&self) -> Result<Wait, UsageError> {
-        match (self.has("wait"), self.has("no-wait")) {
-            (true, true) => Err(UsageError::Together { one: "wait", other: "no-wait" }),
-            (true, false) => Ok(Wait::Reachable),
-            (false, true) => Ok(Wait::Ordered),
-            (false, false) => Ok(Wait::Done),
+        Ok(self.either(("wait", Wait::Reachable), ("no-wait", Wait::Ordered))?.unwrap_or_default())
+    }
+
+    /// What the one of two switches means that is given.
+    fn either<T>(&self, one: (&'static str, T), other: (&'static str, T)) -> Result<Option<T>, UsageError> {
+        match (self.has(one.0), self.has(other.0)) {
+            (true, true) => Err(UsageError::Together { one: one.0, other: other.0 }),
+            (true, false) => Ok(Some(one.1)),
+            (false, true) => Ok(Some(other.1)),
+            (false, false) => Ok(None),
         }
     }
 
@@ -470,12 +470,7 @@ impl Found {
         if argv.first().is_none_or(|program| program.is_empty()) {
             return Err(UsageError::NoCommand);
         }
-        let exposure = match (self.has("public"), self.has("private")) {
-            (true, true) => return Err(UsageError::Together { one: "public", other: "private" }),
-            (true, false) => Some(Reachable::Public),
-            (false, true) => Some(Reachable::Private),
-            (false, false) => None,
-        };
+        let exposure = self.either(("public", Reachable::Public), ("private", Reachable::Private))?;
         Ok(Add {
             name: self.name()?,
             argv: argv.iter().map(|word| utf8(word)).collect::<Result<_, _>>()?,

@@ -6,39 +6,19 @@ use super::{Hub, OpError};
 use crate::manifest::services::Listing;
 use crate::manifest::{Short, known};
 use crate::store::StoreError;
-use crate::supervisor::{OpFailure, Snapshot, Supervisor};
+use crate::supervisor::{Answer, OpFailure, Snapshot, Supervisor};
 use crate::wire::OpReply;
-
-/// When an order is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    WhenDone,
-    /// What can be refused is refused; then with the state before anything of it is done.
-    AtOnce,
-}
 
 impl Hub {
     /// Starts the module and forgets an earlier `stop`. Blocks until it is ready, or has failed to be. Alive without
     /// listening is a success with a `startError` in it.
     pub(crate) fn start(&self, short: &Short, answer: Answer) -> Result<OpReply, OpError> {
-        self.bring_up(
-            short,
-            match answer {
-                Answer::WhenDone => Supervisor::start,
-                Answer::AtOnce => Supervisor::begin_start,
-            },
-        )
+        self.bring_up(short, answer, Supervisor::start)
     }
 
     /// Ends the module and starts it with settings read anew, whatever state it was in. Blocks as both together.
     pub(crate) fn restart(&self, short: &Short, answer: Answer) -> Result<OpReply, OpError> {
-        self.bring_up(
-            short,
-            match answer {
-                Answer::WhenDone => Supervisor::restart,
-                Answer::AtOnce => Supervisor::begin_restart,
-            },
-        )
+        self.bring_up(short, answer, Supervisor::restart)
     }
 
     /// Ends the module and remembers that it is to stay down, also across restarts of the hub. Blocks until nothing of
@@ -51,11 +31,7 @@ impl Hub {
         if installed || self.parts.supervisor.snapshot(&process).is_some() {
             self.remember(&process, true);
         }
-        let stopped = match answer {
-            Answer::WhenDone => self.parts.supervisor.stop(&process),
-            Answer::AtOnce => self.parts.supervisor.begin_stop(&process),
-        };
-        match stopped {
+        match self.parts.supervisor.stop(&process, answer) {
             Ok(snapshot) => Ok(done(short, (answer == Answer::WhenDone).then_some(true), &snapshot)),
             Err(OpFailure::NotSupervised) => {
                 Ok(OpReply { short: short.to_string(), stopped: Some(false), state: None })
@@ -67,13 +43,14 @@ impl Hub {
     fn bring_up(
         &self,
         short: &Short,
-        act: impl FnOnce(&Supervisor, &Short) -> Result<Snapshot, OpFailure>,
+        answer: Answer,
+        act: fn(&Supervisor, &Short, Answer) -> Result<Snapshot, OpFailure>,
     ) -> Result<OpReply, OpError> {
         let document = self.reconcile()?;
         let process = process_of(&document, short);
         self.check(&document, &process)?;
         self.remember(&process, false);
-        match act(&self.parts.supervisor, &process) {
+        match act(&self.parts.supervisor, &process, answer) {
             Ok(snapshot) => Ok(done(short, None, &snapshot)),
             Err(failure) => Err(OpError::from_supervisor(&process, failure)),
         }

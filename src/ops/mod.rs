@@ -19,7 +19,7 @@ pub(crate) mod tokens;
 pub(crate) mod verify_keys;
 pub(crate) mod visits;
 
-pub(crate) use control::Answer;
+pub(crate) use crate::supervisor::Answer;
 pub(crate) use error::OpError;
 
 use self::auth::logins::Logins;

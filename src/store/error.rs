@@ -120,7 +120,7 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, word) = (self.path().display(), shell::word(self.path()));
+        let path = self.path().display();
         match self {
             Self::Read { source, .. } => write!(f, "cannot read {path}: {source}; check the file and its permissions"),
             Self::Write { source, .. } => {
@@ -149,10 +149,18 @@ impl fmt::Display for StoreError {
                 write!(f, "{path} has {names} names, so others may read or change it under another; move it away")
             }
             Self::LooseMode { mode, .. } => {
-                write!(f, "{path} can be written by others (mode {mode:04o}); run: chmod go-w {word}")
+                write!(
+                    f,
+                    "{path} can be written by others (mode {mode:04o}); run: chmod go-w {}",
+                    shell::word(self.path())
+                )
             }
             Self::Exposed { mode, .. } => {
-                write!(f, "{path} holds a secret and is open to others (mode {mode:04o}); run: chmod 0600 {word}")
+                write!(
+                    f,
+                    "{path} holds a secret and is open to others (mode {mode:04o}); run: chmod 0600 {}",
+                    shell::word(self.path())
+                )
             }
             Self::NotUtf8 { .. } => write!(f, "{path} is not UTF-8 text; save it as UTF-8"),
             Self::Syntax { problem, .. } => write!(f, "{path} cannot be used: {problem}; correct it or move it away"),

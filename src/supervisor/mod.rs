@@ -129,6 +129,14 @@ impl Snapshot {
     }
 }
 
+/// When a start, stop or restart is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    WhenDone,
+    /// With the state before anything of it is done. What is refused later stands in the module's log alone.
+    AtOnce,
+}
+
 /// A start, stop or restart that did not reach what was asked.
 #[derive(Debug, Clone)]
 pub(crate) enum OpFailure {
@@ -268,24 +276,31 @@ impl Supervisor {
         Ok(Handle { inbox, published, ring, thread })
     }
 
-    /// Sends a request to the module's worker and waits for its answer.
-    /// Tells its worker, and says where the worker shows what becomes of it.
-    fn tell(&self, short: &Short, message: ForWorker) -> Result<Arc<Published>, OpFailure> {
-        let modules = self.modules();
-        let handle = modules.get(short).ok_or(OpFailure::NotSupervised)?;
-        // Under the lock, so that no request slips in behind the stop of a shutdown.
-        if self.is_closing() {
-            return Err(OpFailure::ShuttingDown);
-        }
-        handle.inbox.send(message);
-        Ok(Arc::clone(&handle.published))
-    }
-
-    fn ask(&self, short: &Short, message: impl FnOnce(Reply) -> ForWorker) -> Result<Snapshot, OpFailure> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        let published = self.tell(short, message(reply))?;
+    /// Sends a request to the module's worker and waits for its answer, if that is wanted.
+    fn ask(
+        &self,
+        short: &Short,
+        answer: Answer,
+        message: fn(Option<Reply>) -> ForWorker,
+    ) -> Result<Snapshot, OpFailure> {
+        let (reply, result) = mpsc::sync_channel(1);
+        let published = {
+            let modules = self.modules();
+            let handle = modules.get(short).ok_or(OpFailure::NotSupervised)?;
+            // Under the lock, so that no request slips in behind the stop of a shutdown.
+            if self.is_closing() {
+                return Err(OpFailure::ShuttingDown);
+            }
+            if answer == Answer::AtOnce {
+                let before = handle.published.get();
+                handle.inbox.send(message(None));
+                return Ok(before);
+            }
+            handle.inbox.send(message(Some(reply)));
+            Arc::clone(&handle.published)
+        };
         // The worker answers every request, or drops it when it ends: forgotten meanwhile, or by a bug, which is said.
-        answer.recv().unwrap_or_else(|_| {
+        result.recv().unwrap_or_else(|_| {
             let last = Box::new(published.get());
             Err(if last.start_error.is_some() { OpFailure::NotStarted(last) } else { OpFailure::Superseded(last) })
         })
@@ -294,42 +309,21 @@ impl Supervisor {
     /// Starts it and waits until it is ready, failed, or up but unbound (then `Ok` with `start_error`).
     /// Registers it first when needed. Idempotent while it runs. Blocks for at most its readiness gate, and when it is
     /// just being stopped for the rest of that.
-    pub(crate) fn start(&self, short: &Short) -> Result<Snapshot, OpFailure> {
+    pub(crate) fn start(&self, short: &Short, answer: Answer) -> Result<Snapshot, OpFailure> {
         self.register(short)?;
-        self.ask(short, |reply| ForWorker::Start(Some(reply)))
+        self.ask(short, answer, ForWorker::Start)
     }
 
     /// Stops it and waits until nothing of it is left. Idempotent. Blocks for at most its stop timeout and five
     /// seconds more.
-    pub(crate) fn stop(&self, short: &Short) -> Result<Snapshot, OpFailure> {
-        self.ask(short, |reply| ForWorker::Stop(Some(reply)))
+    pub(crate) fn stop(&self, short: &Short, answer: Answer) -> Result<Snapshot, OpFailure> {
+        self.ask(short, answer, ForWorker::Stop)
     }
 
     /// Stops and starts it with settings read anew. Refuses, with the old child untouched, what cannot start. Blocks
     /// for as long as a stop and a start together.
-    pub(crate) fn restart(&self, short: &Short) -> Result<Snapshot, OpFailure> {
-        self.ask(short, |reply| ForWorker::Restart(Some(reply)))
-    }
-
-    /// [`Self::start`] without waiting for what becomes of it: the state as it is before.
-    pub(crate) fn begin_start(&self, short: &Short) -> Result<Snapshot, OpFailure> {
-        self.register(short)?;
-        self.begin(short, ForWorker::Start(None))
-    }
-
-    /// [`Self::stop`] without waiting.
-    pub(crate) fn begin_stop(&self, short: &Short) -> Result<Snapshot, OpFailure> {
-        self.begin(short, ForWorker::Stop(None))
-    }
-
-    /// [`Self::restart`] without waiting: that it is refused stands in the module's log alone.
-    pub(crate) fn begin_restart(&self, short: &Short) -> Result<Snapshot, OpFailure> {
-        self.begin(short, ForWorker::Restart(None))
-    }
-
-    fn begin(&self, short: &Short, message: ForWorker) -> Result<Snapshot, OpFailure> {
-        let before = self.snapshot(short).ok_or(OpFailure::NotSupervised)?;
-        self.tell(short, message).map(|_| before)
+    pub(crate) fn restart(&self, short: &Short, answer: Answer) -> Result<Snapshot, OpFailure> {
+        self.ask(short, answer, ForWorker::Restart)
     }
 
     /// Stops it and forgets it, whatever start was asked for until now. One whose worker has gone, with its child, can be
@@ -337,7 +331,7 @@ impl Supervisor {
     pub(crate) fn forget(&self, short: &Short) -> Result<(), OpFailure> {
         let is_gone = || self.modules().get(short).is_some_and(|handle| handle.inbox.is_closed());
         while !is_gone() {
-            match self.stop(short) {
+            match self.stop(short, Answer::WhenDone) {
                 Ok(_) => break,
                 // By a start that came behind the stop; there can be as many as callers who do not know yet.
                 Err(OpFailure::Superseded(_)) => {}

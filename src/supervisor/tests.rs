@@ -49,19 +49,22 @@ fn whose_worker_has_ended_by_a_bug_holds_nobody_up() {
     });
     let (broken, well) = (short("broken"), short("well"));
     for name in [&broken, &well] {
-        assert!(matches!(supervisor.start(name), Err(OpFailure::NotStarted(_))), "{name}");
+        assert!(matches!(supervisor.start(name, Answer::WhenDone), Err(OpFailure::NotStarted(_))), "{name}");
     }
     for (what, answer) in [
-        ("start", supervisor.start(&broken)),
-        ("stop", supervisor.stop(&broken)),
-        ("restart", supervisor.restart(&broken)),
+        ("start", supervisor.start(&broken, Answer::WhenDone)),
+        ("stop", supervisor.stop(&broken, Answer::WhenDone)),
+        ("restart", supervisor.restart(&broken, Answer::WhenDone)),
     ] {
         let Err(OpFailure::NotStarted(snapshot)) = answer else { panic!("{what}: {answer:?}") };
         let error = snapshot.start_error.expect("a reason");
         assert!(error.description.contains("bug of the hub"), "{what}: {error:?}");
     }
     assert!(supervisor.forget(&broken).is_ok() && supervisor.snapshot(&broken).is_none());
-    assert!(supervisor.start(&broken).is_err() && supervisor.snapshot(&broken).is_some(), "it has a new worker");
+    assert!(
+        supervisor.start(&broken, Answer::WhenDone).is_err() && supervisor.snapshot(&broken).is_some(),
+        "it has a new worker"
+    );
 
     supervisor.begin_shutdown();
     let rests = |short: &Short| supervisor.snapshot(short).is_some_and(|last| last.status == Status::Stopped);
@@ -82,14 +85,18 @@ fn who_cannot_be_registered_holds_up_nobody_and_says_why() {
     eventually("a start of the one that needs it", || tried(&top));
     assert!(supervisor.snapshot(&base).is_none());
 
-    let Err(OpFailure::NotStarted(refused)) = play(1, Fault::Errno(EMFILE), || supervisor.start(&base)).outcome else {
+    let Err(OpFailure::NotStarted(refused)) =
+        play(1, Fault::Errno(EMFILE), || supervisor.start(&base, Answer::WhenDone)).outcome
+    else {
         panic!("it was registered without a descriptor");
     };
     let error = refused.start_error.expect("a reason");
     let no_room = io::Error::from_raw_os_error(EMFILE).to_string();
     assert!(error.description.contains(&no_room), "{error:?}");
     // A start by hand registers it, once there is room.
-    let Err(OpFailure::NotStarted(tried)) = supervisor.start(&base) else { panic!("there is no row") };
+    let Err(OpFailure::NotStarted(tried)) = supervisor.start(&base, Answer::WhenDone) else {
+        panic!("there is no row")
+    };
     assert_eq!(tried.start_error.map(|error| error.kind), Some(StartErrorKind::NotInstalled));
     supervisor.close();
 }

@@ -20,6 +20,7 @@ use crate::sys::proc;
 use crate::wire::{Code, ModuleList};
 pub(super) use rows::exit_words;
 use rows::{HubRow, ModuleRow, State};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,16 @@ struct Shown {
     hub: HubRow,
     modules: Vec<ModuleRow>,
     with_hub: bool,
+}
+
+impl Shown {
+    fn text(&self) -> String {
+        table::render(&self.modules, Some(&self.hub).filter(|_| self.with_hub))
+    }
+
+    fn object(&self) -> Value {
+        table::to_json(&self.modules, &self.hub)
+    }
 }
 
 pub(super) fn run(
@@ -41,9 +52,9 @@ pub(super) fn run(
     if how == How::Watch {
         return watch::run(names, timeout, config, out);
     }
-    let Shown { hub, modules, with_hub } = gather(names, timeout, config, out)?;
-    out.data(&table::render(&modules, Some(&hub).filter(|_| with_hub)));
-    Ok(Report { data: table::to_json(&modules, &hub), failure: verdict(&modules, &hub, how == How::Check) })
+    let shown = gather(names, timeout, config, out)?;
+    out.data(&shown.text());
+    Ok(Report { data: shown.object(), failure: verdict(&shown.modules, &shown.hub, how == How::Check) })
 }
 
 fn gather(names: &[String], timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Shown, Failure> {
@@ -77,8 +88,7 @@ fn chosen(names: &[String], rows: Vec<ModuleRow>, document: &Listing) -> Result<
             wanted.push(index);
         }
     }
-    let mut rows: Vec<Option<ModuleRow>> = rows.into_iter().map(Some).collect();
-    let modules = wanted.into_iter().filter_map(|index| rows.get_mut(index).and_then(Option::take)).collect();
+    let modules = wanted.into_iter().filter_map(|index| rows.get(index).cloned()).collect();
     Ok((modules, names.iter().any(|name| name == HUB)))
 }
 

@@ -1,6 +1,6 @@
 //! `status --watch`: what `status` shows, again whenever it has changed; a terminal shows it as it is now.
 
-use super::{gather, table};
+use super::gather;
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report};
 use crate::config::Config;
@@ -29,16 +29,15 @@ pub(super) fn run(
             None => gather(names, timeout, config, out)?,
             Some(_) => gather(names, timeout, config, &mut Out::silent())?,
         };
-        let mut object = table::to_json(&shown.modules, &shown.hub);
+        let mut object = shown.object();
         object["at"] = stamp::iso(SystemTime::now()).into();
         let news = lasting(&object);
-        let text = table::render(&shown.modules, Some(&shown.hub).filter(|_| shown.with_hub));
         match &told {
-            _ if on_terminal => out.data(&screen(&text, told.is_none())),
+            _ if on_terminal => out.data(&screen(&shown.text(), told.is_none())),
             Some(before) if *before == news => {}
             _ if out.is_json() => out.object(&object),
-            None => out.data(&text),
-            Some(_) => out.data(&format!("\n{text}")),
+            None => out.data(&shown.text()),
+            Some(_) => out.data(&format!("\n{}", shown.text())),
         }
         told = Some(news);
         pause(EVERY);
