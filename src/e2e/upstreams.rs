@@ -223,3 +223,17 @@ fn what_comes_behind_an_answer_is_nobody_elses() {
         }
     }
 }
+
+#[test]
+fn a_request_that_the_kernel_takes_no_part_of_is_answered_at_once_and_the_next_one_passes() {
+    let (hub, liar) = hub_of_liar();
+    let mut connection = Connection::open(hub.port);
+    let starved = hub.inject("sendto", "error=ENOBUFS:when=1", &[]);
+    // Nothing but a failure could be known of it: it is not to be asked twice.
+    connection.ask("POST", "/web/honest", "Accept: application/json\r\nContent-Length: 0\r\n");
+    let failure = connection.answer("POST").expect("an answer, and not the silence of who still waits for the request");
+    assert_eq!(failure.status, 502, "{failure:?}");
+    starved.end();
+    assert_eq!(liar.take().len(), 0, "the module has had nothing");
+    assert_eq!(connection.get("/web/honest").expect("an answer").text(), "ok");
+}

@@ -5,6 +5,7 @@ use crate::edge::exchange::Connection;
 use crate::edge::slab::Key;
 use crate::edge::socket::{Read, Socket};
 use crate::sys::epoll::Epoll;
+use crate::sys::socket;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -66,6 +67,11 @@ impl Client {
             Ok(0) => false,
             Ok(count) => {
                 self.connection.upstream_sent(count, now);
+                true
+            }
+            // It still waits for the rest, and no answer would come.
+            Err(error) if socket::is_out_of_memory(&error) => {
+                self.connection.upstream_ended(false);
                 true
             }
             Err(_) => {
