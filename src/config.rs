@@ -145,6 +145,8 @@ pub(crate) enum ConfigError {
     NoHome,
     /// The home is not an absolute path.
     RelativeHome { value: PathBuf },
+    /// A secret that cannot be one; it is not shown.
+    NotText { variable: &'static str },
     /// A variable holds a value that cannot be used.
     Invalid { variable: &'static str, value: String, expected: &'static str },
 }
@@ -156,6 +158,7 @@ impl fmt::Display for ConfigError {
             Self::RelativeHome { value } => {
                 write!(f, "PARACHUTE_HOME is {}, which is not absolute; set it to an absolute path", value.display())
             }
+            Self::NotText { variable } => write!(f, "{variable} is not UTF-8 text, which a token is"),
             Self::Invalid { variable, value, expected } => {
                 write!(f, "{variable} is {value:?}; it must be {expected}")
             }
@@ -339,6 +342,11 @@ impl Config {
                 });
             }
         };
+        let operator_token = match get("PARACHUTE_OPERATOR_TOKEN").map(|value| value.to_str()) {
+            None => None,
+            Some(Some(token)) => Some(token.to_owned()),
+            Some(None) => return Err(ConfigError::NotText { variable: "PARACHUTE_OPERATOR_TOKEN" }),
+        };
         let access_log = access_log.map(|format| AccessLog { format, file: log_file });
 
         Ok(Self {
@@ -349,7 +357,7 @@ impl Config {
             allowed_hosts,
             trusted_proxies,
             extra_path,
-            operator_token: text("PARACHUTE_OPERATOR_TOKEN", "a token")?,
+            operator_token,
             operator_token_file: get("PARACHUTE_OPERATOR_TOKEN_FILE").map(PathBuf::from),
             operator_ttl_s,
             signing_key_file: get("PARACHUTE_SIGNING_KEY_FILE").map(PathBuf::from),

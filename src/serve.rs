@@ -42,7 +42,7 @@ use listen::Listeners;
 use socket::PrivateSocket;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -57,19 +57,14 @@ const CONSOLE_GRACE: Duration = Duration::from_secs(1);
 /// Directories below the user's home that are searched last for programs (supervisor §5.3).
 const USUAL_PATH: [&str; 2] = [".local/bin", ".bun/bin"];
 
-/// Runs the hub until it is told to end; returns the exit code of cli §15.2. `port` is the command line's, 0 for any
+/// Runs the hub until it is told to end; returns the exit code of cli §15.2, or why it does not come up. `port` is the command line's, 0 for any
 /// free one. Must be called on the main thread, before there are others.
-pub(crate) fn run(config: Config, port: Option<u16>) -> u8 {
-    match with_console(config, port) {
-        Ok(Ended::Asked) => 0,
-        Ok(Ended::Essential(_)) => error::UNHEALTHY,
-        Ok(Ended::HomeLost | Ended::EdgeLost) => error::FAILED,
-        Err(error) => {
-            // Nobody reads standard error when this fails, too.
-            let _unread = writeln!(io::stderr(), "parachute serve: {error}");
-            error.exit_code()
-        }
-    }
+pub(crate) fn run(config: Config, port: Option<u16>) -> Result<u8, ServeError> {
+    Ok(match with_console(config, port)? {
+        Ended::Asked => 0,
+        Ended::Essential(_) => error::UNHEALTHY,
+        Ended::HomeLost | Ended::EdgeLost => error::FAILED,
+    })
 }
 
 /// Blocks our signals before there is a thread that they could end, then starts the one that writes standard output.

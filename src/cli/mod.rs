@@ -1,6 +1,7 @@
 //! argv in, exit code out: the verbs, as a table. Decisions are pure (`spec`, `parse`, `help`, `exit`, `verbs/*`'s
 //! rendering); only `out`, `reach` and the verbs' `run` touch anything. Must not know how the hub does its work.
 
+mod at_home;
 mod completions;
 mod exit;
 mod help;
@@ -14,8 +15,9 @@ mod suggest;
 mod verbs;
 
 use crate::config::{Config, ConfigError};
+use crate::shell;
 use crate::wire::Code;
-use exit::Failure;
+use exit::{Exit, Failure};
 use out::{Out, Report, Style};
 use parse::{Command, Globals, Invocation, Refused};
 use std::ffi::OsString;
@@ -30,7 +32,7 @@ fn run_with(args: Vec<OsString>) -> u8 {
     match parse::parse(args) {
         Ok(Invocation { globals, command: Command::Serve { port } }) => serve(&globals, port),
         Ok(Invocation { globals, command }) => {
-            let mut out = Out::of_process(Style { json: globals.json, quiet: globals.quiet });
+            let mut out = out(&globals);
             let name = verb_name(&command);
             let outcome = dispatch(&globals, command, &mut out, configuration);
             out.finish(name, outcome).number()
@@ -42,14 +44,32 @@ fn run_with(args: Vec<OsString>) -> u8 {
     }
 }
 
+fn out(globals: &Globals) -> Out {
+    let mut out = Out::of_process(Style { json: globals.json, quiet: globals.quiet });
+    out.set_home(globals.home.as_deref().map(shell::word));
+    out
+}
+
 /// The hub itself: it says what it does on its own, and returns when it is down again.
 fn serve(globals: &Globals, port: Option<u16>) -> u8 {
-    match configuration(globals) {
-        Ok(config) => crate::serve::run(config, port),
-        Err(failure) => {
-            Out::of_process(Style { json: globals.json, quiet: globals.quiet }).finish("serve", Err(failure)).number()
+    let failure = match configuration(globals).map(|config| crate::serve::run(config, port)) {
+        Ok(Ok(exit)) => return exit,
+        Ok(Err(not_up)) if !globals.json => {
+            out(globals).problem(&format!("parachute serve: {not_up}\n"));
+            return not_up.exit_code();
         }
-    }
+        Ok(Err(not_up)) => {
+            let (code, hint) = match not_up.exit_code() {
+                exit if exit == Exit::Conflict.number() => (Code::PortInUse, "see: parachute status"),
+                exit if exit == Exit::Busy.number() => (Code::Busy, "see: parachute status"),
+                exit if exit == Exit::InvalidConfig.number() => (Code::InvalidConfig, "see: parachute check"),
+                _ => (Code::Failed, "see: parachute doctor"),
+            };
+            Failure::new(code, not_up.to_string(), hint)
+        }
+        Err(failure) => failure,
+    };
+    out(globals).finish("serve", Err(failure)).number()
 }
 
 /// Only what needs the surroundings asks for them: help and version work on a broken machine.
@@ -101,7 +121,9 @@ fn configuration(globals: &Globals) -> Result<Config, Failure> {
 fn config_failure(error: &ConfigError) -> Failure {
     let hint = match error {
         ConfigError::NoHome | ConfigError::RelativeHome { .. } => "or give the home: parachute --home DIR".to_owned(),
-        ConfigError::Invalid { variable, .. } => format!("correct it, or run without it: env -u {variable} parachute"),
+        ConfigError::NotText { variable } | ConfigError::Invalid { variable, .. } => {
+            format!("correct it, or run without it: env -u {variable} parachute")
+        }
     };
     Failure::new(Code::InvalidConfig, error.to_string(), hint)
 }

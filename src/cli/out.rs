@@ -1,5 +1,6 @@
 //! stdout, stderr, `--json` and closed pipes. Data goes to stdout, everything else to stderr.
 
+use super::at_home::at_home;
 use super::exit::{Exit, Failure};
 use crate::sys::poll::PollSet;
 use crate::wire::{Code, SCHEMA_VERSION};
@@ -48,6 +49,8 @@ pub(crate) struct Out {
     followed: Option<&'static str>,
     /// The streams are those of the process.
     of_process: bool,
+    /// What `--home` named, as a word of a shell.
+    home: Option<String>,
 }
 
 impl Out {
@@ -56,7 +59,21 @@ impl Out {
     }
 
     pub(crate) fn new(style: Style, stdout: Box<dyn Write>, stderr: Box<dyn Write>) -> Self {
-        Self { style, stdout, stderr, broken: None, warnings: Vec::new(), followed: None, of_process: false }
+        Self {
+            style,
+            stdout,
+            stderr,
+            broken: None,
+            warnings: Vec::new(),
+            followed: None,
+            of_process: false,
+            home: None,
+        }
+    }
+
+    /// The commands that are told to type from now on are for this home, a word of a shell.
+    pub(crate) fn set_home(&mut self, home: Option<String>) {
+        self.home = home;
     }
 
     /// Says nothing to anybody.
@@ -88,6 +105,7 @@ impl Out {
     /// One line of what was done. Silent with `--quiet` and with `--json`.
     pub(crate) fn done(&mut self, line: &str) {
         if !self.style.json && !self.style.quiet {
+            let line = self.told(line);
             self.print(&format!("{line}\n"));
         }
     }
@@ -109,8 +127,9 @@ impl Out {
 
     /// Something to know that stops nothing. Silent with `--quiet`; part of the object with `--json`.
     pub(crate) fn warn(&mut self, text: &str) {
+        let text = self.told(text);
         if self.style.json {
-            self.warnings.push(text.to_owned());
+            self.warnings.push(text);
             if let Some(command) = self.followed {
                 let object = self.envelope(command, true, Value::Null);
                 self.complain(&format!("{object}\n"));
@@ -123,7 +142,8 @@ impl Out {
     /// A failure's own layout, in text only.
     pub(crate) fn problem(&mut self, text: &str) {
         if !self.style.json {
-            self.complain(text);
+            let text = self.told(text);
+            self.complain(&text);
         }
     }
 
@@ -167,14 +187,26 @@ impl Out {
 
     fn fail(&mut self, failure: &Failure) {
         if self.style.json {
-            let mut object = failure.to_json();
+            let (message, hint) = (self.told(&failure.message), self.told(&failure.hint));
+            let mut object = Failure { message, hint, ..failure.clone() }.to_json();
             // What was not said with the data, because there was none.
             if !self.warnings.is_empty() {
                 object["warnings"] = std::mem::take(&mut self.warnings).into();
             }
             self.complain(&format!("{object}\n"));
         } else if !failure.shown {
-            self.complain(&format!("parachute: {}\n  {}\n", failure.message, failure.hint));
+            let text = self.told(&format!("parachute: {}\n  {}\n", failure.message, failure.hint));
+            self.complain(&text);
+        }
+    }
+
+    /// A sentence of ours as it is said: what stands in it may be from a file or a module, and commands in it are for the
+    /// home that this one was for.
+    fn told(&self, text: &str) -> String {
+        let text = tame(text);
+        match &self.home {
+            Some(home) => at_home(&text, home),
+            None => text,
         }
     }
 
@@ -213,6 +245,11 @@ fn end_with_reader() {
     if set.wait(None).is_ok() && set.is_ready(slot) {
         std::process::exit(Exit::Success.number().into());
     }
+}
+
+/// `text` without what could move a terminal's cursor or more; lines and columns stay.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// `text` as one line of a terminal: control characters from files and modules could move its cursor.

@@ -140,9 +140,10 @@ pub(crate) fn token_failure(error: &OperatorTokenError) -> Failure {
 pub(crate) fn store_failure(error: &StoreError) -> Failure {
     let (code, hint) = match error {
         StoreError::Locked { .. } | StoreError::Contended { .. } => (Code::Busy, "try again in a moment"),
-        StoreError::Read { .. } | StoreError::Write { .. } | StoreError::Unsettled { .. } => {
-            (Code::Failed, "see: parachute check")
-        }
+        StoreError::Read { .. }
+        | StoreError::Write { .. }
+        | StoreError::Unsettled { .. }
+        | StoreError::Overfull { .. } => (Code::Failed, "see: parachute check"),
         StoreError::NoHome { .. } => (Code::HubDown, START_HUB),
         _ => (Code::InvalidConfig, "see: parachute check"),
     };

@@ -60,6 +60,11 @@ pub(crate) enum ClientError {
         what: &'static str,
         after: Duration,
     },
+    /// The same when it was to say who it is: nothing was asked of it.
+    Silent {
+        port: u16,
+        after: Duration,
+    },
     /// The answer is not HTTP, or ends in the middle.
     Broken {
         port: u16,
@@ -102,6 +107,13 @@ impl fmt::Display for ClientError {
             Self::TimedOut { port, what, after } => {
                 write!(f, "the hub on 127.0.0.1:{port} did not answer {what} within {} s", after.as_secs_f32())
             }
+            Self::Silent { port, after } => {
+                write!(
+                    f,
+                    "what listens on 127.0.0.1:{port} did not answer within {} s; nothing was asked of it",
+                    after.as_secs_f32()
+                )
+            }
             Self::Broken { port, reason } => write!(f, "the answer from 127.0.0.1:{port} broke off: {reason}"),
             Self::TooLarge { what, limit_bytes } => {
                 write!(f, "the answer to {what} is larger than {limit_bytes} bytes")
@@ -130,6 +142,7 @@ impl std::error::Error for ClientError {
             Self::Unreachable { source, .. } => Some(source),
             Self::BadAnswer { source, .. } => Some(source),
             Self::TimedOut { .. }
+            | Self::Silent { .. }
             | Self::Broken { .. }
             | Self::TooLarge { .. }
             | Self::WrongHub { .. }
@@ -146,12 +159,20 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } => Code::HubDown,
             Self::TimedOut { .. } => Code::RequestTimeout,
-            Self::Broken { .. } => Code::HubNotReady,
+            Self::Silent { .. } | Self::Broken { .. } => Code::HubNotReady,
             Self::TooLarge { .. } | Self::BadAnswer { .. } => Code::Failed,
             Self::WrongHub { .. } | Self::Unproven { .. } => Code::WrongHub,
             Self::Refused { status, body } => Code::from_wire(&body.error).unwrap_or_else(|| code_of_status(*status)),
             Self::BareStatus { status, .. } => code_of_status(*status),
         }
+    }
+}
+
+/// Of who was only asked who he is.
+fn silent(error: ClientError) -> ClientError {
+    match error {
+        ClientError::TimedOut { port, after, .. } => ClientError::Silent { port, after },
+        other => other,
     }
 }
 
@@ -239,14 +260,14 @@ impl Client {
         self.gate.set_open(true);
         let answer = self.bound(self.agent.get(self.url(&path)), self.timeout).call();
         self.gate.set_open(false);
-        let answer = answer.map_err(|error| self.translate(what, self.timeout, error))?;
+        let answer = answer.map_err(|error| silent(self.translate(what, self.timeout, error)))?;
         let health: Health = self.read(what, self.timeout, answer).map_err(|error| match error {
             // It speaks HTTP and is no hub.
             ClientError::BadAnswer { .. }
             | ClientError::Refused { .. }
             | ClientError::BareStatus { .. }
             | ClientError::TooLarge { .. } => ClientError::WrongHub { port, found: None },
-            other => other,
+            other => silent(other),
         })?;
         if self.expected.as_ref().map(|expected| &expected.instance) != Some(&health.instance) {
             return Err(ClientError::WrongHub { port, found: Some(health.instance) });

@@ -48,6 +48,7 @@ mod bad_home;
 mod bad_modules;
 mod database;
 mod dead_child;
+mod failures;
 mod faults;
 mod faults_database;
 mod faults_verbs;

@@ -47,6 +47,12 @@ pub(crate) fn to_bytes(value: &Value) -> Vec<u8> {
     bytes
 }
 
+/// The same without indentation where only that fits into `limit_bytes`; `None` where nothing does.
+pub(crate) fn to_bytes_within(value: &Value, limit_bytes: u64) -> Option<Vec<u8>> {
+    let fits = |bytes: &Vec<u8>| bytes.len() as u64 <= limit_bytes;
+    Some(to_bytes(value)).filter(fits).or_else(|| Some(format!("{value}\n").into_bytes()).filter(fits))
+}
+
 /// `levels` counts the value itself when it is an object or an array.
 fn depth_exceeds(value: &Value, levels: usize) -> bool {
     match value {

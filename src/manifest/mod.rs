@@ -23,17 +23,19 @@ use std::sync::Arc;
 const SHORT_MAX_BYTES: usize = 64;
 
 /// Names that the home or the API uses itself; a module of that name would get in their way.
-const RESERVED_SHORTS: &[&str] = &[
-    "hub",
-    "operations",
-    "modules",
-    "well-known",
-    "cloudflared",
+const RESERVED_SHORTS: &[&str] = &["hub", "help", "operations", "modules", "well-known", "cloudflared"];
+
+/// Files of the home, and with more behind a dot or a dash what belongs to them, such as a backup or a lock.
+const RESERVED_FILES: &[&str] = &[
     "services.json",
     "operator.token",
+    "operator.lock",
     "hub.db",
     "hub-instance.json",
+    "hub-upgrade-status.json",
     "expose-state.json",
+    "expose-last-provider.json",
+    "cloudflared-state.json",
 ];
 
 /// A module's short name: map key, log prefix, directory name below the home.
@@ -54,7 +56,7 @@ impl Short {
                 ),
             ));
         }
-        if RESERVED_SHORTS.contains(&text) {
+        if RESERVED_SHORTS.contains(&text) || RESERVED_FILES.iter().any(|file| is_or_belongs_to(text, file)) {
             return Err(Problem::new("name", format!("must not be {text:?}, which belongs to the hub")));
         }
         Ok(Self(Arc::from(text)))
@@ -75,6 +77,10 @@ impl AsRef<str> for Short {
     fn as_ref(&self) -> &str {
         &self.0
     }
+}
+
+fn is_or_belongs_to(text: &str, file: &str) -> bool {
+    text.strip_prefix(file).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
 }
 
 /// A TCP port that can be listened on, 1..65535.
@@ -166,6 +172,11 @@ mod tests {
             ("a b", false),
             ("a\0", false),
             ("ä", false),
+            ("help", false),
+            ("services.json.removed", false),
+            ("services.jsonish", true),
+            ("hub.db-wal", false),
+            ("hub.dbs", true),
             ("hub", false),
             ("operations", false),
             ("hub.db", false),

@@ -16,7 +16,7 @@ const BUSY: u8 = 8;
 const INVALID_CONFIG: u8 = 78;
 
 #[derive(Debug)]
-pub(super) enum ServeError {
+pub(crate) enum ServeError {
     Store(StoreError),
     Auth(AuthError),
     PortInUse {
@@ -44,7 +44,7 @@ impl ServeError {
         move |source| Self::Start { what, source }
     }
 
-    pub(super) fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Store(error) => of_store(error),
             Self::Auth(error) => of_auth(error),
@@ -64,6 +64,7 @@ fn of_store(error: &StoreError) -> u8 {
         | StoreError::Unsettled { .. }
         | StoreError::NoHome { .. }
         | StoreError::NoPackage { .. }
+        | StoreError::Overfull { .. }
         | StoreError::Contended { .. } => FAILED,
         StoreError::Relative { .. }
         | StoreError::TooLarge { .. }

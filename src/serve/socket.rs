@@ -25,7 +25,7 @@ pub(super) struct PrivateSocket {
 }
 
 #[derive(Debug)]
-pub(super) enum SocketError {
+pub(crate) enum SocketError {
     /// Something that is no socket has its name.
     NotASocket {
         path: PathBuf,

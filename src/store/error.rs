@@ -40,6 +40,11 @@ pub(crate) enum StoreError {
         path: PathBuf,
         limit_bytes: u64,
     },
+    /// What was to be written could not be read again.
+    Overfull {
+        path: PathBuf,
+        limit_bytes: u64,
+    },
     /// A directory, FIFO, socket or device.
     NotRegular {
         path: PathBuf,
@@ -103,6 +108,7 @@ impl StoreError {
             | Self::NoPackage { path }
             | Self::Relative { path }
             | Self::TooLarge { path, .. }
+            | Self::Overfull { path, .. }
             | Self::NotRegular { path }
             | Self::NotADirectory { path }
             | Self::Symlink { path }
@@ -136,6 +142,9 @@ impl fmt::Display for StoreError {
             Self::Relative { .. } => write!(f, "{path} is not an absolute path; give one that begins with \"/\""),
             Self::TooLarge { limit_bytes, .. } => {
                 write!(f, "{path} is larger than {limit_bytes} bytes; trim it or move it away")
+            }
+            Self::Overfull { limit_bytes, .. } => {
+                write!(f, "{path} would be larger than {limit_bytes} bytes; it is as it was before; trim it first")
             }
             Self::NotRegular { .. } => write!(f, "{path} is not a regular file; move it away"),
             Self::NotADirectory { .. } => write!(f, "{path} is not a directory; move it away"),
@@ -185,6 +194,7 @@ impl std::error::Error for StoreError {
             | Self::NoPackage { .. }
             | Self::Relative { .. }
             | Self::TooLarge { .. }
+            | Self::Overfull { .. }
             | Self::NotRegular { .. }
             | Self::NotADirectory { .. }
             | Self::Symlink { .. }

@@ -3,6 +3,7 @@
 use super::StoreError;
 use super::atomic::PRIVATE;
 use crate::manifest::Short;
+use crate::shell;
 use crate::sys::fs::{self, Dir, Kind, Stat};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -60,7 +61,7 @@ impl Home {
                     "{} can be written by others (mode {:04o}); run: chmod 700 {}",
                     resolved.display(),
                     stat.mode,
-                    resolved.display()
+                    shell::word(&resolved)
                 )
             })
             .into_iter()

@@ -1,6 +1,6 @@
 //! Which modules the operator stopped: they stay stopped when the hub comes back (supervisor B18).
 
-use super::atomic::{self, PRIVATE, SMALL_FILE_MAX_BYTES};
+use super::atomic::{self, PRIVATE};
 use super::{Home, StoreError};
 use crate::manifest::{Problem, Short, json};
 use crate::sys::random;
@@ -11,6 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 const INTENT: &str = "hub/intent.json";
 const STOPPED: &str = "stopped";
+/// Every name of a list of modules that can be read fits.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The remembered intent of one home. Shared between threads.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ impl Intent {
                     list.push(Value::from(short.as_str()));
                 }
             }
+            let overfull = || StoreError::Overfull { path: self.home.path().join(INTENT), limit_bytes: MAX_BYTES };
+            let bytes = json::to_bytes_within(&tree, MAX_BYTES).ok_or_else(overfull)?;
             if state.unusable.is_some() {
                 let aside = format!("intent.json.corrupt-{}", random::hex(4));
                 let moved = atomic::move_aside(&self.home, Path::new(INTENT), &aside);
@@ -78,7 +82,7 @@ impl Intent {
                 }
                 moved?;
             }
-            let written = atomic::write(&self.home, INTENT, &json::to_bytes(&tree), PRIVATE);
+            let written = atomic::write(&self.home, INTENT, &bytes, PRIVATE);
             if matches!(written, Ok(()) | Err(StoreError::Unsettled { .. })) {
                 state.tree = tree;
             }
@@ -106,7 +110,7 @@ fn names(tree: &Value) -> impl Iterator<Item = &str> {
 }
 
 fn read(home: &Home) -> Result<Option<Value>, StoreError> {
-    let Some(bytes) = atomic::read(home, INTENT, SMALL_FILE_MAX_BYTES)? else { return Ok(None) };
+    let Some(bytes) = atomic::read(home, INTENT, MAX_BYTES)? else { return Ok(None) };
     let syntax = |problem| StoreError::Syntax { path: home.path().join(INTENT), problem };
     let tree = json::parse(&bytes).map_err(syntax)?;
     match tree.get(STOPPED) {
@@ -134,6 +138,18 @@ mod tests {
         assert_eq!(Intent::load(&home).stopped(), ["vault", "wiki"].map(short).into());
         intent.set_stopped(&short("vault"), false).expect("written");
         assert_eq!(Intent::load(&home).stopped(), [short("wiki")].into());
+    }
+
+    #[test]
+    fn as_many_stops_are_remembered_as_there_are_modules() {
+        let home = TestHome::in_memory();
+        let all: BTreeSet<Short> = (0..1_000).map(|number| short(&format!("{number:064}"))).collect();
+        let tree = json!({ "version": 1, STOPPED: all.iter().skip(1).map(Short::as_str).collect::<Vec<_>>() });
+        home.put(INTENT, json::to_bytes(&tree));
+        let read = Intent::load(&home);
+        assert_eq!(read.warning(), None);
+        read.set_stopped(all.first().expect("a name"), true).expect("written");
+        assert_eq!(Intent::load(&home).stopped(), all);
     }
 
     #[test]

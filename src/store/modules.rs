@@ -49,7 +49,23 @@ pub(crate) fn write_manifest(home: &Home, short: &Short, manifest: &Value) -> Re
     let relative = Path::new("modules").join(short.as_str()).join(MANIFEST_PATH);
     Manifest::from_value(manifest)
         .map_err(|problem| StoreError::Syntax { path: home.path().join(&relative), problem })?;
-    atomic::write(home, relative, &json::to_bytes(manifest), atomic::PUBLIC)
+    let overfull = || StoreError::Overfull { path: home.path().join(&relative), limit_bytes: MANIFEST_MAX_BYTES };
+    let bytes = json::to_bytes_within(manifest, MANIFEST_MAX_BYTES).ok_or_else(overfull)?;
+    atomic::write(home, relative, &bytes, atomic::PUBLIC)
+}
+
+/// The manifest of an adopted command as it stands there, whatever it says; `None` when there is none.
+pub(crate) fn kept_manifest(home: &Home, short: &Short) -> Result<Option<Vec<u8>>, StoreError> {
+    atomic::read(home, Path::new("modules").join(short.as_str()).join(MANIFEST_PATH), MANIFEST_MAX_BYTES)
+}
+
+/// Puts back what [`kept_manifest`] found.
+pub(crate) fn put_manifest_back(home: &Home, short: &Short, kept: Option<&[u8]>) -> Result<(), StoreError> {
+    let relative = Path::new("modules").join(short.as_str()).join(MANIFEST_PATH);
+    match kept {
+        Some(bytes) => atomic::write(home, relative, bytes, atomic::PUBLIC),
+        None => atomic::remove(home, &relative),
+    }
 }
 
 /// Takes the manifest of an adopted command away; whatever else is in its directory stays.
@@ -116,6 +132,10 @@ mod tests {
         assert_eq!(read.start_cmd.map(|argv| argv.len()), Some(4));
         symlink(home.adopted_dir(&short("wiki")), home.path().join("linked")).expect("a link");
         assert!(read_manifest(&home.path().join("linked")).expect("good").is_some());
+        let mut long = manifest.clone();
+        long["startCmd"] = json!(["x".repeat(130_000), "y".repeat(130_000), "z".repeat(10_000)]);
+        let error = write_manifest(&home, &short("wiki"), &long).expect_err("nobody could read it");
+        assert!(matches!(error, StoreError::Overfull { .. }), "{error}");
         let error = write_manifest(&home, &short("notes"), &json!({})).expect_err("not a manifest");
         assert!(matches!(error, StoreError::Syntax { .. }), "{error}");
         assert!(!home.adopted_dir(&short("notes")).exists());

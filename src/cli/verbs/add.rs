@@ -12,9 +12,10 @@ use crate::manifest::module::Manifest;
 use crate::manifest::run::Run;
 use crate::manifest::services::Exposure;
 use crate::manifest::{Problem, Short, known};
-use crate::store::{Home, modules};
+use crate::store::{Home, StoreError, modules};
 use crate::wire::Code;
 use serde_json::{Map, Value, json};
+use std::cell::OnceCell;
 use std::time::Duration;
 
 /// Stands in for the port that is not chosen yet.
@@ -40,7 +41,11 @@ pub(super) fn run(add: Add, timeout: Option<Duration>, config: &Config, out: &mu
     // Whatever the port will be: a bad value is told before anything is looked for.
     Manifest::from_value(&manifest(&add, &wanted, &argv, ANY_PORT)).map_err(|problem| usage(&problem))?;
     program::find(&argv, &home.adopted_dir(&short), config)?;
-    let prepare = |port: u16, how: Prepare| prepare(&home, &short, &manifest(&add, &wanted, &argv, port), how);
+    let before = OnceCell::new();
+    let prepare = |port: u16, how: Prepare| {
+        prepare(&home, &short, &manifest(&add, &wanted, &argv, port), how, &before)
+            .map_err(|error| reach::store_failure(&error))
+    };
     let outcome = register::register(&home, config, &wanted, add.after.replace, &prepare, out)?;
     register::finish(&home, config, &wanted, outcome, add.after, timeout, out)
 }
@@ -106,12 +111,33 @@ fn manifest(add: &Add, wanted: &Wanted, argv: &[String], port: u16) -> Value {
     })
 }
 
-fn prepare(home: &Home, short: &Short, manifest: &Value, how: Prepare) -> Result<bool, Failure> {
-    let new = Manifest::from_value(manifest).map_err(|problem| usage(&problem))?;
+/// `before` is what stood there before the first write.
+fn prepare(
+    home: &Home,
+    short: &Short,
+    manifest: &Value,
+    how: Prepare,
+    before: &OnceCell<Option<Vec<u8>>>,
+) -> Result<bool, StoreError> {
+    let new = Manifest::from_value(manifest).ok();
     // One that cannot be read is replaced like one that says something else.
-    let same = modules::read_manifest(&home.adopted_dir(short)).is_ok_and(|old| old.as_ref() == Some(&new));
-    if how == Prepare::Write && !same {
-        modules::write_manifest(home, short, manifest).map_err(|error| reach::store_failure(&error))?;
+    let same = modules::read_manifest(&home.adopted_dir(short)).is_ok_and(|old| old.is_some() && old == new);
+    match how {
+        Prepare::Look => {}
+        Prepare::Write if same => {}
+        Prepare::Write => {
+            if before.get().is_none()
+                && let Ok(kept) = modules::kept_manifest(home, short)
+            {
+                let _first = before.set(kept);
+            }
+            modules::write_manifest(home, short, manifest)?;
+        }
+        Prepare::TakeBack => {
+            if let Some(kept) = before.get() {
+                modules::put_manifest_back(home, short, kept.as_deref())?;
+            }
+        }
     }
     Ok(!same)
 }

@@ -115,7 +115,7 @@ impl Findings {
                 Weight::Note => '⚠',
                 Weight::Invalid => '✗',
             };
-            text.push_str(&format!("{mark} {}: {}\n", finding.file.display(), printable(&finding.text)));
+            text.push_str(&format!("{mark} {}\n", printable(&format!("{}: {}", finding.file.display(), finding.text))));
         }
         if self.0.iter().all(|finding| finding.weight == Weight::Well) {
             text.push_str(&format!("✓ {}: nothing is wrong\n", config.home.display()));

@@ -14,7 +14,7 @@ use crate::manifest::services::{Document, Entry, Exposure, Listing};
 use crate::manifest::{Problem, Short, known};
 use crate::store::intent::Intent;
 use crate::store::services::{EditError, Services};
-use crate::store::{Create, Home, identity};
+use crate::store::{Create, Home, StoreError, identity};
 use crate::wire::Code;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -68,7 +68,15 @@ pub(super) fn register(
     out: &mut Out,
 ) -> Result<(u16, Change), Failure> {
     let hub = identity::read(home).map_or(config.port, |identity| identity.port);
-    edit(&Services::new(home.clone()), out, |document| {
+    if wanted.install_dir.to_str().is_none() {
+        return Err(Failure::new(
+            Code::InvalidConfig,
+            format!("{} is not UTF-8, which services.json needs", wanted.install_dir.display()),
+            "give the home another name, and say so by PARACHUTE_HOME",
+        ));
+    }
+    let mut written = None;
+    let outcome = edit(&Services::new(home.clone()), out, |document| {
         let (port, change) = match decide(document, wanted, hub, replace, prepare, &is_free) {
             Ok(decided) => decided,
             Err(failure) => return Ok(Err(failure)),
@@ -86,8 +94,23 @@ pub(super) fn register(
             *document = before;
             return Ok(Err(failure));
         }
+        written = Some(port);
         Ok(Ok((port, change)))
-    })?
+    });
+    let failure = match outcome {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(failure)) => failure,
+        // The row is there, and what stands beside it belongs to it.
+        Err(error @ EditError::Store(StoreError::Unsettled { .. })) => return Err(edit_failure(&error)),
+        Err(error) => edit_failure(&error),
+    };
+    match written.map_or(Ok(true), |port| prepare(port, Prepare::TakeBack)) {
+        Ok(_) => Err(failure),
+        Err(worse) => {
+            let message = format!("{}; its manifest is changed already: {}", failure.message, worse.message);
+            Err(Failure { message, ..failure })
+        }
+    }
 }
 
 /// Edits services.json, and tells what had to be put aside for that.
@@ -95,12 +118,12 @@ pub(super) fn edit<T>(
     services: &Services,
     out: &mut Out,
     edit: impl FnMut(&mut Document) -> Result<T, Problem>,
-) -> Result<T, Failure> {
+) -> Result<T, EditError> {
     let outcome = services.edit(edit);
     for recovery in services.take_recoveries() {
         out.warn(&recovery.to_string());
     }
-    outcome.map_err(|error| edit_failure(&error))
+    outcome
 }
 
 /// What `prepare` is to do.
@@ -109,6 +132,8 @@ pub(super) enum Prepare {
     /// Only say whether something would change.
     Look,
     Write,
+    /// The row could not be written: what stood there before stands there again.
+    TakeBack,
 }
 
 fn decide(

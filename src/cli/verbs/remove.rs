@@ -18,8 +18,10 @@ use std::time::Duration;
 
 /// JSON lines, one for every row that was ever removed (files §14.3).
 const REMOVED: &str = "services.json.removed";
-/// When so much is kept already, the oldest rows are dropped first.
+/// When more than this is kept already, the oldest rows are dropped first.
 const REMOVED_LIMIT_BYTES: usize = 512 * 1024;
+/// That, and all rows of one list behind it.
+const REMOVED_MAX_BYTES: u64 = 2 * 1024 * 1024;
 
 pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Report, Failure> {
     let home = Home::open(&config.home, Create::No).map_err(|error| reach::store_failure(&error))?;
@@ -46,7 +48,8 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
             kept_row.clone_from(&row);
         }
         Ok(Ok(row))
-    })??;
+    })
+    .map_err(|error| register::edit_failure(&error))??;
     let Some(row) = row else {
         return Err(Failure::new(
             Code::NotInstalled,
@@ -83,6 +86,7 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
         out.done(&format!("  to have it back{but}: {back}"));
     }
     let module = short.as_ref().map(Short::as_str);
+    let kept = kept.as_ref().map(|dir| dir.to_string_lossy());
     Ok(Report::of(json!({ "module": module, "row": row, "kept": kept, "undo": back })))
 }
 
@@ -119,14 +123,15 @@ pub(super) fn keep(home: &Home, rows: &[Value]) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
-    let mut kept = atomic::read(home, REMOVED, REMOVED_LIMIT_BYTES as u64 * 2)?.unwrap_or_default();
-    for row in rows {
-        kept.extend_from_slice(format!("{row}\n").as_bytes());
-    }
+    let mut kept = atomic::read(home, REMOVED, REMOVED_MAX_BYTES)?.unwrap_or_default();
     let surplus = kept.len().saturating_sub(REMOVED_LIMIT_BYTES);
     if surplus > 0 {
-        let cut = kept.iter().skip(surplus).position(|byte| *byte == b'\n').map_or(0, |at| surplus + at + 1);
-        kept.drain(..cut);
+        // Whole rows, with the one in which the surplus ends.
+        let end = kept.iter().skip(surplus - 1).position(|byte| *byte == b'\n');
+        kept.drain(..end.map_or(kept.len(), |at| surplus + at));
+    }
+    for row in rows {
+        kept.extend_from_slice(format!("{row}\n").as_bytes());
     }
     atomic::write(home, REMOVED, &kept, atomic::PRIVATE)
 }
@@ -175,6 +180,27 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testdir::TestDir;
+
+    #[test]
+    fn the_oldest_rows_are_dropped_and_never_one_that_was_just_removed() {
+        let dir = TestDir::new("removed");
+        let home = Home::open(dir.path(), Create::Yes).expect("a home");
+        let row = |name: &str, bytes: usize| json!({"name": name, "note": "x".repeat(bytes)});
+        let kept = || -> Vec<String> {
+            let text = std::fs::read_to_string(home.path().join(REMOVED)).expect("kept");
+            let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("whole rows"));
+            rows.map(|row| row["name"].as_str().expect("a name").to_owned()).collect()
+        };
+        let remove = |rows: &[Value]| keep(&home, rows).expect("kept");
+        remove(&[row("old", 10)]);
+        remove(&[row("big", 600_000)]);
+        assert_eq!(kept(), ["old", "big"], "however large it is");
+        remove(&[row("next", 500_000), row("last", 400_000)]);
+        assert_eq!(kept(), ["next", "last"], "the oldest give way");
+        remove(&[row("new", 10)]);
+        assert_eq!(kept(), ["last", "new"]);
+    }
 
     #[test]
     fn what_was_removed_can_be_had_back() {

@@ -100,8 +100,14 @@ impl Document {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         json::to_bytes(&self.root)
+    }
+
+    /// Indented where that fits into the limit; `None` where it does not fit at all.
+    pub(crate) fn to_bytes_within(&self, limit_bytes: u64) -> Option<Vec<u8>> {
+        json::to_bytes_within(&self.root, limit_bytes)
     }
 
     /// Whether both hold the same tree.

@@ -448,6 +448,12 @@ impl Staged<'_> {
         if self.sync == Sync::ToDisk { self.target.sync_dir() } else { Ok(()) }
     }
 
+    /// Gives what stood in the target's place before an exchange this name for good; its path comes back.
+    pub(super) fn keep_as(&self, name: &str) -> io::Result<PathBuf> {
+        self.target.dir.rename(&self.temp, OsStr::new(name), Rename::NoReplace)?;
+        Ok(self.target.path.with_file_name(name))
+    }
+
     /// What stood in the target's place before an exchange.
     pub(super) fn read_displaced(&self, limit_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.target.read_name(&self.temp, limit_bytes)?.map(|(bytes, _)| bytes))

@@ -27,7 +27,7 @@ pub(crate) fn set(home: &Home, short: &Short, name: &str, value: Option<&str>) -
         let syntax = |problem| StoreError::Syntax { path: target.path().to_owned(), problem };
         let Some(changed) = changed(text, name, value).map_err(syntax)? else { return Ok(false) };
         if changed.len() as u64 > DOTENV_MAX_BYTES {
-            return Err(StoreError::TooLarge { path: target.path().to_owned(), limit_bytes: DOTENV_MAX_BYTES });
+            return Err(StoreError::Overfull { path: target.path().to_owned(), limit_bytes: DOTENV_MAX_BYTES });
         }
         let staged = target.stage(changed.as_bytes(), PRIVATE)?;
         if target.stat()? == stat {
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!((disk.text("real.env").as_str(), mode(&real)), ("B=2\nA=1\n", 0o400));
         let line = format!("B={}\n", "x".repeat((256 << 10) - 3));
         home.put("wiki/.env", &line);
-        assert!(matches!(set(&home, &wiki, "A", Some("1")), Err(StoreError::TooLarge { .. })));
+        assert!(matches!(set(&home, &wiki, "A", Some("1")), Err(StoreError::Overfull { .. })));
         assert_eq!(home.text("wiki/.env"), line);
         home.put("wiki/.env", b"\xff=1\n");
         assert!(matches!(set(&home, &wiki, "A", Some("1")), Err(StoreError::NotUtf8 { .. })));

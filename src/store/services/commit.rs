@@ -1,11 +1,12 @@
 //! The write itself: optimistic against writers that ignore the lock, and looking at what it displaced.
 
 use super::journal::Journal;
+use super::recover::Instead;
 use super::{EditError, SERVICES_MAX_BYTES, Services};
 use crate::manifest::Problem;
 use crate::manifest::services::{self, Document};
 use crate::store::StoreError;
-use crate::store::atomic::{self, PUBLIC, Target};
+use crate::store::atomic::{self, PUBLIC, Staged, Target};
 use crate::sys::fs::{Rename, Stat};
 use std::io;
 use std::time::SystemTime;
@@ -85,7 +86,7 @@ impl Services {
     /// Puts `edited` in the place of `base`. `false` when the file had changed already and nothing was written.
     fn put(&self, target: &Target, base: &Base, edited: Document, at_change: AtChange) -> Result<bool, StoreError> {
         let mode = atomic::permitted(&self.home, PUBLIC);
-        let bytes = edited.to_bytes();
+        let bytes = super::to_bytes(&edited, target.path())?;
         let staged = target.stage(&bytes, mode)?;
         let Some(expected) = &base.bytes else {
             return match rename_new(&staged) {
@@ -110,43 +111,86 @@ impl Services {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(source) => return Err(target.write_error(source)),
         }
-        let displaced = staged.read_displaced(SERVICES_MAX_BYTES)?.unwrap_or_default();
-        if displaced != *expected {
-            self.merge_displaced(target, &base.document, edited, displaced)?;
-        }
-        staged.settle().map(|()| true)
+        let ours = Placed { staged, bytes, document: edited };
+        let settled = match read_displaced(&ours.staged) {
+            Ok(displaced) if displaced == *expected => ours.staged.settle(),
+            Ok(displaced) => self.merge_displaced(target, base.document.clone(), ours, displaced),
+            Err(error) => Err(self.take_back(&ours, error)),
+        };
+        settled.map(|()| true)
     }
 
-    /// Our document is in place, and `displaced` is what somebody wrote between our look and the exchange: brings both
-    /// together until nobody is in between any more. `base` is what our document was made from.
-    fn merge_displaced(
+    /// `ours` is in place, and `displaced` is what somebody wrote between our look and the exchange: brings both together
+    /// until nobody is in between any more. `base` is what our document was made from.
+    fn merge_displaced<'a>(
         &self,
-        target: &Target,
-        base: &Document,
-        ours: Document,
-        displaced: Vec<u8>,
+        target: &'a Target,
+        mut base: Document,
+        mut ours: Placed<'a>,
+        mut displaced: Vec<u8>,
     ) -> Result<(), StoreError> {
-        let (mut base, mut ours, mut displaced) = (base.clone(), ours, displaced);
         for _ in 0..MERGE_TRIES {
             let Ok(theirs) = Document::parse(&displaced) else {
-                self.keep_displaced(&displaced)?;
-                break;
+                self.keep_displaced(&displaced, "that cannot be parsed")
+                    .map_err(|error| self.take_back(&ours, error))?;
+                return target.sync();
             };
-            let merged = services::merge(&base, &ours, &theirs);
-            if merged.same_content(&ours) {
-                break;
+            let merged = services::merge(&base, &ours.document, &theirs);
+            if merged.same_content(&ours.document) {
+                return target.sync();
             }
-            // Against a writer that never rests only a quick exchange wins: the disk is waited for at the end.
-            let staged = target.stage_unsynced(&merged.to_bytes(), atomic::permitted(&self.home, PUBLIC))?;
-            staged.commit(Rename::Exchange).map_err(|source| target.write_error(source))?;
-            displaced = staged.read_displaced(SERVICES_MAX_BYTES)?.unwrap_or_default();
-            if displaced == ours.to_bytes() {
-                break;
+            let next = self.exchange(target, merged).map_err(|error| self.take_back(&ours, error))?;
+            displaced = read_displaced(&next.staged).map_err(|error| self.take_back(&next, error))?;
+            let before = std::mem::replace(&mut ours, next);
+            if displaced == before.bytes {
+                return target.sync();
             }
-            (base, ours) = (ours, merged);
+            base = before.document;
         }
+        self.keep_displaced(&displaced, "again and again while it was written here")
+            .map_err(|error| self.take_back(&ours, error))?;
         target.sync()
     }
+
+    /// Against a writer that never rests only a quick exchange wins: the disk is waited for at the end.
+    fn exchange<'a>(&self, target: &'a Target, document: Document) -> Result<Placed<'a>, StoreError> {
+        let bytes = super::to_bytes(&document, target.path())?;
+        let staged = target.stage_unsynced(&bytes, atomic::permitted(&self.home, PUBLIC))?;
+        staged.commit(Rename::Exchange).map_err(|source| target.write_error(source))?;
+        Ok(Placed { staged, bytes, document })
+    }
+
+    /// What `ours` displaced cannot be brought together with it, because of `error`: it takes its place again. What can
+    /// neither stand nor be merged is kept under another name.
+    fn take_back(&self, ours: &Placed<'_>, error: StoreError) -> StoreError {
+        match ours.staged.commit(Rename::Exchange) {
+            // What cannot be read now is most likely what we have just written.
+            Ok(()) if read_displaced(&ours.staged).map_or(true, |taken_out| taken_out == ours.bytes) => error,
+            // Somebody came in between again: theirs is the later one.
+            Ok(()) if ours.staged.commit(Rename::Exchange).is_ok() => {
+                self.keep_staged(&ours.staged, Instead::Later);
+                error
+            }
+            Ok(()) | Err(_) => {
+                self.keep_staged(&ours.staged, Instead::Ours);
+                match error {
+                    StoreError::Write { path, source } => StoreError::Unsettled { path, source },
+                    other => other,
+                }
+            }
+        }
+    }
+}
+
+/// A document of ours in the file's place, and under the temporary name what it displaced.
+struct Placed<'a> {
+    staged: Staged<'a>,
+    bytes: Vec<u8>,
+    document: Document,
+}
+
+fn read_displaced(staged: &Staged<'_>) -> Result<Vec<u8>, StoreError> {
+    Ok(staged.read_displaced(SERVICES_MAX_BYTES)?.unwrap_or_default())
 }
 
 /// Puts a first file in place, without replacing one that has just come into being where the kernel can see to that.

@@ -202,6 +202,12 @@ impl Services {
     }
 }
 
+/// What is to stand in the file `path`: nothing that would be refused when it is read again.
+fn to_bytes(document: &Document, path: &Path) -> Result<Vec<u8>, StoreError> {
+    let overfull = || StoreError::Overfull { path: path.to_owned(), limit_bytes: SERVICES_MAX_BYTES };
+    document.to_bytes_within(SERVICES_MAX_BYTES).ok_or_else(overfull)
+}
+
 /// The whole document; without a file an empty one.
 fn parse_or_empty(target: &Target, bytes: Option<&[u8]>) -> Result<Document, StoreError> {
     bytes.map_or_else(|| Ok(Document::empty()), |bytes| parse(target, bytes))

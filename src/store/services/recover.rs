@@ -6,7 +6,7 @@ use super::{EditError, SERVICES, SERVICES_MAX_BYTES, Services};
 use crate::manifest::Short;
 use crate::manifest::services::{self, Document, Listing};
 use crate::stamp;
-use crate::store::atomic::{self, Links, PRIVATE, PUBLIC, Target};
+use crate::store::atomic::{self, Links, PRIVATE, PUBLIC, Staged, Target};
 use crate::store::{StoreError, modules};
 use crate::sys::fs::{self, Rename};
 use crate::sys::random;
@@ -52,6 +52,8 @@ pub(crate) enum Instead {
     EmptyList,
     /// It came while we wrote, and our document stands.
     Ours,
+    /// The same, and what somebody wrote after it stands.
+    Later,
 }
 
 impl fmt::Display for Recovery {
@@ -61,7 +63,8 @@ impl fmt::Display for Recovery {
             Instead::Backup => "its backup took its place",
             Instead::EmptyList if salvaged.is_empty() && adopted.is_empty() => "the list begins empty",
             Instead::EmptyList => "no backup can be used",
-            Instead::Ours => "what the hub wrote stands",
+            Instead::Ours => "what was written here stands",
+            Instead::Later => "what was written after it stands",
         };
         write!(f, "{}; it is kept as {} and {instead}", self.reason, self.saved.display())?;
         if !salvaged.is_empty() {
@@ -93,7 +96,8 @@ impl Services {
         if unchanged || document.entries().is_empty() {
             return Ok(());
         }
-        atomic::write(&self.home, BACKUP, &document.to_bytes(), PRIVATE)
+        let bytes = super::to_bytes(&document, &self.home.path().join(BACKUP))?;
+        atomic::write(&self.home, BACKUP, &bytes, PRIVATE)
     }
 
     /// Mends a document that cannot be parsed, and keeps the original; see [`Services::take_recoveries`]. For the boot:
@@ -176,7 +180,8 @@ impl Services {
         }
         let saved = self.keep(bytes)?;
         let (document, instead, rebuilt) = self.rebuild(bytes, &Listing::default())?;
-        let staged = target.stage(&document.to_bytes(), atomic::permitted(&self.home, PUBLIC))?;
+        let bytes = super::to_bytes(&document, target.path())?;
+        let staged = target.stage(&bytes, atomic::permitted(&self.home, PUBLIC))?;
         if unchanged()? {
             staged.commit(Rename::Replace).map_err(|source| target.write_error(source))?;
             self.note(Recovery { saved, reason: error.to_string(), instead, rebuilt });
@@ -185,12 +190,20 @@ impl Services {
         Ok(())
     }
 
-    /// Keeps a foreign version that was displaced by ours and cannot be parsed.
-    pub(super) fn keep_displaced(&self, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Keeps a foreign version that was displaced by ours, and that `why` stands nowhere.
+    pub(super) fn keep_displaced(&self, bytes: &[u8], why: &str) -> Result<(), StoreError> {
         let saved = self.keep(bytes)?;
-        let reason = format!("somebody wrote a {SERVICES} that cannot be parsed");
+        let reason = format!("somebody wrote a {SERVICES} {why}");
         self.note(Recovery { saved, reason, instead: Instead::Ours, rebuilt: Rebuilt::default() });
         Ok(())
+    }
+
+    /// The same, where nothing more can be written: the file itself gets another name.
+    pub(super) fn keep_staged(&self, staged: &Staged<'_>, instead: Instead) {
+        let reason = format!("somebody wrote {SERVICES} while it was written here, which failed");
+        if let Ok(saved) = staged.keep_as(&aside_name(SystemTime::now())) {
+            self.note(Recovery { saved, reason, instead, rebuilt: Rebuilt::default() });
+        }
     }
 
     fn keep(&self, bytes: &[u8]) -> Result<PathBuf, StoreError> {

@@ -302,3 +302,50 @@ fn the_file_is_public_only_in_a_private_home_and_never_more_than_before() {
         assert_eq!(mode, expected, "home {home_mode:o}, file {old_mode:o}");
     }
 }
+
+#[test]
+fn what_could_not_be_read_again_is_not_written() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    let mut document = json!({ "services": [row("old", 1950)], "blob": vec![1; 110_000] });
+    let compact = format!("{document}\n");
+    home.put("services.json", &compact);
+    upsert(&services, "new", 1951);
+    let read = services.read().expect("a list that can be read again");
+    assert_eq!(names(&read), ["new", "old"].map(str::to_owned).into(), "where indentation does not fit, there is none");
+    services.save_backup(&read).expect("a backup");
+    services.look_at_backup().expect("that can be read");
+
+    document["blob"] = json!("x".repeat(1_048_000));
+    let full = format!("{document}\n");
+    home.put("services.json", &full);
+    let added = services.edit(|document| document.upsert(json!({"name": "n".repeat(60), "port": 1952, "paths": ["/n"], "health": "/", "version": "1", "note": "x".repeat(2_000)})));
+    let error = added.expect_err("no room");
+    assert!(matches!(error, EditError::Store(StoreError::Overfull { .. })), "{error}");
+    assert_eq!(std::fs::read_to_string(home.path().join("services.json")).expect("there"), full);
+}
+
+/// The last try of an edit writes, whatever is written in between, and merges that.
+#[test]
+fn what_cannot_be_merged_stands_as_somebody_else_wrote_it() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    upsert(&services, "old", 1950);
+    let half = "x".repeat(600_000);
+    let mut tries = 0;
+    let edited = services.edit(|document| {
+        tries += 1;
+        let large = if tries < 5 { "" } else { &half };
+        let foreign = json!({ "services": [row("foreign", 1951 + tries)], "theirs": large });
+        home.put("services.json", format!("{foreign}\n"));
+        let mut ours = row("ours", 1990);
+        ours["note"] = json!(half);
+        document.upsert(ours)
+    });
+    let error = edited.expect_err("both do not fit into one file");
+    assert!(matches!(error, EditError::Store(StoreError::Overfull { .. })), "{error}");
+    assert_eq!(names(&services.read().expect("readable")), ["foreign".to_owned()].into(), "after {tries} tries");
+    assert!(home.text("services.json").len() > half.len(), "{tries} tries: the last of theirs");
+    assert_eq!(services.take_recoveries(), [], "nothing had to be put aside");
+    assert_eq!(home.names().iter().filter(|name| name.ends_with(".tmp")).count(), 0, "{:?}", home.names());
+}

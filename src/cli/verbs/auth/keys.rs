@@ -48,7 +48,7 @@ fn until(made: &Renewed) -> String {
 
 fn operator(home: &Home, made: &Renewed) -> Value {
     json!({
-        "path": operator_token::path(home),
+        "path": operator_token::path(home).to_string_lossy(),
         "jti": made.jti,
         "subject": made.sub,
         "scope_set": made.set.name(),
@@ -140,7 +140,7 @@ pub(super) fn module_key(
         Some((path, file)) => {
             file.fill(&key)?;
             out.done(&format!("✓ key of {short} in {}", path.display()));
-            Ok(Report::of(json!({ "module": short.as_str(), "key_file": path })))
+            Ok(Report::of(json!({ "module": short.as_str(), "key_file": path.to_string_lossy() })))
         }
         None => {
             out.data(&format!("{key}\n"));

@@ -13,7 +13,7 @@ use crate::token::claims;
 use crate::token::grant::LIFETIME_EPHEMERAL_S;
 use crate::wire::Code;
 use crate::wire::tokens::{LogEntry, MintRequest, TokenInfo};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Pages that are asked for; ten thousand tokens are more than anybody reads.
 const PAGES_LIMIT: usize = 200;
@@ -42,7 +42,7 @@ pub(super) fn mint(desk: &Desk, mint: Mint, out: &mut Out) -> Result<Report, Fai
             file.fill(&minted.token)?;
             out.done(&format!("✓ token {} for {} in {}", minted.jti, minted.audience, path.display()));
             out.done(&format!("  subject {}, valid until {}", printable(&minted.subject), minted.expires_at));
-            data["token_file"] = json!(path);
+            data["token_file"] = json!(path.to_string_lossy());
         }
         None => out.data(&format!("{}\n", minted.token)),
     }
@@ -110,7 +110,7 @@ pub(super) fn show(desk: &Desk, jti: &str, out: &mut Out) -> Result<Report, Fail
         ("ends early", optional(&token.revoke_after)),
         ("reason", optional(&token.revoke_reason)),
         ("last used", optional(&token.last_used_at)),
-        ("permissions", token.permissions.as_ref().map_or("-".to_owned(), Value::to_string)),
+        ("permissions", token.permissions.as_ref().map_or("-".to_owned(), |set| printable(&set.to_string()))),
     ];
     out.data(&lines.map(|(name, value)| format!("{name:12}{value}\n")).concat());
     Ok(Report::of(json!(token)))

@@ -18,7 +18,6 @@ use crate::store::{Create, Home, StoreError};
 use crate::wire::{Code, ModuleState, OpReply};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How many of the last lines a failure shows.
@@ -43,14 +42,19 @@ pub(super) fn run(
     };
     let hub_only = [HUB.to_owned()];
     let names = if names.is_empty() { &hub_only } else { names };
-    let document = Services::new(home.clone()).read().unwrap_or_else(|error| {
+    let list = Services::new(home.clone()).read();
+    if let Err(error) = &list {
         out.warn(&error.to_string());
-        Arc::default()
-    });
+    }
+    let resolve = |name: &str| match &list {
+        Ok(document) => names::resolve(document, name),
+        // A hub that runs knows its modules by the list as it was.
+        Err(error) => Short::parse(name).map_err(|_| reach::store_failure(error)),
+    };
     // A mistyped name is told before anything is started or stopped.
     let targets = names
         .iter()
-        .map(|name| if name == HUB { Ok(None) } else { names::resolve(&document, name).map(Some) })
+        .map(|name| if name == HUB { Ok(None) } else { resolve(name).map(Some) })
         .collect::<Result<Vec<Option<Short>>, Failure>>()?;
     let mut hub = reach::hub(&home, HEALTH_TIMEOUT).map_err(|error| Failure::of_client(&error))?;
     if let Some(up) = hub.as_mut().filter(|_| targets.iter().any(Option::is_some)) {
