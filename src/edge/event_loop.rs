@@ -8,7 +8,7 @@ use super::accept::{self, Acceptor, Complaints};
 use super::access::Journal;
 use super::crowd::Crowd;
 use super::date::Date;
-use super::exchange::{Asks, Connection, Rules};
+use super::exchange::{Asks, Connection, Release, Rules};
 use super::identity::Ticket;
 use super::places::{Places, PlacesOf};
 use super::pool::Pool;
@@ -276,6 +276,10 @@ impl EventLoop {
                 let Some(upstream) = self.upstreams.get_mut(key) else { return };
                 upstream.socket.note(event);
                 match upstream.owner {
+                    // Its client has been given another, or has gone.
+                    Some(owner) if self.clients.get_mut(owner).is_none_or(|client| client.upstream != Some(key)) => {
+                        self.upstreams.remove(key);
+                    }
                     Some(owner) => {
                         if upstream.connecting.is_some() {
                             self.connected(key, owner);
@@ -494,8 +498,10 @@ impl EventLoop {
         if asks.shut_down {
             client.socket.shut_down_write();
         }
-        if let Some(upstream) = asks.release.and_then(|_| client.upstream.take()) {
-            self.release(upstream, asks.release, now);
+        // Never two at once: what is left of an earlier attempt would be taken for the one that is asked next.
+        let release = asks.release.or(asks.open.map(|_| Release::Close));
+        if let Some(upstream) = release.and_then(|_| client.upstream.take()) {
+            self.release(upstream, release, now);
         }
         if let Some(id) = asks.gone {
             (self.hooks.on_client_gone)(id);

@@ -390,8 +390,8 @@ impl Connection {
                 {
                     return self.fail(Answer::Busy, now, asks, rules);
                 }
-                // A socket that turned out to be closed is given back first.
-                asks.release = (relay.repeats > 0).then_some(Release::Close);
+                // A socket that turned out to be closed is given back first, and so is an attempt that has taken too long.
+                asks.release = asks.release.or((relay.repeats > 0).then_some(Release::Close));
                 if !relay.is_waiting() {
                     let question = if identified { None } else { relay.identify(fresh, now) };
                     if let Some(question) = question {

@@ -43,3 +43,27 @@ fn an_upstream_that_does_not_take_a_connection_is_given_up_after_two_seconds() {
         }
     }
 }
+
+/// Its listener took nothing, and then it was restarted: the old attempt may still succeed, and nobody must hear of it.
+#[test]
+fn an_attempt_that_has_taken_too_long_is_let_go_before_the_next_one_begins() {
+    for request in [
+        "GET /m HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST /m HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi",
+    ] {
+        let (mut play, board) = Play::with_module(Duration::ZERO);
+        board.set(Standing::Up { since: play.now });
+        play.now += Duration::from_secs(60);
+        play.unreachable = true;
+        play.client(request.as_bytes(), usize::MAX);
+        play.now += CONNECT_TIMEOUT / 2;
+        board.set(Standing::Up { since: play.now });
+        play.settle();
+        assert_eq!((play.opens, play.released.len()), (1, 0), "{request}: it has its time");
+        play.unreachable = false;
+        play.wait();
+        assert_eq!((play.opens, play.released.as_slice()), (2, &[Release::Close][..]), "{request}");
+        play.upstream(OK, usize::MAX);
+        assert!(play.said().starts_with("HTTP/1.1 200 "), "{request}: {}", play.said());
+    }
+}

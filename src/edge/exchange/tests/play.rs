@@ -20,6 +20,8 @@ pub(super) struct Play {
     pub(super) upstreams: Vec<Vec<u8>>,
     /// The last of them is still there.
     pub(super) open: bool,
+    /// There is a socket to an upstream, whatever became of it, or an attempt to get one.
+    holds: bool,
     /// Somebody takes connections to upstreams.
     pub(super) listening: bool,
     /// Nothing becomes of an attempt to reach an upstream, neither good nor bad.
@@ -60,6 +62,7 @@ impl Play {
             to_client: Vec::new(),
             upstreams: Vec::new(),
             open: false,
+            holds: false,
             listening: true,
             unreachable: false,
             opens: 0,
@@ -99,6 +102,7 @@ impl Play {
             if let Some(release) = asks.release {
                 self.released.push(release);
                 self.open = false;
+                self.holds = false;
             }
             self.gone.extend(asks.gone);
             self.asked.extend(asks.identify);
@@ -106,6 +110,8 @@ impl Play {
             self.closed = asks.close;
             if let Some(open) = asks.open {
                 self.opens += 1;
+                assert!(!self.holds, "what is left of an earlier attempt could take the place of this one");
+                self.holds = self.unreachable || self.listening;
                 if self.unreachable {
                     // The connection has its own deadline for that.
                 } else if self.listening {
