@@ -75,6 +75,9 @@ fn a_browser_on_this_machine_is_let_in_once_and_acts_for_the_operator_alone() {
         // Nor does it give what outlives it.
         ("POST /api/auth/mint-token", &[&host, &cookie, &own], 401),
         ("POST /api/auth/operator/rotate", &[&host, &cookie, &own], 401),
+        ("PUT /api/settings/hub-origin", &[&host, &cookie, &own], 401),
+        // Nor does a cookie of a module's, in whatever letters, take it away.
+        ("GET /api/hub", &[&host, &format!("{cookie}; theme=d\u{fc}nkel")], 200),
         (stop, &[&host, &cookie, &own], 200),
     ] {
         let answer = raw(&hub, request, fields);

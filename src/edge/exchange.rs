@@ -93,6 +93,8 @@ pub(crate) struct Connection {
     took_at: Option<Instant>,
     /// A part of an answer is sent that ends with the connection, and the rest will not come.
     cut_off: bool,
+    /// What is still to be sent is the end of an answer, and may be known as such by that of the connection alone.
+    ends_answer: bool,
     /// The loop is stopping: no further request.
     draining: bool,
 }
@@ -136,6 +138,7 @@ impl Connection {
             broken: false,
             took_at: None,
             cut_off: false,
+            ends_answer: false,
             draining: false,
         }
     }
@@ -309,7 +312,8 @@ impl Connection {
     /// Whether the connection is to end with a reset: where an answer ends with it, an ordinary end would make a part of it
     /// look like the whole (http-api H16).
     pub(crate) fn must_reset(&self) -> bool {
-        self.cut_off || self.relay().is_some_and(Relay::is_delimited_by_close)
+        let is_part = self.ends_answer && !self.to_client.is_empty();
+        self.cut_off || is_part || self.relay().is_some_and(Relay::is_delimited_by_close)
     }
 
     /// Does all that can be done without a socket, and asks for the rest.
@@ -400,12 +404,15 @@ impl Connection {
                         asks.open = Some(Open { to: relay.destination(), history: relay.history(fresh) });
                         relay.tried = relay.standing();
                         relay.upstream = Upstream::Opening { since: now };
+                        // However long it was held: the time for an answer begins when it can be asked.
+                        relay.moved_at = now;
                     }
                 }
                 false
             }
             Progress::Answered { reusable } => {
                 asks.release = Some(if reusable { Release::Reuse } else { Release::Close });
+                self.ends_answer = relay.has_no_mark_at_its_end();
                 let all_read = relay.request.body.is_done();
                 let (keep, linger) = (relay.request.keep_alive && all_read, !all_read);
                 relay.log(true, 0, now, &mut rules.journal);

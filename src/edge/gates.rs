@@ -154,9 +154,17 @@ fn as_read(path: &str) -> Option<Vec<u8>> {
             return None;
         }
         read.push(b'/');
-        read.extend(name.iter().map(u8::to_ascii_lowercase));
+        read.extend(without_case(name));
     }
     Some(read)
+}
+
+/// As whoever folds the letters of all scripts reads it: some letters have one upper case, some only one lower case.
+fn without_case(name: &[u8]) -> Vec<u8> {
+    match str::from_utf8(name) {
+        Ok(text) if !text.is_ascii() => text.to_uppercase().to_lowercase().into_bytes(),
+        _ => name.to_ascii_lowercase(),
+    }
 }
 
 /// The bytes that the escapes stand for; the path is in its one spelling, in which all of them are whole.

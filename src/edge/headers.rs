@@ -85,6 +85,12 @@ fn is_alike(name: &str, ours: &str) -> bool {
     name.len() == ours.len() && name.bytes().zip(ours.bytes()).all(|(a, b)| plain(a) == b)
 }
 
+/// The hub's cookies of a field in which others are no ASCII: what any module has set must not sign anybody out.
+pub(super) fn hub_cookies(value: &[u8]) -> Vec<u8> {
+    let pairs = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    pairs.filter(|pair| pair.starts_with(HUB_COOKIE) && pair.is_ascii()).collect::<Vec<_>>().join(&b"; "[..])
+}
+
 /// Whether a cookie of the hub's may be in it.
 pub(super) fn mentions_hub_cookie(value: &[u8]) -> bool {
     value.windows(HUB_COOKIE.len()).any(|part| part == HUB_COOKIE)

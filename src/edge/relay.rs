@@ -331,6 +331,11 @@ impl Relay {
         matches!(self.reply, Reply::Body { reader: Reader::Chunked(_) | Reader::UntilClose, coding: Coding::Plain, .. })
     }
 
+    /// Whether the client may know the end of its body by that of the connection alone.
+    pub(crate) fn has_no_mark_at_its_end(&self) -> bool {
+        matches!(self.reply, Reply::Body { coding: Coding::Plain, .. })
+    }
+
     /// Everything that the client still says goes to the upstream before the tunnel is given up.
     pub(crate) fn owes_upstream(&self, from_client: &Incoming) -> bool {
         self.reply == Reply::Tunnel

@@ -50,9 +50,12 @@ pub(crate) struct Owed {
 impl Visit {
     /// `None` when the request shows nothing by which anybody could be let in. Who sends it is still to be told.
     pub(crate) fn of(request: &Request<'_>, needs: Arc<Needs>, can_change: bool) -> Option<Self> {
-        let cookies = || request.fields.all("cookie").filter(|value| value.is_ascii());
+        let cookies = || request.fields.all("cookie");
         let shows_any = request.fields.has("authorization") || cookies().any(headers::mentions_hub_cookie);
-        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let text = |value: &[u8]| match str::from_utf8(value) {
+            Ok(text) if text.is_ascii() => text.to_owned(),
+            _ => String::from_utf8_lossy(&headers::hub_cookies(value)).into_owned(),
+        };
         shows_any.then(|| Self { needs, cookies: cookies().map(text).collect(), sender: Vec::new(), can_change })
     }
 

@@ -151,7 +151,7 @@ const ROUTES: &[Route] = &[
     Route(Get, "/api/auth/tokens/{jti}", AUTH, api::tokens::show),
     Route(Get, "/api/auth/log", AUTH, api::tokens::log),
     Route(Get, "/api/settings/hub-origin", ADMIN, api::settings::origin),
-    Route(Put, "/api/settings/hub-origin", ADMIN, api::settings::set_origin),
+    Route(Put, "/api/settings/hub-origin", Bearer(&[HOST_ADMIN]), api::settings::set_origin),
     Route(Post, "/oauth/introspect", ModuleKey, api::introspect::introspect),
     Route(Get, "/metrics", LocalOr(&[HOST_AUTH]), api::metrics::metrics),
     Route(Public, "/.well-known/parachute.json", Open, api::well_known::parachute),

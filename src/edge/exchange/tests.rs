@@ -312,6 +312,25 @@ fn who_sends_no_more_gets_a_quick_answer_and_one_that_it_takes() {
     assert!(half.closed, "the rest of its request will never come");
 }
 
+/// The module has said all, and the client takes the end of it too slowly: to a client that knows no chunks an ordinary
+/// end of the connection is the end of the answer.
+#[test]
+fn an_answer_that_ends_with_the_connection_is_not_cut_off_as_if_it_were_whole() {
+    for (version, resets) in [("1.0", true), ("1.1", false)] {
+        let mut play = Play::new();
+        play.client(format!("GET /a HTTP/{version}\r\nHost: localhost\r\n\r\n").as_bytes(), usize::MAX);
+        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        play.connection.upstream_tail().expect("room").extend_from_slice(answer);
+        play.connection.upstream_read(play.now);
+        play.connection.advance(play.now, &mut play.rules);
+        assert!(play.connection.to_client().ends_with(if resets { b"hello" } else { b"\r\n\r\n" }), "{version}");
+        assert_eq!(play.connection.must_reset(), resets, "{version}: none of it has been taken");
+        play.settle();
+        assert!(!play.connection.must_reset(), "{version}: all of it has");
+        assert_eq!(play.closed, resets, "{version}");
+    }
+}
+
 #[test]
 fn every_answer_says_when_it_was_made_and_what_does_so_itself_is_believed() {
     let ours = "Date: Fri, 02 Jan 2026 03:04:05 GMT\r\n";

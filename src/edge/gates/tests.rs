@@ -49,6 +49,9 @@ fn the_longest_page_on_a_segment_boundary_decides() {
         ("/wiki/caf%c3%a9%20x", Operator),
         ("/wiki/caf%C3%A9%20x/y", Operator),
         ("/wiki/caf%C3%A9%20xy", Anybody),
+        ("/wiki/CAF%C3%89%20x", Operator),
+        ("/wi%E2%84%AAi/app", HubUsers),
+        ("/wiki/caf%c3%a9%20x%ff", Anybody),
     ] {
         assert_eq!(whom(&gates, target), expected, "{target}");
     }

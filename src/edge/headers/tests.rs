@@ -356,3 +356,17 @@ fn names_of_any_length_are_found_and_left_out() {
         assert_eq!(names_some(&request.fields), expected, "{value}");
     }
 }
+
+#[test]
+fn what_any_module_has_set_takes_nobodys_cookie_of_the_hub_away() {
+    for (value, expected) in [
+        (
+            &b"a=1; parachute_hub_session=x; theme=d\xc3\xbcnkel;parachute_hub_csrf=y"[..],
+            "parachute_hub_session=x; parachute_hub_csrf=y",
+        ),
+        (b"theme=d\xfcnkel", ""),
+        (b"parachute_hub_session=\xff; parachute_hub_csrf=y", "parachute_hub_csrf=y"),
+    ] {
+        assert_eq!(String::from_utf8(hub_cookies(value)).expect("ASCII"), expected);
+    }
+}

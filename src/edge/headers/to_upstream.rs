@@ -1,8 +1,8 @@
 //! Pure: a request as the hub or a module gets it.
 
 use super::{
-    HEAD_BYTES, HUB_COOKIE, Names, is_hop_by_hop, is_our_own, mentions_hub_cookie, names_some, write_address,
-    write_field, write_length, write_number,
+    HEAD_BYTES, HUB_COOKIE, Names, hub_cookies, is_hop_by_hop, is_our_own, mentions_hub_cookie, names_some,
+    write_address, write_field, write_length, write_number,
 };
 use crate::edge::framing::Body;
 use crate::edge::head::{self, Field, Request};
@@ -90,8 +90,13 @@ pub(crate) fn write_request(
             continue;
         }
         match to {
-            // The hub's reader hangs up on a byte that is not ASCII, and no field that it reads may have one.
-            Recipient::Hub if !field.value.is_ascii() => {}
+            // The hub's reader hangs up on a byte that is not ASCII, and of fields that may have one it reads cookies.
+            Recipient::Hub if !field.value.is_ascii() => {
+                let cookies = if field.is("cookie") { hub_cookies(field.value) } else { Vec::new() };
+                if !cookies.is_empty() {
+                    write_field(field.name, &cookies, out);
+                }
+            }
             Recipient::Module { mount, is_hub_bearer, .. } if !mount.hub_credentials => {
                 write_without_hub_credentials(field, is_hub_bearer, out);
             }

@@ -38,6 +38,21 @@ fn a_request_waits_for_a_module_that_comes_back() {
 }
 
 #[test]
+fn the_time_for_an_answer_begins_when_it_can_be_asked() {
+    let (mut play, board) = Play::with_module(Duration::from_secs(3_600));
+    board.set(Standing::Restarting);
+    play.client(GET_M, usize::MAX);
+    play.now += 2 * play.rules.settings.limits.module_answer_timeout;
+    board.set(up(&play));
+    let asks = play.connection.advance(play.now, &mut play.rules);
+    assert!(asks.open.is_some() && !play.connection.is_waiting());
+    play.connection.upstream_opened(false);
+    play.connection.advance(play.now, &mut play.rules);
+    assert!(play.connection.to_client().is_empty(), "it has not even been asked");
+    assert!(!play.connection.to_upstream().is_empty());
+}
+
+#[test]
 fn waiting_ends_with_what_becomes_of_the_module() {
     for (standing, status) in [
         (Standing::Crashed, "502"),
