@@ -1,7 +1,7 @@
 //! What changes in the files that the routes come from is live at once.
 
 use crate::origin::{ask, web};
-use crate::support::{Connection, Home, Hub, eventually};
+use crate::support::{Connection, Home, Hub, eventually, module, testchild};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -109,4 +109,43 @@ fn a_list_of_modules_that_is_a_link_is_live_as_well() {
     assert!(!has_other(), "another link");
     hub.home.write("elsewhere/b/list", &both);
     assert!(has_other(), "written where that leads");
+}
+
+/// As editors save, and scripts that move a file away before they write it anew.
+#[test]
+fn a_list_that_is_away_for_a_moment_stops_nobody_and_forgets_no_stop() {
+    let hub = Hub::start(&[web("web"), web("held")]);
+    let child = hub.until_ready("web");
+    hub.until_ready("held");
+    hub.run(&["stop", "held"]).succeeds();
+    let (list, aside) = (hub.home.path().join("services.json"), hub.home.path().join("services.json~"));
+    fs::rename(&list, &aside).expect("ours");
+    hub.says("services.json is not there any more");
+    assert_eq!(ask(&hub, "/web/a", &[]).status, 200);
+    hub.run(&["status"]);
+    // vim makes a new file, others put back the old one.
+    fs::copy(&aside, &list).expect("ours");
+    hub.run(&["restart", "web"]).succeeds();
+    assert!(!hub.output().contains("was removed from services.json"), "{}", hub.output());
+    assert_ne!(hub.until_ready("web"), child, "by that order alone");
+    assert!(hub.home.read("hub/intent.json").contains("held"), "it stays stopped");
+    // One that is there and has no modules is meant.
+    hub.home.write("services.json", "{\"services\": []}\n");
+    hub.says("web: its row was removed from services.json, stopping it");
+    eventually("web is gone", || (ask(&hub, "/web/a", &[]).status == 404).then_some(()));
+}
+
+/// A row that goes and comes while its module takes its time to end.
+#[test]
+fn a_row_that_comes_back_brings_its_module_back() {
+    let slow = module("slow", testchild(&["slow-term", "300"])).run(json!({"ready": "none"}));
+    let hub = Hub::start(std::slice::from_ref(&slow));
+    let first = hub.until_ready("slow");
+    let list = hub.home.read("services.json");
+    hub.home.write("services.json", "{\"services\": []}\n");
+    hub.says("slow: its row was removed from services.json, stopping it");
+    hub.home.write("services.json", &list);
+    hub.says("slow: its row is there again, starting it");
+    eventually("another child", || (hub.number_after("slow", "ready ") != first).then_some(()));
+    hub.run(&["status", "--check"]).succeeds();
 }

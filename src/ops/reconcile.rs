@@ -1,11 +1,12 @@
 //! Keeping the supervisor in line with `services.json`: a new row is known without a restart of the hub, the worker of
 //! a removed one is stopped and forgotten.
 
-use super::{Hub, OpError, lock};
+use super::{Hub, Log, OpError, lock};
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
-use crate::supervisor::OpFailure;
+use crate::store::services::Services;
+use crate::supervisor::{Answer, OpFailure, Supervisor};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -100,6 +101,12 @@ impl Hub {
             self.keep_backup();
             OpError::Services { source }
         })?;
+        if self.parts.services.has_gone() {
+            (self.parts.log)(
+                "services.json is not there any more; its modules run on, and are known as long as the hub runs; put it \
+                 back, or to have them stopped write one without them",
+            );
+        }
         let last = lock(&self.reconciled).clone();
         if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &document)) {
             return Ok(document);
@@ -207,22 +214,38 @@ impl Hub {
     }
 
     fn forget(&self, removed: Vec<Short>) {
-        let (supervisor, log) = (Arc::clone(&self.parts.supervisor), Arc::clone(&self.parts.log));
-        let work = move || {
-            for short in removed {
-                log(&format!("{short}: its row was removed from services.json, stopping it"));
-                match supervisor.forget(&short) {
-                    // A hub on its way down stops it with the others.
-                    Ok(()) | Err(OpFailure::NotSupervised | OpFailure::ShuttingDown) => {}
-                    Err(_) => log(&format!("{short}: processes of it may be left, they did not end in time")),
-                }
+        for short in removed {
+            let (supervisor, services, log) =
+                (Arc::clone(&self.parts.supervisor), Arc::clone(&self.parts.services), Arc::clone(&self.parts.log));
+            // Each for itself: one that takes its time to end is no reason for others to run on.
+            let work = move || forget(&short, &supervisor, &services, &log);
+            let started = thread::Builder::new().name("hub/forget".to_owned()).stack_size(STACK_BYTES).spawn(work);
+            if let Err(error) = started {
+                (self.parts.log)(&format!("cannot stop modules whose rows were removed: {error}"));
+                // The next request tries again.
+                *lock(&self.reconciled) = None;
             }
-        };
-        if let Err(error) = thread::Builder::new().name("hub/forget".to_owned()).stack_size(STACK_BYTES).spawn(work) {
-            (self.parts.log)(&format!("cannot stop modules whose rows were removed: {error}"));
-            // The next request tries again.
-            *lock(&self.reconciled) = None;
         }
+    }
+}
+
+/// Stops a module that has lost its row, unless it has it again. Blocks until it has ended.
+fn forget(short: &Short, supervisor: &Supervisor, services: &Services, log: &Log) {
+    let is_back = || services.read().is_ok_and(|document| document.find(short).is_some());
+    if is_back() {
+        return;
+    }
+    log(&format!("{short}: its row was removed from services.json, stopping it"));
+    match supervisor.forget(short) {
+        // A hub on its way down stops it with the others.
+        Ok(()) | Err(OpFailure::NotSupervised | OpFailure::ShuttingDown) => {}
+        Err(_) => log(&format!("{short}: processes of it may be left, they did not end in time")),
+    }
+    // It may have come back while it was known as one that runs: nobody else would start it.
+    if is_back() {
+        log(&format!("{short}: its row is there again, starting it"));
+        // What becomes of it is in its own log.
+        let _ordered = supervisor.start(short, Answer::AtOnce);
     }
 }
 

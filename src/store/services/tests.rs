@@ -56,6 +56,26 @@ fn a_missing_file_is_an_empty_list_and_reading_makes_none() {
 }
 
 #[test]
+fn a_file_that_is_away_for_a_moment_says_what_it_said() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    upsert(&services, "web", 1950);
+    assert_eq!(names(&services.read().expect("a list")), ["web".to_owned()].into());
+    let (path, aside) = (home.services_json(), home.path().join("services.json~"));
+    std::fs::rename(&path, &aside).expect("as an editor does");
+    assert_eq!(names(&services.read().expect("what it said")), ["web".to_owned()].into());
+    assert!(services.has_gone() && !services.has_gone(), "told once");
+    assert_eq!(names(&Services::new(home.clone()).read().expect("nothing")), [].into(), "who comes new knows of none");
+    std::fs::rename(&aside, &path).expect("put back");
+    services.read().expect("a list");
+    assert!(!services.has_gone());
+    std::fs::write(&path, "{\"services\": []}").expect("somebody else's");
+    assert_eq!(names(&services.read().expect("a list without modules")), [].into());
+    std::fs::remove_file(&path).expect("it is there");
+    assert_eq!(names(&services.read().expect("nothing")), [].into());
+}
+
+#[test]
 fn an_edit_is_seen_by_the_next_read_and_leaves_nothing_behind() {
     let home = TestHome::new();
     let services = Services::new(home.clone());
