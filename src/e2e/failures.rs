@@ -192,3 +192,22 @@ fn an_add_that_cannot_write_the_row_leaves_the_command_as_it_was() {
     home.traced(&broken, &["add", "new", "--no-start", "--", "/bin/true"]).fails_with(1);
     assert_eq!(manifest("new"), "", "nothing that a recovery could bring back");
 }
+
+#[test]
+fn a_list_that_cannot_be_read_is_not_one_of_modules_that_are_all_well() {
+    let mut hub = web();
+    hub.end();
+    let list = hub.home.path().join("services.json");
+    fs::remove_file(&list).expect("ours");
+    fs::create_dir(&list).expect("ours");
+    hub.start_again();
+    for (args, exit) in [(&["status"][..], 1), (&["status", "--check"], 6)] {
+        let done = hub.run(args).fails_with(exit);
+        assert!(done.stderr.contains("services.json"), "{args:?}: {done}");
+        assert_eq!(done.stdout.matches("is not a regular file").count(), 1, "{args:?}, once: {done}");
+    }
+    assert_eq!(hub.get("/api/ready").status, 503, "who should run is not known");
+    fs::remove_dir(&list).expect("ours");
+    hub.home.write("services.json", "{\"services\": []}\n");
+    assert_eq!(hub.get("/api/ready").status, 200);
+}

@@ -1,6 +1,6 @@
 //! How the hub itself is: alive, ready, which one.
 
-use super::Hub;
+use super::{Hub, lock};
 use crate::manifest::Short;
 use crate::supervisor::{Snapshot, StartErrorKind, Status};
 use crate::token::proof::Challenge;
@@ -31,9 +31,10 @@ impl Hub {
 
     /// Whether all modules that should run can be used.
     pub(crate) fn ready(&self) -> Ready {
-        // A services.json that cannot be read changes nothing about what runs.
-        let _unchanged = self.reconcile();
-        ready(&self.parts.supervisor.snapshots(), &self.parts.intent.stopped())
+        // A services.json that cannot be read changes nothing about what runs; what should is not known without one.
+        let is_known = self.reconcile().is_ok() || lock(&self.reconciled).is_some();
+        let ready = ready(&self.parts.supervisor.snapshots(), &self.parts.intent.stopped());
+        Ready { ready: ready.ready && is_known, ..ready }
     }
 
     pub(crate) fn info(&self) -> HubInfo {

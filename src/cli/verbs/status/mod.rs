@@ -30,6 +30,8 @@ struct Shown {
     hub: HubRow,
     modules: Vec<ModuleRow>,
     with_hub: bool,
+    /// Why the list of modules cannot be read: there may be others.
+    unread: Option<String>,
 }
 
 impl Shown {
@@ -54,7 +56,7 @@ pub(super) fn run(
     }
     let shown = gather(names, timeout, config, out)?;
     out.data(&shown.text());
-    Ok(Report { data: shown.object(), failure: verdict(&shown.modules, &shown.hub, how == How::Check) })
+    Ok(Report { data: shown.object(), failure: verdict(&shown, how == How::Check) })
 }
 
 fn gather(names: &[String], timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Shown, Failure> {
@@ -67,7 +69,7 @@ fn gather(names: &[String], timeout: Option<Duration>, config: &Config, out: &mu
         // A fresh machine: nothing is installed, and nothing is wrong with that.
         Err(StoreError::NoHome { .. }) => {
             let (modules, with_hub) = chosen(names, Vec::new(), &Listing::default())?;
-            Ok(Shown { hub: HubRow::down(config.port, Vec::new()), modules, with_hub })
+            Ok(Shown { hub: HubRow::down(config.port, Vec::new()), modules, with_hub, unread: None })
         }
         Err(error) => Err(reach::store_failure(&error)),
     }
@@ -120,7 +122,8 @@ fn look(
     hub.notes.extend(unread.clone());
     let (list, trouble) = match states {
         Ok(list) => {
-            hub.notes.extend(list.problem.clone());
+            // The hub has read the same, a moment later.
+            hub.notes.extend(list.problem.clone().filter(|_| unread.is_none()));
             (Some(list), None)
         }
         Err(trouble) => (None, trouble),
@@ -144,7 +147,7 @@ fn look(
             module.notes.insert(0, "hub is down".to_owned());
         }
     }
-    Ok(Shown { hub, modules, with_hub })
+    Ok(Shown { hub, modules, with_hub, unread })
 }
 
 /// What modules themselves say, which is less than what the hub knows.
@@ -180,7 +183,7 @@ fn states(
 }
 
 /// Why the exit code is not 0. Pending and inactive never fail a plain `status`.
-fn verdict(modules: &[ModuleRow], hub: &HubRow, check: bool) -> Option<Failure> {
+fn verdict(Shown { modules, hub, with_hub, unread }: &Shown, check: bool) -> Option<Failure> {
     let of = |states: &[State]| -> Vec<&str> {
         modules.iter().filter(|row| states.contains(&row.state)).map(|row| row.name.as_str()).collect()
     };
@@ -189,6 +192,10 @@ fn verdict(modules: &[ModuleRow], hub: &HubRow, check: bool) -> Option<Failure> 
     if let Some(first) = bad.first() {
         let message = format!("{} of {} modules not well: {}", bad.len(), modules.len(), bad.join(", "));
         return Some(Failure::new(Code::Failed, message, format!("see: parachute logs {first}")).with_exit(exit));
+    }
+    // Of those that were named alone it is known that they are well.
+    if let Some(unread) = unread.as_ref().filter(|_| *with_hub) {
+        return Some(Failure::new(Code::InvalidConfig, unread.clone(), "see: parachute check").with_exit(exit));
     }
     match hub.state {
         State::Active => None,

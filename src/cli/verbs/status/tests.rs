@@ -1,5 +1,5 @@
 use super::rows::{self, HubRow, ModuleRow, State};
-use super::{table, verdict};
+use super::{Shown, table, verdict};
 use crate::cli::exit::Failure;
 use crate::client::ClientError;
 use crate::manifest::services::Document;
@@ -196,9 +196,15 @@ fn only_what_fails_fails_and_a_check_wants_everything_well() {
     ] {
         let rows: Vec<ModuleRow> = states.iter().copied().map(row).collect();
         for (with_check, expected) in [(false, plain), (true, check)] {
-            let exit = verdict(&rows, &hub, with_check).map_or(0, |failure| failure.exit.number());
+            let shown = Shown { hub: hub.clone(), modules: rows.clone(), with_hub: true, unread: None };
+            let exit = verdict(&shown, with_check).map_or(0, |failure| failure.exit.number());
             assert_eq!(exit, expected, "{name}, --check: {with_check}");
         }
+    }
+    for (with_hub, plain, check) in [(true, 1, 6), (false, 0, 0)] {
+        let shown = Shown { hub: hub_up(), modules: vec![row(State::Active)], with_hub, unread: Some("x".to_owned()) };
+        let exit = |check| verdict(&shown, check).map_or(0, |failure| failure.exit.number());
+        assert_eq!((exit(false), exit(true)), (plain, check), "a list that cannot be read, {with_hub}");
     }
 }
 
