@@ -27,7 +27,7 @@ pub(crate) enum Exit {
 /// What help and the README print.
 pub(crate) const EXITS: &[(Exit, &str)] = &[
     (Exit::Success, "success, or the desired state already holds"),
-    (Exit::Failed, "failed; plain status: a module is failing"),
+    (Exit::Failed, "failed; plain status: a module or the list of them fails"),
     (Exit::Usage, "the command line cannot be understood"),
     (Exit::MissingProgram, "a program is missing"),
     (Exit::HubUnreachable, "the hub is unreachable or not ready in time"),

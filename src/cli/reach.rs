@@ -20,6 +20,8 @@ const RENEWAL_WINDOW_S: u64 = 7 * 86_400;
 
 /// A loopback `/health` takes a millisecond; a hub under heavy load some hundred.
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+/// One that has just begun ends what an earlier one left before it answers.
+pub(crate) const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Start and restart may take stop 5 s and readiness 4 s, and more where a module says so.
 pub(crate) const OP_TIMEOUT: Duration = Duration::from_secs(60);
 

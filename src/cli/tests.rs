@@ -338,7 +338,7 @@ fn a_check_names_file_and_field_of_every_problem() {
     }
     std::fs::write(fixture.path.join("services.json"), "{").expect("written");
     assert_eq!(fixture.run(&["check"]).0, 78);
-    assert_eq!(fixture.run(&["status"]).0, 0, "a broken file does not stop a look");
+    assert_eq!(fixture.run(&["status"]).0, 1, "a broken file does not stop a look, and is not well");
 }
 
 #[test]

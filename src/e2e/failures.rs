@@ -143,14 +143,14 @@ fn a_hub_that_does_not_answer_is_not_ready_and_not_at_it() {
     let pid = hub.pid();
     crate::support::kill(pid, "STOP");
     for args in
-        [&["start", "web"][..], &["stop", "web"], &["auth", "list-tokens"], &["remove", "web"], &["status", "web"]]
+        [&["start", "web", "--timeout", "1"][..], &["stop", "web"], &["auth", "list-tokens"], &["remove", "web"]]
     {
-        let done = hub.run(args);
-        if args[0] != "status" {
-            assert_eq!(done.status.code(), Some(5), "{args:?}: {done}");
-            assert!(done.stderr.contains("nothing was asked of it"), "{args:?}: {done}");
-        }
+        let done = hub.run(args).fails_with(5);
+        assert!(done.stderr.contains("nothing was asked of it"), "{args:?}: {done}");
     }
+    let shown = hub.run(&["status"]).fails_with(1);
+    assert!(shown.stdout.contains(&format!("http://127.0.0.1:{}\n", hub.port)), "its own port: {shown}");
+    assert!(shown.stdout.contains("hub does not answer") && !shown.stdout.contains("hub is down;"), "{shown}");
     crate::support::kill(pid, "CONT");
     hub.run(&["status", "--check"]).succeeds();
 }

@@ -8,7 +8,7 @@ use super::names::{self, HUB};
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report, printable};
 use crate::cli::parse::Wait;
-use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
+use crate::cli::reach::{self, BOOT_TIMEOUT, OP_TIMEOUT, Up};
 use crate::client::{Client, ClientError, Op};
 use crate::config::Config;
 use crate::logs::follow;
@@ -56,7 +56,8 @@ pub(super) fn run(
         .iter()
         .map(|name| if name == HUB { Ok(None) } else { resolve(name).map(Some) })
         .collect::<Result<Vec<Option<Short>>, Failure>>()?;
-    let mut hub = reach::hub(&home, HEALTH_TIMEOUT).map_err(|error| Failure::of_client(&error))?;
+    let mut hub = reach::hub(&home, BOOT_TIMEOUT.min(timeout.unwrap_or(OP_TIMEOUT)))
+        .map_err(|error| Failure::of_client(&error))?;
     if let Some(up) = hub.as_mut().filter(|_| targets.iter().any(Option::is_some)) {
         up.authorise(&home, config, out)?;
         up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));

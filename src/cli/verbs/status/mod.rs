@@ -15,7 +15,7 @@ use crate::client::ClientError;
 use crate::config::Config;
 use crate::manifest::services::Listing;
 use crate::store::services::Services;
-use crate::store::{Create, Home, StoreError};
+use crate::store::{Create, Home, StoreError, identity};
 use crate::sys::proc;
 use crate::wire::{Code, ModuleList};
 pub(super) use rows::exit_words;
@@ -117,7 +117,10 @@ fn look(
             (hub, states)
         }
         Ok(None) => (HubRow::down(config.port, Vec::new()), Err(None)),
-        Err(error) => (HubRow::unwell(config.port, &error), Err(None)),
+        Err(error) => {
+            let port = identity::read(home).map_or(config.port, |identity| identity.port);
+            (HubRow::unwell(port, &error), Err(None))
+        }
     };
     hub.notes.extend(unread.clone());
     let (list, trouble) = match states {
@@ -144,7 +147,8 @@ fn look(
         }
     } else if !hub_is_up {
         for module in modules.iter_mut().filter(|module| module.state == State::Inactive) {
-            module.notes.insert(0, "hub is down".to_owned());
+            let why = if hub.state == State::Failing { "hub does not answer" } else { "hub is down" };
+            module.notes.insert(0, why.to_owned());
         }
     }
     Ok(Shown { hub, modules, with_hub, unread })
@@ -201,7 +205,7 @@ fn verdict(Shown { modules, hub, with_hub, unread }: &Shown, check: bool) -> Opt
         State::Active => None,
         State::Failing => {
             let message = hub.notes.first().cloned().unwrap_or_else(|| "the hub is failing".to_owned());
-            Some(Failure::new(Code::Failed, message, START_HUB).with_exit(exit))
+            Some(Failure::new(Code::Failed, message, "see: parachute doctor").with_exit(exit))
         }
         State::Pending | State::Inactive | State::Invalid => {
             check.then(|| Failure::new(Code::HubDown, "the hub is down", START_HUB).with_exit(exit))
