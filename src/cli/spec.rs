@@ -155,7 +155,7 @@ pub(crate) const VERBS: &[Verb] = &[
         args: "[MODULE]...",
         about: "Show modules and the hub",
         notes: &[
-            "Works with the hub down. Exit code 1 if a module is failing.",
+            "Works with the hub down. Exit code 1 if a module or their list fails.",
             "With modules, or `hub`: these alone, and the exit code is about these.",
         ],
         flags: &[

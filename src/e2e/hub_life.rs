@@ -171,11 +171,16 @@ fn modules_start_after_what_they_depend_on_and_end_before_it() {
     let home = Home::new();
     let order = in_home(&home, "order");
     // Listed against the order, so that the order is not that of the file.
-    for (name, others) in [("top", json!(["middle"])), ("middle", json!(["base"])), ("base", json!([]))] {
+    for (name, others) in [("top", json!(["middle"])), ("middle", json!(["base", "nobody"])), ("base", json!([]))] {
         home.install(&module(name, noted(name, &order)).run(json!({ "dependsOn": others })));
     }
+    let mut document: Value = serde_json::from_str(&home.read("services.json")).expect("JSON");
+    document["services"].as_array_mut().expect("rows").push(json!({"name": "odd\u{1b}", "port": "x"}));
+    home.write("services.json", &document.to_string());
     let mut hub = Hub::start_in(home, &[]);
     hub.until_ready("top");
+    hub.says("middle: does not wait for nobody, which services.json does not have");
+    hub.says("the row \"odd\\u{1b}\" of services.json cannot be used: ");
     assert_eq!(hub.end().code(), Some(0));
     let expected = ["start base", "start middle", "start top", "stop top", "stop middle", "stop base"];
     assert_eq!(hub.home.read("order").lines().collect::<Vec<_>>(), expected);

@@ -56,6 +56,13 @@ pub(super) fn process_of(document: &Listing, short: &Short) -> Short {
     served_by.unwrap_or(short).clone()
 }
 
+/// The module whose process is meant by a name of `dependsOn`, which may be that of a row; `None` when there is none.
+fn dependency(document: &Listing, name: &Short) -> Option<Short> {
+    let as_row = || Short::parse(known::short_of_row_name(name.as_str())).ok();
+    let short = [Some(name.clone()), as_row()].into_iter().flatten().find(|short| document.find(short).is_some())?;
+    Some(process_of(document, &short))
+}
+
 impl Hub {
     /// Starts all modules that are not to stay stopped, in parallel, and returns at once.
     pub(crate) fn boot(&self) {
@@ -63,6 +70,11 @@ impl Hub {
             Ok(document) => document,
             Err(error) => return (self.parts.log)(&format!("no module is started: {error}")),
         };
+        for entry in document.entries() {
+            if let Err(problem) = &entry.row {
+                (self.parts.log)(&format!("the row {:?} of services.json cannot be used: {problem}", entry.name));
+            }
+        }
         let stopped = self.parts.intent.stopped();
         let mut wanted = Vec::new();
         for row in processes(&document) {
@@ -74,16 +86,25 @@ impl Hub {
                     "{short}: stays stopped, as it was told; start it with: parachute start {short}"
                 ));
             } else {
-                wanted.push((short.clone(), self.dependencies(row)));
+                wanted.push((short.clone(), self.dependencies(&document, row)));
             }
         }
         self.parts.supervisor.boot(wanted);
     }
 
     /// What a module waits for at boot. Settings that cannot be read are the business of its own start.
-    fn dependencies(&self, row: &Row) -> Vec<Short> {
+    fn dependencies(&self, document: &Listing, row: &Row) -> Vec<Short> {
         let manifest = self.parts.manifests.of(row).ok().flatten();
-        Run::of(manifest.as_deref(), Some(row)).map(|run| run.depends_on).unwrap_or_default()
+        let named = Run::of(manifest.as_deref(), Some(row)).map(|run| run.depends_on).unwrap_or_default();
+        let known = named.iter().filter_map(|name| {
+            let process = dependency(document, name);
+            if process.is_none() {
+                let short = &row.short;
+                (self.parts.log)(&format!("{short}: does not wait for {name}, which services.json does not have"));
+            }
+            process
+        });
+        known.collect()
     }
 
     /// Looks at `services.json` because somebody says that it changed.
@@ -286,9 +307,15 @@ mod tests {
             assert_eq!(difference(&document, &runnable, &shorts(known).into_iter().collect()), expected, "{what}");
         }
         let vaults = document(&vaults);
-        for (short, process) in [("vault", "vault"), ("parachute-vault-work", "vault"), ("other", "other")] {
-            let short = Short::parse(short).expect("a short");
+        for (name, process, needed) in [
+            ("vault", "vault", Some("vault")),
+            ("parachute-vault-work", "vault", Some("vault")),
+            ("parachute-vault", "parachute-vault", Some("vault")),
+            ("other", "other", None),
+        ] {
+            let short = Short::parse(name).expect("a short");
             assert_eq!(process_of(&vaults, &short).to_string(), process);
+            assert_eq!(dependency(&vaults, &short).as_ref().map(Short::as_str), needed, "{name}");
         }
     }
 }
