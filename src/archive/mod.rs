@@ -16,6 +16,8 @@ pub(crate) use error::ArchiveError;
 pub(crate) use read::unpack;
 pub(crate) use write::write;
 
+use std::path::PathBuf;
+
 /// What the archive says of itself, its first entry.
 const ABOUT: &str = "parachute-backup.json";
 /// The hashes of all entries before it, its last entry.
@@ -36,6 +38,8 @@ pub(crate) struct Contents {
     pub(crate) version: String,
     /// ISO 8601.
     pub(crate) created_at: String,
+    /// Where the home was; unknown where the archive does not say it.
+    pub(crate) home: Option<PathBuf>,
     /// Without the two files about the archive itself.
     pub(crate) files: u64,
     pub(crate) bytes: u64,

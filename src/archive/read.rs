@@ -3,7 +3,7 @@
 use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Said};
 use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, PIECE_BYTES, ROOT, SUMS, sum_line};
 use crate::db;
-use crate::store::{Create, Home, epoch};
+use crate::store::{Create, Home, epoch, services};
 use crate::sys::fs::{self, Dir};
 use crate::sys::random;
 use crate::token::digest::Digest;
@@ -29,10 +29,20 @@ pub(crate) fn verify(archive: &Path) -> Result<Contents, ArchiveError> {
     Reader::open(archive)?.go_through(None)
 }
 
+/// The home that an archive has become.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) contents: Contents,
+    /// How many rows named places below the path where the home was, and name those below its new one now.
+    pub(crate) moved_rows: usize,
+    /// What will not run as it did, each with the reason.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// Makes a home at `home` of the archive, which is checked before. There must be nothing at `home`, or an empty
 /// directory. Where there is nothing it appears as a whole; an empty directory, which may be a mounted volume, gets one
 /// entry after the other, the list of modules last. After an error there is what was before.
-pub(crate) fn unpack(archive: &Path, home: &Path) -> Result<Contents, ArchiveError> {
+pub(crate) fn unpack(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     verify(archive)?;
     let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
     match fs::names(home) {
@@ -60,15 +70,40 @@ impl Stage {
 
     /// Unpacks and looks at what came out as a hub would. What was revoked after the backup is good in its database:
     /// noting an epoch that this one has not reached makes it known as the older copy that it is, so that no token is
-    /// taken until its key is changed (operator-token B8).
-    fn fill(&self, archive: &Path) -> Result<Contents, ArchiveError> {
+    /// taken until its key is changed (operator-token B8). What rows name below the path of the old home, `add`ed
+    /// commands above all, is looked for below `home`, where this one will be.
+    fn fill(&self, archive: &Path, home: &Path) -> Result<Filled, ArchiveError> {
         let contents = Reader::open(archive)?.go_through(Some(&self.path))?;
         let database = self.path.join(DATABASE);
         db::verify(&database)?;
+        let stage = Home::open(&self.path, Create::No)?;
         if let Some(found) = db::epoch_of(&database)? {
-            epoch::note(&Home::open(&self.path, Create::No)?, found.saturating_add(1))?;
+            epoch::note(&stage, found.saturating_add(1))?;
         }
-        Ok(contents)
+        let from = contents.home.as_deref().filter(|from| *from != home);
+        let rows = services::move_home(&stage, from, home)?;
+        Ok(Filled { contents, rows })
+    }
+}
+
+/// What a stage holds.
+struct Filled {
+    contents: Contents,
+    rows: services::Moved,
+}
+
+impl Filled {
+    /// Once it is in its place: what rows name is where it was, moved with the home, or nowhere.
+    fn restored(self) -> Restored {
+        let is_missing = |path: &Path| fs::stat_followed(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+        let missing = self.rows.packages.iter().filter(|(_, path)| is_missing(path));
+        let mut warnings: Vec<_> = missing
+            .map(|(name, path)| format!("{name} cannot start: its directory {} does not exist", path.display()))
+            .collect();
+        if self.rows.unusable {
+            warnings.push("the list of modules cannot be used and is as it was; see: parachute check".to_owned());
+        }
+        Restored { contents: self.contents, moved_rows: self.rows.rows, warnings }
     }
 }
 
@@ -78,24 +113,26 @@ impl Drop for Stage {
     }
 }
 
-fn into_nothing(archive: &Path, home: &Path) -> Result<Contents, ArchiveError> {
+fn into_nothing(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
     let (Some(parent), Some(name)) = (home.parent(), home.file_name()) else {
         return Err(write_error(io::ErrorKind::InvalidInput.into()));
     };
     fs::make_dirs(parent, DIR_MODE).map_err(write_error)?;
+    // The path that the home will know itself by.
+    let real = parent.canonicalize().map_err(write_error)?.join(name);
     let stage = Stage::new(parent, name)?;
-    let contents = stage.fill(archive)?;
+    let filled = stage.fill(archive, &real)?;
     fs::rename(&stage.path, home).map_err(write_error)?;
     Dir::open(parent).and_then(|dir| dir.sync()).map_err(write_error)?;
-    Ok(contents)
+    Ok(filled.restored())
 }
 
-fn into_empty(archive: &Path, home: &Path) -> Result<Contents, ArchiveError> {
+fn into_empty(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
     let dir = Dir::open(home).map_err(write_error)?;
     let stage = Stage::new(home, OsStr::new("restore"))?;
-    let contents = stage.fill(archive)?;
+    let filled = stage.fill(archive, home)?;
     let mut names = fs::names(&stage.path).map_err(write_error)?;
     // A hub that finds a part of it must not take that for all: without its list it runs nothing.
     names.sort_by_key(|name| name == "services.json");
@@ -111,7 +148,7 @@ fn into_empty(archive: &Path, home: &Path) -> Result<Contents, ArchiveError> {
         moved.push(name);
     }
     dir.set_mode(DIR_MODE).and_then(|()| dir.sync()).map_err(write_error)?;
-    Ok(contents)
+    Ok(filled.restored())
 }
 
 /// Refuses to replace what somebody else has made meanwhile.
@@ -293,7 +330,10 @@ impl Reader {
             return Err(self.malformed(NOT_OURS));
         };
         match about.get("format").and_then(Value::as_u64) {
-            Some(FORMAT) => Ok(Contents { version, created_at, files: 0, bytes: 0 }),
+            Some(FORMAT) => {
+                let home = text("home").map(PathBuf::from).filter(|path| path.is_absolute());
+                Ok(Contents { version, created_at, home, files: 0, bytes: 0 })
+            }
             _ => Err(self.malformed(format!("release {version} wrote it in a format that this one does not know"))),
         }
     }

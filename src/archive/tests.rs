@@ -89,7 +89,7 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
     fs::create_dir(dir.join("empty")).expect("made");
     for to in ["new/home", "empty"] {
         let to = dir.join(to);
-        assert_eq!(unpack(&archive, &to).expect("restored"), written.contents);
+        assert_eq!(unpack(&archive, &to).expect("restored").contents, written.contents);
         let (mut before, mut after) = (tree(home.path()), tree(&to));
         let of_modules = ["wiki/logs/wiki.log", "wiki/logs", "wiki/run/hub.key.spare", "link"];
         let of_hub = ["hub.db", "hub.db-wal", "hub.db-shm", "hub/run/hub.pid", "hub/run", "services.json.lock"];
@@ -301,7 +301,7 @@ fn a_hostile_archive_makes_nothing() {
         fs::write(&archive, bytes).expect("written");
         match unpack(&archive, &dir.join("home")) {
             // A home without anything in it is odd, and harmless.
-            Ok(contents) => assert_eq!((what, contents.files), ("no root", 0)),
+            Ok(restored) => assert_eq!((what, restored.contents.files), ("no root", 0)),
             Err(error) => assert!(error.to_string().contains(reason), "{what}: {error}"),
         }
         let _ = fs::remove_dir_all(dir.join("home"));
@@ -411,4 +411,31 @@ fn at_every_call_that_fails_there_is_the_whole_or_nothing() {
         clean();
         let _ = fs::remove_dir(&to);
     }
+}
+
+#[test]
+fn what_an_archive_without_the_path_of_its_home_names_elsewhere_is_told() {
+    let dir = TestDir::new("archive-old");
+    let rows = format!(
+        r#"{{"services":[{{"name":"gone","installDir":"/nowhere/modules/gone"}},{{"name":"far","installDir":"{}"}}]}}"#,
+        dir.path().display(),
+    );
+    let archive = dir.join("a.tar");
+    let bytes = made(|hand| {
+        hand.directory(ROOT);
+        hand.file("parachute-home/services.json", rows.as_bytes());
+    });
+    fs::write(&archive, bytes).expect("written");
+    let restored = unpack(&archive, &dir.join("new")).expect("restored");
+    assert_eq!((restored.moved_rows, restored.warnings.len()), (0, 1), "{restored:?}");
+    assert!(restored.warnings[0].contains("/nowhere/modules/gone does not exist"), "{restored:?}");
+    assert_eq!(fs::read_to_string(dir.join("new/services.json")).expect("there"), rows);
+
+    let spoilt = made(|hand| {
+        hand.directory(ROOT);
+        hand.file("parachute-home/services.json", b"{");
+    });
+    fs::write(&archive, spoilt).expect("written");
+    let restored = unpack(&archive, &dir.join("spoilt")).expect("the home is as it was");
+    assert!(restored.warnings[0].contains("list of modules"), "{restored:?}");
 }

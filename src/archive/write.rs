@@ -117,11 +117,12 @@ impl Writer<'_> {
     fn whole(&mut self, now: SystemTime) -> Result<Contents, ArchiveError> {
         let home = self.home;
         let read_error = |source| ArchiveError::Read { path: home.path().to_owned(), source };
-        let mut contents =
-            Contents { version: env!("CARGO_PKG_VERSION").to_owned(), created_at: stamp::iso(now), files: 0, bytes: 0 };
+        let (version, created_at) = (env!("CARGO_PKG_VERSION").to_owned(), stamp::iso(now));
         let about = serde_json::json!({
-            "format": FORMAT, "version": contents.version, "created_at": contents.created_at,
+            "format": FORMAT, "version": version, "created_at": created_at, "home": home.path().to_str(),
         });
+        let path = home.path().to_str().map(PathBuf::from);
+        let mut contents = Contents { version, created_at, home: path, files: 0, bytes: 0 };
         self.bytes(ABOUT, format!("{about:#}\n").as_bytes(), now)?;
         let dir = Dir::open(home.path()).map_err(read_error)?;
         let place = Place { dir: &dir, path: home.path(), name: ROOT.to_owned(), depth: 0 };

@@ -327,7 +327,8 @@ pub(crate) const VERBS: &[Verb] = &[
         about: "Make a new home of an archive that backup wrote",
         notes: &[
             "The home must be missing or empty. The archive is checked before",
-            "anything is made, and a home appears as a whole or not at all.",
+            "anything is made, and a home appears as a whole or not at all. At another",
+            "path than before, rows that named places below the old one follow it.",
         ],
         flags: &[],
         examples: &["parachute restore parachute.tar", "parachute --home /new restore parachute.tar"],

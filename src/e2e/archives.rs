@@ -1,7 +1,7 @@
 //! `backup` and `restore` beside hubs that run and homes that are there: nothing of theirs is touched.
 
 use crate::support::{Finished, Home, Hub, module, testchild};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -82,4 +82,45 @@ fn a_list_that_is_kept_elsewhere_comes_back_with_the_home() {
     assert!(!home.read("services.json").contains("later"), "it is the list of that moment");
     let restored = Hub::start_in(home, &[]);
     restored.line_after("web", "ready ");
+}
+
+/// A command that was added, in the home of a hub that is gone, and the archive of it.
+fn archived_wiki() -> (Home, PathBuf) {
+    let home = Home::new();
+    Finished::run(home.command(&["add", "wiki", "--no-start", "--", "/bin/sleep", "1000"])).succeeds();
+    let mut list: Value = serde_json::from_str(&home.read("services.json")).expect("JSON");
+    list["services"][0]["mine"] = json!(home.path());
+    home.write("services.json", &list.to_string());
+    let archive = home.path().with_extension("tar");
+    let file = archive.to_str().expect("UTF-8");
+    Finished::run(home.command(&["backup", file])).succeeds();
+    fs::rename(home.path(), home.path().with_extension("away")).expect("ours");
+    (home, archive)
+}
+
+#[test]
+fn a_home_that_comes_back_elsewhere_knows_its_added_commands() {
+    let (old, archive) = archived_wiki();
+    let file = archive.to_str().expect("UTF-8");
+    let empty = Home::new();
+    let missing = empty.path().with_extension("new");
+    for to in [empty.path(), &missing] {
+        let to = to.to_str().expect("UTF-8");
+        let told = Finished::run(old.command(&["--home", to, "restore", file, "--json"])).succeeds();
+        assert_eq!(
+            (&told.json()["data"]["moved_rows"], &told.json()["data"]["archive"]["home"]),
+            (&json!(1), &json!(old.path()))
+        );
+        let list: Value =
+            serde_json::from_slice(&fs::read(Path::new(to).join("services.json")).expect("there")).expect("JSON");
+        let row = &list["services"][0];
+        assert_eq!(
+            (&row["installDir"], &row["mine"]),
+            (&json!(Path::new(to).join("modules/wiki")), &json!(old.path()))
+        );
+        Finished::run(old.command(&["--home", to, "check"])).succeeds();
+    }
+    let told = Finished::run(old.command(&["restore", file])).succeeds();
+    assert!(!told.stdout.contains("at the new path"), "it is where it was: {told}");
+    Finished::run(old.command(&["check"])).succeeds();
 }

@@ -29,7 +29,7 @@ pub(super) fn write(file: &Path, config: &Config, out: &mut Out) -> Result<Repor
 }
 
 pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Report, Failure> {
-    let contents = archive::unpack(file, &config.home).map_err(|error| match &error {
+    let restored = archive::unpack(file, &config.home).map_err(|error| match &error {
         ArchiveError::Exists { path } if *path == config.home => Failure::new(
             Code::Conflict,
             format!("{} holds something already, and restore overwrites nothing", path.display()),
@@ -37,21 +37,32 @@ pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Rep
         ),
         other => failure(other),
     })?;
-    let Contents { version, created_at, files, .. } = &contents;
+    let contents = &restored.contents;
+    let Contents { version, created_at, files, .. } = contents;
     out.done(&format!("✓ {} is as it was at {created_at} (release {version}, {files} files)", config.home.display()));
+    if let (Some(from), rows @ 1..) = (&contents.home, restored.moved_rows) {
+        let rows = if rows == 1 { "1 row names".to_owned() } else { format!("{rows} rows name") };
+        out.done(&format!("  the home was {}: {rows} its places at the new path now", from.display()));
+    }
     out.done("  start it with: parachute serve");
+    for warning in &restored.warnings {
+        out.warn(&printable(warning));
+    }
     // The registry of tokens is an old one, and only a new key makes void what came between.
     out.warn(&format!(
         "no token is accepted until the key is changed, because those revoked after {created_at} would be good again; \
          run: parachute auth rotate-key --now"
     ));
-    Ok(Report::of(json!({ "home": config.home.to_string_lossy(), "archive": about(file, &contents) })))
+    Ok(Report::of(json!({
+        "home": config.home.to_string_lossy(), "moved_rows": restored.moved_rows, "archive": about(file, contents),
+    })))
 }
 
 fn about(file: &Path, contents: &Contents) -> Value {
-    let Contents { version, created_at, files, bytes } = contents;
+    let Contents { version, created_at, home, files, bytes } = contents;
     json!({
-        "file": file.to_string_lossy(), "version": version, "created_at": created_at, "files": files, "bytes": bytes,
+        "file": file.to_string_lossy(), "version": version, "created_at": created_at, "home": home, "files": files,
+        "bytes": bytes,
     })
 }
 

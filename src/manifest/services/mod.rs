@@ -4,6 +4,7 @@
 //! survives in place and in order. A row that cannot be used stays in the document, with its reason.
 
 mod merge;
+mod moved;
 mod redo;
 mod row;
 mod salvage;
@@ -11,6 +12,7 @@ mod salvage;
 mod tests;
 
 pub(crate) use merge::merge;
+pub(crate) use moved::{Moved, moved};
 pub(crate) use redo::{Edit, edits, redone};
 pub(in crate::manifest) use row::VAULT_FAMILY_MOUNTS;
 pub(crate) use row::{Exposure, Row, is_hub_mount, is_vault_itself, ui_status};

@@ -3,10 +3,12 @@
 
 mod commit;
 mod journal;
+mod moved;
 mod recover;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use moved::{Moved, move_home};
 pub(crate) use recover::Recovery;
 
 use super::atomic::{Links, Target};

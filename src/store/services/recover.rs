@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
-const BACKUP: &str = "services.json.bak";
+pub(super) const BACKUP: &str = "services.json.bak";
 
 /// A writer that truncates in place leaves a broken file for a moment: it gets this long, in this many looks.
 const MENDING_LOOKS: u32 = 4;
