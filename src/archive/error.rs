@@ -17,6 +17,11 @@ pub(crate) enum ArchiveError {
         path: PathBuf,
         source: io::Error,
     },
+    /// The same, and what is there already could not be taken back.
+    Torn {
+        path: PathBuf,
+        source: io::Error,
+    },
     /// Something stands where something new is to be.
     Exists {
         path: PathBuf,
@@ -47,6 +52,13 @@ impl fmt::Display for ArchiveError {
             Self::Write { path, source } => {
                 write!(f, "cannot write {}: {source}; nothing is left of it", path.display())
             }
+            Self::Torn { path, source } => {
+                write!(
+                    f,
+                    "cannot write {}: {source}; a part is left there, empty it before another try",
+                    path.display()
+                )
+            }
             Self::Exists { path } => write!(f, "{} is there already and is not overwritten", path.display()),
             Self::InsideHome { path } => {
                 write!(
@@ -70,7 +82,7 @@ impl fmt::Display for ArchiveError {
 impl std::error::Error for ArchiveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::Read { source, .. } | Self::Write { source, .. } | Self::Torn { source, .. } => Some(source),
             Self::Database(error) => Some(error),
             Self::Epoch(error) => Some(error),
             Self::Exists { .. } | Self::InsideHome { .. } | Self::Changed { .. } | Self::Malformed { .. } => None,

@@ -3,7 +3,7 @@
 use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Said};
 use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, PIECE_BYTES, ROOT, SUMS, sum_line};
 use crate::db;
-use crate::store::{Create, Home, epoch, services};
+use crate::store::{Create, Home, StoreError, epoch, services};
 use crate::sys::fs::{self, Dir};
 use crate::sys::random;
 use crate::token::digest::Digest;
@@ -37,6 +37,8 @@ pub(crate) struct Restored {
     pub(crate) moved_rows: usize,
     /// What will not run as it did, each with the reason.
     pub(crate) warnings: Vec<String>,
+    /// Why a power failure may still take it back.
+    pub(crate) unsettled: Option<io::Error>,
 }
 
 /// Makes a home at `home` of the archive, which is checked before. There must be nothing at `home`, or an empty
@@ -78,11 +80,21 @@ impl Stage {
         db::verify(&database)?;
         let stage = Home::open(&self.path, Create::No)?;
         if let Some(found) = db::epoch_of(&database)? {
-            epoch::note(&stage, found.saturating_add(1))?;
+            epoch::note(&stage, found.saturating_add(1)).map_err(|error| unstaged(error, home))?;
         }
         let from = contents.home.as_deref().filter(|from| *from != home);
-        let rows = services::move_home(&stage, from, home)?;
+        let rows = services::move_home(&stage, from, home).map_err(|error| unstaged(error, home))?;
         Ok(Filled { contents, rows })
+    }
+}
+
+/// An error about a file of the stage, which goes away with it, in the words of the home that was asked for.
+fn unstaged(error: StoreError, home: &Path) -> ArchiveError {
+    match error {
+        StoreError::Write { source, .. } | StoreError::Unsettled { source, .. } => {
+            ArchiveError::Write { path: home.to_owned(), source }
+        }
+        other => other.into(),
     }
 }
 
@@ -93,8 +105,9 @@ struct Filled {
 }
 
 impl Filled {
-    /// Once it is in its place: what rows name is where it was, moved with the home, or nowhere.
-    fn restored(self) -> Restored {
+    /// Once it is in its place: what rows name is where it was, moved with the home, or nowhere. `synced` is whether
+    /// that is on the disk.
+    fn restored(self, synced: io::Result<()>) -> Restored {
         let is_missing = |path: &Path| fs::stat_followed(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
         let missing = self.rows.packages.iter().filter(|(_, path)| is_missing(path));
         let mut warnings: Vec<_> = missing
@@ -103,7 +116,7 @@ impl Filled {
         if self.rows.unusable {
             warnings.push("the list of modules cannot be used and is as it was; see: parachute check".to_owned());
         }
-        Restored { contents: self.contents, moved_rows: self.rows.rows, warnings }
+        Restored { contents: self.contents, moved_rows: self.rows.rows, warnings, unsettled: synced.err() }
     }
 }
 
@@ -119,13 +132,13 @@ fn into_nothing(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
         return Err(write_error(io::ErrorKind::InvalidInput.into()));
     };
     fs::make_dirs(parent, DIR_MODE).map_err(write_error)?;
-    // The path that the home will know itself by.
-    let real = parent.canonicalize().map_err(write_error)?.join(name);
-    let stage = Stage::new(parent, name)?;
-    let filled = stage.fill(archive, &real)?;
-    fs::rename(&stage.path, home).map_err(write_error)?;
-    Dir::open(parent).and_then(|dir| dir.sync()).map_err(write_error)?;
-    Ok(filled.restored())
+    // Without links, as the home will know itself.
+    let parent = parent.canonicalize().map_err(write_error)?;
+    let above = Dir::open(&parent).map_err(write_error)?;
+    let stage = Stage::new(&parent, name)?;
+    let filled = stage.fill(archive, &parent.join(name))?;
+    fs::rename(&stage.path, &parent.join(name)).map_err(write_error)?;
+    Ok(filled.restored(above.sync()))
 }
 
 fn into_empty(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
@@ -136,19 +149,27 @@ fn into_empty(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     let mut names = fs::names(&stage.path).map_err(write_error)?;
     // A hub that finds a part of it must not take that for all: without its list it runs nothing.
     names.sort_by_key(|name| name == "services.json");
-    let mut moved = Vec::new();
-    for name in &names {
-        if let Err(source) = move_into(&stage.path, home, name) {
-            for name in moved {
-                // Back to where it goes away from.
-                let _ = move_into(home, &stage.path, name);
-            }
-            return Err(write_error(source));
-        }
-        moved.push(name);
+    let mode = dir.own_stat().map_err(write_error)?.mode;
+    dir.set_mode(DIR_MODE).map_err(write_error)?;
+    if let Err(error) = move_all(&stage.path, home, &names) {
+        // As it was; who finds it private now can open it again.
+        let _ = dir.set_mode(mode);
+        return Err(error);
     }
-    dir.set_mode(DIR_MODE).and_then(|()| dir.sync()).map_err(write_error)?;
-    Ok(filled.restored())
+    Ok(filled.restored(dir.sync()))
+}
+
+/// Moves all of `names`, or none where that can be.
+fn move_all(from: &Path, to: &Path, names: &[OsString]) -> Result<(), ArchiveError> {
+    for (done, name) in names.iter().enumerate() {
+        let Err(source) = move_into(from, to, name) else { continue };
+        // Back to where it goes away from.
+        let back = names.iter().take(done).map(|name| move_into(to, from, name));
+        let is_torn = back.fold(false, |torn, back| torn | back.is_err());
+        let path = to.to_owned();
+        return Err(if is_torn { ArchiveError::Torn { path, source } } else { ArchiveError::Write { path, source } });
+    }
+    Ok(())
 }
 
 /// Refuses to replace what somebody else has made meanwhile.

@@ -87,7 +87,9 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
     assert!(written.left_out[0].contains("/link is not in the archive"), "{written:?}");
 
     fs::create_dir(dir.join("empty")).expect("made");
-    for to in ["new/home", "empty"] {
+    fs::create_dir(dir.join("disk")).expect("made");
+    symlink("disk", dir.join("mounted")).expect("linked");
+    for to in ["new/home", "empty", "mounted/home"] {
         let to = dir.join(to);
         assert_eq!(unpack(&archive, &to).expect("restored").contents, written.contents);
         let (mut before, mut after) = (tree(home.path()), tree(&to));
@@ -109,7 +111,7 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
         drop(db);
         assert!(matches!(unpack(&archive, &to), Err(ArchiveError::Exists { .. })), "not twice");
     }
-    assert_eq!(names(dir.path()), ["a.tar", "empty", "home", "new"], "nothing else is left");
+    assert_eq!(names(dir.path()), ["a.tar", "disk", "empty", "home", "mounted", "new"], "nothing else is left");
 }
 
 #[test]
@@ -354,7 +356,8 @@ fn a_mutated_archive_is_the_same_or_refused() {
     }
 }
 
-/// A backup or a restore that fails at any call leaves nothing, and one that is killed leaves no file of the name.
+/// A backup or a restore that fails at any call leaves nothing, and one that is killed leaves no file of the name. What is
+/// there although its name is not known to be on the disk says so.
 #[test]
 fn at_every_call_that_fails_there_is_the_whole_or_nothing() {
     let dir = TestDir::in_memory("archive-faults");
@@ -364,9 +367,10 @@ fn at_every_call_that_fails_there_is_the_whole_or_nothing() {
     for (what, at_home) in [("backup", false), ("restore", true), ("restore into an empty one", true)] {
         let to = dir.join(if at_home { "to" } else { "to.tar" });
         let run = || match at_home {
-            true => unpack(&good, &to).map(drop),
-            false => write(&home, &to, now()).map(drop),
+            true => unpack(&good, &to).map(|restored| restored.unsettled.is_some()),
+            false => write(&home, &to, now()).map(|written| written.unsettled.is_some()),
         };
+        let mode = || fs::metadata(&to).map(|facts| facts.permissions().mode()).ok();
         let clean = || {
             let _ = fs::remove_file(&to);
             let _ = fs::remove_dir_all(&to);
@@ -385,7 +389,7 @@ fn at_every_call_that_fails_there_is_the_whole_or_nothing() {
         for (at, call) in (1..).zip(&whole.calls) {
             for fault in [Fault::Errno(EIO), Fault::Dead] {
                 clean();
-                let before = names(dir.path());
+                let (before, mode_before) = (names(dir.path()), mode());
                 let outcome = play(at, fault, run).outcome;
                 let what = format!("{what}: {fault:?} at call {at}, {call}");
                 let left: Vec<_> = names(dir.path()).into_iter().filter(|name| !name.starts_with('.')).collect();
@@ -402,8 +406,12 @@ fn at_every_call_that_fails_there_is_the_whole_or_nothing() {
                 if is_whole && at_home {
                     assert!(to.join("operator.token").exists() && to.join("hub.db").exists(), "{what}");
                 }
-                if fault != Fault::Dead && outcome.is_err() && !is_whole && *call != "unlink" {
-                    assert_eq!(names(dir.path()), before, "{what}: something is left");
+                if let (Ok(unsettled), Fault::Errno(_)) = (&outcome, fault) {
+                    let last = whole.calls.iter().rposition(|call| *call == "fsync of the directory");
+                    assert_eq!(*unsettled, last.is_some_and(|last| last as u64 + 1 == at), "{what}");
+                }
+                if fault != Fault::Dead && outcome.is_err() {
+                    assert_eq!((names(dir.path()), mode()), (before, mode_before), "{what}: something is left");
                     assert!(!at_home || !to.exists() || names(&to).is_empty(), "{what}: {:?}", names(&to));
                 }
             }

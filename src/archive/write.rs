@@ -26,6 +26,8 @@ pub(crate) struct Written {
     pub(crate) contents: Contents,
     /// What the archive does without, each with the reason.
     pub(crate) left_out: Vec<String>,
+    /// Why a power failure may still take it back.
+    pub(crate) unsettled: Option<io::Error>,
 }
 
 /// Writes the archive of `home` to the new file `to`, mode 0600, and reads it back. The database is the one of a single
@@ -60,8 +62,9 @@ pub(crate) fn write(home: &Home, to: &Path, now: SystemTime) -> Result<Written, 
         io::ErrorKind::AlreadyExists => ArchiveError::Exists { path: to.to_owned() },
         _ => error(source),
     })?;
-    dir.sync().map_err(error)?;
-    Ok(Written { contents, left_out: writer.left_out })
+    // It is whole and the best copy there is: a disk that does not confirm its name is no reason to remove it.
+    let unsettled = dir.sync().err();
+    Ok(Written { contents, left_out: writer.left_out, unsettled })
 }
 
 /// The directory, without links, and the name in it.

@@ -124,3 +124,41 @@ fn a_home_that_comes_back_elsewhere_knows_its_added_commands() {
     assert!(!told.stdout.contains("at the new path"), "it is where it was: {told}");
     Finished::run(old.command(&["check"])).succeeds();
 }
+
+/// How often the command waits for the disk; with `fails_at` that one fails.
+fn run_on_a_bad_disk(home: &Home, args: &[&str], fails_at: Option<usize>) -> (Finished, usize) {
+    let trace = home.path().with_extension("trace");
+    let inject = fails_at.map(|at| format!("inject=fsync:error=EIO:when={at}"));
+    let mut options = vec!["-qq", "-o", trace.to_str().expect("UTF-8"), "-e", "trace=fsync"];
+    options.extend(inject.iter().flat_map(|inject| ["-e", inject.as_str()]));
+    let ended = home.traced(&options, args);
+    (ended, fs::read_to_string(&trace).expect("a trace").lines().filter(|line| line.contains("fsync(")).count())
+}
+
+#[test]
+fn a_disk_that_does_not_confirm_the_last_step_takes_nothing_away_and_is_told() {
+    let home = Home::new();
+    home.install(&sleeper("web"));
+    let at = |extension: &str| home.path().with_extension(extension).to_str().expect("UTF-8").to_owned();
+    let (file, to, empty) = (at("tar"), at("to"), at("empty"));
+    for args in [&["backup", &file][..], &["--home", &to, "restore", &file], &["--home", &empty, "restore", &file]] {
+        let made = Path::new(if args.len() == 2 { file.as_str() } else { args[1] });
+        if made == Path::new(&empty) {
+            fs::create_dir(made).expect("ours");
+        }
+        let (_, last) = run_on_a_bad_disk(&home, args, None);
+        match made.is_dir() {
+            true => fs::remove_dir_all(made).expect("there"),
+            false => fs::remove_file(made).expect("there"),
+        }
+        if made == Path::new(&empty) {
+            fs::create_dir(made).expect("ours");
+        }
+        let (told, _) = run_on_a_bad_disk(&home, &[args, &["--json"]].concat(), Some(last));
+        let told = told.fails_with(1);
+        assert!(told.stderr.contains(&format!("{} is there and whole", made.display())), "{told}");
+        assert!(!told.stderr.contains("nothing is left") && told.json()["ok"] == false, "{told}");
+        assert!(made.is_file() || made.join("services.json").is_file(), "{told}");
+        Finished::run(home.command(args)).fails_with(7);
+    }
+}

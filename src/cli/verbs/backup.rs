@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::store::{Create, Home};
 use crate::wire::Code;
 use serde_json::{Value, json};
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -25,7 +26,10 @@ pub(super) fn write(file: &Path, config: &Config, out: &mut Out) -> Result<Repor
     let Contents { files, bytes, .. } = written.contents;
     out.done(&format!("✓ {} holds {files} files, {bytes} bytes; it was read back and is whole", file.display()));
     out.done("  everybody who can read it holds the keys of this hub");
-    Ok(Report::of(json!({ "left_out": written.left_out, "archive": about(file, &written.contents) })))
+    Ok(Report {
+        data: json!({ "left_out": written.left_out, "archive": about(file, &written.contents) }),
+        failure: written.unsettled.map(|error| unsettled(file, &error)),
+    })
 }
 
 pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Report, Failure> {
@@ -53,9 +57,21 @@ pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Rep
         "no token is accepted until the key is changed, because those revoked after {created_at} would be good again; \
          run: parachute auth rotate-key --now"
     ));
-    Ok(Report::of(json!({
-        "home": config.home.to_string_lossy(), "moved_rows": restored.moved_rows, "archive": about(file, contents),
-    })))
+    Ok(Report {
+        data: json!({
+            "home": config.home.to_string_lossy(), "moved_rows": restored.moved_rows, "archive": about(file, contents),
+        }),
+        failure: restored.unsettled.as_ref().map(|error| unsettled(&config.home, error)),
+    })
+}
+
+/// All was done, and nobody can promise that it lasts.
+fn unsettled(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(
+        Code::Failed,
+        format!("{} is there and whole, and a power failure may still take it back: {error}", path.display()),
+        "check the disk; until then keep what it was made of",
+    )
 }
 
 fn about(file: &Path, contents: &Contents) -> Value {
@@ -73,7 +89,7 @@ fn failure(error: &ArchiveError) -> Failure {
         }
         ArchiveError::Malformed { .. } => (Code::InvalidConfig, "take another copy of the archive"),
         ArchiveError::Changed { .. } => (Code::Busy, "try again in a moment"),
-        ArchiveError::Read { .. } | ArchiveError::Write { .. } | ArchiveError::Epoch(_) => {
+        ArchiveError::Read { .. } | ArchiveError::Write { .. } | ArchiveError::Torn { .. } | ArchiveError::Epoch(_) => {
             (Code::Failed, "check the path, its permissions and space")
         }
         ArchiveError::Database(_) => (Code::Failed, "see: parachute doctor"),
