@@ -16,6 +16,9 @@ use std::time::{Duration, SystemTime};
 
 const NOW: Duration = Duration::from_secs(1_800_000_000);
 const EIO: i32 = 5;
+/// What writers that died have left in the home.
+const TEMPORARY: [&str; 3] =
+    [".services.json.0123456789abcdef.tmp", ".hub.db.0123456789abcdef.tmp-journal", "wiki/..env.0123456789abcdef.tmp"];
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + NOW
@@ -37,6 +40,8 @@ fn home(dir: &TestDir) -> Home {
     put(&path("wiki/data/big"), vec![b'x'; PIECE_BYTES + 513], 0o700);
     put(&path("wiki/data/empty"), "", 0o640);
     put(&path("wiki/data/hub.key.spare"), "the module's own", 0o600);
+    put(&path("wiki/.draft.tmp"), "the module's own", 0o600);
+    put(&path(".notes.0123.tmp"), "the owner's own", 0o600);
     put(&path("wiki/run/hub.key"), "secret\n", 0o600);
     put(&path(&format!("wiki/data/{}", "n".repeat(150))), "long", 0o666);
     fs::create_dir(path("wiki/data/none")).expect("made");
@@ -47,7 +52,7 @@ fn home(dir: &TestDir) -> Home {
     put(&path("wiki/logs/wiki.log"), "printed\n", 0o600);
     put(&path("wiki/run/hub.key.spare"), "void\n", 0o600);
     put(&path("services.json.lock"), "", 0o600);
-    put(&path(".services.json.0123456789abcdef.tmp"), "half", 0o600);
+    TEMPORARY.iter().for_each(|name| put(&path(name), "half", 0o600));
     home
 }
 
@@ -83,7 +88,7 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
     let archive = dir.join("a.tar");
     let written = write(&home, &archive, now()).expect("written");
     assert_eq!(fs::metadata(&archive).expect("there").permissions().mode() & 0o777, 0o600);
-    assert_eq!((written.contents.files, written.left_out.len()), (9, 1), "{written:?}");
+    assert_eq!((written.contents.files, written.left_out.len()), (11, 1), "{written:?}");
     assert!(written.left_out[0].contains("/link is not in the archive"), "{written:?}");
 
     fs::create_dir(dir.join("empty")).expect("made");
@@ -95,7 +100,7 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
         let (mut before, mut after) = (tree(home.path()), tree(&to));
         let of_modules = ["wiki/logs/wiki.log", "wiki/logs", "wiki/run/hub.key.spare", "link"];
         let of_hub = ["hub.db", "hub.db-wal", "hub.db-shm", "hub/run/hub.pid", "hub/run", "services.json.lock"];
-        for name in of_modules.iter().chain(&of_hub).chain(&[".services.json.0123456789abcdef.tmp"]) {
+        for name in of_modules.iter().chain(&of_hub).chain(&TEMPORARY) {
             before.remove(Path::new(name));
         }
         // The database is another file of the same content.
@@ -156,7 +161,7 @@ fn standard_tools_read_it() {
     let script = "tar xf a.tar && sha256sum --quiet -c SHA256SUMS && tar tvf a.tar | wc -l";
     let done = Command::new("/bin/sh").args(["-c", script]).current_dir(dir.path()).output().expect("a shell");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "17");
+    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "19");
     assert_eq!(fs::read(dir.join("parachute-home/operator.token")).expect("unpacked"), b"secret\n");
 }
 

@@ -289,7 +289,7 @@ fn is_written_through(place: &Place<'_>, name: &str) -> bool {
 
 /// What means something only to a hub or a writer that runs, or is in the archive already; and what modules printed.
 fn is_passing(place: &Place<'_>, name: &str) -> bool {
-    let temporary = name.starts_with('.') && name.ends_with(".tmp");
+    let temporary = atomic::is_temp_name(OsStr::new(name));
     let of_database = [DATABASE, "hub.db-wal", "hub.db-shm", "hub.db-journal", "hub-instance.json"].contains(&name);
     let lock = name == "services.json.lock";
     match place.depth {

@@ -26,6 +26,8 @@ pub(crate) const PUBLIC: u32 = 0o644;
 /// A temporary file of ours that is older was left by a process that died.
 const TEMP_MAX_AGE: Duration = Duration::from_secs(3_600);
 const TEMP_RANDOM_BYTES: usize = 8;
+/// What SQLite has beside the copy of a database that is being written.
+const TEMP_JOURNAL: &str = "-journal";
 /// Follows the name of a file that changes places with a spare one.
 pub(super) const SPARE: &str = ".spare";
 
@@ -209,9 +211,12 @@ fn temp_name(name: &OsStr) -> OsString {
     temp
 }
 
-fn is_temp_name(name: &OsStr) -> bool {
+/// Whether only a writer of ours, or SQLite beside one, makes a file of this name.
+pub(crate) fn is_temp_name(name: &OsStr) -> bool {
     let random = || {
-        let (name, random) = name.to_str()?.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+        let name = name.to_str()?.strip_prefix('.')?;
+        let name = name.strip_suffix(TEMP_JOURNAL).unwrap_or(name);
+        let (name, random) = name.strip_suffix(".tmp")?.rsplit_once('.')?;
         (!name.is_empty()).then_some(random)
     };
     random().is_some_and(|r| r.len() == 2 * TEMP_RANDOM_BYTES && r.bytes().all(|b| b.is_ascii_hexdigit()))

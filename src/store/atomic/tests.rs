@@ -202,6 +202,10 @@ fn only_old_files_of_our_pattern_are_swept() {
     for (name, swept) in [
         (".services.json.0123456789abcdef.tmp", true),
         ("hub/run/.hub.pid.0123456789abcdef.tmp", true),
+        (".hub.db.0123456789abcdef.tmp-journal", true),
+        (".hub.db.0123456789abcdef-journal", false),
+        (".hub.db.tmp-journal", false),
+        ("hub.db-journal", false),
         (".services.json.0123.tmp", false),
         (".services.json.0123456789abcdeg.tmp", false),
         ("services.json.0123456789abcdef.tmp", false),
