@@ -2,7 +2,8 @@
 //!
 //! `parachute-backup.json` comes first and says what it is, the home's files follow below `parachute-home/`, and
 //! `SHA256SUMS` comes last: `tar xf FILE && sha256sum -c SHA256SUMS` checks it without this program. Left out are
-//! what only means something while a hub runs (`hub/run`, locks, logs) and what is neither file nor directory.
+//! what only means something while a hub runs (`hub/run`, locks, logs) and what is neither file nor directory. What
+//! cannot be read is missing, and told apart from that.
 //! Must not know argv.
 
 mod error;
@@ -30,6 +31,9 @@ const FORMAT: u64 = 1;
 const PIECE_BYTES: usize = 64 << 10;
 /// The database below the home, which is copied by SQLite and not as a file.
 const DATABASE: &str = "hub.db";
+
+/// At the root of a volume; what is in it is the file system's and not the home's.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// What an archive holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! From an archive to a home: everything is checked before anything is made, and again while it is made.
 
 use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Said};
-use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, PIECE_BYTES, ROOT, SUMS, sum_line};
+use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, LOST_AND_FOUND, PIECE_BYTES, ROOT, SUMS, sum_line};
 use crate::db;
 use crate::store::{Create, Home, StoreError, epoch, services};
 use crate::sys::fs::{self, Dir};
@@ -48,11 +48,17 @@ pub(crate) fn unpack(archive: &Path, home: &Path) -> Result<Restored, ArchiveErr
     verify(archive)?;
     let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
     match fs::names(home) {
-        Ok(names) if names.is_empty() => into_empty(archive, &home.canonicalize().map_err(write_error)?),
+        Ok(names) if is_free(home, &names) => into_empty(archive, &home.canonicalize().map_err(write_error)?),
         Ok(_) => Err(ArchiveError::Exists { path: home.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => into_nothing(archive, home),
         Err(source) => Err(ArchiveError::Read { path: home.to_owned(), source }),
     }
+}
+
+/// Whether nobody has put anything into the directory.
+fn is_free(home: &Path, names: &[OsString]) -> bool {
+    let is_directory = |name: &OsString| fs::stat(&home.join(name)).is_ok_and(|stat| stat.kind == fs::Kind::Directory);
+    names.iter().all(|name| name == LOST_AND_FOUND && is_directory(name))
 }
 
 /// A directory that is made beside its place, and is gone again unless it got there.

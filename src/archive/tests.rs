@@ -15,6 +15,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 const NOW: Duration = Duration::from_secs(1_800_000_000);
+const ENOENT: i32 = 2;
 const EIO: i32 = 5;
 /// What writers that died have left in the home.
 const TEMPORARY: [&str; 3] =
@@ -141,10 +142,18 @@ fn what_we_write_through_a_link_is_archived_as_what_the_link_leads_to() {
     }
     let written = write(&home, &dir.join("a.tar"), now()).expect("written");
     for name in ["wiki/data/empty", "notes/.env", "loop/.env", "folder/.env"] {
-        let told = written.left_out.iter().any(|line| line.contains(&format!("/{name} is not in the archive")));
+        let told = written
+            .left_out
+            .iter()
+            .chain(&written.missing)
+            .any(|line| line.contains(&format!("/{name} is not in the archive")));
         assert!(told, "{name}: {written:?}");
     }
-    assert_eq!(written.left_out.len(), 4, "{written:?}");
+    assert_eq!(
+        (written.left_out.len(), written.missing.len()),
+        (3, 1),
+        "a link that only leads in a circle is a mistake"
+    );
     unpack(&dir.join("a.tar"), &dir.join("new")).expect("restored");
     for (name, content, mode) in [("services.json", "{\"services\":[1]}\n", 0o644), ("wiki/.env", "A=2\n", 0o600)] {
         let facts = fs::symlink_metadata(dir.join("new").join(name)).expect(name);
@@ -359,6 +368,55 @@ fn a_mutated_archive_is_the_same_or_refused() {
             assert_eq!(contents, whole, "round {round}, {random:?} at {at}");
         }
     }
+}
+
+/// Vanished between two looks, or on a spot of the disk that is bad: all else is in the archive, and what is not is told.
+#[test]
+fn what_cannot_be_read_keeps_nothing_else_out() {
+    let dir = TestDir::in_memory("archive-unread");
+    let home = home(&dir);
+    let to = dir.join("to.tar");
+    let run = || write(&home, &to, now());
+    let whole = play(0, Fault::Dead, run);
+    let (whole, calls) = (whole.outcome.expect("it works").contents, whole.calls);
+    for (errno, is_told) in [(ENOENT, false), (EIO, true)] {
+        let mut without = 0;
+        for (at, call) in (1..).zip(&calls) {
+            let _ = fs::remove_file(&to);
+            let what = format!("errno {errno} at call {at}, {call}");
+            match play(at, Fault::Errno(errno), run).outcome {
+                Ok(written) => {
+                    let lacks = written.contents.files < whole.files;
+                    without += u32::from(lacks);
+                    assert!(is_told || written.missing.is_empty(), "{what}: {written:?}");
+                    assert!(!is_told || !lacks || !written.missing.is_empty(), "{what}: {written:?}");
+                    assert_eq!(read::verify(&to).expect("whole"), written.contents, "{what}");
+                }
+                Err(ArchiveError::Read { path, .. }) => {
+                    let needed = [home.path().to_owned(), home.path().join(DATABASE), to.clone()];
+                    assert!(needed.contains(&path), "{what}: all fails for {}", path.display());
+                }
+                Err(_) => {}
+            }
+        }
+        assert!(without > 10, "errno {errno}: {without}");
+    }
+}
+
+#[test]
+fn the_file_systems_own_directory_is_no_part_of_a_home() {
+    let dir = TestDir::new("archive-volume");
+    let home = home(&dir);
+    put(&home.path().join("lost+found/#12"), "of another file", 0o600);
+    put(&home.path().join("wiki/lost+found/mine"), "the module's own", 0o600);
+    let written = write(&home, &dir.join("a.tar"), now()).expect("written");
+    assert_eq!((written.contents.files, written.left_out.len(), written.missing.len()), (12, 0, 0), "{written:?}");
+    fs::create_dir_all(dir.join("volume/lost+found")).expect("made");
+    unpack(&dir.join("a.tar"), &dir.join("volume")).expect("restored");
+    assert!(names(&dir.join("volume/lost+found")).is_empty());
+    assert!(dir.join("volume/wiki/lost+found/mine").exists() && dir.join("volume/services.json").exists());
+    put(&dir.join("taken/lost+found"), "a file", 0o600);
+    assert!(matches!(unpack(&dir.join("a.tar"), &dir.join("taken")), Err(ArchiveError::Exists { .. })));
 }
 
 /// A backup or a restore that fails at any call leaves nothing, and one that is killed leaves no file of the name. What is

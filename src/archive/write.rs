@@ -1,16 +1,16 @@
 //! From a home to an archive: a walk over open directories, every file hashed on its way.
 
 use super::tar::{self, Header, Kind};
-use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, PIECE_BYTES, ROOT, SUMS, read, sum_line};
+use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, LOST_AND_FOUND, PIECE_BYTES, ROOT, SUMS, read, sum_line};
 use crate::db;
 use crate::stamp;
-use crate::store::{Home, atomic, module_secrets};
+use crate::store::{Home, StoreError, atomic, module_secrets};
 use crate::sys::fs::{self, Dir, Rename, Stat};
 use crate::sys::random;
 use crate::token::digest::Digest;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -24,14 +24,17 @@ const NS_PER_S: i128 = 1_000_000_000;
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) contents: Contents,
-    /// What the archive does without, each with the reason.
+    /// What no archive holds, each with the reason.
     pub(crate) left_out: Vec<String>,
+    /// What this one should hold and does not, each with the reason.
+    pub(crate) missing: Vec<String>,
     /// Why a power failure may still take it back.
     pub(crate) unsettled: Option<io::Error>,
 }
 
 /// Writes the archive of `home` to the new file `to`, mode 0600, and reads it back. The database is the one of a single
-/// moment; other files are as they are when their turn comes. After an error there is no file.
+/// moment; other files are as they are when their turn comes, and one that cannot be read keeps none of the others out.
+/// After an error there is no file.
 pub(crate) fn write(home: &Home, to: &Path, now: SystemTime) -> Result<Written, ArchiveError> {
     let (directory, name) = place(to)?;
     if directory.starts_with(home.path()) {
@@ -47,7 +50,7 @@ pub(crate) fn write(home: &Home, to: &Path, now: SystemTime) -> Result<Written, 
     temp.push(format!(".{}.tmp", random::hex(8)));
     let file = dir.create_new(&temp, FILE_MODE).map_err(error)?;
     let temp = Temp { dir: &dir, name: temp };
-    let mut writer = Writer { home, file: &file, path: to.to_owned(), sums: String::new(), left_out: Vec::new() };
+    let mut writer = Writer::new(home, &file, to);
     let contents = writer.whole(now)?;
     fs::set_mode(&file, FILE_MODE).and_then(|()| fs::sync(&file)).map_err(error)?;
     let found = read::verify(&directory.join(&temp.name)).map_err(|error| renamed(error, to))?;
@@ -64,7 +67,7 @@ pub(crate) fn write(home: &Home, to: &Path, now: SystemTime) -> Result<Written, 
     })?;
     // It is whole and the best copy there is: a disk that does not confirm its name is no reason to remove it.
     let unsettled = dir.sync().err();
-    Ok(Written { contents, left_out: writer.left_out, unsettled })
+    Ok(Written { contents, left_out: writer.left_out, missing: writer.missing, unsettled })
 }
 
 /// The directory, without links, and the name in it.
@@ -112,11 +115,19 @@ struct Writer<'a> {
     home: &'a Home,
     file: &'a File,
     path: PathBuf,
+    /// So long is the file.
+    at_bytes: u64,
     sums: String,
     left_out: Vec<String>,
+    missing: Vec<String>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(home: &'a Home, file: &'a File, to: &Path) -> Self {
+        let (path, sums) = (to.to_owned(), String::new());
+        Self { home, file, path, at_bytes: 0, sums, left_out: Vec::new(), missing: Vec::new() }
+    }
+
     fn whole(&mut self, now: SystemTime) -> Result<Contents, ArchiveError> {
         let home = self.home;
         let read_error = |source| ArchiveError::Read { path: home.path().to_owned(), source };
@@ -156,33 +167,63 @@ impl Writer<'_> {
     fn walk(&mut self, place: &Place<'_>, contents: &mut Contents) -> Result<(), ArchiveError> {
         let read_error = |source| ArchiveError::Read { path: place.path.to_owned(), source };
         for name in fs::names(place.path).map_err(read_error)? {
-            let path = place.path.join(&name);
-            let plain = name.to_str().filter(|name| tar::is_plain(&format!("{}/{name}", place.name)));
-            let Some(plain) = plain else {
-                self.leave_out(&path, "its name is too long, not UTF-8, or has control characters");
-                continue;
-            };
-            if is_passing(place, plain) {
-                continue;
-            }
-            let Ok(stat) = place.dir.stat(&name) else { continue };
-            match stat.kind {
-                fs::Kind::Regular => self.file(place, &name, plain, contents)?,
-                fs::Kind::Directory if place.depth >= DEPTH_MAX => self.leave_out(&path, "it lies too deep"),
-                fs::Kind::Directory => {
-                    let error = |source| ArchiveError::Read { path: path.clone(), source };
-                    let dir = place.dir.open_dir(&name).map_err(error)?;
-                    let name = format!("{}/{plain}", place.name);
-                    let below = Place { dir: &dir, path: &path, name, depth: place.depth + 1 };
-                    self.directory(&below, &stat)?;
-                    self.walk(&below, contents)?;
+            let at_bytes = self.at_bytes;
+            match self.entry(place, &name, contents) {
+                Err(ArchiveError::Read { path, source }) => {
+                    self.cut(at_bytes)?;
+                    self.miss(&path, &source);
                 }
-                fs::Kind::Symlink if is_written_through(place, plain) => self.linked(place, plain, contents)?,
-                fs::Kind::Symlink => self.leave_out(&path, "it is a symbolic link"),
-                fs::Kind::Socket | fs::Kind::Other => self.leave_out(&path, "it is no file"),
+                other => other?,
             }
         }
         Ok(())
+    }
+
+    /// One name in a directory. It is not counted before all of it is in the archive.
+    fn entry(&mut self, place: &Place<'_>, name: &OsStr, contents: &mut Contents) -> Result<(), ArchiveError> {
+        let path = place.path.join(name);
+        let plain = name.to_str().filter(|name| tar::is_plain(&format!("{}/{name}", place.name)));
+        let Some(plain) = plain else {
+            self.lack(&path, "its name is too long, not UTF-8, or has control characters");
+            return Ok(());
+        };
+        if is_passing(place, plain) {
+            return Ok(());
+        }
+        let stat = place.dir.stat(name).map_err(|source| ArchiveError::Read { path: path.clone(), source })?;
+        match stat.kind {
+            fs::Kind::Regular => self.file(place, name, plain, contents)?,
+            fs::Kind::Directory if place.depth == 0 && plain == LOST_AND_FOUND => {}
+            fs::Kind::Directory if place.depth >= DEPTH_MAX => self.lack(&path, "it lies too deep"),
+            fs::Kind::Directory => self.below(place, plain, &stat, contents)?,
+            fs::Kind::Symlink if is_written_through(place, plain) => self.linked(place, plain, contents)?,
+            fs::Kind::Symlink => self.leave_out(&path, "it is a symbolic link"),
+            fs::Kind::Socket | fs::Kind::Other => self.leave_out(&path, "it is no file"),
+        }
+        Ok(())
+    }
+
+    /// A directory with all in it; what cannot be listed is a directory all the same.
+    fn below(
+        &mut self,
+        place: &Place<'_>,
+        name: &str,
+        stat: &Stat,
+        contents: &mut Contents,
+    ) -> Result<(), ArchiveError> {
+        let path = place.path.join(name);
+        let dir = place.dir.open_dir(OsStr::new(name));
+        let dir = dir.map_err(|source| ArchiveError::Read { path: path.clone(), source })?;
+        let name = format!("{}/{name}", place.name);
+        let below = Place { dir: &dir, path: &path, name, depth: place.depth + 1 };
+        self.directory(&below, stat)?;
+        match self.walk(&below, contents) {
+            Err(ArchiveError::Read { path, source }) => {
+                self.miss(&path, &source);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// What one of the links leads to that we write through ourselves, as a file in the link's place.
@@ -193,7 +234,12 @@ impl Writer<'_> {
             // Removed this moment.
             Ok(None) => return Ok(()),
             Err(error) => {
-                self.leave_out(&path, &error.to_string());
+                match &error {
+                    StoreError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                        self.leave_out(&path, "it is a symbolic link that leads nowhere");
+                    }
+                    _ => self.lack(&path, &error.to_string()),
+                }
                 return Ok(());
             }
         };
@@ -207,7 +253,18 @@ impl Writer<'_> {
     }
 
     fn leave_out(&mut self, path: &Path, reason: &str) {
-        self.left_out.push(format!("{} is not in the archive: {reason}", path.display()));
+        self.left_out.push(not_in_it(path, reason));
+    }
+
+    fn lack(&mut self, path: &Path, reason: &str) {
+        self.missing.push(not_in_it(path, reason));
+    }
+
+    /// What cannot be read, unless a module has just removed it.
+    fn miss(&mut self, path: &Path, error: &io::Error) {
+        if error.kind() != io::ErrorKind::NotFound {
+            self.lack(path, &error.to_string());
+        }
     }
 
     fn directory(&mut self, place: &Place<'_>, stat: &Stat) -> Result<(), ArchiveError> {
@@ -225,11 +282,7 @@ impl Writer<'_> {
     ) -> Result<(), ArchiveError> {
         let path = place.path.join(archived);
         let read_error = |source| ArchiveError::Read { path: path.clone(), source };
-        let file = match place.dir.open_read(name) {
-            // A module has just removed it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(read_error)?,
-        };
+        let file = place.dir.open_read(name).map_err(read_error)?;
         let stat = fs::stat_of(&file).map_err(read_error)?;
         if stat.kind != fs::Kind::Regular {
             self.leave_out(&path, "it is no file");
@@ -274,8 +327,24 @@ impl Writer<'_> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        fs::write_all(self.file, bytes).map_err(|source| ArchiveError::Write { path: self.path.clone(), source })
+        fs::write_all(self.file, bytes).map_err(|source| ArchiveError::Write { path: self.path.clone(), source })?;
+        self.at_bytes += bytes.len() as u64;
+        Ok(())
     }
+
+    /// Takes back what was written of an entry that cannot be read to its end.
+    fn cut(&mut self, at_bytes: u64) -> Result<(), ArchiveError> {
+        let mut file = self.file;
+        fs::set_size(file, at_bytes)
+            .and_then(|()| file.seek(SeekFrom::Start(at_bytes)))
+            .map_err(|source| ArchiveError::Write { path: self.path.clone(), source })?;
+        self.at_bytes = at_bytes;
+        Ok(())
+    }
+}
+
+fn not_in_it(path: &Path, reason: &str) -> String {
+    format!("{} is not in the archive: {reason}", path.display())
 }
 
 /// The files that may be kept elsewhere (files §14.2, rule 4).

@@ -312,7 +312,8 @@ pub(crate) const VERBS: &[Verb] = &[
         about: "Write the whole home, secrets included, into one tar archive",
         notes: &[
             "The hub may run. The database is of one moment; stop modules that write",
-            "meanwhile. Without: logs, links, what only a running hub needs.",
+            "meanwhile. Without: logs, links, what only a running hub needs. What cannot",
+            "be read is named, and the exit code is 1 with the rest in the archive.",
             "By hand: tar xf FILE && sha256sum -c SHA256SUMS",
         ],
         flags: &[],

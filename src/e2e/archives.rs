@@ -3,7 +3,9 @@
 use crate::support::{Finished, Home, Hub, module, testchild};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -161,4 +163,44 @@ fn a_disk_that_does_not_confirm_the_last_step_takes_nothing_away_and_is_told() {
         assert!(made.is_file() || made.join("services.json").is_file(), "{told}");
         Finished::run(home.command(args)).fails_with(7);
     }
+}
+
+#[test]
+fn a_backup_that_lacks_something_is_written_and_is_no_success() {
+    let home = Home::new();
+    home.install(&sleeper("web"));
+    home.write("web/data", "kept");
+    fs::write(home.path().join(OsStr::from_bytes(b"web/\xff")), "cannot be named").expect("ours");
+    let archive = home.path().with_extension("tar");
+    let file = archive.to_str().expect("UTF-8");
+    let told = Finished::run(home.command(&["backup", file, "--json"])).fails_with(1);
+    let (said, error) = (told.json(), told.stderr.clone());
+    assert_eq!((&said["ok"], &said["data"]["left_out"]), (&json!(false), &json!([])), "{told}");
+    assert!(said["data"]["missing"][0].as_str().is_some_and(|line| line.contains("web/")), "{told}");
+    assert!(error.contains("lacks one thing of the home"), "{told}");
+    fs::remove_file(&archive).expect("written");
+    let told = Finished::run(home.command(&["backup", file])).fails_with(1);
+    assert!(told.stderr.contains("web/") && told.stderr.contains("UTF-8") && !told.stdout.contains('✓'), "{told}");
+    let to = home.path().with_extension("to");
+    Finished::run(home.command(&["--home", to.to_str().expect("UTF-8"), "restore", file])).succeeds();
+    assert_eq!(fs::read(to.join("services.json")).expect("there"), home.read("services.json").as_bytes());
+}
+
+#[test]
+fn a_file_that_fails_in_its_middle_leaves_no_half_of_it() {
+    let home = Home::new();
+    home.install(&sleeper("web"));
+    home.write("web/a", "kept");
+    home.write("web/b", &"x".repeat(1 << 20));
+    home.write("web/c", "kept");
+    let archive = home.path().with_extension("tar");
+    let (file, bad) = (archive.to_str().expect("UTF-8"), home.path().join("web/b"));
+    let path = bad.to_str().expect("UTF-8");
+    let options = ["-qq", "-o", "/dev/null", "-P", path, "-e", "trace=read", "-e", "inject=read:error=EIO:when=3"];
+    let told = home.traced(&options, &["backup", file, "--json"]).fails_with(1);
+    let missing = &told.json()["data"]["missing"];
+    assert!(missing[0].as_str().is_some_and(|line| line.starts_with(path)) && missing[1].is_null(), "{told}");
+    let to = home.path().with_extension("to");
+    Finished::run(home.command(&["--home", to.to_str().expect("UTF-8"), "restore", file])).succeeds();
+    assert!(to.join("web/a").exists() && !to.join("web/b").exists() && to.join("web/c").exists());
 }

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 pub(super) fn write(file: &Path, config: &Config, out: &mut Out) -> Result<Report, Failure> {
     let home = Home::open(&config.home, Create::No).map_err(|error| reach::store_failure(&error))?;
     let written = archive::write(&home, file, SystemTime::now()).map_err(|error| failure(&error))?;
-    for reason in &written.left_out {
+    for reason in written.left_out.iter().chain(&written.missing) {
         out.warn(&printable(reason));
     }
     if let Ok(Some(_)) = reach::hub(&home, HEALTH_TIMEOUT) {
@@ -24,12 +24,27 @@ pub(super) fn write(file: &Path, config: &Config, out: &mut Out) -> Result<Repor
         );
     }
     let Contents { files, bytes, .. } = written.contents;
-    out.done(&format!("✓ {} holds {files} files, {bytes} bytes; it was read back and is whole", file.display()));
+    let (mark, verdict) =
+        if written.missing.is_empty() { ("✓ ", "and is whole") } else { ("", "and can be restored") };
+    out.done(&format!("{mark}{} holds {files} files, {bytes} bytes; it was read back {verdict}", file.display()));
     out.done("  everybody who can read it holds the keys of this hub");
     Ok(Report {
-        data: json!({ "left_out": written.left_out, "archive": about(file, &written.contents) }),
-        failure: written.unsettled.map(|error| unsettled(file, &error)),
+        data: json!({
+            "left_out": written.left_out, "missing": written.missing, "archive": about(file, &written.contents),
+        }),
+        failure: written.unsettled.map(|error| unsettled(file, &error)).or_else(|| incomplete(file, &written.missing)),
     })
+}
+
+/// An archive that lacks something is better than none, and not what was asked for.
+fn incomplete(file: &Path, missing: &[String]) -> Option<Failure> {
+    let what = match missing {
+        [] => return None,
+        [_] => "one thing".to_owned(),
+        more => format!("{} things", more.len()),
+    };
+    let message = format!("{} lacks {what} of the home", file.display());
+    Some(Failure::new(Code::Failed, message, "mend what the warnings name, then write another archive"))
 }
 
 pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Report, Failure> {
