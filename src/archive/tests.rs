@@ -41,6 +41,7 @@ fn home(dir: &TestDir) -> Home {
     put(&path("wiki/data/big"), vec![b'x'; PIECE_BYTES + 513], 0o700);
     put(&path("wiki/data/empty"), "", 0o640);
     put(&path("wiki/data/hub.key.spare"), "the module's own", 0o600);
+    put(&path("modules/logs/.parachute/module.json"), "{}", 0o644);
     put(&path("wiki/.draft.tmp"), "the module's own", 0o600);
     put(&path(".notes.0123.tmp"), "the owner's own", 0o600);
     put(&path("wiki/run/hub.key"), "secret\n", 0o600);
@@ -89,7 +90,7 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
     let archive = dir.join("a.tar");
     let written = write(&home, &archive, now()).expect("written");
     assert_eq!(fs::metadata(&archive).expect("there").permissions().mode() & 0o777, 0o600);
-    assert_eq!((written.contents.files, written.left_out.len()), (11, 1), "{written:?}");
+    assert_eq!((written.contents.files, written.left_out.len()), (12, 1), "{written:?}");
     assert!(written.left_out[0].contains("/link is not in the archive"), "{written:?}");
 
     fs::create_dir(dir.join("empty")).expect("made");
@@ -170,7 +171,7 @@ fn standard_tools_read_it() {
     let script = "tar xf a.tar && sha256sum --quiet -c SHA256SUMS && tar tvf a.tar | wc -l";
     let done = Command::new("/bin/sh").args(["-c", script]).current_dir(dir.path()).output().expect("a shell");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "19");
+    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "23");
     assert_eq!(fs::read(dir.join("parachute-home/operator.token")).expect("unpacked"), b"secret\n");
 }
 
@@ -410,7 +411,7 @@ fn the_file_systems_own_directory_is_no_part_of_a_home() {
     put(&home.path().join("lost+found/#12"), "of another file", 0o600);
     put(&home.path().join("wiki/lost+found/mine"), "the module's own", 0o600);
     let written = write(&home, &dir.join("a.tar"), now()).expect("written");
-    assert_eq!((written.contents.files, written.left_out.len(), written.missing.len()), (12, 0, 0), "{written:?}");
+    assert_eq!((written.contents.files, written.left_out.len(), written.missing.len()), (13, 0, 0), "{written:?}");
     fs::create_dir_all(dir.join("volume/lost+found")).expect("made");
     unpack(&dir.join("a.tar"), &dir.join("volume")).expect("restored");
     assert!(names(&dir.join("volume/lost+found")).is_empty());
