@@ -41,8 +41,8 @@ pub(crate) enum ArchiveError {
         reason: String,
     },
     Database(DbError),
-    /// The note beside the database.
-    Epoch(StoreError),
+    /// The new home, or a file of ours in it.
+    Store(StoreError),
 }
 
 impl fmt::Display for ArchiveError {
@@ -74,7 +74,7 @@ impl fmt::Display for ArchiveError {
                 write!(f, "{} cannot be used: at byte {at_bytes}, {reason}; nothing was changed", path.display())
             }
             Self::Database(error) => error.fmt(f),
-            Self::Epoch(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
         }
     }
 }
@@ -84,7 +84,7 @@ impl std::error::Error for ArchiveError {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } | Self::Torn { source, .. } => Some(source),
             Self::Database(error) => Some(error),
-            Self::Epoch(error) => Some(error),
+            Self::Store(error) => Some(error),
             Self::Exists { .. } | Self::InsideHome { .. } | Self::Changed { .. } | Self::Malformed { .. } => None,
         }
     }
@@ -92,7 +92,7 @@ impl std::error::Error for ArchiveError {
 
 impl From<StoreError> for ArchiveError {
     fn from(error: StoreError) -> Self {
-        Self::Epoch(error)
+        Self::Store(error)
     }
 }
 

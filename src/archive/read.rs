@@ -149,6 +149,8 @@ fn into_nothing(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
 
 fn into_empty(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
+    // One that no command would use afterwards is not filled.
+    Home::open(home, Create::No)?;
     let dir = Dir::open(home).map_err(write_error)?;
     let stage = Stage::new(home, OsStr::new("restore"))?;
     let filled = stage.fill(archive, home)?;

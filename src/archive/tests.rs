@@ -2,14 +2,14 @@
 
 use super::tar::{BLOCK_BYTES, Header, Kind, encode, padding};
 use super::*;
-use crate::store::{Create, Home};
+use crate::store::{Create, Home, StoreError};
 use crate::sys::fault::{Fault, play};
 use crate::sys::random;
 use crate::sys::testdir::TestDir;
 use crate::token::digest::Digest;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -418,6 +418,19 @@ fn the_file_systems_own_directory_is_no_part_of_a_home() {
     assert!(dir.join("volume/wiki/lost+found/mine").exists() && dir.join("volume/services.json").exists());
     put(&dir.join("taken/lost+found"), "a file", 0o600);
     assert!(matches!(unpack(&dir.join("a.tar"), &dir.join("taken")), Err(ArchiveError::Exists { .. })));
+}
+
+#[test]
+fn an_empty_directory_of_another_user_is_not_filled() {
+    let dir = TestDir::new("archive-foreign");
+    write(&home(&dir), &dir.join("a.tar"), now()).expect("written");
+    fs::create_dir(dir.join("theirs")).expect("made");
+    // Only root can give a directory away; without that the rule cannot be shown.
+    if chown(dir.join("theirs"), Some(65_534), None).is_ok() {
+        let refused = unpack(&dir.join("a.tar"), &dir.join("theirs")).expect_err("refused");
+        assert!(matches!(refused, ArchiveError::Store(StoreError::ForeignOwner { .. })), "{refused}");
+        assert!(names(&dir.join("theirs")).is_empty());
+    }
 }
 
 /// A backup or a restore that fails at any call leaves nothing, and one that is killed leaves no file of the name. What is

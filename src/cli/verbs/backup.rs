@@ -5,7 +5,7 @@ use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report, printable};
 use crate::cli::reach::{self, HEALTH_TIMEOUT};
 use crate::config::Config;
-use crate::store::{Create, Home};
+use crate::store::{Create, Home, StoreError};
 use crate::wire::Code;
 use serde_json::{Value, json};
 use std::io;
@@ -54,6 +54,7 @@ pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Rep
             format!("{} holds something already, and restore overwrites nothing", path.display()),
             "stop its hub and move it away, or restore elsewhere: parachute --home DIR restore FILE",
         ),
+        ArchiveError::Store(error @ StoreError::ForeignOwner { .. }) => reach::store_failure(error),
         other => failure(other),
     })?;
     let contents = &restored.contents;
@@ -104,7 +105,7 @@ fn failure(error: &ArchiveError) -> Failure {
         }
         ArchiveError::Malformed { .. } => (Code::InvalidConfig, "take another copy of the archive"),
         ArchiveError::Changed { .. } => (Code::Busy, "try again in a moment"),
-        ArchiveError::Read { .. } | ArchiveError::Write { .. } | ArchiveError::Torn { .. } | ArchiveError::Epoch(_) => {
+        ArchiveError::Read { .. } | ArchiveError::Write { .. } | ArchiveError::Torn { .. } | ArchiveError::Store(_) => {
             (Code::Failed, "check the path, its permissions and space")
         }
         ArchiveError::Database(_) => (Code::Failed, "see: parachute doctor"),
