@@ -8,7 +8,9 @@ use crate::sys::random;
 use crate::sys::testdir::TestDir;
 use crate::token::digest::Digest;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -418,6 +420,21 @@ fn the_file_systems_own_directory_is_no_part_of_a_home() {
     assert!(dir.join("volume/wiki/lost+found/mine").exists() && dir.join("volume/services.json").exists());
     put(&dir.join("taken/lost+found"), "a file", 0o600);
     assert!(matches!(unpack(&dir.join("a.tar"), &dir.join("taken")), Err(ArchiveError::Exists { .. })));
+}
+
+#[test]
+fn a_path_that_is_no_text_is_one_all_the_same() {
+    let dir = TestDir::new("archive-bytes");
+    let at = |name: &[u8]| dir.path().join(OsStr::from_bytes(name));
+    let home = Home::open(&at(b"h\xff"), Create::Yes).expect("a home");
+    put(&home.path().join("services.json"), r#"{"services":[{"name":"wiki","installDir":"/nowhere"}]}"#, 0o644);
+    drop(crate::db::Db::open(&home.path().join("hub.db")).expect("a database"));
+    let written = write(&home, &at(b"a\xff.tar"), now()).expect("written");
+    assert_eq!((written.contents.files, written.contents.home), (2, None));
+    let restored = unpack(&at(b"a\xff.tar"), &at(b"n\xff")).expect("restored");
+    assert_eq!((restored.moved_rows, restored.warnings.len()), (0, 1), "{restored:?}");
+    drop(crate::db::Db::open(&at(b"n\xff").join("hub.db")).expect("a database"));
+    assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 3, "nothing else is left");
 }
 
 #[test]

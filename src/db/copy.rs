@@ -3,6 +3,8 @@
 use super::{DbError, epoch, open};
 use crate::sys::fs::{self, Kind};
 use rusqlite::OpenFlags;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// It holds keys.
@@ -17,9 +19,9 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<bool, DbError> {
     }
     open::look_inside(&from)?;
     let connection = open::connect(&from, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection
-        .execute("VACUUM INTO ?1", [to.to_string_lossy()])
-        .map_err(|source| DbError::sqlite(&from, "copy it", &source))?;
+    // A path is bytes, and SQLite asks no more of it.
+    let name = ToSqlOutput::Borrowed(ValueRef::Text(to.as_os_str().as_bytes()));
+    connection.execute("VACUUM INTO ?1", [name]).map_err(|source| DbError::sqlite(&from, "copy it", &source))?;
     fs::set_mode_at(to, FILE_MODE).map_err(|source| open::files(to, "make private", source))?;
     Ok(true)
 }
