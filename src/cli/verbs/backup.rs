@@ -4,6 +4,7 @@ use crate::archive::{self, ArchiveError, Contents};
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report, printable};
 use crate::cli::reach::{self, HEALTH_TIMEOUT};
+use crate::client::ClientError;
 use crate::config::Config;
 use crate::store::{Create, Home, StoreError};
 use crate::wire::Code;
@@ -18,7 +19,7 @@ pub(super) fn write(file: &Path, config: &Config, out: &mut Out) -> Result<Repor
     for reason in written.left_out.iter().chain(&written.missing) {
         out.warn(&printable(reason));
     }
-    if let Ok(Some(_)) = reach::hub(&home, HEALTH_TIMEOUT) {
+    if let Ok(Some(_)) | Err(ClientError::Silent { .. }) = reach::hub(&home, HEALTH_TIMEOUT) {
         out.warn(
             "the hub runs: what its modules wrote during the backup may be half of it; stop them for an exact one",
         );
@@ -92,6 +93,7 @@ fn unsettled(path: &Path, error: &io::Error) -> Failure {
 
 fn about(file: &Path, contents: &Contents) -> Value {
     let Contents { version, created_at, home, files, bytes } = contents;
+    let home = home.as_ref().map(|home| home.to_string_lossy());
     json!({
         "file": file.to_string_lossy(), "version": version, "created_at": created_at, "home": home, "files": files,
         "bytes": bytes,

@@ -25,11 +25,15 @@ pub(crate) fn move_home(home: &Home, from: Option<&Path>, to: &Path) -> Result<M
     match move_list(home, SERVICES, from, to) {
         Ok(Some(list)) => (moved.rows, moved.packages) = (list.rows, list.packages),
         Ok(None) => {}
-        Err(error @ (StoreError::Write { .. } | StoreError::Unsettled { .. })) => return Err(error),
+        Err(error @ (StoreError::Write { .. } | StoreError::Unsettled { .. } | StoreError::Overfull { .. })) => {
+            return Err(error);
+        }
         Err(_) => moved.unusable = true,
     }
     match move_list(home, BACKUP, from, to) {
-        Err(error @ (StoreError::Write { .. } | StoreError::Unsettled { .. })) => Err(error),
+        Err(error @ (StoreError::Write { .. } | StoreError::Unsettled { .. } | StoreError::Overfull { .. })) => {
+            Err(error)
+        }
         // One that cannot be read is of no use where it is either.
         Ok(_) | Err(_) => Ok(moved),
     }
@@ -44,7 +48,7 @@ fn move_list(home: &Home, name: &str, from: Option<&Path>, to: &Path) -> Result<
         .map_err(|problem| StoreError::Syntax { path: path(), problem })?;
     if let Some(bytes) = &moved.bytes {
         if bytes.len() as u64 > SERVICES_MAX_BYTES {
-            return Err(StoreError::TooLarge { path: path(), limit_bytes: SERVICES_MAX_BYTES });
+            return Err(StoreError::Overfull { path: path(), limit_bytes: SERVICES_MAX_BYTES });
         }
         atomic::write(home, name, bytes, PUBLIC)?;
     }
