@@ -61,6 +61,13 @@ fn flags_of(verb: &'static Verb) -> Vec<&'static Flag> {
     flags
 }
 
+/// Adds paths, `kind` of compgen: a line each, because a space is part of a name, and quoted where they are put in.
+fn bash_paths(kind: char) -> String {
+    format!(
+        "; mapfile -t -O ${{#COMPREPLY[@]}} COMPREPLY < <(compgen -{kind} -- \"$cur\"); compopt -o filenames 2>/dev/null"
+    )
+}
+
 fn bash() -> String {
     let mut script = format!(
         "# bash completion for parachute\n_parachute() {{\n\
@@ -73,8 +80,9 @@ fn bash() -> String {
          \x20       esac\n\
          \x20   done\n\
          \x20   case $prev in\n\
-         \x20       --home) COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n",
-        verb_names().join("|")
+         \x20       --home) :{}; return ;;\n",
+        verb_names().join("|"),
+        bash_paths('d')
     );
     for flag in every_verb().flat_map(|verb| verb.flags).filter(|flag| !flag.choices.is_empty()) {
         script.push_str(&format!(
@@ -93,9 +101,9 @@ fn bash() -> String {
             flags.join(" ")
         ));
         if verb.words == Words::Directory {
-            script.push_str("; COMPREPLY+=($(compgen -d -- \"$cur\"))");
+            script.push_str(&bash_paths('d'));
         } else if verb.words == Words::File {
-            script.push_str("; COMPREPLY+=($(compgen -f -- \"$cur\"))");
+            script.push_str(&bash_paths('f'));
         }
         script.push_str(" ;;\n");
     }
@@ -196,6 +204,7 @@ fn fish() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testdir::TestDir;
     use std::io::Write;
     use std::process::{Command, Stdio};
 
@@ -213,6 +222,37 @@ mod tests {
                     };
                     assert!(script.contains(&spelled), "{kind:?} {} {}", verb.name, flag.long);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn bash_offers_a_name_with_a_space_as_one() {
+        let dir = TestDir::new("completions");
+        for name in ["a b.tar", "a.tar"] {
+            std::fs::write(dir.path().join(name), "").expect("a file");
+        }
+        std::fs::create_dir(dir.path().join("a c")).expect("a directory");
+        let offers = |words: &str| {
+            let script = format!(
+                "{}\ncd '{}'; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _parachute; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+                bash(),
+                dir.path().display()
+            );
+            // Not every machine that builds has bash.
+            let done = Command::new("bash").args(["-c", &script]).stderr(Stdio::null()).output().ok()?;
+            let mut lines: Vec<String> =
+                String::from_utf8(done.stdout).expect("text").lines().map(str::to_owned).collect();
+            lines.sort();
+            Some(lines)
+        };
+        for (words, expected) in [
+            ("parachute backup a", &["a b.tar", "a c", "a.tar"][..]),
+            ("parachute install a", &["a c"]),
+            ("parachute --home a", &["a c"]),
+        ] {
+            if let Some(offered) = offers(words) {
+                assert_eq!(offered, expected, "{words}");
             }
         }
     }

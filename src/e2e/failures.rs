@@ -211,3 +211,19 @@ fn a_list_that_cannot_be_read_is_not_one_of_modules_that_are_all_well() {
     hub.home.write("services.json", "{\"services\": []}\n");
     assert_eq!(hub.get("/api/ready").status, 200);
 }
+
+#[test]
+fn a_token_that_nobody_got_is_good_for_nothing() {
+    let hub = web();
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = hub.home.command(&["auth", "mint-token", "--scope", "scribe:transcribe", "--sub", "lost"]);
+    command.stdout(full);
+    let done = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("could not be printed and was revoked"), "{said}");
+    let listed = hub.run(&["auth", "list-tokens", "--subject", "lost", "--json"]).succeeds().json();
+    let tokens = listed["data"]["tokens"].as_array().expect("a list");
+    assert_eq!(tokens.len(), 1, "{listed}");
+    assert_eq!(tokens[0]["state"], "revoked", "{listed}");
+}

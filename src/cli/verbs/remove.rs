@@ -81,8 +81,10 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
     out.done(&format!("  its row is kept in {}", home.path().join(REMOVED).display()));
     let back = back(&row, argv.as_deref());
     if let Some(back) = &back {
-        // Their values may be secrets, which belong into no terminal.
-        let but = row.pointer("/run/env/set").map_or("", |_| ", but for its variables");
+        let but = match unsaid(&row, argv.is_some()).as_slice() {
+            [] => String::new(),
+            fields => format!(", but for {}", fields.join(", ")),
+        };
         out.done(&format!("  to have it back{but}: {back}"));
     }
     let module = short.as_ref().map(Short::as_str);
@@ -168,6 +170,24 @@ fn back(row: &Value, argv: Option<&[String]>) -> Option<String> {
     Some(format!("parachute add {}{flags} -- {}", quoted(text("name")?), command.join(" ")))
 }
 
+/// What of the row the command that registers it again does not say: what no flag says, and variables, which may be
+/// secrets and belong into no terminal. A module with a package (`is_adopted`: none) has its settings in that, but for
+/// those of the row.
+fn unsaid(row: &Value, is_adopted: bool) -> Vec<String> {
+    let said: &[&str] = if is_adopted { &["cwd", "restart", "stopSignal", "ready"] } else { &[] };
+    let run = row.get("run").and_then(Value::as_object);
+    let is_said = |key: &str, value: &Value| said.contains(&key) && value.is_string();
+    let settings = run.into_iter().flatten().filter(|(key, value)| !is_said(key, value));
+    let mut fields: Vec<String> = settings.map(|(key, _)| format!("run.{key}")).collect();
+    if is_adopted && row.get("paths").and_then(Value::as_array).is_some_and(|paths| paths.len() > 1) {
+        fields.push("its other paths".to_owned());
+    }
+    let others: &[&str] =
+        if is_adopted { &["websocket", "uis"] } else { &["websocket", "uis", "stripPrefix", "publicExposure"] };
+    fields.extend(others.iter().filter(|key| row.get(**key).is_some()).map(|key| (*key).to_owned()));
+    fields
+}
+
 /// A word as a shell reads it.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:=@%+,-".contains(&byte);
@@ -228,5 +248,17 @@ mod tests {
         ] {
             assert_eq!(back(&row, argv).as_deref(), expected, "{row}");
         }
+    }
+
+    #[test]
+    fn what_the_command_does_not_say_is_named() {
+        let row = json!({
+            "name": "w", "port": 7, "paths": ["/w", "/x"], "publicExposure": "loopback", "websocket": true,
+            "run": {"cwd": "/a", "ready": {"http": "/up"}, "user": "www-data", "env": {"set": {"A": "1"}}},
+        });
+        assert_eq!(unsaid(&row, true), ["run.ready", "run.user", "run.env", "its other paths", "websocket"]);
+        let all = ["run.cwd", "run.ready", "run.user", "run.env", "websocket", "publicExposure"];
+        assert_eq!(unsaid(&row, false), all);
+        assert_eq!(unsaid(&json!({"name": "w", "paths": ["/w"], "run": {"cwd": "/a"}}), true), [] as [String; 0]);
     }
 }

@@ -44,7 +44,19 @@ pub(super) fn mint(desk: &Desk, mint: Mint, out: &mut Out) -> Result<Report, Fai
             out.done(&format!("  subject {}, valid until {}", printable(&minted.subject), minted.expires_at));
             data["token_file"] = json!(path.to_string_lossy());
         }
-        None => out.data(&format!("{}\n", minted.token)),
+        None => {
+            out.data(&format!("{}\n", minted.token));
+            if out.is_closed() {
+                // Nobody has it, and nobody would know of it.
+                let revoked = desk.revoke(&minted.jti, false);
+                let what = revoked.map_or("is good all the same; revoke it", |_| "was revoked");
+                return Err(Failure::new(
+                    Code::Failed,
+                    format!("token {} could not be printed and {what}", minted.jti),
+                    "have it written instead: parachute auth mint-token --token-file FILE",
+                ));
+            }
+        }
     }
     Ok(Report::of(data))
 }
