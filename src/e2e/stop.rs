@@ -132,6 +132,24 @@ fn nothing_is_left_of_daemons_when_the_hub_ends() {
 }
 
 #[test]
+fn a_leader_that_left_its_group_is_stopped_and_killed_like_any_other() {
+    let polite = module("polite", testchild(&["leave-group"]));
+    let deaf = module("deaf", testchild(&["leave-group", "ignore-term"])).run(json!({ "stopTimeoutMs": 200 }));
+    let ports = [polite.port, deaf.port];
+    let mut hub = Hub::start(&[polite, deaf]);
+    for (name, port) in ["polite", "deaf"].into_iter().zip(ports) {
+        hub.until_ready(name);
+        hub.run(&["stop", name]).succeeds();
+        hub.has_nothing_left(name, port);
+        hub.run(&["start", name]).succeeds();
+    }
+    assert_eq!(hub.module("polite")["last_exit"]["signal"], 15);
+    assert_eq!(hub.module("deaf")["last_exit"]["signal"], 9);
+    assert_eq!(hub.end().code(), Some(0));
+    assert!(!hub.output().contains("giving up"), "{}", hub.output());
+}
+
+#[test]
 fn a_grandchild_that_keeps_the_pipe_open_does_not_hold_up_a_stop() {
     let program = &testchild(&[])[0];
     let script = format!("{program:?} hold-pipe; exec {program:?} sleep");

@@ -15,6 +15,7 @@
 //! | `segv` | says `exiting segv` and dies of SIGSEGV |
 //! | `stamp FILE [MS]` | stamps start and exit into FILE, so long apart, and exits 1 |
 //! | `ignore-term` | is `http`, but ignores TERM |
+//! | `leave-group [ignore-term]` | joins its parent's group, then it is `http`, and may ignore TERM |
 //! | `slow-term MS` | says `ready PID`; on TERM says `term PID` and exits 0 so long after |
 //! | `fork-and-ignore-term` | a grandchild says `grandchild PID`, holds $PORT and ignores TERM; the leader waits for it |
 //! | `chain LENGTH` | each forks the next; the last says `last PID`, holds $PORT and ignores TERM |
@@ -78,6 +79,8 @@ unsafe extern "C" {
     safe fn setsid() -> c_int;
     safe fn getpgrp() -> c_int;
     safe fn getppid() -> c_int;
+    safe fn getpgid(pid: c_int) -> c_int;
+    safe fn setpgid(pid: c_int, group: c_int) -> c_int;
     safe fn raise(signal: c_int) -> c_int;
     safe fn kill(pid: c_int, signal: c_int) -> c_int;
     fn fork() -> c_int;
@@ -125,6 +128,15 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
         ["stamp", file] => live_and_stamp(file, Duration::ZERO),
         ["stamp", file, ms] => live_and_stamp(file, millis(ms)),
         ["ignore-term"] => {
+            ignore_term();
+            serve(announced());
+        }
+        ["leave-group"] => {
+            leave_group();
+            serve(announced());
+        }
+        ["leave-group", "ignore-term"] => {
+            leave_group();
             ignore_term();
             serve(announced());
         }
@@ -261,6 +273,12 @@ fn append(file: &str, bytes: &[u8]) {
 fn ignore_term() {
     // SAFETY: SIG_IGN is no function of ours, so nothing of ours runs in a signal handler.
     unsafe { signal(SIGTERM, IGNORE) };
+}
+
+fn leave_group() {
+    if setpgid(0, getpgid(getppid())) != 0 {
+        die(1, format_args!("cannot leave the group: {}", io::Error::last_os_error()));
+    }
 }
 
 fn slow_term(after: Duration) -> ! {

@@ -201,12 +201,28 @@ impl Child {
         wait(self.pid, libc::WNOHANG | libc::WNOWAIT)
     }
 
-    /// Signals every process of the child's group, also those that are stopped. A group that is already empty is not an
-    /// error.
-    pub(crate) fn signal_group(&self, signal: Signal) -> io::Result<()> {
+    /// Signals every process of the child's group, also those that are stopped, and the child itself when it has left
+    /// that group. A group that is already empty is not an error.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         // SAFETY: kill touches no memory of ours. The group's number cannot belong to anyone else: the leader is not
         // reaped before `reap` consumes `self`.
-        heard(signal, |number| cvt(unsafe { libc::kill(-self.pid, number) }))
+        let to_group = heard(signal, |number| cvt(unsafe { libc::kill(-self.pid, number) }));
+        // Asked afterwards: whoever leaves later has heard it as a member.
+        let to_itself = if self.leads_its_group() { Ok(()) } else { self.signal_itself(signal) };
+        to_group.and(to_itself)
+    }
+
+    fn leads_its_group(&self) -> bool {
+        // SAFETY: getpgid takes no pointer.
+        cvt(unsafe { libc::getpgid(self.pid) }).is_ok_and(|group| group == self.pid)
+    }
+
+    fn signal_itself(&self, signal: Signal) -> io::Result<()> {
+        heard(signal, |number| match &self.pidfd {
+            Some(pidfd) => send_by_pidfd(pidfd.as_fd(), number),
+            // SAFETY: kill touches no memory of ours. The number is the child's until `reap` consumes `self`.
+            None => cvt(unsafe { libc::kill(self.pid, number) }),
+        })
     }
 
     /// Collects the exit status of a child that has ended. Consumes it: nobody can signal a pid that the kernel may
@@ -286,20 +302,15 @@ impl Held {
 
     /// Also when it is stopped. One that has ended meanwhile is not an error.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
-        heard(signal, |number| {
-            // SAFETY: the siginfo pointer may be null; the pidfd names exactly the process that was opened.
-            let result = unsafe {
-                libc::syscall(
-                    libc::SYS_pidfd_send_signal,
-                    self.pidfd.as_raw_fd(),
-                    number,
-                    std::ptr::null::<libc::siginfo_t>(),
-                    0,
-                )
-            };
-            cvt(result as libc::c_int)
-        })
+        heard(signal, |number| send_by_pidfd(self.pidfd(), number))
     }
+}
+
+fn send_by_pidfd(pidfd: BorrowedFd<'_>, number: libc::c_int) -> io::Result<libc::c_int> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the siginfo pointer may be null; the pidfd names exactly the process that was opened.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, 0) };
+    cvt(result as libc::c_int)
 }
 
 /// Has `send` send the signal, and then whoever is stopped go on: until then it would hear of nothing but KILL.

@@ -38,14 +38,14 @@ impl Worker {
         self.events.push_back(Event::Exited { child: self.child, ended });
     }
 
-    /// To the group, while its leader keeps the number ours, and to everything that left it.
+    /// To the group, while its leader keeps the number ours, to the leader, and to everything that left the group.
     pub(super) fn signal(&mut self, signal: Signal) {
         let lives = self.living.as_ref().is_some_and(|living| !living.ended);
         if signal == Signal::Kill && lives {
             self.killer = Killer::Us;
         }
         if let Some(living) = &self.living
-            && let Err(error) = living.child.signal_group(signal)
+            && let Err(error) = living.child.signal(signal)
         {
             self.said.push(format!("cannot signal group {}: {error}", living.child.pid()));
         }
