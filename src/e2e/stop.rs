@@ -131,6 +131,26 @@ fn nothing_is_left_of_daemons_when_the_hub_ends() {
     hub.has_nothing_left("deaf", ports[1]);
 }
 
+/// In the group and outside it. /proc calls such a process a zombie, and shows nothing of it but through its other
+/// threads.
+#[test]
+fn nothing_is_left_of_a_process_whose_first_thread_has_ended() {
+    let program = &testchild(&[])[0];
+    let script = format!("setsid {program:?} headless & wait");
+    let outside = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let modules = [("inside", wrapped("headless")), ("outside", outside)]
+        .map(|(name, argv)| module(name, argv).run(json!({ "ready": "none", "stopTimeoutMs": 200 })));
+    let ports = modules.each_ref().map(|module| module.port);
+    let hub = Hub::start(&modules);
+    for (name, port) in ["inside", "outside"].into_iter().zip(ports) {
+        let pid = hub.number_after(name, "ready ");
+        assert!(is_alive(pid), "{name}: it lives without its first thread");
+        hub.run(&["stop", name]).succeeds();
+        assert!(!is_alive(pid), "{name}: stop has returned before {pid} was gone");
+        hub.has_nothing_left(name, port);
+    }
+}
+
 #[test]
 fn a_leader_that_left_its_group_is_stopped_and_killed_like_any_other() {
     let polite = module("polite", testchild(&["leave-group"]));

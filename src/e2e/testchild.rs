@@ -16,6 +16,7 @@
 //! | `stamp FILE [MS]` | stamps start and exit into FILE, so long apart, and exits 1 |
 //! | `ignore-term` | is `http`, but ignores TERM |
 //! | `leave-group [ignore-term]` | joins its parent's group, then it is `http`, and may ignore TERM |
+//! | `headless` | ignores TERM; its first thread ends, then another one says `ready PID` and is `http` |
 //! | `slow-term MS` | says `ready PID`; on TERM says `term PID` and exits 0 so long after |
 //! | `fork-and-ignore-term` | a grandchild says `grandchild PID`, holds $PORT and ignores TERM; the leader waits for it |
 //! | `chain LENGTH` | each forks the next; the last says `last PID`, holds $PORT and ignores TERM |
@@ -39,7 +40,7 @@ mod timing;
 mod web;
 mod welch;
 
-use std::ffi::{CStr, OsString, c_char, c_int};
+use std::ffi::{CStr, OsString, c_char, c_int, c_long};
 use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -61,6 +62,12 @@ const SIGTERM: c_int = 15;
 const IGNORE: usize = 1;
 /// `SIG_BLOCK` of Linux.
 const SIG_BLOCK: c_int = 0;
+/// Ends one thread, where `exit` ends all: `SYS_exit` of Linux.
+const SYS_EXIT: c_long = match () {
+    () if cfg!(target_arch = "x86_64") => 60,
+    () if cfg!(any(target_arch = "x86", target_arch = "arm")) => 1,
+    () => 93,
+};
 /// Bad arguments; `EX_USAGE` of sysexits.h.
 const USAGE: i32 = 64;
 /// What one write of `flood` carries: a pipe's whole capacity.
@@ -89,6 +96,7 @@ unsafe extern "C" {
     fn sigemptyset(set: *mut SignalSet) -> c_int;
     fn sigaddset(set: *mut SignalSet, signal: c_int) -> c_int;
     fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
     fn sigwait(set: *const SignalSet, signal: *mut c_int) -> c_int;
 }
 
@@ -140,6 +148,7 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             ignore_term();
             serve(announced());
         }
+        ["headless"] => headless(),
         ["slow-term", ms] => slow_term(millis(ms)),
         ["fork-and-ignore-term"] => fork_and_ignore_term(),
         ["chain", length] => chain(number(length)),
@@ -279,6 +288,21 @@ fn leave_group() {
     if setpgid(0, getpgid(getppid())) != 0 {
         die(1, format_args!("cannot leave the group: {}", io::Error::last_os_error()));
     }
+}
+
+fn headless() {
+    ignore_term();
+    let listener = bind();
+    thread::spawn(|| {
+        let first = format!("/proc/self/task/{}/stat", id());
+        while fs::read_to_string(&first).is_ok_and(|stat| !stat.contains(") Z ")) {
+            thread::yield_now();
+        }
+        say("ready", id());
+        serve(listener);
+    });
+    // SAFETY: it takes no pointer, and nothing that others use lies on the stack of this thread.
+    unsafe { syscall(SYS_EXIT, 0 as c_long) };
 }
 
 fn slow_term(after: Duration) -> ! {

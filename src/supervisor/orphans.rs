@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn only_what_is_provably_the_earlier_hubs_is_found() {
-        let process = |parent, group, start_ticks| Stat { state: b'S', parent, group, start_ticks };
+        let process = |parent, group, start_ticks| Stat { state: b'S', parent, group, threads: 1, start_ticks };
         let stats = HashMap::from([
             (1, process(0, 1, 0)),
             (100, process(1, 100, 500)),   // a recorded leader

@@ -31,10 +31,12 @@ impl Remains {
     /// Returns whether anybody is. An error means that it cannot be told now, as when descriptors have run out.
     pub(crate) fn look(&mut self, family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<bool> {
         loop {
+            // Whoever was found once belongs to the module until it has ended, however it looks now. Before the others
+            // are looked for: what it leaves behind is to be among them.
+            self.held.retain(|held| !held.has_ended());
             let found = find(family, leader, lineage_word)?;
-            self.held.retain(|held| found.iter().any(|(pid, _)| *pid == held.pid()));
             if found.is_empty() {
-                return Ok(false);
+                return Ok(!self.held.is_empty());
             }
             for (pid, start_ticks) in found {
                 if self.held.iter().any(|held| held.pid() == pid) {

@@ -5,6 +5,7 @@ use super::process::Pid;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Seek};
+use std::path::Path;
 use std::time::Duration;
 
 /// The fields of `/proc/<pid>/stat` that tell processes apart.
@@ -13,14 +14,16 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     pub(crate) parent: Pid,
     pub(crate) group: Pid,
+    pub(crate) threads: u32,
     /// Clock ticks after boot; with the pid it names a process for the life of the kernel.
     pub(crate) start_ticks: u64,
 }
 
 impl Stat {
-    /// Ended and only waiting to be collected.
+    /// Ended and only waiting to be collected. The state is that of the first thread alone: others may run on, with the
+    /// memory and the sockets of all, and count for as long as they do.
     pub(crate) fn is_zombie(self) -> bool {
-        matches!(self.state, b'Z' | b'X')
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
 }
 
@@ -61,9 +64,10 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // proc(5) counts from 1: state is field 3, the start time field 22.
-    let start_ticks = fields.nth(22 - 3 - 3)?.parse().ok()?;
-    Some(Stat { state, parent, group, start_ticks })
+    // proc(5) counts from 1: the group is field 5, the number of threads field 20, the start time field 22.
+    let threads = fields.nth(20 - 5 - 1)?.parse().ok()?;
+    let start_ticks = fields.nth(22 - 20 - 1)?.parse().ok()?;
+    Some(Stat { state, parent, group, threads, start_ticks })
 }
 
 /// The command line with blanks between its words, at most `limit_bytes`; `None` when it cannot be read.
@@ -83,18 +87,32 @@ pub(crate) fn command_line(pid: Pid, limit_bytes: usize) -> Option<String> {
 /// The value of a variable in the environment that the process was started with; `None` when it has none, has
 /// overwritten it, or it may not be read. Fails when it cannot be told, as when descriptors have run out.
 pub(crate) fn environment_value(pid: Pid, name: &str) -> io::Result<Option<String>> {
-    /// execve(2) allows more, but no environment that we made is larger.
-    const LIMIT_BYTES: u64 = 2 * 1024 * 1024;
-    let mut bytes = Vec::new();
-    let read =
-        fs::File::open(format!("/proc/{pid}/environ")).and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes));
-    if if_there(read)?.is_none() {
-        return Ok(None);
+    let process = format!("/proc/{pid}");
+    let mut environment = environment_of(Path::new(&process))?;
+    if environment.is_empty() {
+        // Once the first thread has ended, only the others still show what all of them have.
+        let threads = if_there(fs::read_dir(format!("{process}/task")))?;
+        for thread in threads.into_iter().flatten().flatten() {
+            environment = environment_of(&thread.path())?;
+            if !environment.is_empty() {
+                break;
+            }
+        }
     }
-    Ok(bytes.split(|byte| *byte == 0).find_map(|entry| {
+    Ok(environment.split(|byte| *byte == 0).find_map(|entry| {
         let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(String::from_utf8_lossy(value).into_owned())
     }))
+}
+
+/// What a process or a thread shows in its directory; empty when that may not be read or there is none any more.
+fn environment_of(directory: &Path) -> io::Result<Vec<u8>> {
+    /// execve(2) allows more, but no environment that we made is larger.
+    const LIMIT_BYTES: u64 = 2 * 1024 * 1024;
+    let mut bytes = Vec::new();
+    let file = fs::File::open(directory.join("environ"));
+    if_there(file.and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes)))?;
+    Ok(bytes)
 }
 
 /// All processes, as they are listed now.
@@ -289,9 +307,17 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
         let line = b"42 (a) b (c)) S 7 9 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 4096 1 18446744073709551615";
-        assert_eq!(parse_stat(line), Some(Stat { state: b'S', parent: 7, group: 9, start_ticks: 123_456 }));
+        assert_eq!(parse_stat(line), Some(Stat { state: b'S', parent: 7, group: 9, threads: 1, start_ticks: 123_456 }));
         for broken in [&b""[..], b"42", b"42 (x", b"42 (x) S", b"42 (x) S a b c"] {
             assert_eq!(parse_stat(broken), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_alone_has_ended_has_not() {
+        let stat = |state, threads| Stat { state, parent: 7, group: 9, threads, start_ticks: 1 };
+        for (state, threads, ended) in [(b'Z', 2, false), (b'Z', 1, true), (b'Z', 0, true), (b'S', 1, false)] {
+            assert_eq!(stat(state, threads).is_zombie(), ended, "{} with {threads}", char::from(state));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Processes: our own settings, a child, its exit, its group.
 
 use super::fault::point;
+use super::poll::PollSet;
 use super::proc::OwnChildren;
 use super::{cvt, cvt_r, wide};
 use std::collections::HashSet;
@@ -8,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// A process id as the kernel counts them: above zero.
 pub(crate) type Pid = i32;
@@ -303,6 +305,13 @@ impl Held {
     /// Also when it is stopped. One that has ended meanwhile is not an error.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         heard(signal, |number| send_by_pidfd(self.pidfd(), number))
+    }
+
+    /// Whether all its threads have ended. What it leaves behind has been handed over by then.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut polls = PollSet::default();
+        let slot = polls.readable(self.pidfd());
+        polls.wait(Some(Instant::now())).is_ok() && polls.is_ready(slot)
     }
 }
 

@@ -14,12 +14,16 @@ const OUTPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 /// All that a program started by a test finds on PATH.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether a process has this number and runs. A zombie counts as gone.
+/// Whether a process has this number and runs, with one thread at least. A zombie counts as gone.
 pub(crate) fn is_alive(pid: u32) -> bool {
     // `man 5 proc_pid_stat`: the state follows the name, which is in parentheses and may hold anything.
     let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.iter().rposition(|byte| *byte == b')').map(|end| &stat[end + 1..]);
-    after_name.is_some_and(|rest| !matches!(rest.trim_ascii_start().first(), None | Some(b'Z' | b'X')))
+    let text = String::from_utf8_lossy(after_name.unwrap_or_default());
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    // The state is field 3, and that of the first thread alone; the number of threads is field 20.
+    let has_others = || fields.get(20 - 3).and_then(|number| number.parse().ok()).is_some_and(|number: u32| number > 1);
+    fields.first().is_some_and(|state| !matches!(*state, "Z" | "X") || has_others())
 }
 
 /// Sends a signal by its name (`TERM`, `KILL`, `STOP`). A process that is gone is no error.
