@@ -103,6 +103,32 @@ fn an_orphan_that_the_killed_hub_had_no_time_to_note_is_ended_too() {
     assert!(!hub.home.path().join(RECORD).exists(), "after a clean end there is nobody to look for");
 }
 
+/// As on a kernel of before there were any, or in a sandbox.
+#[test]
+fn without_pidfds_nothing_is_left_of_daemons_either() {
+    let home = Home::new();
+    for name in ["stopped", "left"] {
+        home.install(&module(name, testchild(&["daemonize", "stay"])).run(json!({ "stopTimeoutMs": 500 })));
+    }
+    let bare = ["/bin/sh", "-c", "env -i setsid sh -c 'echo bare $$; exec sleep 600' & wait"].map(str::to_owned);
+    home.install(&module("bare", bare.to_vec()).run(json!({ "ready": "none", "stopTimeoutMs": 500 })));
+    let serve = home.command(&["serve", "--port", "0"]);
+    let none = ["strace", "-f", "-o", "/dev/null", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS"];
+    let mut strace = Spawned::spawn(through(&none, &serve));
+    let daemon_of =
+        |name: &str, key: &str| -> u32 { strace.line_after(&format!("[{name}] {key} ")).parse().expect("a pid") };
+    let (stopped, left) = (daemon_of("stopped", "daemon"), daemon_of("left", "daemon"));
+    let bare = daemon_of("bare", "bare");
+    Finished::run(home.command(&["stop", "stopped"])).succeeds();
+    assert!(!is_alive(stopped), "stop has returned before {stopped} was gone");
+    assert!(is_alive(left) && is_alive(bare), "they are other modules'");
+    let [pid] = children(strace.pid())[..] else { panic!("{}", strace.output()) };
+    kill(pid, "TERM");
+    assert!(strace.wait().success(), "{}", strace.output());
+    assert!(!is_alive(left) && !is_alive(bare), "{}", strace.output());
+    assert!(!home.path().join(RECORD).exists(), "all were down: {}", strace.output());
+}
+
 #[test]
 fn the_end_of_a_hub_with_fifty_modules_leaves_nothing() {
     let run = json!({ "ready": "none" });

@@ -255,8 +255,13 @@ fn end_strangers(supervisor: &Supervisor, adopted: &BTreeSet<Pid>) {
         if strangers.as_ref().is_ok_and(Vec::is_empty) || now >= deadline {
             return;
         }
+        let strangers: Vec<Pid> = strangers.unwrap_or_default();
+        if !family.has_pidfds() {
+            for pid in &strangers {
+                let _ = family.signal_stranger(*pid, Signal::Kill, || true);
+            }
+        }
         let held: Vec<Held> = strangers
-            .unwrap_or_default()
             .into_iter()
             .filter_map(|pid| Held::open(pid, || proc::stat(pid).is_some_and(|stat| !stat.is_zombie())).ok()?)
             .collect();

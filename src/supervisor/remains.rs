@@ -9,18 +9,23 @@ use crate::sys::{proc, process};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// Processes of one module beside its leader, each held by a pidfd.
+/// Processes of one module beside its leader, each held by a pidfd where the kernel has them.
 #[derive(Debug, Default)]
 pub(crate) struct Remains {
     held: Vec<Held>,
+    /// Those that cannot be held and have heard the last signal, with their start times.
+    told: Vec<(Pid, u64)>,
+    /// There are some that cannot be held, so that nothing announces their end.
+    has_unheld: bool,
     /// The last signal that went to all of them; newcomers get it too.
     signal: Option<Signal>,
 }
 
 impl Remains {
-    /// Sends `signal` to all that are there, and later to those that turn up.
+    /// Sends `signal` to all that are held, and at the next look to the others and to those that turn up.
     pub(crate) fn signal(&mut self, signal: Signal) {
         self.signal = Some(signal);
+        self.told.clear();
         for held in &self.held {
             // One that has become another user's process meanwhile cannot be ended by us; it is reported as stuck.
             let _ = held.signal(signal);
@@ -35,26 +40,46 @@ impl Remains {
             // are looked for: what it leaves behind is to be among them.
             self.held.retain(|held| !held.has_ended());
             let found = find(family, leader, lineage_word)?;
-            if found.is_empty() {
-                return Ok(!self.held.is_empty());
+            self.has_unheld = false;
+            for process in &found {
+                self.hold(family, *process)?;
             }
-            for (pid, start_ticks) in found {
-                if self.held.iter().any(|held| held.pid() == pid) {
-                    continue;
-                }
-                let still = || proc::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks);
-                if let Some(held) = Held::open(pid, still)? {
-                    if let Some(signal) = self.signal {
-                        let _ = held.signal(signal);
-                    }
-                    self.held.push(held);
-                }
-            }
-            // If all of them have gone meanwhile, whom they left behind has not been looked for.
-            if !self.held.is_empty() {
-                return Ok(true);
+            // If all that were found have gone meanwhile, whom they left behind has not been looked for.
+            let is_left = self.has_unheld || !self.held.is_empty();
+            if is_left || found.is_empty() {
+                return Ok(is_left);
             }
         }
+    }
+
+    /// Holds a process that was found, and has it hear what the others have heard.
+    fn hold(&mut self, family: &Family, process: (Pid, u64)) -> io::Result<()> {
+        let (pid, start_ticks) = process;
+        if self.held.iter().any(|held| held.pid() == pid) {
+            return Ok(());
+        }
+        let still = || proc::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks);
+        match Held::open(pid, still) {
+            Ok(Some(held)) => {
+                if let Some(signal) = self.signal {
+                    let _ = held.signal(signal);
+                }
+                self.held.push(held);
+            }
+            Ok(None) => {}
+            Err(error) if process::has_no_pidfds(&error) => {
+                self.has_unheld = true;
+                if let Some(signal) = self.signal
+                    && !self.told.contains(&process)
+                    // One that is not our child yet is told once its parent has gone.
+                    && family.signal_stranger(pid, signal, still).is_ok_and(|told| told)
+                {
+                    self.told.push(process);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Readable when one of them has ended.
@@ -62,9 +87,13 @@ impl Remains {
         self.held.iter().map(Held::pidfd)
     }
 
+    /// Whether some are left whose end nothing announces.
+    pub(crate) fn has_unheld(&self) -> bool {
+        self.has_unheld
+    }
+
     pub(crate) fn clear(&mut self) {
-        self.held.clear();
-        self.signal = None;
+        *self = Self::default();
     }
 }
 

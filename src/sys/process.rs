@@ -386,6 +386,19 @@ impl Family {
         self.lock().leaders.contains(&pid)
     }
 
+    /// Signals a stranger that the kernel lets nobody hold, if `still` says that it is the process that was meant.
+    /// `false` when it is no child of ours: it has gone, or its own parent lives and keeps it.
+    pub(crate) fn signal_stranger(&self, pid: Pid, signal: Signal, still: impl FnOnce() -> bool) -> io::Result<bool> {
+        // Whoever collects a child waits for the lock, so that the number cannot come to mean another.
+        let known = self.lock();
+        let is_stranger = !known.leaders.contains(&pid) && matches!(wait(pid, libc::WNOHANG | libc::WNOWAIT), Ok(None));
+        if !is_stranger || !still() {
+            return Ok(false);
+        }
+        // SAFETY: kill touches no memory of ours. The number is that of a child which is not collected.
+        heard(signal, |number| cvt(unsafe { libc::kill(pid, number) })).map(|()| true)
+    }
+
     /// Children of ours that we did not fork: orphans that came to us as their subreaper. Those that have ended are
     /// collected on the way. Empty proves that no descendant of a dead leader is left anywhere.
     ///
@@ -441,6 +454,24 @@ mod tests {
             }
         };
         std::thread::spawn(test).join().expect("it passes");
+    }
+
+    /// Without a pidfd a number is signalled only while it is a child's for certain.
+    #[test]
+    fn a_stranger_that_cannot_be_held_is_signalled_only_if_it_is_the_one() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
+        let pid = Pid::try_from(child.id()).expect("a pid");
+        let family = Family::new().expect("a family");
+        let told = |pid, is_it: bool| family.signal_stranger(pid, Signal::Kill, || is_it).expect("allowed");
+        assert!(!told(own_pid(), true), "not our child");
+        assert!(!told(pid, false), "another one by now");
+        family.add(|| Ok(pid)).expect("noted");
+        assert!(!told(pid, true), "a leader");
+        assert_eq!(child.try_wait().expect("ours"), None, "it was left alone");
+        family.lock().leaders.clear();
+        assert!(told(pid, true));
+        child.wait().expect("ours");
+        assert!(!told(pid, true), "collected");
     }
 
     /// Whoever waits for another one's look takes it for its own only if it began after the question.

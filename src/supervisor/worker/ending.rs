@@ -8,7 +8,8 @@ use crate::sys::process::{Exit, Signal};
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
-/// After a look at what a child left behind that has failed, as when descriptors have run out.
+/// After a look at what a child left behind that has failed, as when descriptors have run out, or has found what
+/// nothing announces the end of.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Worker {
@@ -78,7 +79,8 @@ impl Worker {
         {
             self.said.push(format!("cannot tell whether anything of it is left, looking again: {error}"));
         }
-        self.look_again_at = left.is_err().then(|| Instant::now() + LOOK_AGAIN);
+        let look_again = left.is_err() || self.remains.has_unheld();
+        self.look_again_at = look_again.then(|| Instant::now() + LOOK_AGAIN);
         self.output.drain(&mut self.tap);
         if !self.clearing || left.unwrap_or(true) {
             return;
