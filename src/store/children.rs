@@ -2,7 +2,7 @@
 //! nothing else (supervisor B21).
 //!
 //! Text, one line each: a header `parachute-children 1 <instance> <boot id> <hub pid> <hub start>`, then
-//! `<short> <pid> <start>`. A line is written in one call; a torn one at the end is no line.
+//! `<short> <pid> <start>`. A line is written in one call; a torn one at the end is no line, and nothing is put behind it.
 
 use super::atomic::{self, PRIVATE};
 use super::{Home, StoreError};
@@ -56,28 +56,38 @@ pub(crate) struct Journal {
 struct Open {
     file: File,
     size_bytes: u64,
+    /// The last line may be written in part, so that a further one would become part of it.
+    is_torn: bool,
+    /// All that the file is to say.
     newest: BTreeMap<Short, Child>,
 }
 
 impl Journal {
     /// Begins a new record in the place of the old one: read that with [`read_previous`] before.
     pub(crate) fn begin(home: &Home, header: &Header) -> Result<Self, StoreError> {
-        let open = rewrite(home, header, BTreeMap::new())?;
+        let newest = BTreeMap::new();
+        let (file, size_bytes) = rewrite(home, header, &newest)?;
+        let open = Open { file, size_bytes, is_torn: false, newest };
         Ok(Self { home: home.clone(), header: header.clone(), open: Mutex::new(open) })
     }
 
-    /// Notes a child, right after its start. Does not wait for the disk: a reboot makes it void anyway.
+    /// Notes a child, right after its start. Does not wait for the disk: a reboot makes it void anyway. One that could
+    /// not be noted is with the next one.
     pub(crate) fn append(&self, child: &Child) -> Result<(), StoreError> {
-        // The file is only appended to, so a panic elsewhere leaves it sound.
+        // What is to be in the file is changed first and stays, so a panic elsewhere leaves it sound.
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = line_of(child);
-        fs::write_all(&open.file, line.as_bytes())
-            .map_err(|source| StoreError::Write { path: path(&self.home), source })?;
-        open.size_bytes += u64::try_from(line.len()).unwrap_or(0);
         open.newest.insert(child.short.clone(), child.clone());
-        if open.size_bytes > COMPACT_BYTES {
-            let newest = std::mem::take(&mut open.newest);
-            *open = rewrite(&self.home, &self.header, newest)?;
+        if !open.is_torn {
+            let line = line_of(child);
+            if let Err(source) = fs::write_all(&open.file, line.as_bytes()) {
+                open.is_torn = true;
+                return Err(StoreError::Write { path: path(&self.home), source });
+            }
+            open.size_bytes += u64::try_from(line.len()).unwrap_or(0);
+        }
+        if open.is_torn || open.size_bytes > COMPACT_BYTES {
+            let (file, size_bytes) = rewrite(&self.home, &self.header, &open.newest)?;
+            (open.file, open.size_bytes, open.is_torn) = (file, size_bytes, false);
         }
         Ok(())
     }
@@ -99,7 +109,8 @@ fn path(home: &Home) -> PathBuf {
     home.path().join(CHILDREN)
 }
 
-fn rewrite(home: &Home, header: &Header, newest: BTreeMap<Short, Child>) -> Result<Open, StoreError> {
+/// The new file, and how large it is.
+fn rewrite(home: &Home, header: &Header, newest: &BTreeMap<Short, Child>) -> Result<(File, u64), StoreError> {
     let Header { instance, boot_id, hub_pid, hub_start_ticks } = header;
     let mut text = format!("{MAGIC} {instance} {boot_id} {hub_pid} {hub_start_ticks}\n");
     text.extend(newest.values().map(line_of));
@@ -108,7 +119,7 @@ fn rewrite(home: &Home, header: &Header, newest: BTreeMap<Short, Child>) -> Resu
         .make_dir(Path::new(RUN_DIR))?
         .open_append(OsStr::new(NAME), PRIVATE)
         .map_err(|source| StoreError::Write { path: path(home), source })?;
-    Ok(Open { file, size_bytes: u64::try_from(text.len()).unwrap_or(u64::MAX), newest })
+    Ok((file, u64::try_from(text.len()).unwrap_or(u64::MAX)))
 }
 
 fn line_of(child: &Child) -> String {
@@ -148,6 +159,9 @@ fn child_of(line: &str) -> Option<Child> {
 mod tests {
     use super::*;
     use crate::store::testing::{TestHome, short};
+    use crate::sys::fault::{Fault, play};
+
+    const ENOSPC: i32 = 28;
 
     fn header() -> Header {
         Header { instance: "3f2a".into(), boot_id: "b-o-o-t".into(), hub_pid: 100, hub_start_ticks: 7 }
@@ -212,6 +226,41 @@ mod tests {
         let (_, children) = read_previous(&home).expect("a journal").expect("there");
         let newest: Vec<_> = names.iter().zip(pid - 2..).map(|(name, pid)| child(name, pid, u64::MAX)).collect();
         assert_eq!(children, newest);
+    }
+
+    #[test]
+    fn a_torn_line_takes_nothing_along_and_comes_with_the_next_one() {
+        let home = TestHome::new();
+        let journal = Journal::begin(&home, &header()).expect("a journal");
+        let torn = play(1, Fault::Errno(ENOSPC), || journal.append(&child("wiki", 200, 8)));
+        assert_eq!(torn.calls, ["write"]);
+        torn.outcome.expect_err("the disk is full");
+        assert_eq!(read_previous(&home).expect("a journal"), Some((header(), Vec::new())));
+        journal.append(&child("vault", 201, 9)).expect("a line");
+        let both = vec![child("vault", 201, 9), child("wiki", 200, 8)];
+        assert_eq!(read_previous(&home).expect("a journal"), Some((header(), both)));
+    }
+
+    #[test]
+    fn a_journal_that_could_not_be_shortened_loses_nobody() {
+        let modules = ["base", "last", "vault", "wiki"];
+        let scenario = |at| {
+            let home = TestHome::new();
+            let journal = Journal::begin(&home, &header()).expect("a journal");
+            for name in &modules[2..] {
+                journal.append(&child(name, 200, 8)).expect("a line");
+            }
+            journal.open.lock().expect("nobody panicked").size_bytes = COMPACT_BYTES;
+            // The first call is the line itself.
+            let played = play(at, Fault::Errno(ENOSPC), || journal.append(&child("base", 200, 8)));
+            journal.append(&child("last", 200, 8)).expect("a line");
+            let (_, children) = read_previous(&home).expect("a journal").expect("there");
+            assert_eq!(children, modules.map(|name| child(name, 200, 8)), "call {at} of {:?}", played.calls);
+            played.calls.len()
+        };
+        let calls = scenario(0);
+        assert!(calls > 2, "it was shortened: {calls} calls");
+        (1..=calls).for_each(|at| _ = scenario(u64::try_from(at).expect("a small number")));
     }
 
     #[test]
