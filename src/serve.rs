@@ -28,7 +28,7 @@ use crate::store::children::{self, Child, Header, Journal};
 use crate::store::identity::{self, HubLock, Identity};
 use crate::store::intent::Intent;
 use crate::store::services::Services;
-use crate::store::{Create, Home, atomic, exposure};
+use crate::store::{Create, Home, StoreError, atomic, exposure};
 use crate::supervisor::plan::Facts;
 use crate::supervisor::{Duties, Ended, Hooks, Leader, Recorder, Supervisor, main_loop, orphans};
 use crate::sys::inotify::Inotify;
@@ -212,22 +212,10 @@ impl Boot {
     }
 
     /// Ends what a hub left behind that had no clean end, or its record would not be there. One that names no child is
-    /// no proof that there is none: the last one may have been started and not yet noted. A record of another boot of
-    /// the machine means nobody.
+    /// no proof that there is none: the last one may have been started and not yet noted.
     fn end_previous(&self, home: &Home) -> Result<(), ServeError> {
-        let Some((header, left)) = children::read_previous(home)? else { return Ok(()) };
-        if header.boot_id != proc::boot_id() {
-            return Ok(());
-        }
-        let leaders: Vec<_> = left
-            .into_iter()
-            .map(|child| orphans::Leader {
-                short: child.short.to_string(),
-                pid: child.pid,
-                start_ticks: child.start_ticks,
-            })
-            .collect();
-        let report = orphans::end_previous(&header.instance, &leaders)
+        let Some((instance, leaders)) = self.left_behind(home)? else { return Ok(()) };
+        let report = orphans::end_previous(&instance, &leaders)
             .map_err(ServeError::starting("looking for processes of an earlier hub"))?;
         if !report.ended.is_empty() {
             self.say(&format!("ended processes that an earlier hub left behind: {:?}", report.ended));
@@ -236,6 +224,35 @@ impl Boot {
             self.say(&format!("processes of an earlier hub are left and did not end: {:?}", report.left));
         }
         Ok(())
+    }
+
+    /// The number of a hub that had no clean end, and the leaders that it has noted. A record of another boot of the
+    /// machine means nobody.
+    fn left_behind(&self, home: &Home) -> Result<Option<(String, Vec<orphans::Leader>)>, ServeError> {
+        let (header, left) = match children::read_previous(home) {
+            Ok(None) => return Ok(None),
+            Ok(Some(record)) => record,
+            Err(StoreError::Syntax { path, problem }) => {
+                // Whoever carries that number was started by that hub, which is the last one of this home.
+                let instance = identity::read(home).map(|last| last.instance);
+                let known = match &instance {
+                    Some(_) => "what the last hub may have left behind is known by its environment alone",
+                    None => "what the last hub may have left behind is not known",
+                };
+                self.say(&format!("{} cannot be used: {problem}; it is written anew, and {known}", path.display()));
+                return Ok(instance.map(|instance| (instance, Vec::new())));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if header.boot_id != proc::boot_id() {
+            return Ok(None);
+        }
+        let leader = |child: Child| orphans::Leader {
+            short: child.short.to_string(),
+            pid: child.pid,
+            start_ticks: child.start_ticks,
+        };
+        Ok(Some((header.instance, left.into_iter().map(leader).collect())))
     }
 
     fn start(

@@ -257,8 +257,8 @@ fn a_pid_file_that_is_bad_is_replaced_or_refused() {
 }
 
 #[test]
-fn a_record_of_children_that_is_bad_is_passed_over_or_refused() {
-    each_damage("hub/run/children", [Runs, Runs, Runs, Runs, Refuses(78), Refuses(78), Refuses(78), Runs, Refuses(78)]);
+fn a_record_of_children_that_is_bad_is_said_or_refused() {
+    each_damage("hub/run/children", [Says, Says, Says, Says, Refuses(78), Refuses(78), Refuses(78), Runs, Refuses(78)]);
 }
 
 #[test]

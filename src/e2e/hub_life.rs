@@ -103,6 +103,40 @@ fn an_orphan_that_the_killed_hub_had_no_time_to_note_is_ended_too() {
     assert!(!hub.home.path().join(RECORD).exists(), "after a clean end there is nobody to look for");
 }
 
+/// They are known by what they carry, and so is it that another hub's are not.
+#[test]
+fn orphans_are_ended_also_when_their_record_cannot_be_used() {
+    let other = Hub::start(&[module("fork", testchild(&["fork-and-ignore-term"]))]);
+    let spared = [other.until_ready("fork"), other.number_after("fork", "grandchild ")];
+    let mut hub = Hub::start(&[module("fork", testchild(&["fork-and-ignore-term"]))]);
+    hub.until_ready("fork");
+    let orphan = hub.number_after("fork", "grandchild ");
+    hub.kill();
+    hub.home.write(RECORD, "\u{fffd} \0 x");
+    assert!(is_alive(orphan), "it ignores TERM");
+
+    hub.start_again();
+    hub.says(&format!("{RECORD} cannot be used: "));
+    hub.says("ended processes that an earlier hub left behind");
+    assert!(!is_alive(orphan));
+    hub.until_ready("fork");
+    assert!(spared.into_iter().all(is_alive), "they are another hub's");
+}
+
+#[test]
+fn a_record_that_cannot_be_used_beside_files_that_tell_of_no_hub_is_said() {
+    let mut hub = Hub::start(&[module("web", testchild(&["http"]))]);
+    let orphan = hub.until_ready("web");
+    hub.kill();
+    for file in [RECORD, IDENTITY[0]] {
+        hub.home.write(file, "x");
+    }
+    eventually("the parent-death signal at work", || (!is_alive(orphan)).then_some(()));
+    hub.start_again();
+    hub.says("what the last hub may have left behind is not known");
+    hub.until_ready("web");
+}
+
 /// As on a kernel of before there were any, or in a sandbox.
 #[test]
 fn without_pidfds_nothing_is_left_of_daemons_either() {

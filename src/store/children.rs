@@ -6,7 +6,7 @@
 
 use super::atomic::{self, PRIVATE};
 use super::{Home, StoreError};
-use crate::manifest::Short;
+use crate::manifest::{Problem, Short};
 use crate::sys::fs;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -93,11 +93,15 @@ impl Journal {
     }
 }
 
-/// What an earlier hub noted: its header and the newest child of each module. `None` when there is no record, or
-/// nothing in it can be believed.
+/// What an earlier hub noted: its header and the newest child of each module. `None` when there is no record;
+/// [`StoreError::Syntax`] when nothing in it can be believed.
 pub(crate) fn read_previous(home: &Home) -> Result<Option<(Header, Vec<Child>)>, StoreError> {
     let Some(bytes) = atomic::read(home, CHILDREN, READ_MAX_BYTES)? else { return Ok(None) };
-    Ok(parse(&String::from_utf8_lossy(&bytes)))
+    let damaged = || {
+        let problem = Problem::new("", "its first line does not tell which hub wrote it");
+        StoreError::Syntax { path: path(home), problem }
+    };
+    parse(&String::from_utf8_lossy(&bytes)).map(Some).ok_or_else(damaged)
 }
 
 /// Takes the record away: every child has ended, and there is nobody for the next hub to look for.
@@ -261,6 +265,15 @@ mod tests {
         let calls = scenario(0);
         assert!(calls > 2, "it was shortened: {calls} calls");
         (1..=calls).for_each(|at| _ = scenario(u64::try_from(at).expect("a small number")));
+    }
+
+    #[test]
+    fn a_record_of_nobody_is_not_taken_for_none() {
+        let home = TestHome::new();
+        drop(Journal::begin(&home, &header()).expect("a journal"));
+        std::fs::write(path(&home), "x").expect("written");
+        let error = read_previous(&home).expect_err("it tells of nobody");
+        assert!(matches!(&error, StoreError::Syntax { path: named, .. } if *named == path(&home)), "{error}");
     }
 
     #[test]
