@@ -3,6 +3,7 @@
 use super::{OpFailure, Snapshot};
 use crate::manifest::Short;
 use crate::sys::poll::Waker;
+use crate::sys::process::Family;
 use crate::sys::spawn::{SpawnFailure, SpawnSpec, Spawned};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,8 +30,13 @@ impl<T> Inbox<T> {
 
     /// What comes when the reader has gone is dropped, and with it the way to answer it: whoever waits hears that.
     pub(crate) fn send(&self, message: T) {
+        drop(self.deliver(message));
+    }
+
+    /// The same, but what comes when the reader has gone is handed back.
+    pub(crate) fn deliver(&self, message: T) -> Result<(), T> {
         let mut lock = self.lock();
-        let Some(queue) = lock.as_mut() else { return };
+        let Some(queue) = lock.as_mut() else { return Err(message) };
         queue.push(message);
         // Whoever put in the first message has woken the reader, who takes all.
         let first = queue.len() == 1;
@@ -38,6 +44,7 @@ impl<T> Inbox<T> {
         if first {
             self.waker.wake();
         }
+        Ok(())
     }
 
     /// Everything that was sent so far.
@@ -46,11 +53,9 @@ impl<T> Inbox<T> {
         self.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Nobody reads it any more: what lies in it is dropped, and so is what comes.
-    pub(crate) fn close(&self) {
-        let left = self.lock().take();
-        // Dropped without the lock, because it may have ways to answer.
-        drop(left);
+    /// Nobody reads it any more: what lies in it is handed back, and what comes is dropped.
+    pub(crate) fn close(&self) -> Vec<T> {
+        self.lock().take().unwrap_or_default()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -84,8 +89,25 @@ pub(crate) enum ForWorker {
     Look,
     /// The boot is over: what a module has printed during it may have been the last for weeks.
     GiveBack,
-    /// End the thread; comes when the module is at rest.
+    /// End the thread once the module is at rest, and with it all that was heard before.
     Quit,
+}
+
+impl ForWorker {
+    /// Tells whoever waits for a start, a stop or a restart what has come of it, in place of the worker.
+    pub(crate) fn answer(self, answer: Result<Snapshot, OpFailure>) {
+        if let Self::Start(Some(reply)) | Self::Stop(Some(reply)) | Self::Restart(Some(reply)) = self {
+            // Whoever gave up waiting needs no answer.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Ends the child that nobody is there to look after, if this is about one.
+    pub(crate) fn end_child(self, family: &Family) {
+        if let Self::Forked { result: Ok(spawned), .. } = self {
+            spawned.child.abandon(family);
+        }
+    }
 }
 
 /// What the main thread is told.

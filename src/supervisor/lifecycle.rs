@@ -290,6 +290,11 @@ impl Module {
         matches!(self.state, State::Running { bound: false, .. })
     }
 
+    /// A fork is asked for, and whether there will be a child is not known yet.
+    pub(crate) fn is_forking(&self) -> bool {
+        matches!(self.state, State::Spawning { .. })
+    }
+
     /// Nothing of it is left and nothing is coming.
     pub(crate) fn is_at_rest(&self) -> bool {
         matches!(self.state, State::Stopped | State::Done { .. })

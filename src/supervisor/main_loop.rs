@@ -133,7 +133,9 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                             Phase::Running => duties.spawner.spawn(&spec, &context.family),
                             Phase::Stopping { .. } | Phase::Hurrying { .. } => Err(SpawnFailure::cancelled()),
                         };
-                        reply_to.send(ForWorker::Forked { child, result });
+                        if let Err(unread) = reply_to.deliver(ForWorker::Forked { child, result }) {
+                            unread.end_child(&context.family);
+                        }
                     }
                     ForMain::Settled { short, at_rest } => {
                         supervisor.settled(&short, at_rest);

@@ -34,6 +34,7 @@ use inbox::{ForMain, ForWorker, Inbox, Reply};
 use order::Order;
 use published::Published;
 use standing::{Board, Boards, OnChange};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
@@ -206,7 +207,21 @@ struct Handle {
     inbox: Arc<Inbox<ForWorker>>,
     published: Arc<Published>,
     ring: Arc<Ring>,
-    thread: JoinHandle<()>,
+    /// `None` once somebody waits for its end.
+    thread: Option<JoinHandle<()>>,
+    /// `Some` from the moment on that it is being forgotten: what is asked until that is done is asked of the one that
+    /// begins anew under its name.
+    leaving: Option<Vec<ForWorker>>,
+}
+
+impl Handle {
+    /// Sends an order, or keeps it for the next worker.
+    fn order(&mut self, message: ForWorker) {
+        match &mut self.leaving {
+            None => self.inbox.send(message),
+            Some(later) => later.push(message),
+        }
+    }
 }
 
 /// All modules of one hub.
@@ -244,10 +259,18 @@ impl Supervisor {
     /// Makes the module known, without starting it. A known one stays as it is. Fails when the machine has no thread
     /// or descriptor for it, which is said on the console; each start tries it again.
     pub(crate) fn register(&self, short: &Short) -> Result<(), OpFailure> {
-        let mut modules = self.modules();
-        if modules.contains_key(short) {
-            return Ok(());
-        }
+        self.register_among(&mut self.modules(), short).map(drop)
+    }
+
+    fn register_among<'a>(
+        &self,
+        modules: &'a mut BTreeMap<Short, Handle>,
+        short: &Short,
+    ) -> Result<&'a mut Handle, OpFailure> {
+        let vacant = match modules.entry(short.clone()) {
+            Entry::Occupied(known) => return Ok(known.into_mut()),
+            Entry::Vacant(vacant) => vacant,
+        };
         if self.is_closing() {
             return Err(OpFailure::ShuttingDown);
         }
@@ -258,8 +281,7 @@ impl Supervisor {
                 Snapshot { status: Status::Crashed, start_error: Some(refused), ..Snapshot::stopped(short.clone()) };
             OpFailure::NotStarted(Box::new(crashed))
         })?;
-        modules.insert(short.clone(), handle);
-        Ok(())
+        Ok(vacant.insert(handle))
     }
 
     fn start_worker(&self, short: &Short) -> io::Result<Handle> {
@@ -273,7 +295,7 @@ impl Supervisor {
             .name(format!("{short}/worker"))
             .stack_size(WORKER_STACK_BYTES)
             .spawn(move || Box::new(Worker::new(short, context, to_worker, shown, lines)).run())?;
-        Ok(Handle { inbox, published, ring, thread })
+        Ok(Handle { inbox, published, ring, thread: Some(thread), leaving: None })
     }
 
     /// Sends a request to the module's worker and waits for its answer, if that is wanted.
@@ -285,18 +307,18 @@ impl Supervisor {
     ) -> Result<Snapshot, OpFailure> {
         let (reply, result) = mpsc::sync_channel(1);
         let published = {
-            let modules = self.modules();
-            let handle = modules.get(short).ok_or(OpFailure::NotSupervised)?;
+            let mut modules = self.modules();
+            let handle = modules.get_mut(short).ok_or(OpFailure::NotSupervised)?;
             // Under the lock, so that no request slips in behind the stop of a shutdown.
             if self.is_closing() {
                 return Err(OpFailure::ShuttingDown);
             }
             if answer == Answer::AtOnce {
                 let before = handle.published.get();
-                handle.inbox.send(message(None));
+                handle.order(message(None));
                 return Ok(before);
             }
-            handle.inbox.send(message(Some(reply)));
+            handle.order(message(Some(reply)));
             Arc::clone(&handle.published)
         };
         // The worker answers every request, or drops it when it ends: forgotten meanwhile, or by a bug, which is said.
@@ -326,30 +348,68 @@ impl Supervisor {
         self.ask(short, answer, ForWorker::Restart)
     }
 
-    /// Stops it and forgets it, whatever start was asked for until now. One whose worker has gone, with its child, can be
-    /// registered anew after that.
+    /// Stops it and forgets it, whatever start was asked for until now. What is asked from now on begins anew, once
+    /// nothing of it is left. Blocks as a stop; not when somebody else forgets it already.
     pub(crate) fn forget(&self, short: &Short) -> Result<(), OpFailure> {
-        let is_gone = || self.modules().get(short).is_some_and(|handle| handle.inbox.is_closed());
-        while !is_gone() {
-            match self.stop(short, Answer::WhenDone) {
-                Ok(_) => break,
-                // By a start that came behind the stop; there can be as many as callers who do not know yet.
-                Err(OpFailure::Superseded(_)) => {}
-                Err(failure) => return Err(failure),
+        let (reply, stopped) = mpsc::sync_channel(1);
+        {
+            let mut modules = self.modules();
+            let handle = modules.get_mut(short).ok_or(OpFailure::NotSupervised)?;
+            if self.is_closing() {
+                return Err(OpFailure::ShuttingDown);
+            }
+            if let Some(later) = &mut handle.leaving {
+                later.retain(|message| matches!(message, ForWorker::Stop(_)));
+                return Ok(());
+            }
+            // Under the same lock as the mark: this stop is the last order that the worker hears.
+            handle.inbox.send(ForWorker::Stop(Some(reply)));
+            handle.leaving = Some(Vec::new());
+        }
+        // Without an answer its worker has gone, with its child.
+        if let Ok(Err(failure)) = stopped.recv() {
+            self.keep(short);
+            return Err(failure);
+        }
+        let thread = self.modules().get_mut(short).and_then(|handle| {
+            handle.inbox.send(ForWorker::Quit);
+            handle.thread.take()
+        });
+        // A worker that panicked has said so; there is nothing left to wait for.
+        let _ = thread.map(JoinHandle::join);
+        self.begin_anew(short);
+        Ok(())
+    }
+
+    /// It could not be stopped, so it is not forgotten either, and hears what was asked meanwhile.
+    fn keep(&self, short: &Short) {
+        let mut modules = self.modules();
+        let Some(handle) = modules.get_mut(short) else { return };
+        for message in handle.leaving.take().unwrap_or_default() {
+            if self.is_closing() {
+                message.answer(Err(OpFailure::ShuttingDown));
+            } else {
+                handle.inbox.send(message);
             }
         }
-        let handle = {
-            let mut modules = self.modules();
-            let Some(handle) = modules.remove(short) else { return Ok(()) };
-            // Before anybody can register the module anew.
-            handle.published.leave_board();
-            handle
-        };
-        handle.inbox.send(ForWorker::Quit);
-        handle.ring.wake();
-        // A worker that panicked has said so; there is nothing left to wait for.
-        let _ = handle.thread.join();
-        Ok(())
+    }
+
+    /// Its worker has gone: a new one gets what was asked meanwhile, unless that was nothing but to stop.
+    fn begin_anew(&self, short: &Short) {
+        let mut modules = self.modules();
+        let Some(old) = modules.remove(short) else { return };
+        // Before anybody can register the module anew.
+        old.published.leave_board();
+        old.ring.wake();
+        let later = old.leaving.unwrap_or_default();
+        if later.iter().all(|message| matches!(message, ForWorker::Stop(_))) {
+            let last = old.published.get();
+            return later.into_iter().for_each(|message| message.answer(Ok(last.clone())));
+        }
+        match self.register_among(&mut modules, short) {
+            Ok(handle) => later.into_iter().for_each(|message| handle.inbox.send(message)),
+            Err(failure) => later.into_iter().for_each(|message| message.answer(Err(failure.clone()))),
+        }
     }
 
     /// Every registered module, by name.

@@ -1,5 +1,7 @@
 use super::*;
+use crate::manifest::run::{self, Ready, Run};
 use crate::sys::fault::{Fault, play};
+use crate::sys::spawn::SpawnFailure;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,18 +15,45 @@ fn short(name: &str) -> Short {
 
 /// A supervisor without a main thread: nothing of it ever forks.
 fn supervisor(source: impl Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync + 'static) -> Supervisor {
+    supervisor_that_records(source, |_, _| {})
+}
+
+fn supervisor_that_records(
+    source: impl Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync + 'static,
+    record: impl Fn(&Short, Leader) + Send + Sync + 'static,
+) -> Supervisor {
     let (console, _thread) = Console::start(std::io::sink()).expect("a thread");
     let facts =
         plan::Facts { environment: Vec::new(), extra_path: Vec::new(), usual_path: Vec::new(), instance: "x".into() };
     let hooks = Hooks {
         source: Arc::new(source),
         hand_over: Arc::new(|_, _| true),
-        record: Arc::new(|_, _| {}),
+        record: Arc::new(record),
         console,
         facts,
         on_change: Arc::new(|| {}),
     };
     Supervisor::new(hooks).expect("descriptors")
+}
+
+/// What a module says whose program does nothing and is there on every machine.
+fn installed(_: &Short) -> Result<plan::Inputs, StartError> {
+    let run = Run { ready: Ready { probe: run::Probe::None, ..Ready::default() }, ..Run::default() };
+    Ok(plan::Inputs { argv: vec!["/bin/true".into()], run, ..plan::tests::inputs() })
+}
+
+/// The next fork that a worker asks for.
+fn next_fork(supervisor: &Supervisor) -> (u64, Arc<Inbox<ForWorker>>) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        for message in supervisor.context.main.take() {
+            if let ForMain::Fork { child, reply_to, .. } = message {
+                return (child, reply_to);
+            }
+        }
+        assert!(Instant::now() < until, "nobody asks for a fork");
+        std::thread::yield_now();
+    }
 }
 
 fn not_installed(_: &Short) -> Result<plan::Inputs, StartError> {
@@ -99,4 +128,52 @@ fn who_cannot_be_registered_holds_up_nobody_and_says_why() {
     };
     assert_eq!(tried.start_error.map(|error| error.kind), Some(StartErrorKind::NotInstalled));
     supervisor.close();
+}
+
+/// Whoever asks for a start while a module is being forgotten is answered by the one that comes after it.
+#[test]
+fn a_start_behind_the_last_stop_begins_anew() {
+    let (go_on, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    // The first worker is held up, so that what is asked meanwhile lies in its inbox.
+    let supervisor = supervisor(move |short| {
+        let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        not_installed(short)
+    });
+    let web = short("web");
+    supervisor.start(&web, Answer::AtOnce).expect("registered");
+    let ring = supervisor.ring(&web).expect("its output");
+    std::thread::scope(|scope| {
+        let forgotten = scope.spawn(|| supervisor.forget(&web));
+        let leaves = || supervisor.modules().get(&web).is_some_and(|handle| handle.leaving.is_some());
+        eventually("it is being forgotten", leaves);
+        let started = scope.spawn(|| supervisor.start(&web, Answer::WhenDone));
+        let waits = || supervisor.modules().get(&web).and_then(|handle| handle.leaving.as_ref().map(Vec::len));
+        eventually("the start waits", || waits() == Some(1));
+        assert!(supervisor.forget(&short("nobody")).is_err(), "nobody knows it");
+        drop(go_on);
+        assert!(forgotten.join().expect("no panic").is_ok());
+        let Err(OpFailure::NotStarted(tried)) = started.join().expect("no panic") else { panic!("there is no row") };
+        assert_eq!(tried.start_error.map(|error| error.kind), Some(StartErrorKind::NotInstalled));
+    });
+    let anew = supervisor.ring(&web).expect("it is registered");
+    assert!(!Arc::ptr_eq(&ring, &anew), "another worker has answered");
+    supervisor.close();
+}
+
+/// The main thread forks whatever was asked before: nobody may be gone who is to look after the child.
+#[test]
+fn a_worker_that_is_told_to_quit_waits_for_the_fork_that_it_has_asked_for() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    let supervisor = supervisor_that_records(installed, move |_, leader| hears.lock().expect("no panic").push(leader));
+    let mut handle = supervisor.start_worker(&short("wiki")).expect("a thread");
+    handle.inbox.send(ForWorker::Start(None));
+    let (child, reply_to) = next_fork(&supervisor);
+    handle.inbox.send(ForWorker::Quit);
+    let _ = reply_to.deliver(ForWorker::Forked { child, result: Err(SpawnFailure::cancelled()) });
+    handle.thread.take().expect("a thread").join().expect("no panic");
+    assert_eq!(*heard.lock().expect("no panic"), [Leader::Forking, Leader::Over]);
+    assert_eq!(handle.published.get().status, Status::Stopped);
+    assert!(reply_to.deliver(ForWorker::Look).is_err(), "whoever sends it something is told that nobody reads it");
 }

@@ -82,6 +82,8 @@ pub(super) struct Worker {
     told: Option<bool>,
     /// Preparing a child, or bringing it up, needs a deep stack, and waiting for it does not.
     went_deep: bool,
+    /// The thread ends once the module is at rest.
+    is_quitting: bool,
 }
 
 /// What one wait waits for, beside the deadline.
@@ -134,16 +136,15 @@ impl Worker {
             next_retry: None,
             told: None,
             went_deep: false,
+            is_quitting: false,
         }
     }
 
-    /// The thread's whole life: until it is told to quit.
+    /// The thread's whole life: until it is told to quit, and nothing of the module is left or on its way.
     pub(super) fn run(mut self: Box<Self>) {
         let mut polls = PollSet::default();
-        loop {
-            if !self.wait(&mut polls) {
-                return;
-            }
+        while !self.is_quitting || !self.module.is_at_rest() {
+            self.wait(&mut polls);
             while let Some(event) = self.events.pop_front() {
                 let now = Instant::now();
                 self.before(event, now);
@@ -162,8 +163,8 @@ impl Worker {
         }
     }
 
-    /// Blocks until something happens and turns it into events. `false` ends the thread.
-    fn wait(&mut self, polls: &mut PollSet) -> bool {
+    /// Blocks until something happens and turns it into events.
+    fn wait(&mut self, polls: &mut PollSet) {
         polls.clear();
         let inbox = polls.readable(self.inbox.as_fd());
         let mut slots = Slots::default();
@@ -210,18 +211,15 @@ impl Worker {
         }
         if polls.is_ready(inbox) {
             for message in self.inbox.take() {
-                if !self.hear(message) {
-                    return false;
-                }
+                self.hear(message);
             }
         }
         if lifecycle::deadline(&self.module).is_some_and(|at| Instant::now() >= at) {
             self.events.push_back(Event::Deadline);
         }
-        true
     }
 
-    fn hear(&mut self, message: ForWorker) -> bool {
+    fn hear(&mut self, message: ForWorker) {
         match message {
             ForWorker::Start(reply) => {
                 self.expect(Wants::Up, reply);
@@ -243,9 +241,11 @@ impl Worker {
                 }
             }
             ForWorker::GiveBack => self.went_deep = true,
-            ForWorker::Quit => return false,
+            ForWorker::Quit => {
+                self.is_quitting = true;
+                self.events.push_back(Event::Stop);
+            }
         }
-        true
     }
 
     /// Refuses what cannot start before the old child is touched (supervisor B9).
@@ -390,7 +390,13 @@ impl Drop for Worker {
             self.signal(Signal::Kill);
             // Nobody does so after this.
             let _ = self.look_for_remains();
+        }
+        let living = self.living.take();
+        if living.is_some() || self.module.is_forking() {
             self.record(Leader::Over);
+        }
+        if let Some(living) = living {
+            living.child.abandon(&self.context.family);
         }
         if std::thread::panicking() {
             self.start_error = Some(Box::new(StartError {
@@ -404,10 +410,13 @@ impl Drop for Worker {
             snapshot.pid = None;
             let since = self.child_since();
             self.published.set(snapshot, since);
-            // Behind the reason, for whoever is told by this that there is no answer.
-            self.inbox.close();
-            self.waiters = Waiters::default();
-            self.context.main.send(ForMain::Settled { short: self.short.clone(), at_rest: true });
         }
+        // Behind the reason, for whoever is told by this that there is no answer.
+        for unread in self.inbox.close() {
+            unread.end_child(&self.context.family);
+        }
+        self.waiters = Waiters::default();
+        // A shutdown may count on hearing that from it.
+        self.context.main.send(ForMain::Settled { short: self.short.clone(), at_rest: true });
     }
 }

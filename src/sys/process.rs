@@ -244,6 +244,15 @@ impl Child {
             Ok(None) | Err(_) => Err(self),
         }
     }
+
+    /// Ends its group and leaves it to whoever looks for strangers: nobody is there any more to wait for it.
+    pub(crate) fn abandon(self, family: &Family) {
+        // What cannot be signalled is left to the end of the hub, too.
+        let _ = self.signal(Signal::Kill);
+        family.lock().leaders.remove(&self.pid);
+        // The signal that tells of its end may have come before.
+        let _ = family.strangers();
+    }
 }
 
 /// `waitid` for one process; `None` when it has not ended.
@@ -472,6 +481,24 @@ mod tests {
         assert!(told(pid, true));
         child.wait().expect("ours");
         assert!(!told(pid, true), "collected");
+    }
+
+    #[test]
+    fn a_child_that_is_abandoned_is_ended_and_becomes_a_stranger() {
+        use std::os::unix::process::CommandExt;
+        let dir = TestDir::new("abandoned");
+        let list = dir.join("children");
+        std::fs::write(&list, "").expect("written");
+        let family = Family {
+            children: OwnChildren::listed_in(std::fs::File::open(&list).expect("opened")),
+            ..Family::new().expect("a family")
+        };
+        let mut sleep = std::process::Command::new("/bin/sleep");
+        sleep.arg("600").process_group(0);
+        let pid = family.add(|| sleep.spawn().map(|child| child.id() as Pid)).expect("a child");
+        Child::adopt(pid, None).abandon(&family);
+        assert!(!family.is_leader(pid), "whoever looks for strangers collects it");
+        assert_eq!(wait(pid, 0).expect("it is there"), Some(Exit::Signal(libc::SIGKILL)));
     }
 
     /// Whoever waits for another one's look takes it for its own only if it began after the question.
