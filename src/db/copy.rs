@@ -1,7 +1,7 @@
 //! The database of one moment as a file of its own, and a look at one without changing it.
 
 use super::{DbError, epoch, open};
-use crate::sys::fs::{self, Kind};
+use crate::sys::fs;
 use rusqlite::OpenFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use std::os::unix::ffi::OsStrExt;
@@ -37,11 +37,12 @@ pub(crate) fn epoch_of(path: &Path) -> Result<Option<u64>, DbError> {
     Ok(Some(found))
 }
 
-/// Whether what stands at `path` is a sound database of ours; none is fine. Changes nothing.
+/// Whether what stands at `path` is a sound database of ours; none is fine, and so is one that is empty. Changes nothing,
+/// whether a hub has it open or not.
 pub(crate) fn verify(path: &Path) -> Result<(), DbError> {
     let path = open::resolve(path)?;
     match open::inspect(&path)? {
-        Some(facts) if facts.kind == Kind::Regular && facts.size_bytes > 0 => open::look_inside(&path),
+        Some(facts) if facts.size_bytes > 0 => open::look_from_outside(&path),
         _ => Ok(()),
     }
 }

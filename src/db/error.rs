@@ -133,7 +133,7 @@ impl DbError {
     }
 
     /// Whether the file's contents are beyond use.
-    pub(super) fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         matches!(self, Self::Sqlite { class: Class::Corrupt | Class::NotADatabase, .. })
     }
 

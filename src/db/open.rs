@@ -6,6 +6,7 @@ use crate::sys::fs::{self, FileLock, Kind, Stat};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,6 +23,8 @@ const FILE_MODE: u32 = 0o600;
 const LOOSE_BITS: u32 = 0o077;
 /// What SQLite keeps beside the database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// For a file that nobody has open: SQLite locks nothing, and puts nothing beside it.
+const UNCHANGEABLE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_URI);
 
 pub(super) struct Opened {
     pub(super) connection: Connection,
@@ -140,7 +143,8 @@ fn tighten(path: &Path, facts: &Stat) -> Result<Option<String>, DbError> {
 pub(super) fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let error = |source: rusqlite::Error| DbError::sqlite(path, "open it", &source);
-    let connection = Connection::open_with_flags(path, flags).map_err(error)?;
+    let name = if access.contains(UNCHANGEABLE) { uri(path) } else { path.to_owned() };
+    let connection = Connection::open_with_flags(name, flags).map_err(error)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
     Ok(connection)
 }
@@ -153,6 +157,43 @@ pub(super) fn look_inside(path: &Path) -> Result<(), DbError> {
         Err(DbError::Sqlite { class: Class::ReadOnly, .. }) => identify(path, OpenFlags::SQLITE_OPEN_READ_WRITE),
         other => other,
     }
+}
+
+/// The same without a trace. A reader of a database with a log makes the files of that log beside it, which only one that
+/// takes the database for unchangeable does not; so that is what it is taken for, unless somebody has it open or was
+/// killed with it open.
+pub(super) fn look_from_outside(path: &Path) -> Result<(), DbError> {
+    if !is_in_use(path)? {
+        match identify(path, UNCHANGEABLE) {
+            // Somebody has opened it meanwhile: its pages may change while they are read.
+            Err(_) if is_in_use(path)? => {}
+            other => return other,
+        }
+    }
+    match identify(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        // A crash has left a rollback journal: until the next hub has played it back there is nothing to judge.
+        Err(DbError::Sqlite { class: Class::ReadOnly, .. }) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_in_use(path: &Path) -> Result<bool, DbError> {
+    let companions = COMPANIONS.iter().map(|companion| inspect(&beside(path, companion)));
+    let found = companions.collect::<Result<Vec<_>, _>>()?;
+    Ok(found.iter().flatten().any(|facts| facts.size_bytes > 0))
+}
+
+/// The file as SQLite names one that nobody writes to.
+fn uri(path: &Path) -> PathBuf {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => uri.push(char::from(*byte)),
+            byte => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    PathBuf::from(uri)
 }
 
 fn identify(path: &Path, access: OpenFlags) -> Result<(), DbError> {

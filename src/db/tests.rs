@@ -1,7 +1,7 @@
 //! The database as files: whose it is, whether it is sound, and what two openers do to each other.
 
 use super::error::Class;
-use super::{CreatedVia, Db, DbError, DbHealth, Entry, KeyState, NewToken, Replacing, Via};
+use super::{CreatedVia, Db, DbError, DbHealth, Entry, KeyState, NewToken, Replacing, Via, verify};
 use crate::sys::fault::{Fault, play};
 use crate::sys::testdir::TestDir;
 use rusqlite::Connection;
@@ -140,6 +140,28 @@ fn a_database_that_is_not_ours_is_refused_and_not_touched() {
         assert_eq!(fs::read(&path).expect("read"), before, "{name}");
     }
     assert_eq!(super::open::APPLICATION_ID, 1_346_458_177);
+}
+
+#[test]
+fn a_look_from_outside_tells_damage_and_leaves_no_trace() {
+    let dir = TestDir::new("db-look");
+    // Every character that SQLite would take for a part of an address.
+    let path = dir.join("a b%20?mode=rwc#hub.db");
+    verify(&path).expect("none is fine");
+    let db = open(&path);
+    db.keys().ensure_active("k1", &[1; 32], 0, NOW, NOW).expect("stored");
+    verify(&path).expect("one that is open");
+    drop(db);
+    let closed = names(&dir);
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    verify(&path).expect("one that is closed");
+    let sound = fs::read(&path).expect("read");
+    for damaged in [&sound[..3_000], &sound[..sound.len() / 2], &[b'x'; 8_192]] {
+        fs::write(&path, damaged).expect("written");
+        let error = verify(&path).expect_err("damaged");
+        assert!(error.is_damage() && error.to_string().contains("?mode=rwc#hub.db: cannot"), "{error}");
+    }
+    assert_eq!(names(&dir), closed);
 }
 
 #[test]

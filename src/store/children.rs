@@ -109,7 +109,8 @@ pub(crate) fn remove(home: &Home) -> Result<(), StoreError> {
     atomic::remove(home, Path::new(CHILDREN))
 }
 
-fn path(home: &Home) -> PathBuf {
+/// Where the record is.
+pub(crate) fn path(home: &Home) -> PathBuf {
     home.path().join(CHILDREN)
 }
 

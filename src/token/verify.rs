@@ -1,11 +1,13 @@
 //! Steps 1 to 7 of verification (operator-token B4), and the grammar of 8 and 9. The first failure wins.
 
-use super::claims::{Claims, Shape, is_jti, owner_of};
+use super::claims::{self, Claims, Shape, is_jti, owner_of};
 use super::keyring::Keyring;
 use super::scope::Scopes;
 use super::{TOKEN_LIMIT_BYTES, b64, sha256};
 use std::fmt;
 
+/// Of HMAC-SHA256.
+const SIGNATURE_BYTES: usize = 32;
 /// How far ahead of ours the clock of whoever minted may run, in seconds.
 const SKEW_LIMIT_S: u64 = 60;
 /// From here on it is not skew: one of the two clocks is wrong.
@@ -168,7 +170,7 @@ pub(crate) fn check(token: &str, keyring: &Keyring, expect: &Expect<'_>) -> Resu
     let parts = Parts::of(token).ok_or(TokenError::Encoding)?;
     let key = keyring.by_header(parts.header, expect.now_unix).ok_or(TokenError::Key)?;
 
-    let signature: [u8; 32] =
+    let signature: [u8; SIGNATURE_BYTES] =
         b64::decode(parts.signature.as_bytes()).and_then(|bytes| bytes.try_into().ok()).ok_or(TokenError::Encoding)?;
     // Over the bytes as they came, not over a second spelling of them.
     if !key.verifies(parts.signed.as_bytes(), &signature) {
@@ -196,6 +198,12 @@ pub(crate) fn check(token: &str, keyring: &Keyring, expect: &Expect<'_>) -> Resu
         kid: key.kid().to_owned(),
         key_usable_until: key.usable_until(),
     })
+}
+
+/// Whether it is a token of some hub like this one, with nothing cut off. Says nothing of whether anybody accepts it.
+pub(crate) fn is_whole(token: &str) -> bool {
+    let signature = Parts::of(token).and_then(|parts| b64::decode(parts.signature.as_bytes()));
+    signature.is_some_and(|bytes| bytes.len() == SIGNATURE_BYTES) && claims::unverified(token).is_some()
 }
 
 struct Parts<'a> {

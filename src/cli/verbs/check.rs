@@ -1,8 +1,9 @@
 //! `check`: reads every file of the home as the hub would, and says what is wrong with it. Changes nothing.
 
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Failure, NEW_TOKEN};
 use crate::cli::out::{Out, Report, printable};
 use crate::config::Config;
+use crate::db;
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
@@ -11,6 +12,7 @@ use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError, children, dotenv, epoch, exposure, identity, modules};
+use crate::token::verify as token;
 use crate::wire::Code;
 use serde_json::{Value, json};
 use std::fs;
@@ -19,6 +21,9 @@ use std::path::{Path, PathBuf};
 
 /// A file of the hub's own is a file: never a link, a directory or a FIFO.
 const NOT_REGULAR: &str = "is not a regular file; move it away";
+
+/// What the hub makes of a database that cannot be used.
+const NEW_DATABASE: &str = "the next parachute serve starts a new one, and every token issued so far is void";
 
 /// Directories that the hub goes through, but not through links.
 const OWN_DIRECTORIES: [&str; 2] = ["hub", "hub/run"];
@@ -165,9 +170,7 @@ fn look(home: &Home, hub_port: u16, findings: &mut Findings) {
         Err(error) => findings.store(&error),
     }
     token(home, findings);
-    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
-        database(home, &home.path().join(name), findings);
-    }
+    database(home, findings);
     own_files(home, &services, findings);
     if let Some(warning) = Intent::load(home).warning() {
         findings.bad(&home.path().join("hub/intent.json"), &warning);
@@ -197,6 +200,10 @@ fn own_files(home: &Home, services: &Services, findings: &mut Findings) {
         exposure::read(home).map(drop),
     ];
     read.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| findings.store(error));
+    let children = children::path(home);
+    if children.exists() && matches!(children::read_previous(home), Ok(None)) {
+        findings.note(&children, "is no record of processes, so what an earlier hub left running stays unknown");
+    }
 }
 
 /// One that is missing does as well.
@@ -206,8 +213,28 @@ fn is_file(file: &Path, findings: &mut Findings) {
     }
 }
 
-/// Whether the hub would take it; what is in it only the hub looks at.
-fn database(home: &Home, file: &Path, findings: &mut Findings) {
+/// Whether the hub would take it, and whether what is in it can be used; what it says is for the hub.
+fn database(home: &Home, findings: &mut Findings) {
+    let files = ["hub.db", "hub.db-wal", "hub.db-shm"].map(|name| home.path().join(name));
+    for file in &files {
+        is_taken(home, file, findings);
+    }
+    let [file, ..] = &files;
+    if files.iter().any(|file| findings.is_bad(file)) {
+        return;
+    }
+    if fs::metadata(file).is_ok_and(|facts| facts.len() == 0) {
+        return findings.bad(file, &format!("is empty; {NEW_DATABASE}"));
+    }
+    match db::verify(file) {
+        Ok(()) => {}
+        Err(error) if error.is_damage() => findings.bad(file, &format!("{error}; {NEW_DATABASE}")),
+        Err(error) => findings.bad(file, &error.to_string()),
+    }
+}
+
+/// Whether it is a file of ours.
+fn is_taken(home: &Home, file: &Path, findings: &mut Findings) {
     // The home itself is ours, or it would not be open.
     let ours = fs::metadata(home.path()).map(|facts| facts.uid()).ok();
     match fs::symlink_metadata(file) {
@@ -282,7 +309,11 @@ fn token(home: &Home, findings: &mut Findings) {
     let file = operator_token::path(home);
     if private(&file, findings) {
         match operator_token::read(home) {
-            Ok(_) => {}
+            Ok(found) if token::is_whole(&found.text) => {}
+            Ok(_) => findings.bad(&file, &format!("holds no whole token of a hub; {NEW_TOKEN}")),
+            Err(OperatorTokenError::Missing { .. }) if file.exists() => {
+                findings.bad(&file, &format!("is empty; {NEW_TOKEN}"));
+            }
             Err(OperatorTokenError::Missing { .. }) => {
                 findings.note(&file, "is not there; parachute serve writes one when it starts");
             }

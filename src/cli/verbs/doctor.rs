@@ -10,7 +10,6 @@ use crate::cli::out::{Out, Report, printable};
 use crate::cli::reach::{self, HEALTH_TIMEOUT};
 use crate::client::{Client, ClientError};
 use crate::config::Config;
-use crate::db;
 use crate::manifest::Problem;
 use crate::manifest::services::Listing;
 use crate::store::identity::{self, HubLock, Identity};
@@ -32,7 +31,8 @@ pub(super) fn run(fix: bool, config: &Config, out: &mut Out) -> Result<Report, F
     }
     let (mut findings, home) = check::files(config);
     if let Some(home) = &home {
-        if beside(home, &mut findings) {
+        beside(home, &mut findings);
+        if !findings.is_bad(&home.path().join("hub.db")) {
             auth::files(home, config, &mut findings);
         }
         hub(home, config, &mut findings);
@@ -54,18 +54,12 @@ pub(super) fn run(fix: bool, config: &Config, out: &mut Out) -> Result<Report, F
     Ok(Report { data, failure })
 }
 
-/// What a look at the single files does not show; whether the database is sound, or is not there yet.
-fn beside(home: &Home, findings: &mut Findings) -> bool {
-    let database = home.path().join("hub.db");
-    let verified = db::verify(&database);
-    if let Err(error) = &verified {
-        findings.bad(&database, &error.to_string());
-    }
+/// What a look at the single files does not show.
+fn beside(home: &Home, findings: &mut Findings) {
     let names = fs::names(home.path()).unwrap_or_default();
     for name in names.iter().filter(|name| name.to_string_lossy().contains(".corrupt-")) {
         findings.note(&home.path().join(name), "could not be used and was kept; look at it, then move it away");
     }
-    verified.is_ok()
 }
 
 /// Whether the hub that the files name is there, is this home's, and takes the operator's token.

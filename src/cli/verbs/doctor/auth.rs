@@ -15,8 +15,9 @@ use crate::wire::{Code, ModuleInfo, Status};
 pub(super) fn files(home: &Home, config: &Config, findings: &mut Findings) {
     let file = operator_token::path(home);
     let database = home.path().join("hub.db");
-    // Reading it makes it private; that others can read it is among the findings already.
-    let token = check::is_private(&file).then(|| operator_token::read(home).ok()).flatten();
+    // Reading it makes it private; that others can read it, or that it holds no token, is among the findings already.
+    let can_be_read = check::is_private(&file) && !findings.is_bad(&file);
+    let token = can_be_read.then(|| operator_token::read(home).ok()).flatten();
     let token = token.as_ref().map(|token| token.text.as_str());
     match checkup(home, &reach::surroundings(home, config), token) {
         Ok(remarks) => {
