@@ -14,7 +14,7 @@ use super::published::Published;
 use super::remains::Remains;
 use super::settings::{Purpose, Settings};
 use super::waiters::{Waiters, Wants};
-use super::watch::Watch;
+use super::watch::{Pace, Watch};
 use super::words::{self, Killer};
 use super::{Context, Leader, OpFailure, StartError, StartErrorKind};
 use crate::logs::{Ring, Tap};
@@ -63,6 +63,7 @@ pub(super) struct Worker {
     /// Why the last look at its health path failed.
     trouble: Option<Trouble>,
     watch: Option<Box<Watch>>,
+    watch_pace: Pace,
     waiters: Waiters,
     events: VecDeque<Event>,
     /// What is still to be noted of them: a new child, or its end, does not wait for the log.
@@ -124,6 +125,7 @@ impl Worker {
             probe: None,
             trouble: None,
             watch: None,
+            watch_pace: Pace::default(),
             waiters: Waiters::default(),
             events: VecDeque::new(),
             said: Vec::new(),
@@ -281,6 +283,7 @@ impl Worker {
             watch.look(now);
         }
         if watch.take_due(now) && self.module.is_up() && !self.context.closing.load(Ordering::Acquire) {
+            self.watch_pace.restarted(now);
             self.tap.notice("its files have changed, restarting it");
             self.restart(None);
         }

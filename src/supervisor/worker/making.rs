@@ -88,8 +88,9 @@ impl Worker {
                 // Whatever it said was about an attempt or a child before this one (supervisor §7).
                 self.start_error = None;
                 self.tap.notice(&format!("started, pid {}", living.child.pid()));
-                self.watch =
-                    Watch::begin(&self.settings.watch).map(|watch| watch.map(Box::new)).unwrap_or_else(|error| {
+                self.watch = Watch::begin(&self.settings.watch, &self.watch_pace)
+                    .map(|watch| watch.map(Box::new))
+                    .unwrap_or_else(|error| {
                         self.tap.notice(&format!("run.watch: {error}; its files are not watched"));
                         None
                     });
