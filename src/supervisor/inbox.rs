@@ -75,6 +75,8 @@ pub(crate) type Reply = SyncSender<Result<Snapshot, OpFailure>>;
 /// What a worker is told.
 #[derive(Debug)]
 pub(crate) enum ForWorker {
+    /// Its turn has come at boot: to start, if nobody has given it an order before.
+    Turn,
     Start(Option<Reply>),
     Stop(Option<Reply>),
     Restart(Option<Reply>),

@@ -450,7 +450,7 @@ impl Supervisor {
             *current = Order::new(modules);
             current.take_free()
         };
-        self.send_to(&free, || ForWorker::Start(None));
+        self.send_to(&free, || ForWorker::Turn);
     }
 
     fn order(&self) -> MutexGuard<'_, Order> {
@@ -487,7 +487,7 @@ impl Supervisor {
         if closing {
             self.send_to(&free, || ForWorker::Stop(None));
         } else {
-            self.send_to(&free, || ForWorker::Start(None));
+            self.send_to(&free, || ForWorker::Turn);
         }
     }
 

@@ -177,3 +177,25 @@ fn a_worker_that_is_told_to_quit_waits_for_the_fork_that_it_has_asked_for() {
     assert_eq!(handle.published.get().status, Status::Stopped);
     assert!(reply_to.deliver(ForWorker::Look).is_err(), "whoever sends it something is told that nobody reads it");
 }
+
+/// Somebody may stop it while its turn is on its way.
+#[test]
+fn a_turn_that_comes_behind_an_order_changes_nothing() {
+    let supervisor = supervisor(installed);
+    for is_stopped in [false, true] {
+        let handle = supervisor.start_worker(&short("wiki")).expect("a thread");
+        if is_stopped {
+            let (reply, stopped) = mpsc::sync_channel(1);
+            handle.inbox.send(ForWorker::Stop(Some(reply)));
+            assert!(stopped.recv().expect("an answer").is_ok());
+        }
+        handle.inbox.send(ForWorker::Turn);
+        if !is_stopped {
+            let (child, reply_to) = next_fork(&supervisor);
+            reply_to.send(ForWorker::Forked { child, result: Err(SpawnFailure::cancelled()) });
+        }
+        handle.inbox.send(ForWorker::Quit);
+        // It would not while a fork is outstanding.
+        eventually("its thread ends", || handle.thread.as_ref().is_some_and(JoinHandle::is_finished));
+    }
+}

@@ -85,6 +85,8 @@ pub(super) struct Worker {
     went_deep: bool,
     /// The thread ends once the module is at rest.
     is_quitting: bool,
+    /// It was started, stopped or restarted by hand, which holds against its turn at boot.
+    has_order: bool,
 }
 
 /// What one wait waits for, beside the deadline.
@@ -139,6 +141,7 @@ impl Worker {
             told: None,
             went_deep: false,
             is_quitting: false,
+            has_order: false,
         }
     }
 
@@ -222,7 +225,10 @@ impl Worker {
     }
 
     fn hear(&mut self, message: ForWorker) {
+        self.has_order |= matches!(message, ForWorker::Start(_) | ForWorker::Stop(_) | ForWorker::Restart(_));
         match message {
+            ForWorker::Turn if self.has_order => {}
+            ForWorker::Turn => self.events.push_back(Event::Start),
             ForWorker::Start(reply) => {
                 self.expect(Wants::Up, reply);
                 self.events.push_back(Event::Start);
