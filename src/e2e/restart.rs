@@ -195,6 +195,22 @@ fn a_restart_of_what_cannot_start_leaves_the_child_running() {
 }
 
 #[test]
+fn a_restart_onto_a_port_that_is_taken_leaves_the_child_running() {
+    let web = module("web", testchild(&["http"]));
+    let hub = Hub::start(std::slice::from_ref(&web));
+    let pid = hub.until_ready("web");
+    let squatter = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = squatter.local_addr().expect("it is bound").port();
+    hub.home.install(&web.row("port", json!(port)));
+    let failed = hub.run(&["restart", "web"]).fails_with(6);
+    assert!(failed.stderr.contains(&format!("port {port} is already held")), "{failed}");
+    assert_eq!(hub.until_ready("web"), pid);
+    drop(squatter);
+    hub.run(&["restart", "web"]).succeeds();
+    hub.until_replaced("web", pid);
+}
+
+#[test]
 fn a_start_after_a_restart_that_was_taken_back_reads_its_settings_anew() {
     let home = Home::new();
     home.write("show/.env", "COLOUR=red\n");

@@ -83,8 +83,8 @@ pub(crate) enum Occasion {
 pub(crate) enum Purpose {
     /// The child that is forked next, if there can be one: what it is handed by file is written.
     Fork,
-    /// To know whether there could be one. The module's own child may live on, with its port and its files.
-    Look { own_child: bool },
+    /// To know whether there could be one. The module's own child may live on, with its files and this port.
+    Look { own_port: Option<u16> },
 }
 
 /// Reads the settings anew and looks whether they can work. Blocks for a few small reads, and writes before a fork.
@@ -106,8 +106,11 @@ pub(super) fn prepare(context: &Arc<Context>, short: &Short, occasion: Occasion,
 fn read(context: &Context, short: &Short, purpose: Purpose) -> Prepared {
     match (context.source)(short) {
         Ok(mut inputs) => {
-            let own_child = matches!(purpose, Purpose::Look { own_child: true });
-            let mut spec = self::spec(&inputs, &context.facts, short, own_child);
+            let own_port = match purpose {
+                Purpose::Fork => None,
+                Purpose::Look { own_port } => own_port,
+            };
+            let mut spec = self::spec(&inputs, &context.facts, short, own_port);
             if purpose == Purpose::Fork
                 && spec.is_ok()
                 && let Some(credentials) = &inputs.credentials
@@ -115,7 +118,7 @@ fn read(context: &Context, short: &Short, purpose: Purpose) -> Prepared {
             {
                 // It runs all the same, and is told of no file.
                 inputs.credentials = None;
-                spec = self::spec(&inputs, &context.facts, short, own_child);
+                spec = self::spec(&inputs, &context.facts, short, own_port);
             }
             let program =
                 spec.as_ref().map(|spec| OsStr::from_bytes(spec.program.as_bytes()).into()).unwrap_or_default();
@@ -125,8 +128,8 @@ fn read(context: &Context, short: &Short, purpose: Purpose) -> Prepared {
     }
 }
 
-/// Looks whether the child can be made, and prepares it.
-fn spec(inputs: &Inputs, facts: &Facts, short: &Short, own_child: bool) -> Result<SpawnSpec, StartError> {
+/// Looks whether the child can be made, and prepares it. `own_port` is free once the child before it has gone.
+fn spec(inputs: &Inputs, facts: &Facts, short: &Short, own_port: Option<u16>) -> Result<SpawnSpec, StartError> {
     let problem = |kind, description: String| StartError { kind, description, binary: None, at: SystemTime::now() };
     let plan = plan::build(inputs, facts, short).map_err(|refused| problem(refused.kind, refused.reason))?;
     let program = preflight::resolve(&plan)?;
@@ -139,7 +142,7 @@ fn spec(inputs: &Inputs, facts: &Facts, short: &Short, own_child: bool) -> Resul
         ),
     };
     let port = inputs.row.port.get();
-    if run.ready.probe != Probe::None && !own_child && probe::is_taken(port) {
+    if run.ready.probe != Probe::None && own_port != Some(port) && probe::is_taken(port) {
         let holder = probe::holder(port);
         let stop = match &holder {
             probe::Holder::Process { pid, .. } if probe::is_ours(*pid) => {

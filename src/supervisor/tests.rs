@@ -3,6 +3,7 @@ use crate::manifest::run::{self, Ready, Run};
 use crate::sys::fault::{Fault, play};
 use crate::sys::spawn::SpawnFailure;
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 /// More than a worker takes for what it does at once.
@@ -198,4 +199,28 @@ fn a_turn_that_comes_behind_an_order_changes_nothing() {
         // It would not while a fork is outstanding.
         eventually("its thread ends", || handle.thread.as_ref().is_some_and(JoinHandle::is_finished));
     }
+}
+
+/// The child may have bound its port before its worker hears that it is there.
+#[test]
+fn a_restart_while_a_child_is_being_forked_does_not_take_it_for_a_stranger() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    drop(listener);
+    let supervisor = supervisor(move |short| {
+        Ok(plan::Inputs { run: Run::default(), row: plan::tests::row_on(port), ..installed(short)? })
+    });
+    let handle = supervisor.start_worker(&short("wiki")).expect("a thread");
+    handle.inbox.send(ForWorker::Start(None));
+    let (child, reply_to) = next_fork(&supervisor);
+    let _bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("nobody has it");
+    let (restart, restarted) = mpsc::sync_channel(1);
+    let (stop, stopped) = mpsc::sync_channel(1);
+    handle.inbox.send(ForWorker::Restart(Some(restart)));
+    handle.inbox.send(ForWorker::Stop(Some(stop)));
+    let answer = restarted.recv().expect("an answer");
+    assert!(matches!(answer, Err(OpFailure::Superseded(_))), "it was not refused: {answer:?}");
+    reply_to.send(ForWorker::Forked { child, result: Err(SpawnFailure::cancelled()) });
+    assert!(stopped.recv().expect("an answer").is_ok());
+    handle.inbox.send(ForWorker::Quit);
 }

@@ -258,7 +258,9 @@ impl Worker {
 
     /// Refuses what cannot start before the old child is touched (supervisor B9).
     fn restart(&mut self, reply: Option<Reply>) {
-        match self.prepare(Purpose::Look { own_child: self.living.is_some() }).spec {
+        // One that is being forked may have bound it before we hear that it is there.
+        let has_child = self.living.is_some() || self.module.is_forking();
+        match self.prepare(Purpose::Look { own_port: has_child.then_some(self.settings.port) }).spec {
             // What it was prepared with is not kept: its spawn comes after the old child's grace, or never.
             Ok(_) => {
                 self.expect(Wants::Up, reply);

@@ -1,15 +1,17 @@
 use super::*;
 use crate::manifest::services::Document;
+use serde_json::json;
 
-fn row() -> Arc<Row> {
-    let text = br#"{"services":[{"name":"wiki","port":1944,"paths":["/wiki"],"health":"/health","version":"1"}]}"#;
-    let document = Document::parse(text).expect("a good document");
+pub(in crate::supervisor) fn row_on(port: u16) -> Arc<Row> {
+    let row = json!({ "name": "wiki", "port": port, "paths": ["/wiki"], "health": "/health", "version": "1" });
+    let text = json!({ "services": [row] }).to_string();
+    let document = Document::parse(text.as_bytes()).expect("a good document");
     Arc::clone(document.entries()[0].row.as_ref().expect("a good row"))
 }
 
 pub(in crate::supervisor) fn inputs() -> Inputs {
     Inputs {
-        row: row(),
+        row: row_on(1944),
         argv: vec!["wiki".into(), "--port={port}".into()],
         cwd: None,
         run: Run::default(),
