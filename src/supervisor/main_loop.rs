@@ -72,7 +72,8 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
     let context = &supervisor.context;
     // Children that are not ours by any account: whoever exec'ed this program may have left us some.
     let adopted: BTreeSet<Pid> = context.family.strangers()?.into_iter().collect();
-    let mut booting: BTreeSet<Short> = supervisor.modules().keys().cloned().collect();
+    // Without those that are to stay stopped: of them nothing would ever be heard.
+    let mut booting = std::mem::take(&mut *supervisor.booting());
     let mut tidy = booting.is_empty().then(|| (Instant::now() + TIDY_AFTER, Giver::Hub));
     let mut polls = PollSet::default();
     let mut look_at_home_at = Instant::now() + HOME_LOOK;

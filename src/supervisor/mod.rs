@@ -231,6 +231,8 @@ pub(crate) struct Supervisor {
     boards: Mutex<Boards>,
     /// Who waits for whom, while booting and while shutting down.
     order: Mutex<Order>,
+    /// Those that are started at boot, until the main thread counts who has come up.
+    booting: Mutex<BTreeSet<Short>>,
 }
 
 impl Supervisor {
@@ -245,6 +247,7 @@ impl Supervisor {
             modules: Mutex::default(),
             boards: Mutex::default(),
             order: Mutex::default(),
+            booting: Mutex::default(),
         })
     }
 
@@ -445,12 +448,17 @@ impl Supervisor {
                 handle.published.await_turn();
             }
         }
+        *self.booting() = modules.iter().map(|(short, _)| short.clone()).collect();
         let free = {
             let mut current = self.order();
             *current = Order::new(modules);
             current.take_free()
         };
         self.send_to(&free, || ForWorker::Turn);
+    }
+
+    fn booting(&self) -> MutexGuard<'_, BTreeSet<Short>> {
+        self.booting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn order(&self) -> MutexGuard<'_, Order> {

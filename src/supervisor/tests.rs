@@ -224,3 +224,15 @@ fn a_restart_while_a_child_is_being_forked_does_not_take_it_for_a_stranger() {
     assert!(stopped.recv().expect("an answer").is_ok());
     handle.inbox.send(ForWorker::Quit);
 }
+
+#[test]
+fn the_boot_is_over_without_those_that_stay_stopped() {
+    let supervisor = supervisor(installed);
+    let (stays, web) = (short("stays"), short("web"));
+    for known in [&stays, &web] {
+        supervisor.register(known).expect("a thread");
+    }
+    supervisor.boot(vec![(web.clone(), Vec::new())]);
+    assert_eq!(*supervisor.booting(), BTreeSet::from([web]));
+    supervisor.close();
+}
