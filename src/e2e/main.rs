@@ -20,6 +20,7 @@ mod live_changes;
 mod login;
 mod logs;
 mod metrics;
+mod no_pidfds;
 mod no_wait;
 mod operator_token;
 mod orders;

@@ -237,14 +237,15 @@ impl Phase {
 }
 
 /// A child ended that no worker waits for by pidfd: an orphan is collected, and where the kernel has no pidfd every
-/// worker looks.
+/// worker looks. Children that end at the same time are told of as one, so that `pid` may not be the only one.
 fn child_ended(supervisor: &Supervisor, pid: Pid) {
     let family = &supervisor.context.family;
-    if !family.is_leader(pid) {
+    if !family.has_pidfds() {
+        supervisor.send_to_all(|| ForWorker::Look);
+    }
+    if !family.has_pidfds() || !family.is_leader(pid) {
         // Listing collects those that have ended.
         let _ = family.strangers();
-    } else if !family.has_pidfds() {
-        supervisor.send_to_all(|| ForWorker::Look);
     }
 }
 

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 const EMFILE: i32 = 24;
 
-fn short(name: &str) -> Short {
+pub(super) fn short(name: &str) -> Short {
     Short::parse(name).expect("a good name")
 }
 
 /// A supervisor without a main thread: nothing of it ever forks.
-fn supervisor(source: impl Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync + 'static) -> Supervisor {
+pub(super) fn supervisor(
+    source: impl Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync + 'static,
+) -> Supervisor {
     supervisor_that_records(source, |_, _| {})
 }
 
@@ -38,7 +40,7 @@ fn supervisor_that_records(
 }
 
 /// What a module says whose program does nothing and is there on every machine.
-fn installed(_: &Short) -> Result<plan::Inputs, StartError> {
+pub(super) fn installed(_: &Short) -> Result<plan::Inputs, StartError> {
     let run = Run { ready: Ready { probe: run::Probe::None, ..Ready::default() }, ..Run::default() };
     Ok(plan::Inputs { argv: vec!["/bin/true".into()], run, ..plan::tests::inputs() })
 }

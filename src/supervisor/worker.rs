@@ -85,8 +85,17 @@ pub(super) struct Worker {
     went_deep: bool,
     /// The thread ends once the module is at rest.
     is_quitting: bool,
-    /// It was started, stopped or restarted by hand, which holds against its turn at boot.
-    has_order: bool,
+    heard: Heard,
+}
+
+/// Who has had a say so far in whether the module runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    /// It waits for its turn at boot, or for somebody to start it: nothing is to be told of it.
+    Nobody,
+    Turn,
+    /// It was started, stopped or restarted by hand, which holds against its turn.
+    Order,
 }
 
 /// What one wait waits for, beside the deadline.
@@ -141,7 +150,7 @@ impl Worker {
             told: None,
             went_deep: false,
             is_quitting: false,
-            has_order: false,
+            heard: Heard::Nobody,
         }
     }
 
@@ -225,10 +234,15 @@ impl Worker {
     }
 
     fn hear(&mut self, message: ForWorker) {
-        self.has_order |= matches!(message, ForWorker::Start(_) | ForWorker::Stop(_) | ForWorker::Restart(_));
+        if matches!(message, ForWorker::Start(_) | ForWorker::Stop(_) | ForWorker::Restart(_)) {
+            self.heard = Heard::Order;
+        }
         match message {
-            ForWorker::Turn if self.has_order => {}
-            ForWorker::Turn => self.events.push_back(Event::Start),
+            ForWorker::Turn if self.heard == Heard::Order => {}
+            ForWorker::Turn => {
+                self.heard = Heard::Turn;
+                self.events.push_back(Event::Start);
+            }
             ForWorker::Start(reply) => {
                 self.expect(Wants::Up, reply);
                 self.events.push_back(Event::Start);
@@ -393,6 +407,9 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// A worker's thread ends only after its module; whatever panics in between must not leave a child alone.
 impl Drop for Worker {

@@ -1,6 +1,6 @@
 //! A running hub in a home of its own.
 
-use super::home::Home;
+use super::home::{Home, through};
 use super::http::{self, Response};
 use super::module::{Module, free_port};
 use super::process::{Spawned, complete_lines, kill, with_home};
@@ -54,6 +54,18 @@ impl Hub {
         let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let port = free_port();
         let mut hub = Self { serve: serve(&home, port, &environment), home, port, environment };
+        hub.until_it_listens();
+        hub
+    }
+
+    /// Starts a hub in a home that a test has prepared, by way of a program that becomes it.
+    #[track_caller]
+    pub(crate) fn start_through(wrapper: &[&str], home: Home) -> Self {
+        let port = free_port();
+        let mut command = home.command(&["serve"]);
+        command.env("PORT", port.to_string());
+        let serve = Spawned::spawn(through(wrapper, &command));
+        let mut hub = Self { serve, home, port, environment: Vec::new() };
         hub.until_it_listens();
         hub
     }

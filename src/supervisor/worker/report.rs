@@ -1,6 +1,6 @@
 //! What the rest of the hub hears of a module: its snapshot, the answers to those who wait, and word to the main thread.
 
-use super::Worker;
+use super::{Heard, Worker};
 use crate::supervisor::inbox::ForMain;
 use crate::supervisor::{Snapshot, Status};
 use std::time::{Instant, SystemTime};
@@ -31,6 +31,10 @@ impl Worker {
 
     /// Shows the new state and answers whoever waited for it.
     pub(super) fn publish(&mut self) {
+        // What wakes all workers alike is no news of one that waits for its turn: those that wait for it would go on.
+        if self.heard == Heard::Nobody {
+            return;
+        }
         if self.module.is_ready() {
             self.start_error = None;
         }
