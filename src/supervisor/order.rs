@@ -11,7 +11,8 @@ pub(crate) struct Order {
 
 impl Order {
     /// Each module with those it waits for. Names that are not in the list, and a module's own, are waited for by
-    /// nobody. Modules that wait for each other in a circle are let go together.
+    /// nobody. Modules that wait for each other in a circle are let go together, once those that they wait for besides
+    /// are done.
     pub(crate) fn new(modules: impl IntoIterator<Item = (Short, Vec<Short>)>) -> Self {
         let mut waiting: BTreeMap<Short, BTreeSet<Short>> =
             modules.into_iter().map(|(short, others)| (short, others.into_iter().collect())).collect();
@@ -19,11 +20,7 @@ impl Order {
         for (short, others) in &mut waiting {
             others.retain(|other| other != short && known.contains(other));
         }
-        for short in circles(&waiting) {
-            if let Some(others) = waiting.get_mut(&short) {
-                others.clear();
-            }
-        }
+        break_circles(&mut waiting);
         Self { waiting }
     }
 
@@ -56,14 +53,45 @@ impl Order {
     }
 }
 
-/// Whoever would wait for ever: what is left after letting go, again and again, those who wait for nobody.
-fn circles(waiting: &BTreeMap<Short, BTreeSet<Short>>) -> Vec<Short> {
+/// From now on nobody waits for one that waits for it in turn.
+fn break_circles(waiting: &mut BTreeMap<Short, BTreeSet<Short>>) {
+    let stuck = stuck(waiting);
+    let mut dependents: BTreeMap<&Short, Vec<&Short>> = BTreeMap::new();
+    for (short, others) in &stuck {
+        for other in others {
+            dependents.entry(other).or_default().push(short);
+        }
+    }
+    for short in stuck.keys() {
+        let above = above(short, &dependents);
+        if let Some(others) = waiting.get_mut(short) {
+            others.retain(|other| !above.contains(other));
+        }
+    }
+}
+
+/// Whoever would wait for ever, and for whom: what is left after letting go, again and again, those who wait for nobody.
+fn stuck(waiting: &BTreeMap<Short, BTreeSet<Short>>) -> BTreeMap<Short, BTreeSet<Short>> {
     let mut left = Order { waiting: waiting.clone() };
     let mut free = left.take_free();
     while let Some(next) = free.pop() {
         free.extend(left.done(&next));
     }
-    left.waiting.into_keys().collect()
+    left.waiting
+}
+
+/// Everybody who waits for `short`, for one that does, and so on.
+fn above<'a>(short: &Short, dependents: &BTreeMap<&'a Short, Vec<&'a Short>>) -> BTreeSet<&'a Short> {
+    let mut found = BTreeSet::new();
+    let mut pending = vec![short];
+    while let Some(next) = pending.pop() {
+        for dependent in dependents.get(next).into_iter().flatten() {
+            if found.insert(*dependent) {
+                pending.push(dependent);
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -85,6 +113,11 @@ mod tests {
             (&[("a", &["b"]), ("b", &["c"]), ("c", &[])], &[&["c"], &["b"], &["a"]]),
             (&[("a", &["nobody"]), ("b", &["b"])], &[&["a", "b"]]),
             (&[("a", &["b"]), ("b", &["a"]), ("c", &[])], &[&["a", "b", "c"]]),
+            // Who depends on a circle is not in it.
+            (&[("a", &["b"]), ("b", &["a"]), ("c", &["a", "d"]), ("d", &[])], &[&["a", "b", "d"], &["c"]]),
+            (&[("a", &["b", "d"]), ("b", &["a"]), ("d", &[])], &[&["b", "d"], &["a"]]),
+            // One circle waits for another.
+            (&[("a", &["b"]), ("b", &["a", "x"]), ("x", &["y"]), ("y", &["x"])], &[&["a", "x", "y"], &["b"]]),
         ] {
             let mut order = order(pairs);
             let mut waves: Vec<Vec<Short>> = vec![order.take_free()];
