@@ -133,6 +133,8 @@ fn each_damage(file: &str, expected: [Outcome; 9]) {
         if !VOLATILE.contains(&file) && !in_use && !is_kept(&path, &before) {
             blame("its content is lost", &output);
         }
+        // What was moved aside may be a secret, which is looked for where it does not belong.
+        let _is_there_only_for_some = fs::remove_file(aside(&path));
         drop(hub_home);
     }
     assert!(wrong.is_empty(), "{file}\n{}", wrong.join("\n"));
@@ -219,11 +221,8 @@ fn a_dot_env_that_is_bad_costs_only_its_own_module() {
 }
 
 #[test]
-fn an_operator_token_that_is_bad_is_refused_or_replaced() {
-    each_damage(
-        "operator.token",
-        [Says, Says, Refuses(78), Refuses(78), Refuses(78), Refuses(78), Refuses(78), Says, Refuses(78)],
-    );
+fn an_operator_token_that_is_bad_keeps_no_module_from_running() {
+    each_damage("operator.token", [Says; 9]);
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(crate) enum Outcome {
     Healed,
     /// The file holds one that is not in force, and it was left alone.
     KeptUseless(TokenError),
+    /// What stands in its place cannot be used or is not ours alone, and it was left alone.
+    Refused,
     /// No token is accepted, because the database is an old copy.
     RolledBack,
     /// There is none, and none is made while the clock cannot be right.
@@ -130,7 +132,7 @@ struct Cause<'a> {
 impl Authority {
     /// Sees to it that whoever owns the home has an operator token: makes one at the first start, when its file was
     /// lost, and when the file's token was never this hub's; issues it anew when it names another origin. A token that
-    /// expired or was revoked is left alone. Only the hub that holds the home's lock may call it.
+    /// expired or was revoked is left alone, and so is a file that must not or cannot hold one. Only the hub that holds the home's lock may call it.
     pub(crate) fn bootstrap(&self) -> Result<Bootstrap, AuthError> {
         self.bootstrap_at(unix_now())
     }
@@ -180,7 +182,15 @@ impl Authority {
             }
             Err(OperatorTokenError::Missing { .. }) if live == 0 => "there was none".to_owned(),
             Err(OperatorTokenError::Missing { .. }) => format!("{} was lost", path.display()),
-            Err(error) => return Err(error.into()),
+            // It may be a secret that somebody else has put there or could read: it is neither taken nor replaced. The
+            // modules do not need it.
+            Err(error) => {
+                notices.push(format!(
+                    "{error}; it is left as it is, and modules run all the same, but commands that need it do not: move it \
+                     away, then: parachute auth rotate-operator"
+                ));
+                return Ok(Bootstrap { outcome: Outcome::Refused, notices });
+            }
         };
         let lost = Replacing::Now { aud: AUDIENCE_OPERATOR, reason: "operator token file lost" };
         let replacing = if live > 0 { lost } else { Replacing::Nothing };

@@ -296,18 +296,22 @@ fn c32_an_expired_token_is_never_brought_back() {
 }
 
 #[test]
-fn a_token_file_that_is_not_ours_alone_stops_the_bootstrap() {
+fn a_token_file_that_is_not_ours_alone_is_neither_taken_nor_replaced() {
     let home = TestDir::new("auth-link");
     let authority = open(home.path());
-    let target = home.join("target");
-    fs::write(&target, "x").expect("written");
-    symlink(&target, home.join("operator.token")).expect("linked");
-    let refused = authority.bootstrap_at(NOW).err();
-    assert!(
-        matches!(refused, Some(AuthError::OperatorToken(OperatorTokenError::Store(StoreError::Symlink { .. })))),
-        "{refused:?}"
-    );
-    assert_eq!(fs::read(&target).expect("there"), b"x");
+    bootstrap(&authority);
+    let (token, target) = (home.join("operator.token"), home.join("target"));
+    // Even one that would be good where it belongs.
+    fs::rename(&token, &target).expect("ours");
+    let before = fs::read(&target).expect("there");
+    symlink(&target, &token).expect("linked");
+    let done = authority.bootstrap_at(NOW).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(done.outcome, Outcome::Refused);
+    let [notice] = &done.notices[..] else { panic!("one notice: {:?}", done.notices) };
+    assert!(notice.contains("operator.token is a symbolic link") && notice.contains("rotate-operator"), "{notice}");
+    assert_eq!((fs::read(&target).expect("there"), fs::read_link(&token).ok()), (before, Some(target)));
+    let refused = authority.rotate_operator_at(None, false, ASKER, NOW).err();
+    assert!(matches!(refused, Some(AuthError::OperatorToken(OperatorTokenError::Store(StoreError::Symlink { .. })))));
 }
 
 #[test]
