@@ -65,6 +65,8 @@ codes! {
     NotInstalled = "not_installed",
     /// The row is there and cannot be used; the description says why.
     InvalidRow = "invalid_row",
+    /// A file of the home or of the module, or a variable, holds something that cannot be used.
+    InvalidConfig = "invalid_config",
     /// Nothing says which command starts the module.
     NoStartCmd = "no_start_cmd",
     /// The supervisor does not run such a module.
@@ -95,8 +97,6 @@ codes! {
     Conflict = "conflict",
     MissingDependency = "missing_dependency",
     Usage = "usage",
-    /// A file of the home, or a variable, holds something that cannot be used.
-    InvalidConfig = "invalid_config",
     ConfirmationNeeded = "confirmation_needed",
     Failed = "failed",
 }

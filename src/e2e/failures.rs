@@ -227,3 +227,21 @@ fn a_token_that_nobody_got_is_good_for_nothing() {
     assert_eq!(tokens.len(), 1, "{listed}");
     assert_eq!(tokens[0]["state"], "revoked", "{listed}");
 }
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_invalid_to_every_verb() {
+    let hub = web();
+    let file = hub.home.package("web").join(".parachute/module.json");
+    let good = fs::read(&file).expect("there");
+    fs::write(&file, "{").expect("ours");
+    for op in ["start", "restart"] {
+        let refused = hub.run(&[op, "web", "--json"]).fails_with(78);
+        let told: Value = serde_json::from_str(&refused.stderr).expect("one object");
+        assert_eq!(told["error"]["code"], "invalid_config", "{refused}");
+        assert!(told["error"]["message"].as_str().is_some_and(|said| said.contains("module.json")), "{refused}");
+        let answer = hub.api("POST", &format!("/api/modules/web/{op}"));
+        assert_eq!((answer.status, &answer.json()["error"]), (422, &json!("invalid_config")), "{op}");
+    }
+    fs::write(&file, good).expect("ours");
+    hub.run(&["restart", "web"]).succeeds();
+}

@@ -199,6 +199,7 @@ fn op_status(error: &OpError) -> u16 {
         OpError::NotSupervised { .. } => 404,
         OpError::StartFailed { .. } | OpError::Superseded { .. } => 409,
         OpError::InvalidRow { .. } | OpError::NoStartCommand { .. } => 422,
+        OpError::Manifest { source, .. } | OpError::Services { source } if source.is_invalid() => 422,
         OpError::StopTimeout { .. } | OpError::Manifest { .. } | OpError::Services { .. } => 500,
         OpError::ShuttingDown => 503,
     }

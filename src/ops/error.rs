@@ -52,6 +52,7 @@ impl OpError {
             Self::StopTimeout { .. } => Code::StopTimeout,
             Self::Superseded { .. } => Code::Conflict,
             Self::ShuttingDown => Code::ServiceUnavailable,
+            Self::Manifest { source, .. } | Self::Services { source } if source.is_invalid() => Code::InvalidConfig,
             Self::Manifest { .. } | Self::Services { .. } => Code::ModuleOpFailed,
         }
     }

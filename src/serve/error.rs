@@ -59,24 +59,8 @@ impl ServeError {
 fn of_store(error: &StoreError) -> u8 {
     match error {
         StoreError::Locked { .. } => BUSY,
-        StoreError::Read { .. }
-        | StoreError::Write { .. }
-        | StoreError::Unsettled { .. }
-        | StoreError::NoHome { .. }
-        | StoreError::NoPackage { .. }
-        | StoreError::Overfull { .. }
-        | StoreError::Contended { .. } => FAILED,
-        StoreError::Relative { .. }
-        | StoreError::TooLarge { .. }
-        | StoreError::NotRegular { .. }
-        | StoreError::NotADirectory { .. }
-        | StoreError::Symlink { .. }
-        | StoreError::ForeignOwner { .. }
-        | StoreError::HardLinked { .. }
-        | StoreError::LooseMode { .. }
-        | StoreError::Exposed { .. }
-        | StoreError::NotUtf8 { .. }
-        | StoreError::Syntax { .. } => INVALID_CONFIG,
+        error if error.is_invalid() => INVALID_CONFIG,
+        _ => FAILED,
     }
 }
 

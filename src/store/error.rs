@@ -98,6 +98,31 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
+    /// Whether somebody has to put the file right, and trying again is of no use.
+    pub(crate) fn is_invalid(&self) -> bool {
+        match self {
+            Self::Relative { .. }
+            | Self::TooLarge { .. }
+            | Self::NotRegular { .. }
+            | Self::NotADirectory { .. }
+            | Self::Symlink { .. }
+            | Self::ForeignOwner { .. }
+            | Self::HardLinked { .. }
+            | Self::LooseMode { .. }
+            | Self::Exposed { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Syntax { .. } => true,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Unsettled { .. }
+            | Self::NoHome { .. }
+            | Self::NoPackage { .. }
+            | Self::Overfull { .. }
+            | Self::Locked { .. }
+            | Self::Contended { .. } => false,
+        }
+    }
+
     /// The file that it is about.
     pub(crate) fn path(&self) -> &Path {
         match self {

@@ -159,7 +159,7 @@ fn refused(op: Op, short: &Short, error: &ClientError) -> Verdict {
             ),
             state.clone(),
         ),
-        Code::InvalidRow => Verdict::failed(
+        code @ (Code::InvalidRow | Code::InvalidConfig) => Verdict::failed(
             Failure::new(
                 Code::InvalidRow,
                 format!("{short}: {}", printable(&body.error_description)),
