@@ -96,6 +96,8 @@ codes! {
     PortInUse = "port_in_use",
     Conflict = "conflict",
     MissingDependency = "missing_dependency",
+    /// The program is there and is nothing that can be executed.
+    NonExecutable = "non_executable",
     Usage = "usage",
     ConfirmationNeeded = "confirmation_needed",
     Failed = "failed",

@@ -29,7 +29,7 @@ pub(crate) const EXITS: &[(Exit, &str)] = &[
     (Exit::Success, "success, or the desired state already holds"),
     (Exit::Failed, "failed; plain status: a module or the list of them fails"),
     (Exit::Usage, "the command line cannot be understood"),
-    (Exit::MissingProgram, "a program is missing"),
+    (Exit::MissingProgram, "a program is missing or cannot be executed"),
     (Exit::HubUnreachable, "the hub is unreachable or not ready in time"),
     (Exit::Unhealthy, "the module did not start or is unhealthy"),
     (Exit::Conflict, "a name, port or path is taken"),
@@ -57,7 +57,7 @@ impl Exit {
             | Code::InternalError
             | Code::Failed => Self::Failed,
             Code::Usage | Code::InvalidHubOrigin => Self::Usage,
-            Code::MissingDependency => Self::MissingProgram,
+            Code::MissingDependency | Code::NonExecutable => Self::MissingProgram,
             Code::HubDown | Code::HubNotReady | Code::WrongHub | Code::ServiceUnavailable => Self::HubUnreachable,
             Code::StartFailed | Code::StopTimeout | Code::NotSupervised => Self::Unhealthy,
             Code::Conflict | Code::PortInUse => Self::Conflict,

@@ -245,3 +245,20 @@ fn a_manifest_that_cannot_be_read_is_invalid_to_every_verb() {
     fs::write(&file, good).expect("ours");
     hub.run(&["restart", "web"]).succeeds();
 }
+
+#[test]
+fn what_is_no_program_is_not_called_missing() {
+    let home = Home::new();
+    home.write("plain", "#!/bin/sh\n");
+    let plain = home.path().join("plain").to_string_lossy().into_owned();
+    for (program, code, said) in [
+        ("/etc", "non_executable", "/etc is not a regular file"),
+        (&*plain, "non_executable", "is not executable"),
+        ("/no/such/program", "missing_dependency", "there is no /no/such/program"),
+    ] {
+        let refused = run(&home, &["add", "odd", "--json", "--", program]).fails_with(3);
+        let told: Value = serde_json::from_str(&refused.stderr).expect("one object");
+        assert_eq!(told["error"]["code"], code, "{refused}");
+        assert!(told["error"]["message"].as_str().is_some_and(|message| message.contains(said)), "{refused}");
+    }
+}

@@ -28,21 +28,21 @@ pub(super) fn find(argv: &[String], install_dir: &Path, config: &Config) -> Resu
         let path = install_dir.join(program);
         return match judge(&path) {
             Found::Program => Ok(path),
-            Found::NotExecutable => Err(not_executable(&path)),
+            Found::Unusable(lack) => Err(unusable(&path, lack)),
             Found::Nothing => Err(missing(program, &format!("there is no {}", path.display()))),
         };
     }
-    let mut not_executable_one = None;
+    let mut first_unusable = None;
     for dir in search_path(install_dir, config) {
         let path = dir.join(program);
         match judge(&path) {
             Found::Program => return Ok(path),
-            Found::NotExecutable => drop(not_executable_one.get_or_insert(path)),
+            Found::Unusable(lack) => drop(first_unusable.get_or_insert((path, lack))),
             Found::Nothing => {}
         }
     }
-    Err(match not_executable_one {
-        Some(path) => not_executable(&path),
+    Err(match first_unusable {
+        Some((path, lack)) => unusable(&path, lack),
         None => missing(program, "it was not found on PATH"),
     })
 }
@@ -61,15 +61,23 @@ fn search_path(install_dir: &Path, config: &Config) -> Vec<PathBuf> {
 
 enum Found {
     Program,
-    NotExecutable,
+    Unusable(Lack),
     Nothing,
+}
+
+/// Why what is there is no program.
+#[derive(Debug, Clone, Copy)]
+enum Lack {
+    RegularFile,
+    Permission,
 }
 
 fn judge(path: &Path) -> Found {
     match fs::metadata(path) {
-        Ok(facts) if facts.is_file() && facts.permissions().mode() & 0o111 != 0 => Found::Program,
-        Ok(facts) if facts.is_file() => Found::NotExecutable,
-        Ok(_) | Err(_) => Found::Nothing,
+        Ok(facts) if !facts.is_file() => Found::Unusable(Lack::RegularFile),
+        Ok(facts) if facts.permissions().mode() & 0o111 == 0 => Found::Unusable(Lack::Permission),
+        Ok(_) => Found::Program,
+        Err(_) => Found::Nothing,
     }
 }
 
@@ -81,10 +89,11 @@ fn missing(program: &str, why: &str) -> Failure {
     )
 }
 
-fn not_executable(path: &Path) -> Failure {
-    Failure::new(
-        Code::MissingDependency,
-        format!("{} cannot be executed; nothing was registered", path.display()),
-        format!("run: chmod +x {}", shell::word(path)),
-    )
+/// In the words of the hub's own look before a start.
+fn unusable(path: &Path, lack: Lack) -> Failure {
+    let (what, hint) = match lack {
+        Lack::RegularFile => ("is not a regular file", "name the file of the program itself".to_owned()),
+        Lack::Permission => ("is not executable", format!("run: chmod +x {}", shell::word(path))),
+    };
+    Failure::new(Code::NonExecutable, format!("{} {what}; nothing was registered", path.display()), hint)
 }
