@@ -400,7 +400,7 @@ fn a_home_that_cannot_be_one_is_refused_with_its_path() {
                 fs::remove_dir_all(home).expect("ours");
                 fs::write(home, b"precious").expect("ours");
             },
-            Refuses(1),
+            Refuses(78),
         ),
         ("missing", |home| fs::remove_dir_all(home).expect("ours"), Runs),
     ];

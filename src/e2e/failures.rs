@@ -262,3 +262,18 @@ fn what_is_no_program_is_not_called_missing() {
         assert!(told["error"]["message"].as_str().is_some_and(|message| message.contains(said)), "{refused}");
     }
 }
+
+#[test]
+fn a_home_that_is_a_file_is_invalid_to_every_verb() {
+    let home = Home::new();
+    let file = home.path().with_file_name("file");
+    fs::write(&file, "precious").expect("ours");
+    for args in [&["serve"][..], &["status"], &["check"], &["start"], &["add", "new", "--", "/bin/true"]] {
+        let mut command = home.command(args);
+        command.env("PARACHUTE_HOME", &file);
+        let refused = Finished::run(command).fails_with(78);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(said.contains(&format!("{} is not a directory", file.display())), "{refused}");
+    }
+    assert_eq!(fs::read(&file).expect("there"), b"precious");
+}

@@ -41,6 +41,9 @@ impl Home {
         if !path.is_absolute() {
             return Err(StoreError::Relative { path: path.to_owned() });
         }
+        if path.exists() && !path.is_dir() {
+            return Err(StoreError::NotADirectory { path: path.to_owned() });
+        }
         if create == Create::Yes {
             fs::make_dirs(path, DIR_MODE).map_err(|source| StoreError::Write { path: path.to_owned(), source })?;
         }
@@ -230,7 +233,10 @@ mod tests {
         assert!(matches!(Home::open(Path::new("relative"), Create::Yes), Err(StoreError::Relative { .. })));
         assert!(!Path::new("relative").exists());
         parent.put("file", "");
-        assert!(matches!(Home::open(&parent.path().join("file"), Create::No), Err(StoreError::Read { .. })));
+        for create in [Create::Yes, Create::No] {
+            let refused = Home::open(&parent.path().join("file"), create);
+            assert!(matches!(refused, Err(StoreError::NotADirectory { .. })), "{create:?}: {refused:?}");
+        }
     }
 
     #[test]
