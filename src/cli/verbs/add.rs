@@ -4,7 +4,7 @@ use super::ports::Wish;
 use super::program;
 use super::register::{self, Extras, Prepare, Wanted};
 use crate::cli::exit::Failure;
-use crate::cli::out::{Out, Report};
+use crate::cli::out::{Out, Report, printable};
 use crate::cli::parse::{Add, Reachable};
 use crate::cli::reach;
 use crate::config::Config;
@@ -151,8 +151,10 @@ fn usage(problem: &Problem) -> Failure {
         "run.restart" => "--restart".to_owned(),
         "run.stopSignal" => "--stop-signal".to_owned(),
         "run.ready" => "--ready".to_owned(),
-        field if field.starts_with("run.env") => "--env".to_owned(),
-        field => format!("field {field}"),
+        field => match field.strip_prefix("run.env.set.") {
+            Some(variable) => format!("--env {}", printable(variable)),
+            None => format!("field {field}"),
+        },
     };
     Failure::new(Code::Usage, format!("add: {flag} {}", problem.reason), "see: parachute add --help")
 }
@@ -179,5 +181,12 @@ mod tests {
         let failure = usage(&Run::resolve(None, Some(&bad)).expect_err("no such signal"));
         assert!(failure.message.starts_with("add: --stop-signal "), "{}", failure.message);
         assert_eq!(failure.exit.number(), 2);
+        for (name, value, reason) in
+            [("PORT", "3", "is set by the hub"), ("1A", "x", "is not a variable's name"), ("A", "\0", "")]
+        {
+            let add = Add { env: vec![(name.into(), value.into())], ..Add::default() };
+            let failure = usage(&Run::resolve(None, run_settings(&add).as_ref()).expect_err("refused"));
+            assert!(failure.message.starts_with(&format!("add: --env {name} {reason}")), "{}", failure.message);
+        }
     }
 }
