@@ -277,3 +277,13 @@ fn a_home_that_is_a_file_is_invalid_to_every_verb() {
     }
     assert_eq!(fs::read(&file).expect("there"), b"precious");
 }
+
+/// A module that was stopped stays so, whatever hub comes up.
+#[test]
+fn a_hub_that_is_up_is_not_said_to_have_started_what_was_stopped() {
+    let hub = web();
+    hub.run(&["stop", "web"]).succeeds();
+    let up = hub.run(&["start"]).succeeds();
+    assert!(up.stdout.contains("hub is up on ") && up.stdout.contains("parachute status"), "{up}");
+    assert!(!up.stdout.contains("every"), "{up}");
+}

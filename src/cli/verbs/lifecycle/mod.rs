@@ -93,7 +93,7 @@ pub(super) fn run(
 fn of_hub(op: Op, hub: Option<&Up>) -> Result<Verdict, Failure> {
     match (op, hub) {
         (Op::Start, Some(up)) => Ok(Verdict::done(format!(
-            "hub is up on 127.0.0.1:{} (pid {}); it has started every installed module",
+            "hub is up on 127.0.0.1:{} (pid {}); how its modules are: parachute status",
             up.identity.port, up.identity.pid
         ))),
         (Op::Stop, None) => Ok(Verdict::done("hub is already stopped".to_owned())),
