@@ -20,7 +20,7 @@ pub(crate) fn page(verb: Option<&Verb>) -> String {
 fn program_page() -> String {
     let mut page = String::from(
         "parachute supervises a handful of services on one machine and serves them\nunder one origin.\n\n\
-         First steps:\n  parachute serve\n  parachute add wiki -- python3 -m http.server '{port}'\n  parachute status\n\n\
+         First steps:\n  parachute serve\n  parachute add wiki --strip-prefix -- python3 -m http.server '{port}'\n  parachute status\n\n\
          Usage: parachute COMMAND [ARGUMENTS]\n\nCommands:\n",
     );
     for verb in VERBS {

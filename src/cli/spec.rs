@@ -213,7 +213,7 @@ pub(crate) const VERBS: &[Verb] = &[
             NO_WAIT,
         ],
         examples: &[
-            "parachute add wiki --path /wiki -- python3 -m http.server '{port}'",
+            "parachute add wiki --strip-prefix -- python3 -m http.server '{port}'",
             "parachute add grafana --port 3000 --health /api/health -- grafana server",
         ],
     },

@@ -51,6 +51,20 @@ fn the_http_server_of_python() {
 }
 
 #[test]
+fn the_first_module_that_help_shows_has_its_page_under_the_hub() {
+    needs("/usr/bin/python3", "python3");
+    let hub = Hub::start(&[]);
+    let help = hub.run(&["help"]).succeeds().stdout;
+    let shown = help.lines().find_map(|line| line.trim().strip_prefix("parachute add ")).expect("a first step");
+    // On a port of its own, because other tests run beside this one.
+    let port = free_port().to_string();
+    let words = shown.split_whitespace().map(|word| word.trim_matches('\''));
+    let args: Vec<&str> = ["add", "--port", &port].into_iter().chain(words).collect();
+    hub.run(&args).succeeds();
+    eventually("its page", || (hub.get("/wiki/").status == 200).then_some(()));
+}
+
+#[test]
 fn a_server_for_node() {
     needs("/usr/bin/node", "nodejs");
     let mut hub = Hub::start(&[]);
