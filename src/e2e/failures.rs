@@ -1,6 +1,6 @@
 //! What a command says when it fails is true, can be typed as it stands, and gives nothing away.
 
-use crate::support::{Finished, Home, Hub, module, testchild};
+use crate::support::{Finished, Home, Hub, free_port, module, testchild};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -286,4 +286,21 @@ fn a_hub_that_is_up_is_not_said_to_have_started_what_was_stopped() {
     let up = hub.run(&["start"]).succeeds();
     assert!(up.stdout.contains("hub is up on ") && up.stdout.contains("parachute status"), "{up}");
     assert!(!up.stdout.contains("every"), "{up}");
+}
+
+#[test]
+fn a_module_that_is_installed_again_keeps_its_port_and_nobody_is_said_to_have_the_other() {
+    let home = Home::new();
+    let (manifests, given) = (free_port(), free_port());
+    home.install(&module("wiki", testchild(&["sleep"])).manifest("port", json!(manifests)));
+    let package = home.package("wiki").to_string_lossy().into_owned();
+    run(&home, &["remove", "wiki"]).succeeds();
+    let given = given.to_string();
+    run(&home, &["install", &package, "--no-start", "--port", &given]).succeeds();
+    let again = run(&home, &["install", &package, "--no-start"]).succeeds();
+    assert!(again.stdout.contains(&given) && !again.stderr.contains("taken"), "{again}");
+    run(&home, &["remove", "wiki"]).succeeds();
+    let _holder = TcpListener::bind((Ipv4Addr::LOCALHOST, manifests)).expect("free");
+    let elsewhere = run(&home, &["install", &package, "--no-start"]).succeeds();
+    assert!(elsewhere.stderr.contains(&format!("port {manifests} is taken")), "{elsewhere}");
 }

@@ -2,7 +2,7 @@
 
 use super::ports::Wish;
 use super::program;
-use super::register::{self, Extras, Wanted};
+use super::register::{self, Change, Extras, Wanted};
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report, printable};
 use crate::cli::parse::Install;
@@ -57,7 +57,8 @@ pub(super) fn run(
     };
     // Nothing beside the row is ours.
     let outcome = register::register(&home, config, &wanted, install.after.replace, &|_, _| Ok(false), out)?;
-    if install.port.is_none() && outcome.0 != manifest.port.get() {
+    // A row that is there keeps its port, whoever has the manifest's.
+    if install.port.is_none() && outcome.1 == Change::Added && outcome.0 != manifest.port.get() {
         out.warn(&format!("{}: port {} is taken, it gets {}", wanted.short, manifest.port, outcome.0));
     }
     register::finish(&home, config, &wanted, outcome, install.after, timeout, out)
