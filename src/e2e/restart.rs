@@ -1,7 +1,7 @@
 //! What follows when a module ends by itself, and what a restart by hand takes up.
 
 use crate::support::{Home, Hub, eventually, http, is_alive, kill, module, pid_of, testchild};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
@@ -173,6 +173,13 @@ fn a_restart_of_what_cannot_start_leaves_the_child_running() {
     hub.home.install(&web.clone().manifest("startCmd", json!(["no-such-program"])));
     let failed = hub.run(&["restart", "web"]).fails_with(6);
     assert!(failed.stderr.contains("no-such-program"), "{failed}");
+    let said = format!("web is not restarted and runs on as it was (pid {pid}):");
+    assert!(failed.stderr.contains(&said) && !failed.stderr.contains("failed to start"), "{failed}");
+    let failed = hub.run(&["restart", "web", "--json"]).fails_with(6).stderr;
+    let told: Value = serde_json::from_str(&failed).expect("one object");
+    let message = told["error"]["message"].as_str().expect("a sentence");
+    assert!(message.starts_with(&said) && message.contains("no-such-program"), "{told}");
+    assert!(!message.contains('\n'), "{told}");
     assert_eq!(hub.until_ready("web"), pid);
     assert_eq!(hub.processes("web").len(), 1);
     hub.home.install(&web);

@@ -9,6 +9,7 @@ use crate::cli::verbs::status::exit_words;
 use crate::client::{ClientError, Op};
 use crate::manifest::Short;
 use crate::wire::{Code, ErrorBody, ModuleState, OpReply, StartError, Status};
+use serde::Deserialize;
 
 /// What became of one target.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,24 +89,20 @@ fn started(op: Op, short: &Short, state: Option<&ModuleState>, wait: Wait) -> Ve
             line: format!("{short} {done}{pid}, but: {}", first_line(error)),
             state: Some(Box::new(state.clone())),
         },
-        _ => start_failed(short, state.start_error.as_ref(), Some(state)),
+        _ => not_started(format!("{short} failed to start"), short, state.start_error.as_ref(), Some(state)),
     }
 }
 
 const SEE_STATUS: &str = "see: parachute status";
 
-fn start_failed(short: &Short, error: Option<&StartError>, state: Option<&ModuleState>) -> Verdict {
+/// The message is one line; what else there is to say of the error is in the details, see [`on_terminal`].
+fn not_started(what: String, short: &Short, error: Option<&StartError>, state: Option<&ModuleState>) -> Verdict {
     let reason = match (error, state) {
-        (Some(error), _) if error.is_missing_dependency() => missing_block(error),
         (Some(error), _) => first_line(error),
         (None, Some(state)) => state_words(state),
         (None, None) => "the hub gave no reason".to_owned(),
     };
-    let failure = Failure::new(
-        Code::StartFailed,
-        format!("{short} failed to start: {reason}"),
-        format!("see: parachute logs {short}"),
-    );
+    let failure = Failure::new(Code::StartFailed, format!("{what}: {reason}"), format!("see: parachute logs {short}"));
     let failure = match error.and_then(|error| serde_json::to_value(error).ok()) {
         Some(details) => failure.with_details(details),
         None => failure,
@@ -120,6 +117,17 @@ fn state_words(state: &ModuleState) -> String {
 
 fn first_line(error: &StartError) -> String {
     printable(error.error_description.lines().next().unwrap_or(&error.error_type))
+}
+
+/// The message with what to do about a missing program below it.
+pub(super) fn on_terminal(failure: &Failure) -> String {
+    let error = failure.details.as_deref().and_then(|details| StartError::deserialize(details).ok());
+    let missing = error.filter(StartError::is_missing_dependency);
+    let headline = missing.as_ref().and_then(|error| failure.message.strip_suffix(&first_line(error)));
+    match (missing, headline) {
+        (Some(error), Some(headline)) => format!("{}{}", headline.trim_end(), missing_block(&error)),
+        _ => failure.message.clone(),
+    }
 }
 
 /// The install block of cli §14, indented below its headline.
@@ -145,9 +153,16 @@ fn refused(op: Op, short: &Short, error: &ClientError) -> Verdict {
     match error.code() {
         Code::StartFailed => {
             let detail = error_detail.as_ref().or(state.as_ref().and_then(|state| state.start_error.as_ref()));
+            let what = match state {
+                // What cannot start is seen before the child that runs is touched.
+                Some(ModuleState { status: Status::Running, pid: Some(pid), .. }) if op == Op::Restart => {
+                    format!("{short} is not restarted and runs on as it was (pid {pid})")
+                }
+                _ => format!("{short} failed to start"),
+            };
             match (detail, state) {
-                (None, None) => start_failed(short, Some(&described(body)), None),
-                _ => start_failed(short, detail, state.as_ref()),
+                (None, None) => not_started(what, short, Some(&described(body)), None),
+                _ => not_started(what, short, detail, state.as_ref()),
             }
         }
         Code::NotInstalled => Verdict::failed(names::not_installed(short.as_str()), state.clone()),
@@ -161,7 +176,7 @@ fn refused(op: Op, short: &Short, error: &ClientError) -> Verdict {
         ),
         code @ (Code::InvalidRow | Code::InvalidConfig) => Verdict::failed(
             Failure::new(
-                Code::InvalidRow,
+                code,
                 format!("{short}: {}", printable(&body.error_description)),
                 "correct it, then: parachute check",
             ),

@@ -150,7 +150,7 @@ pub(super) fn show(
             if let Some(short) = short.filter(|_| failure.code == Code::StartFailed) {
                 let path = log_path(home, short);
                 let lines = last_lines(client, short, &path);
-                text = judge::failure_block(&failure.message, &lines, &path.display().to_string());
+                text = judge::failure_block(&judge::on_terminal(failure), &lines, &path.display().to_string());
             }
             out.problem(&format!("{text}  {}\n", failure.hint));
             Some(failure.clone().already_shown())

@@ -191,10 +191,12 @@ fn a_missing_program_prints_how_to_get_it() {
         ..error("missing_dependency", "ffmpeg is required to convert sound, but it was not found on PATH.")
     };
     let verdict = judge(Op::Start, &short(), &reply(None, Some(state(Status::Crashed, Some(missing)))), Wait::Done);
-    let (_, text, exit) = words(&verdict);
+    let Verdict::Failed { failure, .. } = &verdict else { panic!("{verdict:?}") };
+    let (_, line, exit) = words(&verdict);
+    assert_eq!(line, "vault failed to start: ffmpeg is required to convert sound, but it was not found on PATH.");
     assert_eq!(
-        text,
-        "vault failed to start: \n  ffmpeg is required to convert sound, but it was not found on PATH.\n  linux: apt-get install ffmpeg\n  https://ffmpeg.org"
+        on_terminal(failure),
+        "vault failed to start:\n  ffmpeg is required to convert sound, but it was not found on PATH.\n  linux: apt-get install ffmpeg\n  https://ffmpeg.org"
     );
     assert_eq!(exit, 6);
 }
