@@ -304,3 +304,13 @@ fn a_module_that_is_installed_again_keeps_its_port_and_nobody_is_said_to_have_th
     let elsewhere = run(&home, &["install", &package, "--no-start"]).succeeds();
     assert!(elsewhere.stderr.contains(&format!("port {manifests} is taken")), "{elsewhere}");
 }
+
+#[test]
+fn who_has_the_port_that_is_asked_for_is_named() {
+    let home = Home::new();
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = holder.local_addr().expect("bound").port().to_string();
+    let refused = run(&home, &["add", "wiki", "--port", &port, "--", "/bin/true"]).fails_with(7);
+    let said = format!("port {port} is already held by process {} (", std::process::id());
+    assert!(refused.stderr.contains(&said), "{refused}");
+}

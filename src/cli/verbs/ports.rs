@@ -1,6 +1,7 @@
-//! Pure: which port a module gets (files §6 and §14.6). Whether a port is free is asked through a function.
+//! Pure: which port a module gets (files §6 and §14.6). Whether a port is free, and who has it, is asked through functions.
 
 use crate::cli::exit::Failure;
+use crate::cli::out::printable;
 use crate::wire::Code;
 use std::collections::BTreeMap;
 
@@ -30,6 +31,15 @@ pub(super) struct Surroundings<'a> {
     pub(super) is_anothers: &'a dyn Fn(u16) -> bool,
     /// Whether nobody listens there.
     pub(super) is_free: &'a dyn Fn(u16) -> bool,
+    /// Who listens there, as far as the kernel tells us.
+    pub(super) holder: &'a dyn Fn(u16) -> Option<Holder>,
+}
+
+/// A process that listens on a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) pid: i32,
+    pub(super) command: Option<String>,
 }
 
 /// The port. One that the module has already is kept without asking whether it is free: the module may be using it.
@@ -55,11 +65,18 @@ fn not_to_be_had(port: u16, around: &Surroundings<'_>) -> Failure {
     match around.rows.get(&port) {
         _ if port == around.hub => Failure::new(Code::Conflict, format!("port {port} is the hub's own"), another),
         Some(holder) => Failure::new(Code::Conflict, format!("port {port} is already the port of {holder}"), another),
-        None => Failure::new(
-            Code::PortInUse,
-            format!("port {port} is in use by a program that the hub does not know"),
-            format!("stop it (lsof -ti:{port} names it), or {another}"),
-        ),
+        None => match (around.holder)(port) {
+            Some(Holder { pid, command }) => {
+                let command = command.map_or(String::new(), |command| format!(" ({})", printable(&command)));
+                let message = format!("port {port} is already held by process {pid}{command}");
+                Failure::new(Code::PortInUse, message, format!("stop that program, or {another}"))
+            }
+            None => Failure::new(
+                Code::PortInUse,
+                format!("port {port} is in use by a program that the hub does not know"),
+                format!("stop it (lsof -ti:{port} names it), or {another}"),
+            ),
+        },
     }
 }
 
@@ -92,8 +109,14 @@ mod tests {
         ] {
             let rows: BTreeMap<u16, String> = rows.iter().map(|(port, holder)| (*port, (*holder).to_owned())).collect();
             let is_free = |port: u16| !busy.contains(&port);
-            let around =
-                Surroundings { own, rows: &rows, hub: 1939, is_anothers: &|port| port == 1940, is_free: &is_free };
+            let around = Surroundings {
+                own,
+                rows: &rows,
+                hub: 1939,
+                is_anothers: &|port| port == 1940,
+                is_free: &is_free,
+                holder: &|_| None,
+            };
             assert_eq!(choose(wish, &around).map_err(|failure| failure.code), expected, "{name}");
         }
     }
@@ -101,7 +124,14 @@ mod tests {
     #[test]
     fn the_walk_ends_when_everything_is_taken() {
         let rows = BTreeMap::new();
-        let around = Surroundings { own: None, rows: &rows, hub: 1939, is_anothers: &|_| false, is_free: &|_| false };
+        let around = Surroundings {
+            own: None,
+            rows: &rows,
+            hub: 1939,
+            is_anothers: &|_| false,
+            is_free: &|_| false,
+            holder: &|_| None,
+        };
         assert_eq!(choose(Wish::Any, &around).map_err(|failure| failure.exit.number()), Err(7));
         let last = Surroundings { is_free: &|port| port == u16::MAX, ..around };
         assert_eq!(choose(Wish::Any, &last).ok(), Some(u16::MAX));

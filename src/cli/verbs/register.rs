@@ -2,7 +2,7 @@
 
 use super::discovery;
 use super::lifecycle::{self, Verdict};
-use super::ports::{self, Surroundings, Wish};
+use super::ports::{self, Holder, Surroundings, Wish};
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report};
 use crate::cli::parse::AfterRegistering;
@@ -15,12 +15,16 @@ use crate::manifest::{Problem, Short, known};
 use crate::store::intent::Intent;
 use crate::store::services::{EditError, Services};
 use crate::store::{Create, Home, StoreError, identity};
+use crate::sys::proc;
 use crate::wire::Code;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Enough of a command line to recognise a program.
+const COMMAND_LINE_BYTES: usize = 512;
 
 /// The row as it is to be.
 #[derive(Debug, Clone)]
@@ -77,7 +81,7 @@ pub(super) fn register(
     }
     let mut written = None;
     let outcome = edit(&Services::new(home.clone()), out, |document| {
-        let (port, change) = match decide(document, wanted, hub, replace, prepare, &is_free) {
+        let (port, change) = match decide(document, wanted, hub, replace, prepare, &is_free, &holder) {
             Ok(decided) => decided,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -143,6 +147,7 @@ fn decide(
     replace: bool,
     prepare: &dyn Fn(u16, Prepare) -> Result<bool, Failure>,
     is_free: &dyn Fn(u16) -> bool,
+    holder: &dyn Fn(u16) -> Option<Holder>,
 ) -> Result<(u16, Change), Failure> {
     let ours = |entry: &&Entry| entry.name == wanted.name || entry.short.as_ref() == Some(&wanted.short);
     let own = document.entries().iter().find(ours);
@@ -160,6 +165,7 @@ fn decide(
         hub,
         is_anothers: &|port| known::by_port(port).is_some_and(|known| known.short != wanted.short.as_str()),
         is_free,
+        holder,
     };
     let port = ports::choose(wanted.port, &around)?;
     for path in &wanted.paths {
@@ -241,6 +247,14 @@ fn row(wanted: &Wanted, port: u16) -> Value {
 /// does not let a second listener in.
 fn is_free(port: u16) -> bool {
     [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].into_iter().all(|address| TcpListener::bind((address, port)).is_ok())
+}
+
+/// Looks through /proc, which is slow: only for the diagnosis. `None` also for a process that may not be looked at.
+fn holder(port: u16) -> Option<Holder> {
+    let inodes = proc::listening_inodes(port);
+    let mut pids = proc::pids().unwrap_or_default().into_iter();
+    let pid = pids.find(|pid| !inodes.is_empty() && proc::holds_socket(*pid, &inodes) == Some(true))?;
+    Some(Holder { pid, command: proc::command_line(pid, COMMAND_LINE_BYTES) })
 }
 
 pub(super) fn edit_failure(error: &EditError) -> Failure {

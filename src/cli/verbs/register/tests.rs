@@ -25,7 +25,7 @@ fn decide_on(
     files_changed: bool,
 ) -> Result<(u16, Change), (u8, String)> {
     let prepare = |_: u16, _: Prepare| Ok(files_changed);
-    decide(&document(rows), wanted, 1939, replace, &prepare, &|_| true)
+    decide(&document(rows), wanted, 1939, replace, &prepare, &|_| true, &|_| None)
         .map_err(|failure| (failure.exit.number(), failure.message))
 }
 
