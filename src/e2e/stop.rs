@@ -151,6 +151,29 @@ fn nothing_is_left_of_a_process_whose_first_thread_has_ended() {
     }
 }
 
+/// Below the leader and below a member of its group. Nothing but their parents tells whose they are, for as long as
+/// these live.
+#[test]
+fn nothing_is_left_of_those_that_left_the_group_and_emptied_their_environment() {
+    let bare = format!("env -i setsid {:?} sleep", testchild(&[])[0]);
+    let script = format!("{bare} & ({bare}; true) & wait");
+    let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let hub = Hub::start(&[module("bare", argv).run(json!({ "ready": "none" }))]);
+    let mut runs = Vec::new();
+    for verb in ["restart", "stop"] {
+        let pids = eventually("both of this run", || {
+            let all = hub.lines_after("bare", "ready ");
+            let new: Vec<u32> =
+                all.iter().filter_map(|pid| pid.parse().ok()).filter(|pid| !runs.contains(pid)).collect();
+            (new.len() == 2).then_some(new)
+        });
+        assert!(pids.iter().all(|pid| is_alive(*pid)), "{pids:?}");
+        hub.run(&[verb, "bare"]).succeeds();
+        assert!(!pids.iter().any(|pid| is_alive(*pid)), "{verb} has returned before {pids:?} were gone");
+        runs.extend(pids);
+    }
+}
+
 #[test]
 fn a_leader_that_left_its_group_is_stopped_and_killed_like_any_other() {
     let polite = module("polite", testchild(&["leave-group"]));

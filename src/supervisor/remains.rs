@@ -17,6 +17,8 @@ pub(crate) struct Remains {
     told: Vec<(Pid, u64)>,
     /// There are some that cannot be held, so that nothing announces their end.
     has_unheld: bool,
+    /// Descendants of the leader that left its group. Until it has ended they are its own affair and hear of no signal.
+    escaped: Vec<Held>,
     /// The last signal that went to all of them; newcomers get it too.
     signal: Option<Signal>,
 }
@@ -29,6 +31,53 @@ impl Remains {
         for held in &self.held {
             // One that has become another user's process meanwhile cannot be ended by us; it is reported as stuck.
             let _ = held.signal(signal);
+        }
+    }
+
+    /// Holds what has left the group of the leader, which lives: once its parents have gone, one that has emptied its
+    /// environment is not known any more as the module's. Whoever cannot be held now is found later, or not.
+    pub(crate) fn hold_escaped(&mut self, leader: Pid) {
+        let mut descendants: Vec<(Held, bool)> = Vec::new();
+        let (mut parent, mut index) = (leader, 0);
+        loop {
+            for pid in proc::children(parent) {
+                let mut has_left = false;
+                let is_child = || {
+                    let stat = proc::stat(pid).filter(|stat| stat.parent == parent);
+                    has_left = stat.is_some_and(|stat| stat.group != leader);
+                    stat.is_some()
+                };
+                let held = Held::open(pid, is_child);
+                // The leader is not collected before it was seen to end; the number of another may be somebody else's.
+                if index > 0 && descendants.get(index - 1).is_none_or(|(parent, _)| parent.has_ended()) {
+                    break;
+                }
+                if let Ok(Some(held)) = held {
+                    descendants.push((held, has_left));
+                }
+            }
+            let Some((next, _)) = descendants.get(index) else { break };
+            (parent, index) = (next.pid(), index + 1);
+        }
+        // Those from before may have lost their parents since.
+        self.escaped.retain(|held| !held.has_ended());
+        for (held, has_left) in descendants {
+            if has_left && self.escaped.iter().all(|known| known.pid() != held.pid()) {
+                self.escaped.push(held);
+            }
+        }
+    }
+
+    /// The leader has ended or gets no more time: whoever left its group hears now what all others have heard.
+    pub(crate) fn take_escaped(&mut self) {
+        for held in std::mem::take(&mut self.escaped) {
+            if self.held.iter().any(|known| known.pid() == held.pid()) {
+                continue;
+            }
+            if let Some(signal) = self.signal {
+                let _ = held.signal(signal);
+            }
+            self.held.push(held);
         }
     }
 

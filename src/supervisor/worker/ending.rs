@@ -6,6 +6,7 @@ use crate::supervisor::words::Killer;
 use crate::supervisor::{Leader, environment};
 use crate::sys::process::{Exit, Signal};
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// After a look at what a child left behind that has failed, as when descriptors have run out, or has found what
@@ -45,10 +46,17 @@ impl Worker {
         if signal == Signal::Kill && lives {
             self.killer = Killer::Us;
         }
-        if let Some(living) = &self.living
-            && let Err(error) = living.child.signal(signal)
-        {
-            self.said.push(format!("cannot signal group {}: {error}", living.child.pid()));
+        if let Some(living) = &self.living {
+            // A hub that ends takes along whoever is left, and nobody need know whose it was.
+            if lives && !self.context.closing.load(Ordering::Acquire) {
+                self.remains.hold_escaped(living.child.pid());
+            }
+            if let Err(error) = living.child.signal(signal) {
+                self.said.push(format!("cannot signal group {}: {error}", living.child.pid()));
+            }
+        }
+        if signal == Signal::Kill {
+            self.remains.take_escaped();
         }
         self.remains.signal(signal);
         if self.clearing {
@@ -73,6 +81,9 @@ impl Worker {
 
     /// Collects the leader once nothing else of the module is left; until then it keeps the group's number ours.
     pub(super) fn clear(&mut self) {
+        if self.clearing {
+            self.remains.take_escaped();
+        }
         let left = self.look_for_remains();
         if let Err(error) = &left
             && self.look_again_at.is_none()
