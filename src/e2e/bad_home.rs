@@ -323,15 +323,6 @@ fn check_looks_into_the_database_and_the_token_and_leaves_no_trace() {
 }
 
 #[test]
-fn check_notes_a_record_of_children_that_is_none() {
-    let home = used_home();
-    Finished::run(home.command(&["check"])).succeeds();
-    home.write("hub/run/children", "wiki 2 3\n");
-    let checked = Finished::run(home.command(&["check"])).succeeds();
-    assert!(checked.stdout.contains("hub/run/children: is no record of processes"), "{checked}");
-}
-
-#[test]
 fn what_is_in_the_way_of_a_file_or_directory_of_the_hub_is_found_by_check() {
     let used = used_home();
     let files = [

@@ -109,8 +109,7 @@ pub(crate) fn remove(home: &Home) -> Result<(), StoreError> {
     atomic::remove(home, Path::new(CHILDREN))
 }
 
-/// Where the record is.
-pub(crate) fn path(home: &Home) -> PathBuf {
+fn path(home: &Home) -> PathBuf {
     home.path().join(CHILDREN)
 }
 

@@ -200,10 +200,6 @@ fn own_files(home: &Home, services: &Services, findings: &mut Findings) {
         exposure::read(home).map(drop),
     ];
     read.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| findings.store(error));
-    let children = children::path(home);
-    if children.exists() && matches!(children::read_previous(home), Ok(None)) {
-        findings.note(&children, "is no record of processes, so what an earlier hub left running stays unknown");
-    }
 }
 
 /// One that is missing does as well.
