@@ -43,9 +43,6 @@ pub(super) fn run(
     let hub_only = [HUB.to_owned()];
     let names = if names.is_empty() { &hub_only } else { names };
     let list = Services::new(home.clone()).read();
-    if let Err(error) = &list {
-        out.warn(&error.to_string());
-    }
     let resolve = |name: &str| match &list {
         Ok(document) => names::resolve(document, name),
         // A hub that runs knows its modules by the list as it was.
@@ -58,13 +55,19 @@ pub(super) fn run(
         .collect::<Result<Vec<Option<Short>>, Failure>>()?;
     let mut hub = reach::hub(&home, BOOT_TIMEOUT.min(timeout.unwrap_or(OP_TIMEOUT)))
         .map_err(|error| Failure::of_client(&error))?;
-    if let Some(up) = hub.as_mut().filter(|_| targets.iter().any(Option::is_some)) {
+    let has_modules = targets.iter().any(Option::is_some);
+    match (&list, &hub) {
+        (Err(error), None) if op != Op::Stop && has_modules => return Err(reach::store_failure(error)),
+        (Err(error), _) => out.warn(&error.to_string()),
+        (Ok(_), _) => {}
+    }
+    if let Some(up) = hub.as_mut().filter(|_| has_modules) {
         up.authorise(&home, config, out)?;
         up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
     }
     // Asked once, however many targets need it.
     let down = match &hub {
-        None if op != Op::Stop && targets.iter().any(Option::is_some) => Some(reach::down(&home, config)),
+        None if op != Op::Stop && has_modules => Some(reach::down(&home, config)),
         None | Some(_) => None,
     };
     let mut results = Vec::new();
