@@ -102,7 +102,6 @@ enum Heard {
 #[derive(Default)]
 struct Slots {
     pidfd: Option<Slot>,
-    outcome: Option<Slot>,
     probe: Option<Slot>,
     watch: Option<Slot>,
     remains: Vec<Slot>,
@@ -183,7 +182,9 @@ impl Worker {
         let inbox = polls.readable(self.inbox.as_fd());
         let mut slots = Slots::default();
         if let Some(living) = &self.living {
-            slots.outcome = living.outcome.as_ref().map(|outcome| polls.readable(outcome.as_fd()));
+            if let Some(outcome) = &living.outcome {
+                polls.readable(outcome.as_fd());
+            }
             if !living.ended {
                 slots.pidfd = living.child.pidfd().map(|fd| polls.readable(fd));
             }
@@ -207,11 +208,11 @@ impl Worker {
             fs::pause(TROUBLE_PAUSE);
         }
 
-        // Output first, so that a line that was printed before an exit stands before what is said about it.
+        // A program is there before it prints its first line, and that it is there is said before it; also where the poll
+        // has seen the line alone.
+        self.look_at_outcome();
+        // Output next, so that a line that was printed before an exit stands before what is said about it.
         self.output.read(polls, &output, &mut self.tap);
-        if slots.outcome.is_some_and(|slot| polls.is_ready(slot)) {
-            self.look_at_outcome();
-        }
         let look = slots.pidfd.is_some_and(|slot| polls.is_ready(slot));
         if look {
             self.look_at_child();
