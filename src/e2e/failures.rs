@@ -1,6 +1,6 @@
 //! What a command says when it fails is true, can be typed as it stands, and gives nothing away.
 
-use crate::support::{Finished, Home, Hub, free_port, module, testchild};
+use crate::support::{Finished, Home, Hub, eventually, free_port, module, testchild};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -142,6 +142,13 @@ fn a_hub_that_does_not_answer_is_not_ready_and_not_at_it() {
     let hub = web();
     let pid = hub.pid();
     crate::support::kill(pid, "STOP");
+    // Each thread stops when it is its turn, and may answer before.
+    eventually("all of it stopped", || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it is there");
+        let is_stopped = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'));
+        let mut stats = threads.map(|thread| fs::read_to_string(thread.expect("listed").path().join("stat")));
+        stats.all(|stat| stat.is_ok_and(is_stopped)).then_some(())
+    });
     for args in
         [&["start", "web", "--timeout", "1"][..], &["stop", "web"], &["auth", "list-tokens"], &["remove", "web"]]
     {
