@@ -342,11 +342,10 @@ impl Config {
                 });
             }
         };
-        let operator_token = match get("PARACHUTE_OPERATOR_TOKEN").map(|value| value.to_str()) {
-            None => None,
-            Some(Some(token)) => Some(token.to_owned()),
-            Some(None) => return Err(ConfigError::NotText { variable: "PARACHUTE_OPERATOR_TOKEN" }),
-        };
+        let no_token = ConfigError::NotText { variable: "PARACHUTE_OPERATOR_TOKEN" };
+        let operator_token = get("PARACHUTE_OPERATOR_TOKEN")
+            .map(|value| value.to_str().map(str::to_owned).ok_or(no_token))
+            .transpose()?;
         let access_log = access_log.map(|format| AccessLog { format, file: log_file });
 
         Ok(Self {

@@ -57,8 +57,8 @@ const CONSOLE_GRACE: Duration = Duration::from_secs(1);
 /// Directories below the user's home that are searched last for programs (supervisor §5.3).
 const USUAL_PATH: [&str; 2] = [".local/bin", ".bun/bin"];
 
-/// Runs the hub until it is told to end; returns the exit code of cli §15.2, or why it does not come up. `port` is the command line's, 0 for any
-/// free one. Must be called on the main thread, before there are others.
+/// Runs the hub until it is told to end; returns the exit code of cli §15.2, or why it does not come up. `port` is the
+/// command line's, 0 for any free one. Must be called on the main thread, before there are others.
 pub(crate) fn run(config: Config, port: Option<u16>) -> Result<u8, ServeError> {
     Ok(match with_console(config, port)? {
         Ended::Asked => 0,

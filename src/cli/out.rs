@@ -249,12 +249,16 @@ fn end_with_reader() {
 
 /// `text` without what could move a terminal's cursor or more; lines and columns stay.
 fn tame(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    without_controls(text, &['\n', '\t'])
 }
 
 /// `text` as one line of a terminal: control characters from files and modules could move its cursor.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    without_controls(text, &[])
+}
+
+fn without_controls(text: &str, kept: &[char]) -> String {
+    text.chars().map(|c| if c.is_control() && !kept.contains(&c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

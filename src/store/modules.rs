@@ -8,7 +8,7 @@ use crate::manifest::{Short, json};
 use crate::sys::fs::Dir;
 use serde_json::Value;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a row says that has no package with a version.
 pub(crate) const NO_VERSION: &str = "0.0.0";
@@ -46,7 +46,7 @@ pub(crate) fn read_manifest(install_dir: &Path) -> Result<Option<Manifest>, Stor
 
 /// Writes the manifest of an adopted command to `<home>/modules/<short>/.parachute/module.json`, once it is a valid one.
 pub(crate) fn write_manifest(home: &Home, short: &Short, manifest: &Value) -> Result<(), StoreError> {
-    let relative = Path::new("modules").join(short.as_str()).join(MANIFEST_PATH);
+    let relative = adopted(short);
     Manifest::from_value(manifest)
         .map_err(|problem| StoreError::Syntax { path: home.path().join(&relative), problem })?;
     let overfull = || StoreError::Overfull { path: home.path().join(&relative), limit_bytes: MANIFEST_MAX_BYTES };
@@ -56,22 +56,25 @@ pub(crate) fn write_manifest(home: &Home, short: &Short, manifest: &Value) -> Re
 
 /// The manifest of an adopted command as it stands there, whatever it says; `None` when there is none.
 pub(crate) fn kept_manifest(home: &Home, short: &Short) -> Result<Option<Vec<u8>>, StoreError> {
-    atomic::read(home, Path::new("modules").join(short.as_str()).join(MANIFEST_PATH), MANIFEST_MAX_BYTES)
+    atomic::read(home, adopted(short), MANIFEST_MAX_BYTES)
 }
 
 /// Puts back what [`kept_manifest`] found.
 pub(crate) fn put_manifest_back(home: &Home, short: &Short, kept: Option<&[u8]>) -> Result<(), StoreError> {
-    let relative = Path::new("modules").join(short.as_str()).join(MANIFEST_PATH);
     match kept {
-        Some(bytes) => atomic::write(home, relative, bytes, atomic::PUBLIC),
-        None => atomic::remove(home, &relative),
+        Some(bytes) => atomic::write(home, adopted(short), bytes, atomic::PUBLIC),
+        None => remove_manifest(home, short),
     }
 }
 
 /// Takes the manifest of an adopted command away; whatever else is in its directory stays.
 pub(crate) fn remove_manifest(home: &Home, short: &Short) -> Result<(), StoreError> {
-    let relative = Path::new("modules").join(short.as_str()).join(MANIFEST_PATH);
-    atomic::remove(home, &relative)
+    atomic::remove(home, &adopted(short))
+}
+
+/// Where the manifest of an adopted command is, below the home.
+fn adopted(short: &Short) -> PathBuf {
+    Path::new("modules").join(short.as_str()).join(MANIFEST_PATH)
 }
 
 #[cfg(test)]

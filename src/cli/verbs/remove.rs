@@ -9,6 +9,7 @@ use crate::client::Op;
 use crate::config::Config;
 use crate::manifest::Short;
 use crate::manifest::services::Entry;
+use crate::shell::quoted;
 use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError, atomic, module_secrets, modules};
@@ -186,15 +187,6 @@ fn unsaid(row: &Value, is_adopted: bool) -> Vec<String> {
         if is_adopted { &["websocket", "uis"] } else { &["websocket", "uis", "stripPrefix", "publicExposure"] };
     fields.extend(others.iter().filter(|key| row.get(**key).is_some()).map(|key| (*key).to_owned()));
     fields
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:=@%+,-".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

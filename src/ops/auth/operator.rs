@@ -132,7 +132,8 @@ struct Cause<'a> {
 impl Authority {
     /// Sees to it that whoever owns the home has an operator token: makes one at the first start, when its file was
     /// lost, and when the file's token was never this hub's; issues it anew when it names another origin. A token that
-    /// expired or was revoked is left alone, and so is a file that must not or cannot hold one. Only the hub that holds the home's lock may call it.
+    /// expired or was revoked is left alone, and so is a file that must not or cannot hold one. Only the hub that holds
+    /// the home's lock may call it.
     pub(crate) fn bootstrap(&self) -> Result<Bootstrap, AuthError> {
         self.bootstrap_at(unix_now())
     }

@@ -8,7 +8,7 @@ use crate::store::{Home, StoreError};
 use std::path::{Path, PathBuf};
 
 /// What became of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Moved {
     /// How many rows were changed.
     pub(crate) rows: usize,
@@ -21,21 +21,21 @@ pub(crate) struct Moved {
 /// Moves what the rows of `home` name below `from` to the same place below `to`, in the list and in its backup, durably.
 /// Nobody else may know of `home` yet. A list that cannot be read stays as it is.
 pub(crate) fn move_home(home: &Home, from: Option<&Path>, to: &Path) -> Result<Moved, StoreError> {
-    let mut moved = Moved::default();
-    match move_list(home, SERVICES, from, to) {
-        Ok(Some(list)) => (moved.rows, moved.packages) = (list.rows, list.packages),
-        Ok(None) => {}
-        Err(error @ (StoreError::Write { .. } | StoreError::Unsettled { .. } | StoreError::Overfull { .. })) => {
-            return Err(error);
-        }
-        Err(_) => moved.unusable = true,
-    }
-    match move_list(home, BACKUP, from, to) {
+    let list = unless_unusable(move_list(home, SERVICES, from, to))?;
+    // One that cannot be read is of no use where it is either.
+    let _unusable = unless_unusable(move_list(home, BACKUP, from, to))?;
+    let unusable = list.is_none();
+    let (rows, packages) = list.flatten().map(|list| (list.rows, list.packages)).unwrap_or_default();
+    Ok(Moved { rows, packages, unusable })
+}
+
+/// `None` for a list that cannot be read; what cannot be written stays an error.
+fn unless_unusable<T>(moved: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match moved {
         Err(error @ (StoreError::Write { .. } | StoreError::Unsettled { .. } | StoreError::Overfull { .. })) => {
             Err(error)
         }
-        // One that cannot be read is of no use where it is either.
-        Ok(_) | Err(_) => Ok(moved),
+        other => Ok(other.ok()),
     }
 }
 

@@ -190,7 +190,7 @@ impl Services {
         Ok(())
     }
 
-    /// Keeps a foreign version that was displaced by ours, and that `why` stands nowhere.
+    /// Keeps a foreign version that was displaced by ours and stands nowhere; `why` ends the sentence about it.
     pub(super) fn keep_displaced(&self, bytes: &[u8], why: &str) -> Result<(), StoreError> {
         let saved = self.keep(bytes)?;
         let reason = format!("somebody wrote a {SERVICES} {why}");
