@@ -342,6 +342,36 @@ fn a_check_names_file_and_field_of_every_problem() {
 }
 
 #[test]
+fn a_check_says_who_is_not_waited_for() {
+    let fixture = Fixture::new();
+    let package = fixture.path.join("package");
+    std::fs::create_dir_all(package.join(".parachute")).expect("made");
+    let manifest = json!({"name":"a","manifestName":"a","port":1950,"paths":[],"health":"/","startCmd":["sh"]});
+    std::fs::write(package.join(".parachute/module.json"), manifest.to_string()).expect("written");
+    let row = |name: &str, port: u16, needs: &[&str]| {
+        json!({ "name": name, "port": port, "paths": [], "health": "/", "version": "1",
+            "installDir": package, "run": { "dependsOn": needs } })
+    };
+    fixture.services(json!([
+        row("a", 1950, &["b"]),
+        row("b", 1951, &["a", "db"]),
+        row("c", 1952, &["parachute-d"]),
+        row("parachute-d", 1953, &[]),
+    ]));
+    let (exit, stdout, stderr) = fixture.run(&["check"]);
+    assert_eq!(exit, 0, "{stdout}{stderr}");
+    let told: Vec<&str> = stdout.lines().filter_map(|line| line.split_once("services.json: ")).map(|at| at.1).collect();
+    assert_eq!(
+        told,
+        [
+            "row b: dependsOn names db, which is no module; it is not waited for",
+            "a, b: depend on each other; none of them waits for another",
+        ],
+        "{stdout}"
+    );
+}
+
+#[test]
 fn logs_come_from_the_file_when_the_hub_is_down() {
     let fixture = Fixture::new();
     fixture.wiki();

@@ -234,12 +234,17 @@ fn modules_start_after_what_they_depend_on_and_end_before_it() {
     for (name, others) in [("top", json!(["middle"])), ("middle", json!(["base", "nobody"])), ("base", json!([]))] {
         home.install(&module(name, noted(name, &order)).run(json!({ "dependsOn": others })));
     }
+    for (name, other) in [("left", "right"), ("right", "left")] {
+        home.install(&module(name, testchild(&["http"])).run(json!({ "dependsOn": [other] })));
+    }
     let mut document: Value = serde_json::from_str(&home.read("services.json")).expect("JSON");
     document["services"].as_array_mut().expect("rows").push(json!({"name": "odd\u{1b}", "port": "x"}));
     home.write("services.json", &document.to_string());
     let mut hub = Hub::start_in(home, &[]);
     hub.until_ready("top");
+    hub.until_ready("left");
     hub.says("middle: does not wait for nobody, which services.json does not have");
+    hub.says("left, right: depend on each other; none of them waits for another");
     hub.says("the row \"odd\\u{1b}\" of services.json cannot be used: ");
     assert_eq!(hub.end().code(), Some(0));
     let expected = ["start base", "start middle", "start top", "stop top", "stop middle", "stop base"];

@@ -2,6 +2,7 @@
 //!
 //! Knows no file and no clock: bytes in, values or a `Problem` that names the field out.
 
+pub(crate) mod circles;
 pub(crate) mod discovery;
 pub(crate) mod exposure;
 mod fields;

@@ -1,6 +1,5 @@
 //! `start`, `stop`, `restart`: what was asked is remembered, done, and answered for.
 
-use super::reconcile::process_of;
 use super::state::module_state;
 use super::{Hub, OpError};
 use crate::manifest::services::Listing;
@@ -26,7 +25,7 @@ impl Hub {
     pub(crate) fn stop(&self, short: &Short, answer: Answer) -> Result<OpReply, OpError> {
         // A file that cannot be read must not keep anyone from stopping what runs.
         let document = self.reconcile().ok();
-        let process = document.as_ref().map_or_else(|| short.clone(), |document| process_of(document, short));
+        let process = document.as_ref().map_or_else(|| short.clone(), |document| document.process_of(short));
         let installed = document.is_some_and(|document| document.find(&process).is_some());
         if installed || self.parts.supervisor.snapshot(&process).is_some() {
             self.remember(&process, true);
@@ -47,7 +46,7 @@ impl Hub {
         act: fn(&Supervisor, &Short, Answer) -> Result<Snapshot, OpFailure>,
     ) -> Result<OpReply, OpError> {
         let document = self.reconcile()?;
-        let process = process_of(&document, short);
+        let process = document.process_of(short);
         self.check(&document, &process)?;
         self.remember(&process, false);
         match act(&self.parts.supervisor, &process, answer) {

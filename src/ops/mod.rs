@@ -159,7 +159,7 @@ impl Hub {
     /// What the module has printed; kept across restarts.
     pub(crate) fn ring(&self, short: &Short) -> Result<Arc<Ring>, OpError> {
         let process = match self.reconcile() {
-            Ok(document) => reconcile::process_of(&document, short),
+            Ok(document) => document.process_of(short),
             // The supervisor still knows what it runs.
             Err(_) => short.clone(),
         };

@@ -4,7 +4,6 @@
 //! else, which reads nothing but its `.env`: there the public origin is kept for it (files §11).
 
 use super::auth::{Asker, AuthError, Authority, OriginChange};
-use super::reconcile::process_of;
 use super::{Hub, lock, verify_keys};
 use crate::db::{DbError, Via};
 use crate::manifest::Short;
@@ -86,7 +85,7 @@ impl Hub {
         let canonical = self.parts.authority.origins().canonical.clone();
         let before = std::mem::replace(&mut *lock(&self.told_origin), canonical.clone());
         let short = vault(document).filter(|_| before != canonical)?;
-        let runs = self.parts.supervisor.snapshot(&process_of(document?, &short))?;
+        let runs = self.parts.supervisor.snapshot(&document?.process_of(&short))?;
         if !matches!(runs.status, Status::Running | Status::Starting) {
             return None;
         }

@@ -2,6 +2,7 @@
 //! a removed one is stopped and forgotten.
 
 use super::{Hub, Log, OpError, lock};
+use crate::manifest::circles::circles;
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
@@ -50,19 +51,6 @@ fn processes(document: &Listing) -> impl Iterator<Item = &Row> {
     own.filter_map(|entry| entry.row.as_deref().ok())
 }
 
-/// The module whose process serves this one: itself, but for a further vault on the same port (files §3.10).
-pub(super) fn process_of(document: &Listing, short: &Short) -> Short {
-    let served_by = document.find(short).and_then(|entry| entry.served_by.as_ref());
-    served_by.unwrap_or(short).clone()
-}
-
-/// The module whose process is meant by a name of `dependsOn`, which may be that of a row; `None` when there is none.
-fn dependency(document: &Listing, name: &Short) -> Option<Short> {
-    let as_row = || Short::parse(known::short_of_row_name(name.as_str())).ok();
-    let short = [Some(name.clone()), as_row()].into_iter().flatten().find(|short| document.find(short).is_some())?;
-    Some(process_of(document, &short))
-}
-
 impl Hub {
     /// Starts all modules that are not to stay stopped, in parallel, and returns at once.
     pub(crate) fn boot(&self) {
@@ -89,6 +77,11 @@ impl Hub {
                 wanted.push((short.clone(), self.dependencies(&document, row)));
             }
         }
+        let waiting = wanted.iter().map(|(short, others)| (short.clone(), others.iter().cloned().collect())).collect();
+        for circle in circles(&waiting) {
+            let names: Vec<&str> = circle.into_iter().map(Short::as_str).collect();
+            (self.parts.log)(&format!("{}: depend on each other; none of them waits for another", names.join(", ")));
+        }
         self.parts.supervisor.boot(wanted);
     }
 
@@ -97,7 +90,7 @@ impl Hub {
         let manifest = self.parts.manifests.of(row).ok().flatten();
         let named = Run::of(manifest.as_deref(), Some(row)).map(|run| run.depends_on).unwrap_or_default();
         let known = named.iter().filter_map(|name| {
-            let process = dependency(document, name);
+            let process = document.dependency(name);
             if process.is_none() {
                 let short = &row.short;
                 (self.parts.log)(&format!("{short}: does not wait for {name}, which services.json does not have"));
@@ -305,17 +298,6 @@ mod tests {
             let document = document(rows);
             let runnable: Vec<_> = processes(&document).map(|row| row.short.clone()).collect();
             assert_eq!(difference(&document, &runnable, &shorts(known).into_iter().collect()), expected, "{what}");
-        }
-        let vaults = document(&vaults);
-        for (name, process, needed) in [
-            ("vault", "vault", Some("vault")),
-            ("parachute-vault-work", "vault", Some("vault")),
-            ("parachute-vault", "parachute-vault", Some("vault")),
-            ("other", "other", None),
-        ] {
-            let short = Short::parse(name).expect("a short");
-            assert_eq!(process_of(&vaults, &short).to_string(), process);
-            assert_eq!(dependency(&vaults, &short).as_ref().map(Short::as_str), needed, "{name}");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Pure: who may go next, when some wait for others.
 
 use crate::manifest::Short;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::manifest::circles::{Waiting, circles};
+use std::collections::BTreeSet;
 
 /// Modules that wait, and for whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Order {
-    waiting: BTreeMap<Short, BTreeSet<Short>>,
+    waiting: Waiting,
 }
 
 impl Order {
@@ -14,7 +15,7 @@ impl Order {
     /// nobody. Modules that wait for each other in a circle are let go together, once those that they wait for besides
     /// are done.
     pub(crate) fn new(modules: impl IntoIterator<Item = (Short, Vec<Short>)>) -> Self {
-        let mut waiting: BTreeMap<Short, BTreeSet<Short>> =
+        let mut waiting: Waiting =
             modules.into_iter().map(|(short, others)| (short, others.into_iter().collect())).collect();
         let known: BTreeSet<Short> = waiting.keys().cloned().collect();
         for (short, others) in &mut waiting {
@@ -54,44 +55,16 @@ impl Order {
 }
 
 /// From now on nobody waits for one that waits for it in turn.
-fn break_circles(waiting: &mut BTreeMap<Short, BTreeSet<Short>>) {
-    let stuck = stuck(waiting);
-    let mut dependents: BTreeMap<&Short, Vec<&Short>> = BTreeMap::new();
-    for (short, others) in &stuck {
-        for other in others {
-            dependents.entry(other).or_default().push(short);
-        }
-    }
-    for short in stuck.keys() {
-        let above = above(short, &dependents);
-        if let Some(others) = waiting.get_mut(short) {
-            others.retain(|other| !above.contains(other));
-        }
-    }
-}
-
-/// Whoever would wait for ever, and for whom: what is left after letting go, again and again, those who wait for nobody.
-fn stuck(waiting: &BTreeMap<Short, BTreeSet<Short>>) -> BTreeMap<Short, BTreeSet<Short>> {
-    let mut left = Order { waiting: waiting.clone() };
-    let mut free = left.take_free();
-    while let Some(next) = free.pop() {
-        free.extend(left.done(&next));
-    }
-    left.waiting
-}
-
-/// Everybody who waits for `short`, for one that does, and so on.
-fn above<'a>(short: &Short, dependents: &BTreeMap<&'a Short, Vec<&'a Short>>) -> BTreeSet<&'a Short> {
-    let mut found = BTreeSet::new();
-    let mut pending = vec![short];
-    while let Some(next) = pending.pop() {
-        for dependent in dependents.get(next).into_iter().flatten() {
-            if found.insert(*dependent) {
-                pending.push(dependent);
+fn break_circles(waiting: &mut Waiting) {
+    let among: Vec<BTreeSet<Short>> =
+        circles(waiting).into_iter().map(|circle| circle.into_iter().cloned().collect()).collect();
+    for circle in &among {
+        for short in circle {
+            if let Some(others) = waiting.get_mut(short) {
+                others.retain(|other| !circle.contains(other));
             }
         }
     }
-    found
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::cli::exit::{Failure, NEW_TOKEN};
 use crate::cli::out::{Out, Report, printable};
 use crate::config::Config;
 use crate::db;
+use crate::manifest::circles::{Waiting, circles};
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
@@ -15,6 +16,7 @@ use crate::store::{Create, Home, StoreError, children, dotenv, epoch, exposure, 
 use crate::token::verify as token;
 use crate::wire::Code;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -244,6 +246,7 @@ fn is_taken(home: &Home, file: &Path, findings: &mut Findings) {
 
 fn rows(home: &Home, hub_port: u16, document: &Listing, findings: &mut Findings) {
     let file = home.services_json();
+    let mut waiting = Waiting::new();
     for entry in document.entries() {
         match &entry.row {
             Err(problem) => findings.bad(&file, &format!("row {}: {problem}", entry.name)),
@@ -254,7 +257,10 @@ fn rows(home: &Home, hub_port: u16, document: &Listing, findings: &mut Findings)
                 for problem in &row.refused_paths {
                     findings.bad(&file, &format!("row {}: {problem}", entry.name));
                 }
-                module(home, &file, row, findings);
+                let needed = module(home, &file, row, findings);
+                if entry.served_by.is_none() {
+                    waiting.insert(row.short.clone(), processes(document, &file, row, &needed, findings));
+                }
             }
         }
         if let Some(short) = &entry.short {
@@ -265,12 +271,36 @@ fn rows(home: &Home, hub_port: u16, document: &Listing, findings: &mut Findings)
             }
         }
     }
+    for circle in circles(&waiting) {
+        let names: Vec<&str> = circle.into_iter().map(Short::as_str).collect();
+        findings.note(&file, &format!("{}: depend on each other; none of them waits for another", names.join(", ")));
+    }
 }
 
-fn module(home: &Home, file: &Path, row: &Row, findings: &mut Findings) {
+/// The modules that a row's one waits for at boot; names a name that no module has.
+fn processes(document: &Listing, file: &Path, row: &Row, needed: &[Short], findings: &mut Findings) -> BTreeSet<Short> {
+    let mut processes = BTreeSet::new();
+    for name in needed {
+        match document.dependency(name) {
+            Some(process) => drop(processes.insert(process)),
+            None => {
+                let text =
+                    format!("row {}: dependsOn names {name}, which is no module; it is not waited for", row.name);
+                findings.note(file, &text);
+            }
+        }
+    }
+    processes
+}
+
+/// What is wrong with what a row names; the names that the module depends on, where they can be read.
+fn module(home: &Home, file: &Path, row: &Row, findings: &mut Findings) -> Vec<Short> {
     let manifest = match row.install_dir.as_deref().map(modules::read_manifest).transpose() {
         Ok(manifest) => manifest.flatten(),
-        Err(error) => return findings.store(&error),
+        Err(error) => {
+            findings.store(&error);
+            return Vec::new();
+        }
     };
     if known::start_command(&row.short, manifest.as_ref()).is_none() {
         let text = match &row.install_dir {
@@ -282,8 +312,14 @@ fn module(home: &Home, file: &Path, row: &Row, findings: &mut Findings) {
     if let Err(problem) = Run::of(manifest.as_ref(), None) {
         let dir = row.install_dir.clone().unwrap_or_else(|| home.adopted_dir(&row.short));
         findings.bad(&dir.join(".parachute/module.json"), &problem.to_string());
-    } else if let Err(problem) = Run::of(manifest.as_ref(), Some(row)) {
-        findings.bad(file, &format!("row {}: {problem}", row.name));
+        return Vec::new();
+    }
+    match Run::of(manifest.as_ref(), Some(row)) {
+        Ok(run) => run.depends_on,
+        Err(problem) => {
+            findings.bad(file, &format!("row {}: {problem}", row.name));
+            Vec::new()
+        }
     }
 }
 

@@ -69,6 +69,20 @@ impl Listing {
         let first = of_short.clone().next();
         of_short.find(|entry| entry.row.is_ok()).or(first)
     }
+
+    /// The module whose process serves this one: itself, but for a further vault on the same port (files §3.10).
+    pub(crate) fn process_of(&self, short: &Short) -> Short {
+        let served_by = self.find(short).and_then(|entry| entry.served_by.as_ref());
+        served_by.unwrap_or(short).clone()
+    }
+
+    /// The module whose process is meant by a name of `dependsOn`, which may be that of a row; `None` when there is
+    /// none.
+    pub(crate) fn dependency(&self, name: &Short) -> Option<Short> {
+        let as_row = || Short::parse(known::short_of_row_name(name.as_str())).ok();
+        let short = [Some(name.clone()), as_row()].into_iter().flatten().find(|short| self.find(short).is_some())?;
+        Some(self.process_of(&short))
+    }
 }
 
 impl Deref for Document {

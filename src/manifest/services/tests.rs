@@ -305,6 +305,22 @@ fn vaults_on_one_port_have_one_process() {
 }
 
 #[test]
+fn whoever_is_depended_on_is_a_process_by_its_name_or_that_of_its_row() {
+    let document = document(&[row("parachute-vault", 1), row("parachute-vault-work", 1), row("wiki", 2)]);
+    for (name, process, needed) in [
+        ("vault", "vault", Some("vault")),
+        ("parachute-vault-work", "vault", Some("vault")),
+        ("parachute-vault", "parachute-vault", Some("vault")),
+        ("wiki", "wiki", Some("wiki")),
+        ("other", "other", None),
+    ] {
+        let short = Short::parse(name).expect("a short");
+        assert_eq!(document.process_of(&short).as_str(), process, "{name}");
+        assert_eq!(document.dependency(&short).as_ref().map(Short::as_str), needed, "{name}");
+    }
+}
+
+#[test]
 fn find_prefers_the_usable_row() {
     let document =
         document(&[json!({ "name": "parachute-notes", "port": 0 }), row("parachute-lens", 2), row("notes", 3)]);
