@@ -57,13 +57,17 @@ const CONSOLE_GRACE: Duration = Duration::from_secs(1);
 /// Directories below the user's home that are searched last for programs (supervisor §5.3).
 const USUAL_PATH: [&str; 2] = [".local/bin", ".bun/bin"];
 
+/// Exit codes of a hub that was up, see cli §15.2.
+const FAILED: u8 = 1;
+const UNHEALTHY: u8 = 6;
+
 /// Runs the hub until it is told to end; returns the exit code of cli §15.2, or why it does not come up. `port` is the
 /// command line's, 0 for any free one. Must be called on the main thread, before there are others.
 pub(crate) fn run(config: Config, port: Option<u16>) -> Result<u8, ServeError> {
     Ok(match with_console(config, port)? {
         Ended::Asked => 0,
-        Ended::Essential(_) => error::UNHEALTHY,
-        Ended::HomeLost | Ended::EdgeLost => error::FAILED,
+        Ended::Essential(_) => UNHEALTHY,
+        Ended::HomeLost | Ended::EdgeLost => FAILED,
     })
 }
 

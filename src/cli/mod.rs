@@ -56,16 +56,15 @@ fn serve(globals: &Globals, port: Option<u16>) -> u8 {
         Ok(Ok(exit)) => return exit,
         Ok(Err(not_up)) if !globals.json => {
             out(globals).problem(&format!("parachute serve: {not_up}\n"));
-            return not_up.exit_code();
+            return Exit::of(not_up.code()).number();
         }
         Ok(Err(not_up)) => {
-            let (code, hint) = match not_up.exit_code() {
-                exit if exit == Exit::Conflict.number() => (Code::PortInUse, "see: parachute status"),
-                exit if exit == Exit::Busy.number() => (Code::Busy, "see: parachute status"),
-                exit if exit == Exit::InvalidConfig.number() => (Code::InvalidConfig, "see: parachute check"),
-                _ => (Code::Failed, "see: parachute doctor"),
+            let hint = match not_up.code() {
+                Code::PortInUse | Code::Busy => "see: parachute status",
+                Code::InvalidConfig => "see: parachute check",
+                _ => "see: parachute doctor",
             };
-            Failure::new(code, not_up.to_string(), hint)
+            Failure::new(not_up.code(), not_up.to_string(), hint)
         }
         Err(failure) => failure,
     };

@@ -1,19 +1,13 @@
-//! Why the hub does not come up, and what that means for the exit code.
+//! Why the hub does not come up, and by which code programs know it.
 
 use super::socket::SocketError;
 use crate::ops::auth::AuthError;
 use crate::store::StoreError;
 use crate::store::operator_token::OperatorTokenError;
+use crate::wire::Code;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-
-/// Exit codes of cli §15.2 that `serve` uses.
-pub(super) const FAILED: u8 = 1;
-pub(super) const UNHEALTHY: u8 = 6;
-const CONFLICT: u8 = 7;
-const BUSY: u8 = 8;
-const INVALID_CONFIG: u8 = 78;
 
 #[derive(Debug)]
 pub(crate) enum ServeError {
@@ -44,43 +38,43 @@ impl ServeError {
         move |source| Self::Start { what, source }
     }
 
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub(crate) fn code(&self) -> Code {
         match self {
             Self::Store(error) => of_store(error),
             Self::Auth(error) => of_auth(error),
-            Self::Listen { .. } | Self::Socket(SocketError::Bind { .. }) | Self::Start { .. } => FAILED,
-            Self::PortInUse { .. } => CONFLICT,
-            Self::Socket(SocketError::NotASocket { .. }) | Self::NoSuchAddress { .. } => INVALID_CONFIG,
+            Self::Listen { .. } | Self::Socket(SocketError::Bind { .. }) | Self::Start { .. } => Code::Failed,
+            Self::PortInUse { .. } => Code::PortInUse,
+            Self::Socket(SocketError::NotASocket { .. }) | Self::NoSuchAddress { .. } => Code::InvalidConfig,
         }
     }
 }
 
 /// A file that somebody has to put right is invalid, whoever reads it; one that the machine would not give has failed.
-fn of_store(error: &StoreError) -> u8 {
+fn of_store(error: &StoreError) -> Code {
     match error {
-        StoreError::Locked { .. } => BUSY,
-        error if error.is_invalid() => INVALID_CONFIG,
-        _ => FAILED,
+        StoreError::Locked { .. } => Code::Busy,
+        error if error.is_invalid() => Code::InvalidConfig,
+        _ => Code::Failed,
     }
 }
 
-fn of_auth(error: &AuthError) -> u8 {
+fn of_auth(error: &AuthError) -> Code {
     match error {
         AuthError::OperatorToken(OperatorTokenError::Store(error)) => of_store(error),
-        AuthError::Db(error) if error.is_invalid() => INVALID_CONFIG,
+        AuthError::Db(error) if error.is_invalid() => Code::InvalidConfig,
         AuthError::OperatorToken(OperatorTokenError::NotAToken { .. })
         | AuthError::Origin(_)
         | AuthError::KeyFile { .. }
         | AuthError::KeyFileStore(_)
         | AuthError::NotTheOperators { .. }
-        | AuthError::OtherKeyFile => INVALID_CONFIG,
+        | AuthError::OtherKeyFile => Code::InvalidConfig,
         AuthError::Db(_)
         | AuthError::OperatorToken(OperatorTokenError::Missing { .. })
         | AuthError::Mint(_)
         | AuthError::Clock { .. }
         | AuthError::RolledBack { .. }
         | AuthError::TooManyKeys
-        | AuthError::NoKey => FAILED,
+        | AuthError::NoKey => Code::Failed,
     }
 }
 

@@ -21,7 +21,6 @@ use journal::Journal;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,9 +40,6 @@ pub(crate) struct Services {
     home: Home,
     cache: Mutex<Option<Seen>>,
     recoveries: Mutex<Vec<Recovery>>,
-    /// Of the file that the cache is of.
-    is_missing: AtomicBool,
-    is_told: AtomicBool,
 }
 
 /// The list as it was read last.
@@ -54,9 +50,27 @@ struct Seen {
     /// Of what the file held, while its times might not show the next change.
     digest: Option<[u8; 32]>,
     listing: Arc<Listing>,
+    presence: Presence,
+}
+
+/// Whether the file was still there at the last look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    There,
+    Away,
+    /// And somebody has been told.
+    KnownAway,
 }
 
 impl Seen {
+    /// What it said before the file went.
+    fn as_it_was(&mut self) -> Arc<Listing> {
+        if self.presence == Presence::There {
+            self.presence = Presence::Away;
+        }
+        Arc::clone(&self.listing)
+    }
+
     fn has_rows(&self) -> bool {
         !self.listing.entries().is_empty()
     }
@@ -96,8 +110,7 @@ impl From<StoreError> for EditError {
 
 impl Services {
     pub(crate) fn new(home: Home) -> Self {
-        let (is_missing, is_told) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { home, cache: Mutex::new(None), recoveries: Mutex::new(Vec::new()), is_missing, is_told }
+        Self { home, cache: Mutex::new(None), recoveries: Mutex::new(Vec::new()) }
     }
 
     /// What it says now, the same `Arc` while it says the same; a missing file says nothing, or what it said before.
@@ -106,16 +119,19 @@ impl Services {
     pub(crate) fn read(&self) -> Result<Arc<Listing>, StoreError> {
         let Some(target) = self.located()? else { return Ok(Arc::default()) };
         let (now, stat) = (SystemTime::now(), target.stat()?);
-        let before = match self.cache().as_ref() {
-            Some(seen) if seen.stat == stat && seen.digest.is_none() => return Ok(Arc::clone(&seen.listing)),
+        let before = match self.cache().as_mut() {
+            Some(seen) if seen.stat == stat && seen.digest.is_none() => {
+                seen.presence = Presence::There;
+                return Ok(Arc::clone(&seen.listing));
+            }
             // Editors and scripts move it away and put it back: a list that is away is not one without modules.
-            Some(seen) if stat.is_none() && seen.has_rows() => return Ok(self.as_it_was(seen)),
+            Some(seen) if stat.is_none() && seen.has_rows() => return Ok(seen.as_it_was()),
             Some(seen) => seen.digest.map(|digest| (digest, Arc::clone(&seen.listing))),
             None => None,
         };
         let read = target.read(SERVICES_MAX_BYTES)?;
-        if let (None, Some(seen)) = (&read, self.cache().as_ref().filter(|seen| seen.has_rows())) {
-            return Ok(self.as_it_was(seen));
+        if let (None, Some(seen)) = (&read, self.cache().as_mut().filter(|seen| seen.has_rows())) {
+            return Ok(seen.as_it_was());
         }
         let stat = read.as_ref().map(|(_, stat)| *stat);
         let bytes = read.as_ref().map(|(bytes, _)| bytes.as_slice());
@@ -126,20 +142,16 @@ impl Services {
             None => Arc::new(Listing::from(parse_or_empty(&target, bytes)?)),
         };
         let digest = digest.filter(|_| !is_settled);
-        self.is_missing.store(false, Ordering::Relaxed);
-        self.is_told.store(false, Ordering::Relaxed);
-        *self.cache() = Some(Seen { stat, digest, listing: Arc::clone(&listing) });
+        *self.cache() = Some(Seen { stat, digest, listing: Arc::clone(&listing), presence: Presence::There });
         Ok(listing)
-    }
-
-    fn as_it_was(&self, seen: &Seen) -> Arc<Listing> {
-        self.is_missing.store(true, Ordering::Relaxed);
-        Arc::clone(&seen.listing)
     }
 
     /// Whether the last reads found no file, and gave back what it had said; true once for every time that it goes.
     pub(crate) fn has_gone(&self) -> bool {
-        self.is_missing.load(Ordering::Relaxed) && !self.is_told.swap(true, Ordering::Relaxed)
+        let mut cache = self.cache();
+        let Some(seen) = cache.as_mut().filter(|seen| seen.presence == Presence::Away) else { return false };
+        seen.presence = Presence::KnownAway;
+        true
     }
 
     /// The same with all that stands in the file, read anew.
