@@ -72,6 +72,8 @@ struct Life {
     current: Option<Arc<tiny_http::Server>>,
     /// The number of the descriptor that the accept loop of `current` has of the listener.
     listens: RawFd,
+    /// A worker is about to put another in the place of `current`.
+    is_being_replaced: bool,
     workers: usize,
     /// Workers that serve `current` and no earlier one.
     moved: usize,
@@ -89,7 +91,14 @@ pub(crate) fn start(listener: UnixListener, app: App, log: Log) -> io::Result<Se
         slow: AtomicUsize::new(0),
         faults: AtomicUsize::new(0),
         panics: AtomicUsize::new(0),
-        life: Mutex::new(Life { current: Some(Arc::new(first)), listens, workers: 0, moved: 0, rebuilt: None }),
+        life: Mutex::new(Life {
+            current: Some(Arc::new(first)),
+            listens,
+            is_being_replaced: false,
+            workers: 0,
+            moved: 0,
+            rebuilt: None,
+        }),
         changed: Condvar::new(),
     });
     hear_of_panics(&shared);

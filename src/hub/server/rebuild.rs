@@ -6,7 +6,7 @@ use crate::sys::socket;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixListener;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::thread;
@@ -30,7 +30,7 @@ const END_LOOK: Duration = Duration::from_millis(10);
 impl Shared {
     /// A thread of tiny_http may have panicked. Its accept loop does so when it has accepted a connection and can
     /// neither duplicate it nor start a thread for it, and tells nobody: a worker is woken to look. Does not block.
-    fn suspect(&self) {
+    pub(super) fn suspect(&self) {
         self.panics.fetch_add(1, Ordering::SeqCst);
         if let Some(current) = &lock(&self.life).current {
             current.unblock();
@@ -63,10 +63,19 @@ impl Shared {
         if woken && !self.ends(failed) {
             return;
         }
+        {
+            let mut life = lock(&self.life);
+            let is_current = life.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed));
+            // A second one at the same time would put another in the place of the first one's, whose drop removes the
+            // socket of both.
+            if !is_current || std::mem::replace(&mut life.is_being_replaced, true) {
+                return;
+            }
+        }
         let why = if woken { "its accept loop panicked".to_owned() } else { error.to_string() };
         loop {
             let mut life = lock(&self.life);
-            if !life.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
+            if life.current.is_none() {
                 return;
             }
             let before = life.rebuilt.filter(|(at, _)| at.elapsed() < REBUILD_CALM).map(|(_, pause)| pause);
@@ -105,6 +114,7 @@ impl Shared {
                 return;
             }
             life.current = Some(server);
+            life.is_being_replaced = false;
             life.listens = listens;
             life.moved = 0;
         }
@@ -142,7 +152,10 @@ pub(super) fn accepting(kept: &UnixListener) -> io::Result<(tiny_http::Server, R
     // Shared by all copies; a listener that does not block would end the accept loop at once.
     listener.set_nonblocking(false)?;
     let number = listener.as_raw_fd();
-    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+    // It panics when it cannot start its thread.
+    let server = panic::catch_unwind(AssertUnwindSafe(|| tiny_http::Server::from_listener(listener, None)))
+        .map_err(|_| io::Error::other("it cannot start its thread"))?
+        .map_err(io::Error::other)?;
     Ok((server, number))
 }
 

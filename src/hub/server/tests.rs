@@ -284,6 +284,25 @@ fn a_failed_accept_loop_is_replaced_and_old_connections_go_on() {
 }
 
 #[test]
+fn many_who_suspect_a_failed_accept_loop_have_it_replaced_once() {
+    let fixture = Fixture::start();
+    let replaced = || lock(&fixture.log).iter().filter(|line| line.contains("starting it again")).count();
+    for round in 1..=5 {
+        fixture.server.shared.listener.set_nonblocking(true).expect("a listener takes it");
+        while replaced() < round {
+            assert_eq!(fixture.ask(&get("/quick")).0, 200);
+        }
+        // The pause before the new one is not over.
+        (1..WORKERS).for_each(|_| fixture.server.shared.suspect());
+        for _ in 0..WORKERS {
+            assert_eq!(fixture.ask(&get("/quick")).0, 200, "round {round}");
+        }
+        assert_eq!(replaced(), round, "{:?}", lock(&fixture.log));
+        assert!(fixture.socket.exists(), "round {round}");
+    }
+}
+
+#[test]
 fn stopping_ends_streams_and_removes_the_socket() {
     let fixture = Fixture::start();
     let mut client = fixture.connect();
