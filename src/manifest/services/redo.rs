@@ -70,11 +70,19 @@ pub(crate) fn redone<'a>(
     document: &Document,
     edits: impl IntoIterator<Item = &'a Edit>,
 ) -> Option<(Document, Vec<String>)> {
-    let mut edits = edits.into_iter().peekable();
-    edits.peek()?;
+    let edits: Vec<&Edit> = edits.into_iter().collect();
+    if edits.is_empty() {
+        return None;
+    }
+    // Where a row is gone, as the last edit of it wants, the earlier ones would only bring it back, and perhaps not as
+    // the one that the last was about.
+    let is_gone = |name: &str| {
+        let last = edits.iter().rev().find(|edit| edit.name == name);
+        last.is_some_and(|last| last.after.is_none()) && document.position(name).is_none()
+    };
     let mut redone = document.clone();
     let mut names: Vec<String> = Vec::new();
-    for edit in edits {
+    for edit in edits.iter().filter(|edit| !is_gone(&edit.name)) {
         apply(&mut redone, edit);
         if !names.contains(&edit.name) {
             names.push(edit.name.clone());

@@ -537,6 +537,14 @@ fn an_edit_is_done_again_where_it_was_undone_and_nowhere_else() {
         assert_eq!(end, document(&[]).to_bytes());
     }
     assert!(redone(&chain[1], &[]).is_none());
+    // What somebody else wrote between two edits is in none of them.
+    let none = document(&[]);
+    let mut noted = edits(&none, &document(&[row("a", 1)]));
+    noted.extend(edits(&document(&[foreign]), &none));
+    assert!(redone(&none, &noted).is_none(), "a row that is gone as its last edit wants");
+    noted.extend(edits(&none, &document(&[row("a", 5)])));
+    let found = redone(&none, &noted).map(|(document, _)| document.entries().len());
+    assert_eq!(found, Some(1), "one that was added again");
 }
 
 /// As every other reader of JSON has it.
