@@ -175,6 +175,17 @@ fn what_runs_can_be_stopped_whatever_the_list_says() {
 }
 
 #[test]
+fn a_module_that_could_not_be_removed_is_said_to_be_stopped() {
+    let hub = web();
+    fs::create_dir(hub.home.path().join("services.json.removed")).expect("ours");
+    let failed = hub.run(&["remove", "web"]).fails_with(78);
+    assert!(failed.stderr.contains("web keeps its row and is stopped"), "{failed}");
+    assert!(failed.stderr.contains("to have it run: parachute start web"), "{failed}");
+    assert!(hub.home.read("services.json").contains("\"web\""));
+    hub.until_status("web", "stopped");
+}
+
+#[test]
 fn a_module_cannot_take_the_place_of_a_word_or_a_file_of_the_hub() {
     let home = Home::new();
     for name in ["hub", "services.json.removed", "services.json.lock", "hub.db-wal", "operator.token"] {

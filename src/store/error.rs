@@ -28,6 +28,11 @@ pub(crate) enum StoreError {
     NoHome {
         path: PathBuf,
     },
+    /// The list of modules is not there, and its backup has rows.
+    NoList {
+        path: PathBuf,
+        backup: PathBuf,
+    },
     /// A module's directory is not there.
     NoPackage {
         path: PathBuf,
@@ -102,6 +107,7 @@ impl StoreError {
     pub(crate) fn is_invalid(&self) -> bool {
         match self {
             Self::Relative { .. }
+            | Self::NoList { .. }
             | Self::TooLarge { .. }
             | Self::NotRegular { .. }
             | Self::NotADirectory { .. }
@@ -130,6 +136,7 @@ impl StoreError {
             | Self::Write { path, .. }
             | Self::Unsettled { path, .. }
             | Self::NoHome { path }
+            | Self::NoList { path, .. }
             | Self::NoPackage { path }
             | Self::Relative { path }
             | Self::TooLarge { path, .. }
@@ -161,6 +168,13 @@ impl fmt::Display for StoreError {
                 write!(f, "{path} is written, but the disk did not confirm it: {source}; check the disk")
             }
             Self::NoHome { .. } => write!(f, "{path} does not exist; start the hub once, or set PARACHUTE_HOME"),
+            Self::NoList { backup, .. } => {
+                let backup = backup.display();
+                write!(
+                    f,
+                    "{path} is not there, and {backup} has its rows; put it back or copy that one to it, or to begin anew move that one away"
+                )
+            }
             Self::NoPackage { .. } => {
                 write!(f, "its directory {path} does not exist; bring it back or install the module anew")
             }
@@ -216,6 +230,7 @@ impl std::error::Error for StoreError {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } | Self::Unsettled { source, .. } => Some(source),
             Self::NoHome { .. }
+            | Self::NoList { .. }
             | Self::NoPackage { .. }
             | Self::Relative { .. }
             | Self::TooLarge { .. }

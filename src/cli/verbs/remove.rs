@@ -36,6 +36,14 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
         Some(short) => stop(&home, short, timeout, config, out)?,
         None => false,
     };
+    let stays = |failure: Failure| match short.as_ref().filter(|_| stopped_by_hub) {
+        Some(short) => {
+            let message = format!("{}; {short} keeps its row and is stopped", failure.message);
+            let hint = format!("{}; to have it run: parachute start {short}", failure.hint);
+            Failure { message, hint, ..failure }
+        }
+        None => failure,
+    };
     let mut kept_row = None;
     let row = register::edit(&services, out, |document| {
         let before = document.clone();
@@ -50,7 +58,9 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
         }
         Ok(Ok(row))
     })
-    .map_err(|error| register::edit_failure(&error))??;
+    .map_err(|error| register::edit_failure(&error))
+    .and_then(|kept| kept)
+    .map_err(stays)?;
     let Some(row) = row else {
         return Err(Failure::new(
             Code::NotInstalled,

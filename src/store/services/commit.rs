@@ -69,9 +69,12 @@ impl Services {
         self.located()?.ok_or_else(|| StoreError::NoHome { path: self.home.path().to_owned() })
     }
 
-    /// What is there now; `None` when it had to be recovered first, or was changing.
+    /// What is there now; `None` when it had to be recovered first, was changing, or was away for a moment.
     fn base(&self, target: &Target) -> Result<Option<Base>, StoreError> {
         let Some((bytes, stat)) = target.read(SERVICES_MAX_BYTES)? else {
+            if self.comes_back(target)? {
+                return Ok(None);
+            }
             return Ok(Some(Base { bytes: None, stat: None, document: Document::empty() }));
         };
         match super::parse(target, &bytes) {

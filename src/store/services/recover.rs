@@ -19,7 +19,8 @@ use std::time::{Duration, SystemTime};
 
 pub(super) const BACKUP: &str = "services.json.bak";
 
-/// A writer that truncates in place leaves a broken file for a moment: it gets this long, in this many looks.
+/// A writer that truncates in place leaves a broken file for a moment, and one that moves it away none: it gets this
+/// long, in this many looks.
 const MENDING_LOOKS: u32 = 4;
 const MENDING_PAUSE: Duration = Duration::from_millis(50);
 
@@ -104,11 +105,34 @@ impl Services {
     /// nobody has decided anything since. When nothing of it is known elsewhere it stays as it is, for somebody to mend.
     pub(crate) fn restore(&self) -> Result<(), EditError> {
         let Some(target) = self.located()? else { return Ok(()) };
-        let Some((bytes, _)) = target.read(SERVICES_MAX_BYTES)? else { return Ok(()) };
+        let Some((bytes, _)) = target.read(SERVICES_MAX_BYTES)? else { return Ok(self.look_for_list()?) };
         if Document::parse(&bytes).is_err() && !self.rebuild(&bytes, &Listing::default())?.0.entries().is_empty() {
             self.edit(|_| Ok(()))?;
         }
         Ok(())
+    }
+
+    /// A list that is not there is one without rows, unless its backup has some: then somebody has moved it away, and to
+    /// begin anew would be the end of the others.
+    pub(crate) fn look_for_list(&self) -> Result<(), StoreError> {
+        let Some(target) = self.located()? else { return Ok(()) };
+        let has_rows = |backup: Document| !backup.entries().is_empty();
+        if target.stat()?.is_some() || !self.backup()?.is_some_and(has_rows) {
+            return Ok(());
+        }
+        Err(StoreError::NoList { path: target.path().to_owned(), backup: self.home.path().join(BACKUP) })
+    }
+
+    /// Whether a list that was not there is there again. Fails when it stays away and its backup has rows.
+    pub(super) fn comes_back(&self, target: &Target) -> Result<bool, StoreError> {
+        for _ in 0..MENDING_LOOKS {
+            if self.look_for_list().is_ok() {
+                break;
+            }
+            fs::pause(MENDING_PAUSE);
+        }
+        self.look_for_list()?;
+        Ok(target.stat()?.is_some())
     }
 
     /// Whether the backup could take the list's place; when there is none there is nothing wrong with it.

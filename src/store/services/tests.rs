@@ -295,6 +295,28 @@ fn an_empty_list_does_not_replace_a_backup() {
     assert_eq!(home.text("services.json.bak"), saved);
 }
 
+/// Whoever began a new list then would stop the modules of the one that is away.
+#[test]
+fn a_list_that_is_away_is_not_begun_anew_while_its_backup_has_rows() {
+    let home = TestHome::new();
+    let services = Services::new(home.clone());
+    upsert(&services, "wiki", 3000);
+    services.save_backup(&Listing::default()).expect("a backup");
+    let [list, away, backup] = ["services.json", "away", "services.json.bak"].map(|name| home.path().join(name));
+    std::fs::rename(&list, &away).expect("moved");
+    let refused = services.edit(|document| document.upsert(row("notes", 3001))).expect_err("refused");
+    assert!(matches!(refused, EditError::Store(StoreError::NoList { .. })), "{refused}");
+    assert!(refused.to_string().contains("services.json.bak has its rows"), "{refused}");
+    assert!(services.look_for_list().is_err() && services.restore().is_err());
+    assert!(!list.exists());
+    std::fs::rename(&away, &list).expect("moved back");
+    upsert(&services, "notes", 3001);
+    std::fs::remove_file(&list).expect("removed");
+    std::fs::rename(&backup, &away).expect("moved");
+    upsert(&services, "scribe", 3002);
+    assert!(services.read().expect("a list").entries().iter().any(|entry| entry.name == "scribe"));
+}
+
 #[test]
 fn a_link_is_written_through_and_stays_a_link() {
     let (home, disk) = (TestHome::new(), TestHome::new());
