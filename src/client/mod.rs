@@ -65,6 +65,11 @@ pub(crate) enum ClientError {
         port: u16,
         after: Duration,
     },
+    /// What was asked who it is answers, in the words of a hub, that it takes no requests now.
+    Unready {
+        port: u16,
+        description: String,
+    },
     /// The answer is not HTTP, or ends in the middle.
     Broken {
         port: u16,
@@ -114,6 +119,12 @@ impl fmt::Display for ClientError {
                     after.as_secs_f32()
                 )
             }
+            Self::Unready { port, description } => {
+                write!(
+                    f,
+                    "what listens on 127.0.0.1:{port} takes no requests now: {description}; nothing was asked of it"
+                )
+            }
             Self::Broken { port, reason } => write!(f, "the answer from 127.0.0.1:{port} broke off: {reason}"),
             Self::TooLarge { what, limit_bytes } => {
                 write!(f, "the answer to {what} is larger than {limit_bytes} bytes")
@@ -143,6 +154,7 @@ impl std::error::Error for ClientError {
             Self::BadAnswer { source, .. } => Some(source),
             Self::TimedOut { .. }
             | Self::Silent { .. }
+            | Self::Unready { .. }
             | Self::Broken { .. }
             | Self::TooLarge { .. }
             | Self::WrongHub { .. }
@@ -159,7 +171,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } => Code::HubDown,
             Self::TimedOut { .. } => Code::RequestTimeout,
-            Self::Silent { .. } | Self::Broken { .. } => Code::HubNotReady,
+            Self::Silent { .. } | Self::Unready { .. } | Self::Broken { .. } => Code::HubNotReady,
             Self::TooLarge { .. } | Self::BadAnswer { .. } => Code::Failed,
             Self::WrongHub { .. } | Self::Unproven { .. } => Code::WrongHub,
             Self::Refused { status, body } => Code::from_wire(&body.error).unwrap_or_else(|| code_of_status(*status)),
@@ -262,6 +274,9 @@ impl Client {
         self.gate.set_open(false);
         let answer = answer.map_err(|error| silent(self.translate(what, self.timeout, error)))?;
         let health: Health = self.read(what, self.timeout, answer).map_err(|error| match error {
+            ClientError::Refused { status: 503, body } => {
+                ClientError::Unready { port, description: body.error_description }
+            }
             // It speaks HTTP and is no hub.
             ClientError::BadAnswer { .. }
             | ClientError::Refused { .. }

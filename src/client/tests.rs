@@ -266,6 +266,12 @@ fn an_answer_that_does_not_come_or_breaks_off_is_a_named_failure() {
             Reply::Cut([b"HTTP/1.1 200 X\r\nx: ".to_vec(), vec![b'a'; 100_000]].concat()),
             Code::HubNotReady,
         ),
+        (
+            "no place for a request",
+            status(503, r#"{"error":"service_unavailable","error_description":"the hub does not answer"}"#),
+            Code::HubNotReady,
+        ),
+        ("another server's 503", status(503, "busy"), Code::WrongHub),
     ] {
         // Nothing but who it is was asked: what was not asked is not still being done.
         let patience = if matches!(reply, Reply::Hang(_)) { SHORT } else { PATIENT };
