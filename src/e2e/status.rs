@@ -1,5 +1,6 @@
 //! `status` of some, and `--watch`: whoever watches hears of every change that lasts, and of nothing else.
 
+use crate::database::sql;
 use crate::support::{Finished, Home, Hub, Spawned, eventually, kill, module, testchild};
 use serde_json::{Value, json};
 use std::fs;
@@ -70,4 +71,35 @@ fn who_is_not_found_in_a_list_that_cannot_be_read_is_told_of_the_list() {
         assert_eq!(done.status.code(), Some(9), "{done}");
         assert!(done.stderr.contains("services.json") && done.stdout.is_empty(), "{done}");
     }
+}
+
+#[test]
+fn a_check_fails_unless_it_is_known_that_all_is_well() {
+    let mute = module("mute", testchild(&["never-bind"])).run(json!({ "ready": { "timeoutMs": 100 } }));
+    let quiet = module("quiet", testchild(&["never-bind"])).run(json!({ "ready": "none" }));
+    let hub = Hub::start(&[mute, quiet]);
+    hub.until("mute", "running with a note", |state| state["supervisor_start_error"].is_object());
+    hub.until_ready("quiet");
+    hub.run(&["status"]).succeeds();
+    let done = hub.run(&["status", "--check"]).fails_with(6);
+    assert!(done.stderr.contains("1 of 2 modules not well: mute (runs, not ready)"), "{done}");
+    hub.run(&["status", "--check", "quiet", "hub"]).succeeds();
+    hub.run(&["stop", "mute"]).succeeds();
+    hub.run(&["status", "--check"]).succeeds();
+
+    let token = hub.home.path().join("operator.token");
+    fs::rename(&token, hub.home.path().join("kept")).expect("ours");
+    hub.run(&["status"]).succeeds();
+    let done = hub.run(&["status", "--check", "--json"]).fails_with(6);
+    let told: Value = serde_json::from_str(&done.stderr).expect("one object");
+    assert_eq!((&done.json()["ok"], &told["error"]["code"]), (&json!(false), &json!("no_operator_token")), "{done}");
+    assert!(done.stderr.contains("how the modules are is not known: no operator token at"), "{done}");
+    hub.run(&["status", "--check", "hub"]).succeeds();
+    fs::rename(hub.home.path().join("kept"), &token).expect("ours");
+    hub.run(&["status", "--check"]).succeeds();
+
+    sql(&hub.home, "alter table settings rename to gone");
+    hub.run(&["status"]).succeeds();
+    let done = hub.run(&["status", "--check"]).fails_with(6);
+    assert!(done.stderr.contains("database"), "{done}");
 }

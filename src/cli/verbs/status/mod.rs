@@ -11,7 +11,6 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{Out, Report};
 use crate::cli::parse::How;
 use crate::cli::reach::{self, HEALTH_TIMEOUT, START_HUB, Up};
-use crate::client::ClientError;
 use crate::config::Config;
 use crate::manifest::services::Listing;
 use crate::store::services::Services;
@@ -32,6 +31,8 @@ struct Shown {
     with_hub: bool,
     /// Why the list of modules cannot be read: there may be others.
     unread: Option<String>,
+    /// Why the hub, which is up, did not say how its modules are: what the rows say of them is a guess.
+    unknown: Option<Failure>,
 }
 
 impl Shown {
@@ -69,7 +70,7 @@ fn gather(names: &[String], timeout: Option<Duration>, config: &Config, out: &mu
         // A fresh machine: nothing is installed, and nothing is wrong with that.
         Err(StoreError::NoHome { .. }) => {
             let (modules, with_hub) = chosen(names, Vec::new(), &Listing::default())?;
-            Ok(Shown { hub: HubRow::down(config.port, Vec::new()), modules, with_hub, unread: None })
+            Ok(Shown { hub: HubRow::down(config.port, Vec::new()), modules, with_hub, unread: None, unknown: None })
         }
         Err(error) => Err(reach::store_failure(&error)),
     }
@@ -113,7 +114,7 @@ fn look(
         Ok(Some(up)) => {
             let age = Some(up.identity.start_ticks).filter(|ticks| *ticks > 0).and_then(proc::age);
             let hub = HubRow { latency: Some(up.latency), ..HubRow::up(&up.health, &up.identity, age, now_ms) };
-            let states = states(up, home, config, timeout, out);
+            let states = states(up, home, config, timeout, out).map_err(Some);
             (hub, states)
         }
         Ok(None) => (HubRow::down(config.port, Vec::new()), Err(None)),
@@ -140,10 +141,11 @@ fn look(
         // It may well be in there.
         unread.iter().for_each(|unread| out.warn(unread));
     })?;
-    if let Some(trouble) = trouble {
+    if let Some(trouble) = &trouble {
+        let note = format!("states unknown: {}; {}", trouble.message, trouble.hint);
         match modules.first_mut() {
-            Some(first) => first.notes.push(trouble),
-            None => hub.notes.push(trouble),
+            Some(first) => first.notes.push(note),
+            None => hub.notes.push(note),
         }
     } else if !hub_is_up {
         for module in modules.iter_mut().filter(|module| module.state == State::Inactive) {
@@ -151,7 +153,9 @@ fn look(
             module.notes.insert(0, why.to_owned());
         }
     }
-    Ok(Shown { hub, modules, with_hub, unread })
+    // Who names the hub alone does not ask for them.
+    let unknown = trouble.filter(|_| names.is_empty() || !modules.is_empty());
+    Ok(Shown { hub, modules, with_hub, unread, unknown })
 }
 
 /// What modules themselves say, which is less than what the hub knows.
@@ -172,37 +176,48 @@ fn ask_modules(document: &Listing, modules: &mut [ModuleRow]) {
     }
 }
 
-/// The hub's own word on its modules, or the one note on why there is none.
-fn states(
-    mut up: Up,
-    home: &Home,
-    config: &Config,
-    timeout: Duration,
-    out: &mut Out,
-) -> Result<ModuleList, Option<String>> {
-    let note = |failure: Failure| Some(format!("states unknown: {}; {}", failure.message, failure.hint));
-    up.authorise(home, config, out).map_err(note)?;
+/// The hub's own word on its modules, or why there is none.
+fn states(mut up: Up, home: &Home, config: &Config, timeout: Duration, out: &mut Out) -> Result<ModuleList, Failure> {
+    up.authorise(home, config, out)?;
     up.client.set_timeout(timeout);
-    up.client.modules().map_err(|error: ClientError| note(Failure::of_client(&error)))
+    up.client.modules().map_err(|error| Failure::of_client(&error))
 }
 
-/// Why the exit code is not 0. Pending and inactive never fail a plain `status`.
-fn verdict(Shown { modules, hub, with_hub, unread }: &Shown, check: bool) -> Option<Failure> {
-    let of = |states: &[State]| -> Vec<&str> {
-        modules.iter().filter(|row| states.contains(&row.state)).map(|row| row.name.as_str()).collect()
+/// Why the exit code is not 0. Pending, inactive and what is not known never fail a plain `status`; with `check` all that
+/// is shown must be known to be well.
+fn verdict(Shown { modules, hub, with_hub, unread, unknown }: &Shown, check: bool) -> Option<Failure> {
+    let is_bad = |row: &ModuleRow| match row.state {
+        State::Failing => true,
+        State::Invalid | State::Pending => check,
+        State::Active => check && row.is_unready(),
+        State::Inactive => false,
     };
-    let bad = if check { of(&[State::Failing, State::Invalid, State::Pending]) } else { of(&[State::Failing]) };
+    let bad: Vec<&ModuleRow> = modules.iter().filter(|row| is_bad(row)).collect();
     let exit = if check { Exit::Unhealthy } else { Exit::Failed };
     if let Some(first) = bad.first() {
-        let message = format!("{} of {} modules not well: {}", bad.len(), modules.len(), bad.join(", "));
-        return Some(Failure::new(Code::Failed, message, format!("see: parachute logs {first}")).with_exit(exit));
+        let names: Vec<String> = bad
+            .iter()
+            .map(|row| if row.is_unready() { format!("{} (runs, not ready)", row.name) } else { row.name.clone() })
+            .collect();
+        let message = format!("{} of {} modules not well: {}", bad.len(), modules.len(), names.join(", "));
+        return Some(
+            Failure::new(Code::Failed, message, format!("see: parachute logs {}", first.name)).with_exit(exit),
+        );
     }
     // Of those that were named alone it is known that they are well.
     if let Some(unread) = unread.as_ref().filter(|_| *with_hub) {
         return Some(Failure::new(Code::InvalidConfig, unread.clone(), "see: parachute check").with_exit(exit));
     }
+    if let Some(unknown) = unknown.as_ref().filter(|_| check) {
+        let message = format!("how the modules are is not known: {}", unknown.message);
+        return Some(Failure { message, ..unknown.clone() }.with_exit(exit));
+    }
     match hub.state {
-        State::Active => None,
+        State::Active => {
+            let database = hub.database.as_ref().filter(|_| check && *with_hub)?;
+            let message = format!("the hub's database is not well: {database}");
+            Some(Failure::new(Code::Failed, message, "see: parachute doctor").with_exit(exit))
+        }
         State::Failing => {
             let message = hub.notes.first().cloned().unwrap_or_else(|| "the hub is failing".to_owned());
             Some(Failure::new(Code::Failed, message, "see: parachute doctor").with_exit(exit))

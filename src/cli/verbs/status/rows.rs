@@ -62,6 +62,14 @@ pub(super) struct ModuleRow {
     pub(super) notes: Vec<String>,
 }
 
+impl ModuleRow {
+    /// By the hub's word it runs, and does not answer where it should; one that need not answer is ready at once.
+    pub(super) fn is_unready(&self) -> bool {
+        let is_unready = |info: &ModuleInfo| info.supervisor_status == Some(Status::Running) && !info.ready;
+        self.live.as_deref().is_some_and(is_unready)
+    }
+}
+
 /// The hub's own row.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct HubRow {
@@ -72,6 +80,8 @@ pub(super) struct HubRow {
     pub(super) uptime_s: Option<u64>,
     pub(super) instance: Option<String>,
     pub(super) health: Option<String>,
+    /// What it says of its database, if that is not well.
+    pub(super) database: Option<String>,
     /// How long its `/health` took to answer.
     pub(super) latency: Option<Duration>,
     pub(super) notes: Vec<String>,
@@ -80,10 +90,7 @@ pub(super) struct HubRow {
 impl HubRow {
     /// `age` is that of its process; of an older hub it is not known, and the clock may have been set since its start.
     pub(super) fn up(health: &Health, identity: &Identity, age: Option<Duration>, now_ms: i64) -> Self {
-        let mut notes = Vec::new();
-        if health.db != "ok" {
-            notes.push(format!("database: {}", health.db));
-        }
+        let database = Some(health.db.clone()).filter(|db| db != "ok");
         let by_the_clock = || {
             let started_ms = identity.started_at.as_deref().and_then(unix_ms)?;
             u64::try_from((now_ms - started_ms) / 1000).ok()
@@ -97,7 +104,8 @@ impl HubRow {
             instance: Some(health.instance.clone()),
             health: Some(health.status.clone()),
             latency: None,
-            notes,
+            notes: database.iter().map(|database| format!("database: {database}")).collect(),
+            database,
         }
     }
 
@@ -110,6 +118,7 @@ impl HubRow {
             uptime_s: None,
             instance: None,
             health: None,
+            database: None,
             latency: None,
             notes: [vec![format!("hub is down; {START_HUB}")], notes].concat(),
         }

@@ -1,6 +1,6 @@
 use super::rows::{self, HubRow, ModuleRow, State};
 use super::{Shown, table, verdict};
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::client::ClientError;
 use crate::manifest::services::Document;
 use crate::store::identity::Identity;
@@ -75,6 +75,7 @@ fn list() -> ModuleList {
     let wiki = ModuleInfo {
         pid: Some(7),
         uptime_ms: Some(45_000),
+        ready: false,
         supervisor_start_error: Some(start_error("started_but_unbound", "nothing listens\u{1b}[2J on 1950", None)),
         ..info("wiki", Some(Status::Running))
     };
@@ -181,6 +182,11 @@ fn how_long_the_hub_is_up_is_told_by_a_clock_that_nobody_sets() {
     assert_eq!((of(Some(Duration::from_millis(61_900))), of(None)), (Some(61), None));
 }
 
+/// Nothing but the hub.
+fn shown(hub: HubRow) -> Shown {
+    Shown { hub, modules: Vec::new(), with_hub: true, unread: None, unknown: None }
+}
+
 #[test]
 fn only_what_fails_fails_and_a_check_wants_everything_well() {
     let row = |state| ModuleRow { state, ..rows(None)[0].clone() };
@@ -196,15 +202,51 @@ fn only_what_fails_fails_and_a_check_wants_everything_well() {
     ] {
         let rows: Vec<ModuleRow> = states.iter().copied().map(row).collect();
         for (with_check, expected) in [(false, plain), (true, check)] {
-            let shown = Shown { hub: hub.clone(), modules: rows.clone(), with_hub: true, unread: None };
+            let shown = Shown { modules: rows.clone(), ..shown(hub.clone()) };
             let exit = verdict(&shown, with_check).map_or(0, |failure| failure.exit.number());
             assert_eq!(exit, expected, "{name}, --check: {with_check}");
         }
     }
     for (with_hub, plain, check) in [(true, 1, 6), (false, 0, 0)] {
-        let shown = Shown { hub: hub_up(), modules: vec![row(State::Active)], with_hub, unread: Some("x".to_owned()) };
+        let modules = vec![row(State::Active)];
+        let shown = Shown { modules, with_hub, unread: Some("x".to_owned()), ..shown(hub_up()) };
         let exit = |check| verdict(&shown, check).map_or(0, |failure| failure.exit.number());
         assert_eq!((exit(false), exit(true)), (plain, check), "a list that cannot be read, {with_hub}");
+    }
+}
+
+#[test]
+fn a_check_wants_it_known_that_all_is_well_and_says_what_is_not() {
+    let unwell = HubRow { database: Some("error: other".to_owned()), ..hub_up() };
+    let unknown = Some(Failure::new(Code::NoOperatorToken, "no operator token at /p", "create one"));
+    let row = |name: &str| rows(Some(&list())).into_iter().find(|row| row.name == name).expect("a row");
+    for (shown, expected) in [
+        (
+            // Nothing listens on the port of the first; the second need not listen anywhere.
+            Shown { modules: vec![row("wiki"), row("parachute-vault")], ..shown(hub_up()) },
+            Some(("1 of 2 modules not well: wiki (runs, not ready)", "see: parachute logs wiki")),
+        ),
+        (
+            // Its health path answers.
+            Shown {
+                modules: vec![ModuleRow { state: State::Active, ..rows(None)[0].clone() }],
+                unknown: unknown.clone(),
+                ..shown(hub_up())
+            },
+            Some(("how the modules are is not known: no operator token at /p", "create one")),
+        ),
+        (
+            Shown { unknown, ..shown(hub_up()) },
+            Some(("how the modules are is not known: no operator token at /p", "create one")),
+        ),
+        (shown(unwell.clone()), Some(("the hub's database is not well: error: other", "see: parachute doctor"))),
+        (Shown { modules: vec![row("parachute-vault")], with_hub: false, ..shown(unwell) }, None),
+    ] {
+        assert_eq!(verdict(&shown, false), None, "{expected:?}");
+        let failure = verdict(&shown, true);
+        let said = failure.as_ref().map(|failure| (failure.message.as_str(), failure.hint.as_str()));
+        assert_eq!(said, expected);
+        assert!(failure.is_none_or(|failure| failure.exit == Exit::Unhealthy), "{expected:?}");
     }
 }
 
