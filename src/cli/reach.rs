@@ -83,6 +83,14 @@ impl Up {
         Ok(())
     }
 
+    /// Gives the client the token as it is now, after the one before was refused; whether it is another.
+    pub(crate) fn authorise_anew(&mut self, home: &Home, config: &Config, out: &mut Out) -> Result<bool, Failure> {
+        let (token, _) = operator_token(home, config, out)?;
+        let is_new = !self.client.has_bearer(&token);
+        self.client.set_bearer(&token);
+        Ok(is_new)
+    }
+
     /// Whatever comes of it, the token at hand still does.
     fn renew(&mut self, home: &Home, out: &mut Out) {
         match self.client.renew_operator() {

@@ -301,6 +301,11 @@ impl Client {
         self.bearer = Some(format!("Bearer {token}"));
     }
 
+    /// Whether it is this one that calls carry.
+    pub(crate) fn has_bearer(&self, token: &str) -> bool {
+        self.bearer.as_deref().and_then(|bearer| bearer.strip_prefix("Bearer ")) == Some(token)
+    }
+
     /// Every later phase of a call takes at most this long.
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;

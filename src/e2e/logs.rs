@@ -106,6 +106,35 @@ fn following_goes_on_over_a_restart() {
     eventually("the end of the follower", || (!is_alive(pid)).then_some(()));
 }
 
+#[test]
+fn following_goes_on_when_the_operators_token_is_replaced() {
+    let hub = Hub::start(&[module("clock", testchild(&["tick", "50"])).run(json!({ "ready": "none" }))]);
+    hub.line_after("clock", "tick ");
+    let mut follower = Spawned::spawn(hub.home.command(&["logs", "-f", "clock"]));
+    for _ in 0..2 {
+        hub.run(&["auth", "rotate-operator"]).succeeds();
+        let newest: u32 = hub.line_after("clock", "tick ").parse().expect("a number");
+        // The first of them may still be of the answer that the old token asked for.
+        eventually("lines that the new token asked for", || {
+            assert!(follower.ended().is_none(), "{}", follower.output());
+            (follower.line_after("tick ").parse::<u32>().expect("a number") > newest + 2).then_some(())
+        });
+    }
+    let output = follower.output();
+    let ticks: Vec<u32> = output.lines().filter_map(|line| line.strip_prefix("tick ")?.parse().ok()).collect();
+    let last = ticks.last().copied().expect("lines");
+    assert_eq!(ticks, (1..=last).collect::<Vec<_>>(), "each once");
+
+    // It is refused, and there is no other.
+    let old = hub.token();
+    let mut command = hub.home.command(&["logs", "-f", "clock"]);
+    command.env("PARACHUTE_OPERATOR_TOKEN", &old);
+    let mut given = Spawned::spawn(command);
+    given.line_after("tick ");
+    hub.run(&["auth", "rotate-operator"]).succeeds();
+    assert_eq!(given.wait().code(), Some(11), "{}", given.output());
+}
+
 /// `logs -f web | grep -m 1 ready` in a script: the next line may be hours away.
 #[test]
 fn a_follower_ends_with_its_reader_also_when_nothing_is_printed() {

@@ -7,7 +7,6 @@ use super::{lifecycle, names};
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report};
 use crate::cli::reach::{self, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
-use crate::client::ClientError;
 use crate::config::Config;
 use crate::logs::follow::{self, FileLine, FollowError, Follower};
 use crate::manifest::Short;
@@ -15,7 +14,7 @@ use crate::stamp;
 use crate::store::services::Services;
 use crate::store::{Create, Home};
 use crate::sys::fs::pause;
-use crate::wire::{Code, LogLine};
+use crate::wire::{Code, LogLine, LogsReply};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -71,39 +70,58 @@ pub(super) fn run(
     }
     if let Some(up) = hub.as_mut() {
         up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
-        match from_hub(up, &lifecycle::log_path(&home, &short), &short, follow, lines, out) {
+        let mut source = Source { up, home: &home, config, short: &short };
+        match source.show(follow, lines, out) {
             // The hub does not run it: only its files can tell what it said.
-            Err(error) if matches!(error.code(), Code::NotSupervised | Code::NotFound | Code::NotInstalled) => {}
-            Err(error) => return Err(Failure::of_client(&error)),
-            Ok(report) => return Ok(report),
+            Err(failure) if matches!(failure.code, Code::NotSupervised | Code::NotFound | Code::NotInstalled) => {}
+            outcome => return outcome,
         }
     }
     from_files(&lifecycle::log_path(&home, &short), &short, follow, lines, out)
 }
 
-fn from_hub(
-    up: &Up,
-    path: &Path,
-    short: &Short,
-    follow: bool,
-    lines: usize,
-    out: &mut Out,
-) -> Result<Report, ClientError> {
-    let mut batch = up.client.logs(short.as_str(), None, Duration::ZERO)?;
-    let skipped = batch.entries.len().saturating_sub(lines);
-    let shown = batch.entries.split_off(skipped);
-    if shown.len() < lines {
-        print(older(path, &shown, lines - shown.len(), out).iter().map(of_file), out);
-    }
-    print(shown.iter().map(of_hub), out);
-    while follow && !out.is_closed() {
-        batch = up.client.logs(short.as_str(), Some(batch.next), POLL_WAIT)?;
-        if batch.missed > 0 {
-            out.warn(&format!("{} lines came too fast and are only in the log file", batch.missed));
+/// The hub as the source of a module's lines.
+struct Source<'a> {
+    up: &'a mut Up,
+    home: &'a Home,
+    config: &'a Config,
+    short: &'a Short,
+}
+
+impl Source<'_> {
+    fn show(&mut self, follow: bool, lines: usize, out: &mut Out) -> Result<Report, Failure> {
+        let mut batch = self.ask(None, out)?;
+        let skipped = batch.entries.len().saturating_sub(lines);
+        let shown = batch.entries.split_off(skipped);
+        if shown.len() < lines {
+            let path = lifecycle::log_path(self.home, self.short);
+            print(older(&path, &shown, lines - shown.len(), out).iter().map(of_file), out);
         }
-        print(batch.entries.iter().map(of_hub), out);
+        print(shown.iter().map(of_hub), out);
+        while follow && !out.is_closed() {
+            batch = self.ask(Some(batch.next), out)?;
+            if batch.missed > 0 {
+                out.warn(&format!("{} lines came too fast and are only in the log file", batch.missed));
+            }
+            print(batch.entries.iter().map(of_hub), out);
+        }
+        Ok(Report::streamed())
     }
-    Ok(Report::streamed())
+
+    /// What there is, or the next lines after one. The token may be replaced while lines are followed: each new one asks
+    /// for the same lines again.
+    fn ask(&mut self, after: Option<u64>, out: &mut Out) -> Result<LogsReply, Failure> {
+        let wait = after.map_or(Duration::ZERO, |_| POLL_WAIT);
+        loop {
+            match self.up.client.logs(self.short.as_str(), after, wait) {
+                Ok(reply) => return Ok(reply),
+                Err(error)
+                    if matches!(error.code(), Code::Unauthenticated | Code::TokenExpired)
+                        && self.up.authorise_anew(self.home, self.config, out)? => {}
+                Err(error) => return Err(Failure::of_client(&error)),
+            }
+        }
+    }
 }
 
 /// The last `wanted` lines of the file before those that the hub has told.
