@@ -3,6 +3,7 @@
 use super::at_home::at_home;
 use super::exit::{Exit, Failure};
 use crate::sys::poll::PollSet;
+use crate::sys::signals;
 use crate::wire::{Code, SCHEMA_VERSION};
 use serde_json::{Map, Value};
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -116,10 +117,12 @@ impl Out {
     }
 
     /// From now on lines come until the reader or the verb is ended: with `--json` each warning is an object of its own on
-    /// stderr. The program ends with its reader, also when there is no line for a long time.
+    /// stderr. The program ends with its reader, also when there is no line for a long time, and well on SIGINT (cli §5):
+    /// what was printed until then has left it.
     pub(crate) fn follow(&mut self, command: &'static str) {
         self.followed = Some(command);
         if self.of_process {
+            signals::end_well_on_interrupt();
             // Without it the next line ends the program.
             let _ = thread::Builder::new().name("reader".to_owned()).spawn(end_with_reader);
         }

@@ -1,6 +1,6 @@
 //! What becomes of a module's output: ring, file, console, and the ways to read them.
 
-use crate::support::{Home, Hub, Spawned, eventually, free_port, http, is_alive, kill, module, testchild};
+use crate::support::{Home, Hub, Spawned, eventually, free_port, http, is_alive, kill, module, testchild, through};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -133,6 +133,25 @@ fn following_goes_on_when_the_operators_token_is_replaced() {
     given.line_after("tick ");
     hub.run(&["auth", "rotate-operator"]).succeeds();
     assert_eq!(given.wait().code(), Some(11), "{}", given.output());
+}
+
+/// Whoever runs the tests in the background of a shell has it ignored, and so have their children: each says what it
+/// wants.
+#[test]
+fn followers_end_well_on_an_interrupt_unless_it_is_ignored() {
+    let hub = Hub::start(&[module("clock", testchild(&["tick", "50"])).run(json!({ "ready": "none" }))]);
+    hub.line_after("clock", "tick ");
+    for (args, key) in [(&["logs", "-f", "clock"][..], "tick "), (&["status", "-w"], "parachute-hub")] {
+        let follow = |wrapper| Spawned::spawn(through(&["env", wrapper], &hub.home.command(args)));
+        let (mut ended, mut stays) = (follow("--default-signal=INT"), follow("--ignore-signal=INT"));
+        for follower in [&ended, &stays] {
+            follower.line_after(key);
+            kill(follower.pid(), "INT");
+        }
+        assert_eq!(ended.wait().code(), Some(0), "{args:?}");
+        assert!(ended.whole_output().ends_with('\n'), "{args:?}");
+        assert!(stays.ended().is_none(), "{args:?}: {}", stays.output());
+    }
 }
 
 /// `logs -f web | grep -m 1 ready` in a script: the next line may be hours away.

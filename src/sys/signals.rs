@@ -82,6 +82,23 @@ pub(crate) fn outlive_size_limit() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// From now on SIGINT ends the process with exit code 0, at once and without any clean-up. One that whoever started us
+/// has set to be ignored stays so.
+pub(crate) fn end_well_on_interrupt() {
+    extern "C" fn end_well(_signal: libc::c_int) {
+        // SAFETY: _exit is async-signal-safe, touches no memory of ours and does not return.
+        unsafe { libc::_exit(0) }
+    }
+    // SAFETY: sigaction is plain data for which all zeroes is a valid value: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is set, and the last pointer is that of a live, writable sigaction.
+    let known = unsafe { libc::sigaction(libc::SIGINT, std::ptr::null(), &raw mut action) } == 0;
+    if known && action.sa_sigaction == libc::SIG_DFL {
+        // SAFETY: the handler is a function for the whole life of the process and does only what a handler may.
+        unsafe { libc::signal(libc::SIGINT, end_well as *const () as libc::sighandler_t) };
+    }
+}
+
 /// The signals, without the real-time ones, whose action in this process is not the default one.
 pub(super) fn altered() -> Vec<libc::c_int> {
     let is_altered = |signal: &libc::c_int| {
