@@ -167,6 +167,15 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
+    /// The variable that gives the operator's token; `None`: it is the home's own.
+    pub(crate) fn operator_token_variable(&self) -> Option<&'static str> {
+        match (&self.operator_token, &self.operator_token_file) {
+            (Some(_), _) => Some("PARACHUTE_OPERATOR_TOKEN"),
+            (None, Some(_)) => Some("PARACHUTE_OPERATOR_TOKEN_FILE"),
+            (None, None) => None,
+        }
+    }
+
     /// Reads this process's environment.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks for the environment")]
     pub(crate) fn from_process() -> Result<Self, ConfigError> {

@@ -123,16 +123,17 @@ impl Failure {
             }
             (Code::HubNotReady, _) => (error.to_string(), "see: parachute status"),
             (Code::RequestTimeout, _) => (error.to_string(), "it may still be done; see: parachute status"),
-            (Code::TokenExpired, ClientError::Refused { body, .. }) => {
-                (format!("operator token expired: {}", body.error_description), NEW_TOKEN)
+            (Code::TokenExpired, ClientError::Refused { body, given_by, .. }) => {
+                let message = format!("operator token expired: {}", body.error_description);
+                return Self::new(code, message, other_token(*given_by, NEW_TOKEN));
             }
-            (Code::Unauthenticated, ClientError::Refused { body, .. }) => {
-                (format!("operator token rejected ({}): {}", body.error, body.error_description), NEW_TOKEN)
+            (Code::Unauthenticated, ClientError::Refused { body, given_by, .. }) => {
+                let message = format!("operator token rejected ({}): {}", body.error, body.error_description);
+                return Self::new(code, message, other_token(*given_by, NEW_TOKEN));
             }
-            (Code::InsufficientScope, ClientError::Refused { body, .. }) => (
-                body.error_description.clone(),
-                "use a wider token, such as: parachute auth rotate-operator --scope-set admin",
-            ),
+            (Code::InsufficientScope, ClientError::Refused { body, given_by, .. }) => {
+                return Self::new(code, body.error_description.clone(), other_token(*given_by, WIDER_TOKEN));
+            }
             (Code::Busy | Code::TooManyTokens, _) => (error.to_string(), "try again in a moment"),
             (Code::InvalidHubOrigin, ClientError::Refused { body, .. }) => {
                 (body.error_description.clone(), "see: parachute hub set-origin --help")
@@ -169,8 +170,19 @@ impl Failure {
     }
 }
 
-/// The way to a new operator token.
+/// The way to a new operator token of the home.
 pub(crate) const NEW_TOKEN: &str = "mint a new one with: parachute auth rotate-operator";
+/// The same when it opens too little.
+pub(crate) const WIDER_TOKEN: &str = "use a wider token, such as: parachute auth rotate-operator --scope-set admin";
+
+/// What to do about a token that is not taken: `own` if it is the home's. One that a variable gives goes before whatever
+/// the home has.
+pub(crate) fn other_token(given_by: Option<&'static str>, own: &str) -> String {
+    match given_by {
+        None => own.to_owned(),
+        Some(variable) => format!("correct {variable}, or run without it: env -u {variable} parachute"),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! From a home to its running hub: port and instance from the identity file, proof from `/health`, then the token.
 
-use super::exit::{Failure, NEW_TOKEN};
+use super::exit::{Failure, NEW_TOKEN, other_token};
 use super::out::Out;
 use crate::client::{Client, ClientError, Expected};
 use crate::config::Config;
@@ -76,7 +76,7 @@ impl Up {
     /// was given to us stays as it is.
     pub(crate) fn authorise(&mut self, home: &Home, config: &Config, out: &mut Out) -> Result<(), Failure> {
         let (token, expires) = operator_token(home, config, out)?;
-        self.client.set_bearer(&token);
+        self.client.set_bearer(&token, config.operator_token_variable());
         if expires == Expires::Soon && is_own_token(config) {
             self.renew(home, out);
         }
@@ -87,7 +87,7 @@ impl Up {
     pub(crate) fn authorise_anew(&mut self, home: &Home, config: &Config, out: &mut Out) -> Result<bool, Failure> {
         let (token, _) = operator_token(home, config, out)?;
         let is_new = !self.client.has_bearer(&token);
-        self.client.set_bearer(&token);
+        self.client.set_bearer(&token, config.operator_token_variable());
         Ok(is_new)
     }
 
@@ -101,14 +101,14 @@ impl Up {
             Err(error) => return out.warn(&format!("the operator token expires soon and was not renewed: {error}")),
         }
         if let Ok(token) = operator_token::read(home) {
-            self.client.set_bearer(&token.text);
+            self.client.set_bearer(&token.text, None);
         }
     }
 }
 
 /// Whether the token is the home's own, and not one that was given to us.
 pub(crate) fn is_own_token(config: &Config) -> bool {
-    config.operator_token.is_none() && config.operator_token_file.is_none()
+    config.operator_token_variable().is_none()
 }
 
 /// How long a token has, going by its own word.
@@ -122,7 +122,7 @@ pub(crate) enum Expires {
 /// The operator's token, from wherever it is kept. One that has expired is told at once.
 pub(crate) fn operator_token(home: &Home, config: &Config, out: &mut Out) -> Result<(String, Expires), Failure> {
     let token = operator_token::find(home, config.operator_token.as_deref(), config.operator_token_file.as_deref())
-        .map_err(|error| token_failure(&error))?;
+        .map_err(|error| token_failure(&error, config.operator_token_variable()))?;
     token.warnings.iter().for_each(|warning| out.warn(warning));
     let left_s = claims::unverified(&token.text).map(|claims| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -131,19 +131,23 @@ pub(crate) fn operator_token(home: &Home, config: &Config, out: &mut Out) -> Res
     match left_s {
         Some((exp, 0)) => {
             let at = stamp::iso8601(exp.saturating_mul(1000));
-            Err(Failure::new(Code::TokenExpired, format!("operator token expired on {at}"), NEW_TOKEN))
+            let hint = other_token(config.operator_token_variable(), NEW_TOKEN);
+            Err(Failure::new(Code::TokenExpired, format!("operator token expired on {at}"), hint))
         }
         Some((_, left_s)) if left_s <= RENEWAL_WINDOW_S => Ok((token.text, Expires::Soon)),
         _ => Ok((token.text, Expires::Later)),
     }
 }
 
-pub(crate) fn token_failure(error: &OperatorTokenError) -> Failure {
-    let hint = match error {
+/// `given_by` names the variable that was to give the token.
+pub(crate) fn token_failure(error: &OperatorTokenError, given_by: Option<&'static str>) -> Failure {
+    let own = match error {
         OperatorTokenError::Missing { .. } => "create one with: parachute auth rotate-operator",
-        OperatorTokenError::NotAToken { .. } | OperatorTokenError::Store(_) => NEW_TOKEN,
+        OperatorTokenError::NotAToken { .. } | OperatorTokenError::NotAFile { .. } | OperatorTokenError::Store(_) => {
+            NEW_TOKEN
+        }
     };
-    Failure::new(Code::NoOperatorToken, error.to_string(), hint)
+    Failure::new(Code::NoOperatorToken, error.to_string(), other_token(given_by, own))
 }
 
 /// A file of the home that cannot be used.

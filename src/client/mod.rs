@@ -93,9 +93,10 @@ pub(crate) enum ClientError {
     Unproven {
         port: u16,
     },
-    /// The hub said no, in its own words.
+    /// The hub said no, in its own words, and `given_by` is the variable that gave the operator's token, if one did.
     Refused {
         status: u16,
+        given_by: Option<&'static str>,
         body: Box<ErrorBody>,
     },
     /// A bad status without words.
@@ -174,7 +175,9 @@ impl ClientError {
             Self::Silent { .. } | Self::Unready { .. } | Self::Broken { .. } => Code::HubNotReady,
             Self::TooLarge { .. } | Self::BadAnswer { .. } => Code::Failed,
             Self::WrongHub { .. } | Self::Unproven { .. } => Code::WrongHub,
-            Self::Refused { status, body } => Code::from_wire(&body.error).unwrap_or_else(|| code_of_status(*status)),
+            Self::Refused { status, body, .. } => {
+                Code::from_wire(&body.error).unwrap_or_else(|| code_of_status(*status))
+            }
             Self::BareStatus { status, .. } => code_of_status(*status),
         }
     }
@@ -218,6 +221,8 @@ pub(crate) struct Client {
     port: u16,
     timeout: Duration,
     bearer: Option<String>,
+    /// The variable that gave the bearer; `None`: it is the home's own.
+    given_by: Option<&'static str>,
     expected: Option<Expected>,
     gate: Gate,
     /// Whether the connection that is kept, if one is, leads to the hub that is meant.
@@ -250,7 +255,8 @@ impl Client {
             .build();
         let gate = Gate::default();
         let agent = ureq::Agent::with_parts(config, gate.clone(), Loopback::new(port));
-        let client = Self { agent, port, timeout, bearer: None, expected, gate, is_proven: Cell::new(false) };
+        let client =
+            Self { agent, port, timeout, bearer: None, given_by: None, expected, gate, is_proven: Cell::new(false) };
         let health = client.prove()?;
         Ok((client, health))
     }
@@ -274,7 +280,7 @@ impl Client {
         self.gate.set_open(false);
         let answer = answer.map_err(|error| silent(self.translate(what, self.timeout, error)))?;
         let health: Health = self.read(what, self.timeout, answer).map_err(|error| match error {
-            ClientError::Refused { status: 503, body } => {
+            ClientError::Refused { status: 503, body, .. } => {
                 ClientError::Unready { port, description: body.error_description }
             }
             // It speaks HTTP and is no hub.
@@ -296,9 +302,10 @@ impl Client {
         Ok(health)
     }
 
-    /// The token that later calls carry.
-    pub(crate) fn set_bearer(&mut self, token: &str) {
+    /// The token that later calls carry, and the variable that gave it.
+    pub(crate) fn set_bearer(&mut self, token: &str, given_by: Option<&'static str>) {
         self.bearer = Some(format!("Bearer {token}"));
+        self.given_by = given_by;
     }
 
     /// Whether it is this one that calls carry.
@@ -425,7 +432,7 @@ impl Client {
             return serde_json::from_slice(&body).map_err(|source| ClientError::BadAnswer { what, source });
         }
         match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(body) => Err(ClientError::Refused { status, body: Box::new(body) }),
+            Ok(body) => Err(ClientError::Refused { status, given_by: self.given_by, body: Box::new(body) }),
             Err(_) => Err(ClientError::BareStatus { what, status }),
         }
     }

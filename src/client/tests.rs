@@ -140,7 +140,7 @@ const LIST: &str = r#"{"modules":[],"supervised":[],"supervisor_available":true,
 fn the_bearer_goes_to_who_proves_to_be_the_hub_and_each_challenge_is_new() {
     let server = serve(vec![Reply::Proof { secret: 7, beside: 0 }, ok(LIST), Reply::Proof { secret: 7, beside: 0 }]);
     let (mut client, _) = Client::reach(server.port, ours(), PATIENT).expect("our hub");
-    client.set_bearer("secret");
+    client.set_bearer("secret", None);
     client.modules().expect("a list");
     drop(client);
     Client::reach(server.port, ours(), PATIENT).expect("our hub");
@@ -183,7 +183,7 @@ fn another_connection_needs_another_proof_before_the_bearer() {
     let impostor = Reply::Proof { secret: 8, beside: 0 };
     let server = serve(vec![proof.clone(), closing(LIST), impostor.clone(), impostor, proof, ok(LIST)]);
     let (mut client, _) = Client::reach(server.port, ours(), PATIENT).expect("our hub");
-    client.set_bearer("secret");
+    client.set_bearer("secret", None);
     client.modules().expect("a list");
     // The second time the impostor's connection is still there.
     for _ in 0..2 {
@@ -203,7 +203,7 @@ fn a_hub_that_closes_every_connection_gets_no_bearer() {
     let closing = format!("HTTP/1.1 200 X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let server = serve(vec![Reply::Cut(closing.clone().into_bytes()), Reply::Cut(closing.into_bytes())]);
     let (mut client, _) = reach(&server, PATIENT).expect("our hub");
-    client.set_bearer("secret");
+    client.set_bearer("secret", None);
     let error = client.modules().expect_err("there is no proven connection");
     assert_eq!(error.code(), Code::HubNotReady, "{error}");
     assert!(server.heads.try_iter().all(|head| head.starts_with("GET /health ")), "{error}");
@@ -214,7 +214,7 @@ fn two_calls_share_one_connection_and_the_bearer_goes_only_with_the_second() {
     let server = serve(vec![ok(HEALTH), ok(LIST)]);
     let (mut client, health) = reach(&server, PATIENT).expect("our hub");
     assert_eq!(health.instance, "abc");
-    client.set_bearer("secret");
+    client.set_bearer("secret", None);
     assert_eq!(client.modules().expect("a list").modules.len(), 0);
     let first = server.heads.recv().expect("asked");
     let second = server.heads.recv().expect("asked");

@@ -212,6 +212,38 @@ fn c32_an_expired_token_is_told_by_every_verb_and_stays_as_it_is() {
     hub.run(&["remove", "new"]).succeeds();
 }
 
+#[test]
+fn a_token_that_a_variable_gives_is_not_mended_by_a_new_one_of_the_home() {
+    let mut hub = Hub::start(&[web()]);
+    hub.until_ready("web");
+    let narrow = ["auth", "mint-token", "--scope", "web:read"];
+    let narrow = hub.run(&narrow).succeeds().stdout.trim().to_owned();
+    let says = |hub: &Hub, args: &[&str], variable: &str, value: &str, reason: &str| {
+        let mut command = hub.home.command(args);
+        command.env(variable, value);
+        let done = Finished::run(command);
+        let said = format!("{}{}", done.stdout, done.stderr);
+        let hint = format!("correct {variable}, or run without it: env -u {variable} parachute");
+        assert!(said.contains(&hint) && said.contains(reason), "{args:?} {value}: {done}");
+        assert!(!said.contains("rotate-operator") && !said.contains("move it away"), "{args:?} {value}: {done}");
+    };
+    let bad = [
+        ("PARACHUTE_OPERATOR_TOKEN", "garbage", "operator token rejected"),
+        ("PARACHUTE_OPERATOR_TOKEN", narrow.as_str(), ""),
+        ("PARACHUTE_OPERATOR_TOKEN_FILE", "/nonexistent", "no operator token at /nonexistent"),
+        ("PARACHUTE_OPERATOR_TOKEN_FILE", "/dev/null", "/dev/null is not a regular file, so it holds no token"),
+    ];
+    for (variable, value, reason) in bad {
+        for args in [&["auth", "list-tokens"][..], &["restart", "web"], &["status"], &["doctor"]] {
+            says(&hub, args, variable, value, reason);
+        }
+    }
+    hub.end();
+    for (variable, value, reason) in bad {
+        says(&hub, &["auth", "list-tokens"], variable, value, reason);
+    }
+}
+
 /// C37, C39: root gets past every mode, so this is somebody else in a home of their own.
 #[test]
 fn c37_c39_whoever_is_not_root_is_told_what_keeps_them_out() {

@@ -29,6 +29,8 @@ pub(crate) enum OperatorTokenError {
     Missing { path: PathBuf },
     /// Something other than one line of printable ASCII.
     NotAToken { source_name: String },
+    /// A directory, FIFO, socket or device was given; it may well stay where it is.
+    NotAFile { path: PathBuf },
     /// The file cannot be used.
     Store(StoreError),
 }
@@ -42,6 +44,7 @@ impl fmt::Display for OperatorTokenError {
             Self::NotAToken { source_name } => {
                 write!(f, "{source_name} does not hold one line of printable ASCII, so it holds no token")
             }
+            Self::NotAFile { path } => write!(f, "{} is not a regular file, so it holds no token", path.display()),
             Self::Store(error) => error.fmt(f),
         }
     }
@@ -51,7 +54,7 @@ impl std::error::Error for OperatorTokenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Store(error) => Some(error),
-            Self::Missing { .. } | Self::NotAToken { .. } => None,
+            Self::Missing { .. } | Self::NotAToken { .. } | Self::NotAFile { .. } => None,
         }
     }
 }
@@ -96,7 +99,14 @@ pub(crate) fn find(home: &Home, text: Option<&str>, file: Option<&Path>) -> Resu
                 .ok_or_else(|| OperatorTokenError::NotAToken { source_name: "PARACHUTE_OPERATOR_TOKEN".into() })?;
             Ok(OperatorToken { text: token.to_owned(), warnings: Vec::new() })
         }
-        (None, Some(file)) => read_file(Target::given(file)?, file, Trust::AsGiven),
+        (None, Some(file)) => match Target::given(file).map(|target| read_file(target, file, Trust::AsGiven)) {
+            Err(StoreError::NotRegular { path })
+            | Ok(Err(OperatorTokenError::Store(StoreError::NotRegular { path }))) => {
+                Err(OperatorTokenError::NotAFile { path })
+            }
+            Err(error) => Err(error.into()),
+            Ok(outcome) => outcome,
+        },
         (None, None) => read(home),
     }
 }
@@ -232,6 +242,8 @@ mod tests {
             (Some(" text\n"), Some(link.as_path()), Ok("text")),
             (Some("a b"), None, Err("NotAToken")),
             (None, Some(nowhere.as_path()), Err("Missing")),
+            (None, Some(Path::new("/dev/null")), Err("NotAFile")),
+            (None, Some(home.path()), Err("NotAFile")),
         ] {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(outcome(find(&home, text, file)), expected, "{text:?} {file:?}");

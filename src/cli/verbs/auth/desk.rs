@@ -1,6 +1,6 @@
 //! Who does what is asked about tokens: the running hub, or this process on the hub's database while it is down.
 
-use crate::cli::exit::{Exit, Failure, NEW_TOKEN};
+use crate::cli::exit::{Exit, Failure, NEW_TOKEN, WIDER_TOKEN, other_token};
 use crate::cli::out::Out;
 use crate::cli::reach::{self, Expires, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
 use crate::config::Config;
@@ -29,6 +29,8 @@ pub(super) struct Local {
     authority: Authority,
     caller: Caller,
     home: Home,
+    /// The variable that gave the operator's token.
+    given_by: Option<&'static str>,
 }
 
 impl Desk {
@@ -45,7 +47,8 @@ impl Desk {
         }
         let (token, expires) = reach::operator_token(home, config, out)?;
         let authority = open(home, config, out)?;
-        let caller = authority.authorize(Some(&token), &[]).map_err(|refusal| refused(&refusal))?;
+        let given_by = config.operator_token_variable();
+        let caller = authority.authorize(Some(&token), &[]).map_err(|refusal| refused(&refusal, given_by))?;
         if expires == Expires::Soon && reach::is_own_token(config) {
             // Whatever comes of it, the token at hand still does.
             match authority.renew_if_due(&caller, BY_COMMAND) {
@@ -54,7 +57,7 @@ impl Desk {
                 Err(error) => out.warn(&format!("the operator token expires soon and was not renewed: {error}")),
             }
         }
-        Ok(Self::Local(Box::new(Local { authority, caller, home: home.clone() })))
+        Ok(Self::Local(Box::new(Local { authority, caller, home: home.clone(), given_by })))
     }
 
     pub(super) fn mint(&self, request: MintRequest) -> Result<Minted, Failure> {
@@ -131,7 +134,8 @@ impl Local {
         if self.caller.scopes.contains(HOST_AUTH) {
             return Ok(());
         }
-        Err(refused(&Refusal::InsufficientScope { required: HOST_AUTH.to_owned(), jti: self.caller.jti().to_owned() }))
+        let refusal = Refusal::InsufficientScope { required: HOST_AUTH.to_owned(), jti: self.caller.jti().to_owned() };
+        Err(refused(&refusal, self.given_by))
     }
 }
 
@@ -156,16 +160,15 @@ fn unknown_jti(failure: Failure) -> Failure {
 }
 
 /// On this machine the reason may be said: whoever runs this can read the token's file.
-fn refused(refusal: &Refusal) -> Failure {
+fn refused(refusal: &Refusal, given_by: Option<&'static str>) -> Failure {
     match refusal {
         Refusal::Unauthenticated { .. } | Refusal::TooManyFailures { .. } => {
-            Failure::new(Code::Unauthenticated, format!("operator token rejected ({refusal})"), NEW_TOKEN)
+            let message = format!("operator token rejected ({refusal})");
+            Failure::new(Code::Unauthenticated, message, other_token(given_by, NEW_TOKEN))
         }
-        Refusal::InsufficientScope { .. } => Failure::new(
-            Code::InsufficientScope,
-            refusal.to_string(),
-            "use a wider token, such as: parachute auth rotate-operator --scope-set admin",
-        ),
+        Refusal::InsufficientScope { .. } => {
+            Failure::new(Code::InsufficientScope, refusal.to_string(), other_token(given_by, WIDER_TOKEN))
+        }
         Refusal::RolledBack { .. } => {
             Failure::new(Code::Failed, refusal.to_string(), "or put the newer hub.db back into its place")
         }
@@ -178,10 +181,7 @@ pub(super) fn failure(error: &TokenOpError) -> Failure {
         TokenOpError::Denied(denied) => match denied.fault() {
             Fault::Request => (Code::InvalidRequest, "see: parachute auth mint-token --help"),
             Fault::Scope => (Code::InvalidScope, "see: parachute auth mint-token --help"),
-            Fault::Authority => (
-                Code::InsufficientScope,
-                "use a wider token, such as: parachute auth rotate-operator --scope-set admin",
-            ),
+            Fault::Authority => (Code::InsufficientScope, WIDER_TOKEN),
         },
         TokenOpError::NotFound => (Code::NotFound, "see: parachute auth list-tokens"),
         TokenOpError::Unmintable(_)
@@ -203,7 +203,7 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
         AuthError::OperatorToken(OperatorTokenError::Store(error @ StoreError::Locked { .. })) => {
             reach::store_failure(error)
         }
-        AuthError::OperatorToken(error) => reach::token_failure(error),
+        AuthError::OperatorToken(error) => reach::token_failure(error, None),
         AuthError::TooManyKeys => Failure::new(Code::Conflict, error.to_string(), "parachute auth rotate-key --now"),
         AuthError::RolledBack { .. } => {
             Failure::new(Code::Failed, error.to_string(), "or put the newer hub.db back into its place")

@@ -2,7 +2,7 @@
 
 use super::desk::Desk;
 use super::secret_file::SecretFile;
-use crate::cli::exit::{Failure, NEW_TOKEN};
+use crate::cli::exit::{Failure, NEW_TOKEN, other_token};
 use crate::cli::out::{Out, Report, printable};
 use crate::cli::parse::Mint;
 use crate::cli::reach;
@@ -132,7 +132,8 @@ pub(super) fn show(desk: &Desk, jti: &str, out: &mut Out) -> Result<Report, Fail
 pub(super) fn show_own(home: &Home, config: &Config, out: &mut Out) -> Result<Report, Failure> {
     let (token, _) = reach::operator_token(home, config, out)?;
     let claims = claims::unverified(&token).ok_or_else(|| {
-        Failure::new(Code::Unauthenticated, "the operator token is none of a hub like this one", NEW_TOKEN)
+        let hint = other_token(config.operator_token_variable(), NEW_TOKEN);
+        Failure::new(Code::Unauthenticated, "the operator token is none of a hub like this one", hint)
     })?;
     let time = |unix: u64| iso(i64::try_from(unix).unwrap_or(i64::MAX));
     let lines = [

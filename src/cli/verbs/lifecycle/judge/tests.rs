@@ -45,7 +45,7 @@ fn refusal(code: &str, text: &str) -> ErrorBody {
 }
 
 fn refused(status: u16, body: ErrorBody) -> Answer {
-    Err(ClientError::Refused { status, body: Box::new(body) })
+    Err(ClientError::Refused { status, given_by: None, body: Box::new(body) })
 }
 
 fn words(verdict: &Verdict) -> (char, String, u8) {
