@@ -329,7 +329,15 @@ impl Config {
             (Some("combined"), _) => Some(AccessFormat::Combined),
             (Some("json"), _) => Some(AccessFormat::Json),
             // Whoever names the file alone believes that it is written.
-            (None, Some(_)) | (Some(_), _) => {
+            (None, Some(file)) => {
+                let value = file.to_string_lossy().into_owned();
+                return Err(ConfigError::Invalid {
+                    variable: "PARACHUTE_ACCESS_LOG_FILE",
+                    value,
+                    expected: ALONE_EXPECTED,
+                });
+            }
+            (Some(_), _) => {
                 let value = format.unwrap_or_default();
                 return Err(ConfigError::Invalid {
                     variable: "PARACHUTE_ACCESS_LOG",
@@ -379,7 +387,8 @@ impl Config {
 
 /// The access log below the home.
 const ACCESS_LOG: &str = "hub/logs/access.log";
-const FORMAT_EXPECTED: &str = "combined or json; without PARACHUTE_ACCESS_LOG_FILE it may be unset as well";
+const FORMAT_EXPECTED: &str = "combined or json";
+const ALONE_EXPECTED: &str = "unset unless PARACHUTE_ACCESS_LOG is combined or json";
 const LOG_FILE_EXPECTED: &str = "an absolute path of a file, or - for standard output";
 
 /// Of anything that the edge takes; each costs a descriptor.
@@ -519,7 +528,7 @@ mod tests {
             ("json", "", Ok(Some((AccessFormat::Json, home)))),
             ("json", "/var/log/a", Ok(Some((AccessFormat::Json, Some("/var/log/a"))))),
             ("json", "-", Ok(Some((AccessFormat::Json, None)))),
-            ("", "/var/log/a", Err("PARACHUTE_ACCESS_LOG is \"\"; it must be combined or json")),
+            ("", "rel", Err("PARACHUTE_ACCESS_LOG_FILE is \"rel\"; it must be unset unless PARACHUTE_ACCESS_LOG is")),
             ("JSON", "", Err("PARACHUTE_ACCESS_LOG is \"JSON\"; it must be combined or json")),
             ("common", "-", Err("PARACHUTE_ACCESS_LOG is \"common\"; it must be combined or json")),
             ("json", "logs/a", Err("PARACHUTE_ACCESS_LOG_FILE is \"logs/a\"; it must be an absolute path")),

@@ -183,7 +183,7 @@ fn a_full_disk_costs_lines_and_no_request() {
 fn values_that_mean_nothing_are_refused_with_their_names() {
     for (variables, name) in [
         (&[("PARACHUTE_ACCESS_LOG", "common")][..], "PARACHUTE_ACCESS_LOG is \"common\""),
-        (&[("PARACHUTE_ACCESS_LOG_FILE", "/tmp/a")], "PARACHUTE_ACCESS_LOG is \"\""),
+        (&[("PARACHUTE_ACCESS_LOG_FILE", "/tmp/a")], "PARACHUTE_ACCESS_LOG_FILE is \"/tmp/a\"; it must be unset"),
         (&[("PARACHUTE_ACCESS_LOG", "json"), ("PARACHUTE_ACCESS_LOG_FILE", "a")], "PARACHUTE_ACCESS_LOG_FILE is \"a\""),
     ] {
         let home = Home::new();
