@@ -141,6 +141,7 @@ impl Failure {
             (Code::InvalidScope, _) => (error.to_string(), "see: parachute auth mint-token --help"),
             // The answer does not tell why; whoever can read the home may know.
             (Code::ServiceUnavailable, _) => (error.to_string(), "see: parachute doctor"),
+            (Code::InvalidRequest, _) => (error.to_string(), "see: parachute --help"),
             _ => (error.to_string(), "see: parachute status"),
         };
         Self::new(code, message, hint)

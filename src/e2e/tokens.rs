@@ -167,6 +167,15 @@ fn the_verbs_do_the_same_with_the_hub_up_and_down() {
         ] {
             hub.run(args).fails_with(exit);
         }
+        let long = "s".repeat(129);
+        for (args, hint) in [
+            (&["auth", "revoke-token", "unknown"][..], "see: parachute auth list-tokens"),
+            (&["auth", "show-token", "abcdefghijklmnopqrstuv"], "see: parachute auth list-tokens"),
+            (&["auth", "mint-token", "--scope", "web:read", "--sub", &long], "see: parachute auth"),
+        ] {
+            let done = hub.run(args).fails_with(1);
+            assert!(done.stderr.contains(hint), "up: {is_up}: {done}");
+        }
         let log = hub.run(&["auth", "log", "-n", "3"]).succeeds();
         assert!(
             log.stdout.contains("token.revoke") && log.stdout.contains(if is_up { "via http" } else { "via cli" }),

@@ -3,6 +3,7 @@
 use crate::cli::exit::{Exit, Failure, NEW_TOKEN, WIDER_TOKEN, other_token};
 use crate::cli::out::Out;
 use crate::cli::reach::{self, Expires, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
+use crate::client::ClientError;
 use crate::config::Config;
 use crate::ops::auth::{Asker, AuthError, Authority, Caller, Refusal, Renewal, TokenOpError, Via};
 use crate::ops::tokens::{self, ListQuery, TokenDesk};
@@ -62,7 +63,7 @@ impl Desk {
 
     pub(super) fn mint(&self, request: MintRequest) -> Result<Minted, Failure> {
         match self {
-            Self::Hub(up) => up.client.mint(&request).map_err(|error| Failure::of_client(&error)),
+            Self::Hub(up) => up.client.mint(&request).map_err(|error| refused_by_hub(&error, MINT_HELP)),
             Self::Local(local) => {
                 let document = Services::new(local.home.clone()).read();
                 let document = document.map_err(|error| reach::store_failure(&error))?;
@@ -73,14 +74,16 @@ impl Desk {
 
     pub(super) fn revoke(&self, jti: &str, cascade: bool) -> Result<RevokeReply, Failure> {
         match self {
-            Self::Hub(up) => up.client.revoke(jti, cascade).map_err(|error| unknown_jti(Failure::of_client(&error))),
+            Self::Hub(up) => {
+                up.client.revoke(jti, cascade).map_err(|error| about_jti(refused_by_hub(&error, SEE_TOKENS)))
+            }
             Self::Local(local) => local.desk().revoke(jti, cascade).map_err(|error| failure(&error)),
         }
     }
 
     pub(super) fn revoke_all(&self, subject: &str) -> Result<RevokeAllReply, Failure> {
         match self {
-            Self::Hub(up) => up.client.revoke_all(subject).map_err(|error| Failure::of_client(&error)),
+            Self::Hub(up) => up.client.revoke_all(subject).map_err(|error| refused_by_hub(&error, AUTH_HELP)),
             Self::Local(local) => {
                 local.may_look()?;
                 local.desk().revoke_all(subject).map_err(|error| failure(&error))
@@ -94,7 +97,7 @@ impl Desk {
                 let ListQuery { revoked, active, subject, created_via, cursor } = query;
                 let listed =
                     up.client.tokens(revoked, active, subject.as_deref(), created_via.as_deref(), cursor.as_deref());
-                listed.map_err(|error| Failure::of_client(&error))
+                listed.map_err(|error| refused_by_hub(&error, AUTH_HELP))
             }
             Self::Local(local) => {
                 local.may_look()?;
@@ -105,7 +108,7 @@ impl Desk {
 
     pub(super) fn show(&self, jti: &str) -> Result<TokenInfo, Failure> {
         match self {
-            Self::Hub(up) => up.client.token(jti).map_err(|error| unknown_jti(Failure::of_client(&error))),
+            Self::Hub(up) => up.client.token(jti).map_err(|error| about_jti(refused_by_hub(&error, SEE_TOKENS))),
             Self::Local(local) => {
                 local.may_look()?;
                 local.authority.show(jti).map(tokens::token_info).map_err(|error| failure(&error))
@@ -115,7 +118,7 @@ impl Desk {
 
     pub(super) fn log(&self, lines: u32) -> Result<LogReply, Failure> {
         match self {
-            Self::Hub(up) => up.client.auth_log(lines).map_err(|error| Failure::of_client(&error)),
+            Self::Hub(up) => up.client.auth_log(lines).map_err(|error| refused_by_hub(&error, AUTH_HELP)),
             Self::Local(local) => {
                 local.may_look()?;
                 tokens::log(&local.authority, lines).map_err(|error| failure(&error))
@@ -154,10 +157,26 @@ pub(in crate::cli::verbs) fn open(home: &Home, config: &Config, out: &mut Out) -
     Ok(authority)
 }
 
-/// The number of a token is no module, so not knowing it is a plain failure.
-fn unknown_jti(failure: Failure) -> Failure {
-    if failure.code == Code::NotFound { failure.with_exit(Exit::Failed) } else { failure }
+/// `hint` helps who asked for what cannot be.
+fn refused_by_hub(error: &ClientError, hint: &str) -> Failure {
+    let failure = Failure::of_client(error);
+    match failure.code {
+        Code::InvalidRequest => Failure { hint: hint.to_owned(), ..failure },
+        _ => failure,
+    }
 }
+
+/// The number of a token is no module, so not knowing it is a plain failure.
+fn about_jti(failure: Failure) -> Failure {
+    match failure.code {
+        Code::NotFound => Failure { hint: SEE_TOKENS.to_owned(), ..failure.with_exit(Exit::Failed) },
+        _ => failure,
+    }
+}
+
+const SEE_TOKENS: &str = "see: parachute auth list-tokens";
+const MINT_HELP: &str = "see: parachute auth mint-token --help";
+const AUTH_HELP: &str = "see: parachute auth --help";
 
 /// On this machine the reason may be said: whoever runs this can read the token's file.
 fn refused(refusal: &Refusal, given_by: Option<&'static str>) -> Failure {
@@ -179,23 +198,23 @@ fn refused(refusal: &Refusal, given_by: Option<&'static str>) -> Failure {
 pub(super) fn failure(error: &TokenOpError) -> Failure {
     let (code, hint) = match error {
         TokenOpError::Denied(denied) => match denied.fault() {
-            Fault::Request => (Code::InvalidRequest, "see: parachute auth mint-token --help"),
-            Fault::Scope => (Code::InvalidScope, "see: parachute auth mint-token --help"),
+            Fault::Request => (Code::InvalidRequest, MINT_HELP),
+            Fault::Scope => (Code::InvalidScope, MINT_HELP),
             Fault::Authority => (Code::InsufficientScope, WIDER_TOKEN),
         },
-        TokenOpError::NotFound => (Code::NotFound, "see: parachute auth list-tokens"),
-        TokenOpError::Unmintable(_)
-        | TokenOpError::BadJti
-        | TokenOpError::BadSubject
-        | TokenOpError::BadCursor
-        | TokenOpError::BadFilter { .. } => (Code::InvalidRequest, "see: parachute auth --help"),
+        TokenOpError::NotFound => (Code::NotFound, SEE_TOKENS),
+        TokenOpError::BadJti => (Code::InvalidRequest, SEE_TOKENS),
+        TokenOpError::Unmintable(_) => (Code::InvalidRequest, MINT_HELP),
+        TokenOpError::BadSubject | TokenOpError::BadCursor | TokenOpError::BadFilter { .. } => {
+            (Code::InvalidRequest, AUTH_HELP)
+        }
         TokenOpError::ParentOver => (Code::Unauthenticated, NEW_TOKEN),
         TokenOpError::TooManyChildren { .. } | TokenOpError::TooFast { .. } => {
             (Code::TooManyTokens, "see: parachute auth list-tokens --active")
         }
         TokenOpError::Auth(error) => return auth_failure(error),
     };
-    unknown_jti(Failure::new(code, error.to_string(), hint))
+    about_jti(Failure::new(code, error.to_string(), hint))
 }
 
 pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
