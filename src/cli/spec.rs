@@ -271,7 +271,7 @@ pub(crate) const VERBS: &[Verb] = &[
         words: Words::Sub,
         args: "COMMAND",
         about: "Make, show and take back tokens and keys",
-        notes: &["All but show-token work on the hub's database when the hub is down."],
+        notes: &["Works on the hub's database when the hub is down."],
         flags: &[],
         examples: &["parachute auth list-tokens", "parachute auth rotate-operator"],
     },
