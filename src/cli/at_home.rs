@@ -15,7 +15,9 @@ pub(super) fn at_home(text: &str, home: &str) -> String {
         let is_word = rest[..at].chars().next_back().is_none_or(|before| before == ' ' || before == '\n');
         rest = &rest[end..];
         let verb = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
-        if is_word && VERBS.iter().any(|known| known.name == verb) {
+        // `parachute serve: it is not up` says who speaks.
+        let is_command = is_word && !rest[verb.len()..].starts_with(':');
+        if is_command && VERBS.iter().any(|known| known.name == verb) {
             out.push_str(&format!("--home {home} "));
         }
     }
@@ -37,6 +39,10 @@ mod tests {
             ("parachute status\nparachute doctor", "parachute --home '/a b' status\nparachute --home '/a b' doctor"),
             ("a parachute opens late, /opt/parachute serve", "a parachute opens late, /opt/parachute serve"),
             ("parachute --home DIR", "parachute --home DIR"),
+            (
+                "parachute serve: not up; see: parachute check",
+                "parachute serve: not up; see: parachute --home '/a b' check",
+            ),
             ("parachute ", "parachute "),
             ("", ""),
         ] {
