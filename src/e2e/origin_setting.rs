@@ -207,6 +207,6 @@ fn a_hub_has_the_origin_that_it_is_exposed_under_unless_another_was_given() {
     assert_eq!(shown(&hub)["source"], "request");
     hub.says("expose-state.json cannot be used: field \"layer\": must be tailnet or public");
     let told = hub.run(&["check"]).fails_with(78);
-    assert!(told.stdout.contains("expose-state.json cannot be used"), "{told}");
+    assert!(told.stdout.contains("expose-state.json: cannot be used"), "{told}");
     assert_eq!(hub.home.read("expose-state.json"), "{\"version\":1}");
 }

@@ -153,8 +153,11 @@ impl Findings {
         self.push(Weight::Well, file, text);
     }
 
+    /// The file stands before the text: one that begins with it would say it twice.
     fn push(&mut self, weight: Weight, file: &Path, text: &str) {
-        self.0.push(Finding { weight, file: file.to_owned(), text: text.to_owned() });
+        let rest = text.strip_prefix(&*file.to_string_lossy());
+        let rest = rest.and_then(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix(' ')));
+        self.0.push(Finding { weight, file: file.to_owned(), text: rest.unwrap_or(text).to_owned() });
     }
 
     fn store(&mut self, error: &StoreError) {

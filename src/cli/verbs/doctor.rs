@@ -237,6 +237,9 @@ mod tests {
         let row = json!({"name": "wiki", "port": 3000, "paths": [], "health": "/", "version": ""});
         put(&dir.join("services.json.bak"), &json!({"services": [row]}).to_string(), 0o600);
         put(&dir.join("services.json"), "{\"services\":[", 0o600);
+        let (_, text) = doctor(false, dir.path());
+        let file = dir.join("services.json").display().to_string();
+        assert!(text.contains(&format!("✗ {file}: cannot be used: ")), "the file is named once: {text}");
         let (report, text) = doctor(true, dir.path());
         assert!(text.contains("its backup took its place"), "{text}");
         assert!(text.contains("could not be used and was kept"), "{text}");
@@ -261,6 +264,11 @@ mod tests {
         identity::publish(&home, &gone).expect("published");
         let (report, text) = doctor(false, dir.path());
         assert!(report.failure.is_some() && text.contains("hub.db"), "{text}");
+        for line in text.lines() {
+            let (_, file) = line.split_once(' ').expect("a mark");
+            let (file, text) = file.split_once(": ").expect("a file");
+            assert!(!text.starts_with(file), "{line}");
+        }
         assert!(text.contains("names a hub (pid 1) that is gone"), "{text}");
         let (_, text) = doctor(true, dir.path());
         assert!(text.contains("it named a hub that is gone"), "{text}");
