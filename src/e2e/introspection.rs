@@ -380,6 +380,11 @@ fn doctor_knows_how_long_the_token_is_good_and_whether_modules_are_answered() {
     assert!(told.code() == Some(6) && told.stdout.contains("parachute restart web"), "{told}");
     hub.run(&["restart", "web"]).succeeds();
     hub.run(&["doctor"]).succeeds();
+    // Whoever made it narrow has not broken it.
+    hub.run(&["auth", "rotate-operator", "--scope-set", "start"]).succeeds();
+    let told = hub.run(&["doctor"]).succeeds();
+    assert!(told.stdout.contains("the operator's token does not show how the modules are"), "{told}");
+    hub.run(&["auth", "rotate-operator", "--scope-set", "admin"]).succeeds();
     hub.end();
     let token = hub.home.read("operator.token");
     let told = hub.run(&["doctor"]).succeeds();

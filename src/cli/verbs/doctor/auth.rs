@@ -36,7 +36,11 @@ pub(super) fn files(home: &Home, config: &Config, findings: &mut Findings) {
 
 /// Whether the running hub takes the operator's token, and answers its modules.
 pub(super) fn running(home: &Home, config: &Config, mut up: reach::Up, findings: &mut Findings) {
-    let file = operator_token::path(home);
+    // What a variable gives is in no file of the home.
+    let file = match config.operator_token_variable() {
+        None => operator_token::path(home),
+        Some(_) => home.path().to_owned(),
+    };
     // Warnings about the file are among the findings already.
     let mut silent = Out::silent();
     let asked = up
@@ -44,12 +48,13 @@ pub(super) fn running(home: &Home, config: &Config, mut up: reach::Up, findings:
         .and_then(|()| up.client.modules().map_err(|error| Failure::of_client(&error)));
     match asked {
         Ok(list) => modules(home, &up.client, &list.modules, findings),
-        Err(failure) => {
-            let text = format!("{}; {}", failure.message, failure.hint);
-            if !findings.is_bad(&file) {
-                findings.bad(&file, &text);
-            }
-        }
+        Err(_) if findings.is_bad(&file) => {}
+        // The operator has made it so, or somebody gave us one that is for something else.
+        Err(failure) if failure.code == Code::InsufficientScope => findings.note(
+            &file,
+            &format!("the operator's token does not show how the modules are: {}; {}", failure.message, failure.hint),
+        ),
+        Err(failure) => findings.bad(&file, &format!("{}; {}", failure.message, failure.hint)),
     }
 }
 
