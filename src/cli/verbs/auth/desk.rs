@@ -219,9 +219,10 @@ pub(super) fn failure(error: &TokenOpError) -> Failure {
 
 pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
     match error {
-        AuthError::OperatorToken(OperatorTokenError::Store(error @ StoreError::Locked { .. })) => {
-            reach::store_failure(error)
-        }
+        // It says nothing about the token that is there.
+        AuthError::OperatorToken(OperatorTokenError::Store(
+            error @ (StoreError::Locked { .. } | StoreError::Write { .. } | StoreError::Unsettled { .. }),
+        )) => reach::store_failure(error),
         AuthError::OperatorToken(error) => reach::token_failure(error, None),
         AuthError::TooManyKeys => Failure::new(Code::Conflict, error.to_string(), "parachute auth rotate-key --now"),
         AuthError::RolledBack { .. } => {
