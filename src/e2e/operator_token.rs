@@ -264,6 +264,14 @@ fn c37_c39_whoever_is_not_root_is_told_what_keeps_them_out() {
         fs::set_permissions(hub.home.path().join(name), fs::Permissions::from_mode(mode)).expect("root may");
     };
     run(&["auth", "list-tokens"]).succeeds();
+    run(&["check"]).succeeds();
+
+    set_mode("", 0o500);
+    let refused = run(&["auth", "rotate-operator"]).fails_with(1);
+    assert!(refused.stderr.contains("see: parachute check"), "{refused}");
+    let told = run(&["check"]).fails_with(78);
+    assert!(told.stdout.contains(&format!("{}: cannot be written to", hub.home.path().display())), "{told}");
+    set_mode("", 0o700);
 
     let path = hub.home.path().join("operator.token");
     set_mode("operator.token", 0o000);

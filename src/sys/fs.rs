@@ -380,6 +380,13 @@ pub(crate) fn pause(duration: Duration) {
     unsafe { libc::poll(std::ptr::null_mut(), 0, timeout_ms) };
 }
 
+/// Whether names in the directory can be made and removed by us.
+pub(crate) fn may_change(dir: &Path) -> io::Result<()> {
+    let path = CString::new(dir.as_os_str().as_bytes())?;
+    // SAFETY: the pointer is that of a live string with its NUL, which is only read.
+    cvt(unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) }).map(drop)
+}
+
 /// Who we are to the file system.
 pub(crate) fn effective_uid() -> u32 {
     // SAFETY: geteuid cannot fail and touches no memory.

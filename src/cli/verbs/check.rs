@@ -13,6 +13,7 @@ use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError, children, dotenv, epoch, exposure, identity, modules};
+use crate::sys::fs::may_change;
 use crate::token::verify as token;
 use crate::wire::Code;
 use serde_json::{Value, json};
@@ -169,6 +170,10 @@ fn look(home: &Home, hub_port: u16, findings: &mut Findings) {
     for warning in home.warnings() {
         findings.note(home.path(), warning);
     }
+    let below = OWN_DIRECTORIES.iter().map(|name| home.path().join(name)).filter(|directory| directory.is_dir());
+    for directory in std::iter::once(home.path().to_owned()).chain(below) {
+        can_be_changed(&directory, findings);
+    }
     let services = Services::new(home.clone());
     match services.read() {
         Ok(document) => rows(home, hub_port, &document, findings),
@@ -206,6 +211,14 @@ fn own_files(home: &Home, services: &Services, findings: &mut Findings) {
         exposure::read(home).map(drop),
     ];
     read.iter().filter_map(|outcome| outcome.as_ref().err()).for_each(|error| findings.store(error));
+}
+
+/// Whether the commands and the hub, run by who runs this, can write files into it.
+fn can_be_changed(directory: &Path, findings: &mut Findings) {
+    if let Err(error) = may_change(directory) {
+        let text = format!("cannot be written to: {error}; check its file system, or run: chmod u+rwx");
+        findings.bad(directory, &format!("{text} {}", shell::word(directory)));
+    }
 }
 
 /// One that is missing does as well.
