@@ -374,6 +374,8 @@ impl Found {
             "check" => Ok(Command::Check),
             "open" => Ok(Command::Open { path: self.page()?, here: self.has("here") }),
             "doctor" => Ok(Command::Doctor { fix: self.has("fix") }),
+            // A file of this name would hold every secret, and was not meant.
+            "backup" if self.path().as_os_str() == "-" => Err(UsageError::NoStdout),
             "backup" => Ok(Command::Backup { file: self.path() }),
             "restore" => Ok(Command::Restore { file: self.path() }),
             "version" => Ok(Command::Version),

@@ -56,6 +56,8 @@ pub(crate) enum UsageError {
     NotUtf8 {
         word: String,
     },
+    /// What is written to a file is not written to standard output.
+    NoStdout,
     NoCommand,
     CommandWithoutDashes {
         word: String,
@@ -89,6 +91,9 @@ impl fmt::Display for UsageError {
             Self::BadPath { word } => write!(f, "PATH must begin with a slash, such as /wiki, not \"{word}\""),
             Self::BadShell { word } => write!(f, "unknown shell \"{word}\"; known: {}", SHELLS.join(", ")),
             Self::NotUtf8 { word } => write!(f, "\"{word}\" is not valid UTF-8"),
+            Self::NoStdout => {
+                write!(f, "FILE must be a path; - is not standard output, and a file of this name is ./-")
+            }
             Self::NoCommand => write!(f, "the module's command is missing; it goes after --"),
             Self::CommandWithoutDashes { word } => {
                 write!(f, "unexpected argument \"{word}\"; the module's command goes after --")

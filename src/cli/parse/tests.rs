@@ -57,6 +57,7 @@ fn every_verb_of_the_table_becomes_its_command() {
         (&["check"], Command::Check),
         (&["doctor", "--fix"], Command::Doctor { fix: true }),
         (&["backup", "a b.tar"], Command::Backup { file: "a b.tar".into() }),
+        (&["backup", "./-"], Command::Backup { file: "./-".into() }),
         (&["restore", "--", "-x"], Command::Restore { file: "-x".into() }),
     ] {
         assert_eq!(command(args), expected, "{args:?}");
@@ -218,6 +219,7 @@ fn a_bad_command_line_says_what_is_wrong_with_it() {
         (&["logs", "a", "b"], "unexpected argument \"b\""),
         (&["status", "--check", "--watch"], "--check and --watch exclude each other"),
         (&["start", "--wait", "--no-wait", "vault"], "--wait and --no-wait exclude each other"),
+        (&["backup", "-"], "FILE must be a path; - is not standard output, and a file of this name is ./-"),
         (&["check", "vault"], "unexpected argument \"vault\""),
         (&["serve", "x"], "unexpected argument \"x\""),
         (&["logs", "-n"], "--lines needs a value: --lines N"),
