@@ -1,7 +1,7 @@
 //! Pure: the exit codes, and the failure that a verb ends with.
 
 use crate::client::ClientError;
-use crate::wire::Code;
+use crate::wire::{Code, SCHEMA_VERSION};
 use serde_json::{Value, json};
 
 /// One row of the table in cli §15.2, the same for every verb.
@@ -159,6 +159,7 @@ impl Failure {
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "ok": false,
+            "schema_version": SCHEMA_VERSION,
             "error": {
                 "code": self.code,
                 "message": self.message,
@@ -237,7 +238,7 @@ mod tests {
             Failure::new(Code::HubDown, "hub not answering on 127.0.0.1:1939", "start it with: parachute serve");
         assert_eq!(
             failure.to_json().to_string(),
-            r#"{"ok":false,"error":{"code":"hub_down","message":"hub not answering on 127.0.0.1:1939","hint":"start it with: parachute serve","exit":5,"retryable":true,"details":null}}"#
+            r#"{"ok":false,"schema_version":1,"error":{"code":"hub_down","message":"hub not answering on 127.0.0.1:1939","hint":"start it with: parachute serve","exit":5,"retryable":true,"details":null}}"#
         );
     }
 }
