@@ -1,7 +1,8 @@
 //! Pure: the table as completion scripts. Module names are asked for when they are needed.
 
 use super::parse::Completions;
-use super::spec::{Flag, SHELLS, VERBS, Verb, Words, every_verb};
+use super::spec::{Flag, GLOBAL_FLAGS, SHELLS, VERBS, Verb, Words, every_verb};
+use std::collections::BTreeSet;
 
 /// Prints the installed modules, one a line; silent on a broken machine.
 const MODULES: &str = "parachute completions modules 2>/dev/null";
@@ -61,6 +62,29 @@ fn flags_of(verb: &'static Verb) -> Vec<&'static Flag> {
     flags
 }
 
+/// What a value may be that the shell can tell.
+enum Value {
+    OneOf(&'static [&'static str]),
+    File,
+    Directory,
+}
+
+fn value(flag: &Flag) -> Option<Value> {
+    match (flag.value, flag.choices) {
+        (Some("FILE"), _) => Some(Value::File),
+        (Some("DIR"), _) => Some(Value::Directory),
+        (Some(_), choices @ [_, ..]) => Some(Value::OneOf(choices)),
+        (Some(_), []) | (None, _) => None,
+    }
+}
+
+/// The flags of all verbs whose values a shell can tell, each once: those of one name take the same.
+fn valued_flags() -> impl Iterator<Item = (&'static str, Value)> {
+    let mut seen = BTreeSet::new();
+    let flags = GLOBAL_FLAGS.iter().chain(every_verb().flat_map(|verb| verb.flags));
+    flags.filter(move |flag| seen.insert(flag.long)).filter_map(|flag| Some((flag.long, value(flag)?)))
+}
+
 /// Adds paths, `kind` of compgen: a line each, because a space is part of a name, and quoted where they are put in.
 fn bash_paths(kind: char) -> String {
     format!(
@@ -79,17 +103,18 @@ fn bash() -> String {
          \x20           {}) verb=${{COMP_WORDS[i]}}; break ;;\n\
          \x20       esac\n\
          \x20   done\n\
-         \x20   case $prev in\n\
-         \x20       --home) :{}; return ;;\n",
-        verb_names().join("|"),
-        bash_paths('d')
+         \x20   case $prev in\n",
+        verb_names().join("|")
     );
-    for flag in every_verb().flat_map(|verb| verb.flags).filter(|flag| !flag.choices.is_empty()) {
-        script.push_str(&format!(
-            "        --{}) COMPREPLY=($(compgen -W '{}' -- \"$cur\")); [ ${{#COMPREPLY[@]}} -gt 0 ] && return ;;\n",
-            flag.long,
-            flag.choices.join(" ")
-        ));
+    for (long, value) in valued_flags() {
+        script.push_str(&match value {
+            Value::Directory => format!("        --{long}) :{}; return ;;\n", bash_paths('d')),
+            Value::File => format!("        --{long}) :{}; return ;;\n", bash_paths('f')),
+            Value::OneOf(choices) => format!(
+                "        --{long}) COMPREPLY=($(compgen -W '{}' -- \"$cur\")); [ ${{#COMPREPLY[@]}} -gt 0 ] && return ;;\n",
+                choices.join(" ")
+            ),
+        });
     }
     script.push_str("    esac\n    case $verb in\n");
     for verb in VERBS {
@@ -107,7 +132,7 @@ fn bash() -> String {
         }
         script.push_str(" ;;\n");
     }
-    let global: Vec<String> = super::spec::GLOBAL_FLAGS.iter().flat_map(spellings).collect();
+    let global: Vec<String> = GLOBAL_FLAGS.iter().flat_map(spellings).collect();
     script.push_str(&format!(
         "        *) COMPREPLY=($(compgen -W \"{} {}\" -- \"$cur\")) ;;\n    esac\n}}\ncomplete -F _parachute parachute\n",
         verb_names().join(" "),
@@ -132,12 +157,17 @@ fn zsh() -> String {
          \x20           {}) verb=$word; break ;;\n\
          \x20       esac\n\
          \x20   done\n\
-         \x20   case $words[CURRENT-1] in\n\
-         \x20       --home) _files -/; return ;;\n\
-         \x20   esac\n\
-         \x20   case $verb in\n",
+         \x20   case $words[CURRENT-1] in\n",
         verb_names().join("|")
     );
+    for (long, value) in valued_flags() {
+        script.push_str(&match value {
+            Value::Directory => format!("        --{long}) _files -/; return ;;\n"),
+            Value::File => format!("        --{long}) _files; return ;;\n"),
+            Value::OneOf(choices) => format!("        --{long}) compadd -- {} && return ;;\n", choices.join(" ")),
+        });
+    }
+    script.push_str("    esac\n    case $verb in\n");
     let describe = |flag: &Flag| -> String {
         spellings(flag).iter().map(|name| format!(" '{name}:{}'", quoted(flag.about).replace(':', "\\:"))).collect()
     };
@@ -170,23 +200,25 @@ fn fish() -> String {
     let mut script = String::from("# fish completion for parachute\ncomplete -c parachute -f\n");
     let flag_line = |condition: &str, flag: &Flag| {
         let short = flag.short.map_or(String::new(), |short| format!(" -s {short}"));
-        let value = match (flag.value, flag.choices) {
+        let value = match (flag.value, value(flag)) {
             (None, _) => String::new(),
-            (Some("DIR"), _) => " -x -a '(__fish_complete_directories)'".to_owned(),
-            (Some(_), []) => " -x".to_owned(),
-            (Some(_), choices) => format!(" -x -a '{}'", choices.join(" ")),
+            (Some(_), None) => " -x".to_owned(),
+            (Some(_), Some(Value::Directory)) => " -x -a '(__fish_complete_directories)'".to_owned(),
+            // No other line offers files.
+            (Some(_), Some(Value::File)) => " -r -F".to_owned(),
+            (Some(_), Some(Value::OneOf(choices))) => format!(" -x -a '{}'", choices.join(" ")),
         };
         let about = flag.about.replace('\\', "\\\\").replace('\'', "\\'");
         format!("complete -c parachute{condition} -l {}{short}{value} -d '{about}'\n", flag.long)
     };
-    for flag in super::spec::GLOBAL_FLAGS {
+    for flag in GLOBAL_FLAGS {
         script.push_str(&flag_line("", flag));
     }
     for verb in VERBS {
         let about = verb.about.replace('\'', "\\'");
         script.push_str(&format!("complete -c parachute -n __fish_use_subcommand -a {} -d '{about}'\n", verb.name));
         let condition = format!(" -n '__fish_seen_subcommand_from {}'", verb.name);
-        for flag in flags_of(verb).into_iter().filter(|flag| !super::spec::GLOBAL_FLAGS.contains(flag)) {
+        for flag in flags_of(verb).into_iter().filter(|flag| !GLOBAL_FLAGS.contains(flag)) {
             script.push_str(&flag_line(&condition, flag));
         }
         let words = match verb.words {
@@ -227,6 +259,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_value_may_be_is_offered_in_its_place() {
+        for (kind, choice, file) in [
+            (
+                Completions::Bash,
+                "--restart) COMPREPLY=($(compgen -W 'always on-failure never'",
+                "--key-file) :; mapfile",
+            ),
+            (Completions::Zsh, "--restart) compadd -- always on-failure never && return ;;", "--key-file) _files;"),
+            (Completions::Fish, "-l restart -x -a 'always on-failure never'", "-l key-file -r -F"),
+        ] {
+            let script = script(kind).expect("a script");
+            for line in [choice, file] {
+                assert_eq!(script.matches(line).count(), 1, "{kind:?}: {line}");
+            }
+        }
+    }
+
+    #[test]
     fn bash_offers_a_name_with_a_space_as_one() {
         let dir = TestDir::new("completions");
         for name in ["a b.tar", "a.tar"] {
@@ -250,6 +300,7 @@ mod tests {
             ("parachute backup a", &["a b.tar", "a c", "a.tar"][..]),
             ("parachute install a", &["a c"]),
             ("parachute --home a", &["a c"]),
+            ("parachute auth module-key x --key-file a", &["a b.tar", "a c", "a.tar"]),
         ] {
             if let Some(offered) = offers(words) {
                 assert_eq!(offered, expected, "{words}");
