@@ -90,6 +90,55 @@ fn make_the_database_at_once(home: Home, and_then: impl Fn(&Home)) {
     modes_are_private(&hub.home, &["hub.db", "hub.db-wal", "hub.db-shm"]);
 }
 
+/// Design §6: reads never write. `serve` and what changes something make a new one, and say so.
+#[test]
+fn what_only_shows_something_makes_no_database_and_replaces_none() {
+    let mut hub = Hub::start(&[]);
+    assert!(hub.end().success(), "{}", hub.output());
+    let databases = || {
+        let all = fs::read_dir(hub.home.path()).expect("the home").flatten();
+        let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("hub.db")).collect::<Vec<_>>()
+    };
+    let database = hub.home.path().join("hub.db");
+    let jti = hub.run(&["auth", "show-token", "--json"]).succeeds().json()["data"]["claims"]["jti"].clone();
+    let showing = [
+        &["hub", "show-origin"][..],
+        &["auth", "list-tokens"],
+        &["auth", "show-token", jti.as_str().expect("a number")],
+        &["auth", "log"],
+    ];
+    let epoch = hub.home.read("hub/run/epoch");
+    let sound = fs::read(&database).expect("there");
+    for (damage, exit) in [(None, 5), (Some(&b""[..]), 5), (Some(&b"no database"[..]), 78), (Some(&[7; 8_192]), 78)] {
+        match damage {
+            None => fs::remove_file(&database).expect("it was there"),
+            Some(bytes) => fs::write(&database, bytes).expect("ours"),
+        }
+        for args in showing {
+            let refused = hub.run(args).fails_with(exit);
+            assert!(refused.stdout.is_empty() && refused.stderr.contains("hub.db"), "{args:?}: {refused}");
+            assert!(refused.stderr.contains("parachute serve"), "{args:?}: {refused}");
+            assert_eq!(fs::read(&database).ok().as_deref(), damage, "{args:?}");
+            assert!(databases().iter().all(|name| name == "hub.db"), "{args:?}: {:?}", databases());
+        }
+        // What the copy of the discovery document is brought in line by.
+        let added = hub.run(&["add", "idle", "--json", "--", "/bin/true"]);
+        assert_eq!(fs::read(&database).ok().as_deref(), damage, "{added}");
+        hub.run(&["remove", "idle"]);
+        assert_eq!(fs::read(&database).ok().as_deref(), damage);
+    }
+    assert_eq!(hub.home.read("hub/run/epoch"), epoch);
+    fs::write(&database, sound).expect("ours");
+    for args in showing {
+        hub.run(args).succeeds();
+    }
+    fs::write(&database, [7; 8_192]).expect("ours");
+    let made = hub.run(&["auth", "rotate-operator"]).succeeds();
+    assert!(made.stderr.contains("void"), "{made}");
+    hub.run(&["auth", "list-tokens"]).succeeds();
+}
+
 #[test]
 fn c15_18_a_database_of_a_later_release_or_of_somebody_else_is_refused_and_not_touched() {
     for (what, statements, told) in [

@@ -153,12 +153,34 @@ impl Authority {
     pub(crate) fn open_beside(home: &Home, surroundings: Surroundings, log: Log) -> Result<Self, AuthError> {
         let now_unix = unix_now();
         let db = Db::open(&home.path().join(DATABASE_NAME))?;
-        let origins = Found::look_up(&db, home, &surroundings, As::Command, now_unix)?;
-        if key_file::compare(&db, key_file::read(&surroundings)?.as_ref())? == key_file::Bound::Otherwise {
+        let origins = Self::origins_of_last_hub(&db, home, &surroundings, now_unix)?;
+        origins::note_issuer(&db, &origins.origins.canonical, now_unix)?;
+        Self::prepare(&db, home, now_unix)?;
+        Self::with_db(home, db, surroundings, origins, log, now_unix)
+    }
+
+    /// The same for a command that only shows something: nothing is written, and whatever would write fails. Where there
+    /// is no database, none is made.
+    pub(crate) fn look_beside(home: &Home, surroundings: Surroundings, log: Log) -> Result<Self, AuthError> {
+        let now_unix = unix_now();
+        let path = home.path().join(DATABASE_NAME);
+        let Some(db) = Db::look(&path)? else { return Err(AuthError::NoDatabase { path }) };
+        let origins = Self::origins_of_last_hub(&db, home, &surroundings, now_unix)?;
+        Self::with_db(home, db, surroundings, origins, log, now_unix)
+    }
+
+    /// What a command goes by, if it may work with the keys at all.
+    fn origins_of_last_hub(
+        db: &Db,
+        home: &Home,
+        surroundings: &Surroundings,
+        now_unix: i64,
+    ) -> Result<Found, AuthError> {
+        let origins = Found::look_up(db, home, surroundings, As::Command, now_unix)?;
+        if key_file::compare(db, key_file::read(surroundings)?.as_ref())? == key_file::Bound::Otherwise {
             return Err(AuthError::OtherKeyFile);
         }
-        origins::note_issuer(&db, &origins.origins.canonical, now_unix)?;
-        Self::with_db(home, db, surroundings, origins, log, now_unix)
+        Ok(origins)
     }
 
     fn open_at(home: &Home, surroundings: Surroundings, log: Log, now_unix: i64) -> Result<Self, AuthError> {
@@ -170,6 +192,7 @@ impl Authority {
         let origins = Found::look_up(&db, home, &surroundings, As::Hub, now_unix)?;
         db.tokens().purge(settled_unix)?;
         let is_fresh = db.keys().usable(now_unix)?.is_empty();
+        Self::prepare(&db, home, now_unix)?;
         let authority = Self::with_db(home, db, surroundings, origins, log, now_unix)?;
         authority.remember_ttl(now_unix)?;
         // The last that asks what was seen before has done so.
@@ -183,6 +206,19 @@ impl Authority {
         Ok(authority)
     }
 
+    /// Makes the hub's id, its first key and the note of its epoch where they are missing.
+    fn prepare(db: &Db, home: &Home, now_unix: i64) -> Result<(), AuthError> {
+        db.settings().get_or_insert(HID_KEY, &random::hex(16), now_unix)?;
+        let secret = random_secret();
+        let settled_unix = clock::settled_for_keys(db, now_unix)?;
+        let noted = epoch::read(home)?;
+        db.keys().ensure_active(&random_name::<8>(), secret.expose(), noted.unwrap_or(0), now_unix, settled_unix)?;
+        if noted.is_none() {
+            epoch::note(home, db.epoch()?)?;
+        }
+        Ok(())
+    }
+
     fn with_db(
         home: &Home,
         db: Db,
@@ -191,20 +227,13 @@ impl Authority {
         log: Log,
         now_unix: i64,
     ) -> Result<Self, AuthError> {
-        let hid = db.settings().get_or_insert(HID_KEY, &random::hex(16), now_unix)?;
+        let hid = db.settings().get(HID_KEY)?.ok_or(AuthError::NoKey)?;
         let file_key = key_file::read(&surroundings)?;
-        let secret = random_secret();
-        let settled_unix = clock::settled_for_keys(&db, now_unix)?;
         // In this order: who raises the epoch writes it to the database first. The other way round a change between the
         // two looks would look like an older copy of the database.
         let noted = epoch::read(home)?;
-        let least_epoch = noted.unwrap_or(0);
-        db.keys().ensure_active(&random_name::<8>(), secret.expose(), least_epoch, now_unix, settled_unix)?;
         let found = db.epoch()?;
-        if noted.is_none() {
-            epoch::note(home, found)?;
-        }
-        let highest = found.max(least_epoch);
+        let highest = found.max(noted.unwrap_or(0));
         let version = db.version()?;
         let state = State {
             version,

@@ -69,6 +69,7 @@ fn of_auth(error: &AuthError) -> Code {
         | AuthError::NotTheOperators { .. }
         | AuthError::OtherKeyFile => Code::InvalidConfig,
         AuthError::Db(_)
+        | AuthError::NoDatabase { .. }
         | AuthError::OperatorToken(OperatorTokenError::Missing { .. })
         | AuthError::Mint(_)
         | AuthError::Clock { .. }

@@ -1,5 +1,6 @@
 //! `check`: reads every file of the home as the hub would, and says what is wrong with it. Changes nothing.
 
+use super::auth::desk::NEW_DATABASE;
 use crate::cli::exit::{Failure, NEW_TOKEN};
 use crate::cli::out::{Out, Report, printable};
 use crate::config::Config;
@@ -24,9 +25,6 @@ use std::path::{Path, PathBuf};
 
 /// A file of the hub's own is a file: never a link, a directory or a FIFO.
 const NOT_REGULAR: &str = "is not a regular file; move it away";
-
-/// What the hub makes of a database that cannot be used.
-const NEW_DATABASE: &str = "the next parachute serve starts a new one, and every token issued so far is void";
 
 /// Directories that the hub goes through, but not through links.
 const OWN_DIRECTORIES: [&str; 2] = ["hub", "hub/run"];

@@ -1,6 +1,6 @@
 //! `hub`: what the hub is called. A running hub is asked; while it is down its database is, by the same functions.
 
-use super::auth::desk::{BY_COMMAND, auth_failure, open};
+use super::auth::desk::{BY_COMMAND, auth_failure, look, open};
 use super::discovery;
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report};
@@ -52,7 +52,7 @@ fn show(home: &Home, timeout: Option<Duration>, config: &Config, out: &mut Out) 
         up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
         return up.client.origin().map_err(|error| Failure::of_client(&error));
     }
-    let authority = open(home, config, out)?;
+    let authority = look(home, config, out)?;
     origin::shown(&authority).map_err(|error| auth_failure(&AuthError::Db(error)))
 }
 

@@ -16,6 +16,10 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) enum AuthError {
     Db(DbError),
+    /// There is none to look into.
+    NoDatabase {
+        path: PathBuf,
+    },
     OperatorToken(OperatorTokenError),
     Mint(MintError),
     Origin(OriginError),
@@ -58,6 +62,7 @@ impl fmt::Display for AuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Db(error) => error.fmt(f),
+            Self::NoDatabase { path } => write!(f, "there is no {} of this release yet", path.display()),
             Self::OperatorToken(error) => error.fmt(f),
             Self::Mint(error) => write!(f, "cannot mint an operator token: {error}"),
             Self::Origin(error) => write!(f, "the hub's origin cannot be used: {error}"),
@@ -108,6 +113,7 @@ impl std::error::Error for AuthError {
             | Self::RolledBack { .. }
             | Self::TooManyKeys
             | Self::NotTheOperators { .. }
+            | Self::NoDatabase { .. }
             | Self::NoKey => None,
         }
     }

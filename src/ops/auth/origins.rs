@@ -51,13 +51,12 @@ pub(super) enum As {
     Command,
 }
 
-/// The origins for a command that needs no more of the database, which may not be there yet.
+/// The origins for a command that needs no more of the database, which may not be there yet. Changes nothing.
 pub(crate) fn origins_beside(home: &Home, surroundings: &Surroundings) -> Result<Origins, AuthError> {
-    let path = home.path().join(DATABASE_NAME);
-    if !path.exists() {
-        return Ok(resolved(home, surroundings, None, None, &[])?);
+    match Db::look(&home.path().join(DATABASE_NAME))? {
+        Some(db) => look_up(&db, home, surroundings, As::Command, unix_now()),
+        None => Ok(resolved(home, surroundings, None, None, &[])?),
     }
-    look_up(&Db::open(&path)?, home, surroundings, As::Command, unix_now())
 }
 
 /// Origins, with what they were found by.

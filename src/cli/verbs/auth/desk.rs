@@ -5,7 +5,8 @@ use crate::cli::out::Out;
 use crate::cli::reach::{self, Expires, HEALTH_TIMEOUT, OP_TIMEOUT, Up};
 use crate::client::ClientError;
 use crate::config::Config;
-use crate::ops::auth::{Asker, AuthError, Authority, Caller, Refusal, Renewal, TokenOpError, Via};
+use crate::ops::Log;
+use crate::ops::auth::{Asker, AuthError, Authority, Caller, Refusal, Renewal, Surroundings, TokenOpError, Via};
 use crate::ops::tokens::{self, ListQuery, TokenDesk};
 use crate::store::operator_token::OperatorTokenError;
 use crate::store::services::Services;
@@ -17,6 +18,9 @@ use crate::wire::tokens::{LogReply, MintRequest, Minted, RevokeAllReply, RevokeR
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// What becomes of a damaged database.
+pub(in crate::cli::verbs) const NEW_DATABASE: &str =
+    "the next parachute serve starts a new one, and every token issued so far is void";
 /// What stands in the audit log for commands.
 pub(in crate::cli::verbs) const BY_COMMAND: Asker<'static> = Asker { via: Via::Cli, peer: None };
 
@@ -34,8 +38,17 @@ pub(super) struct Local {
     given_by: Option<&'static str>,
 }
 
+/// What a command does to the hub's database while the hub is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    /// It makes none and moves none aside.
+    Look,
+    Change,
+}
+
 impl Desk {
     pub(super) fn open(
+        to: To,
         home: &Home,
         config: &Config,
         timeout: Option<Duration>,
@@ -47,12 +60,17 @@ impl Desk {
             return Ok(Self::Hub(Box::new(up)));
         }
         let (token, expires) = reach::operator_token(home, config, out)?;
-        let authority = open(home, config, out)?;
+        let authority = match to {
+            To::Look => look(home, config, out)?,
+            To::Change => open(home, config, out)?,
+        };
         let given_by = config.operator_token_variable();
         let caller = authority.authorize(Some(&token), &[]).map_err(|refusal| refused(&refusal, given_by))?;
         if expires == Expires::Soon && reach::is_own_token(config) {
+            // It was sound just now, so that none is made by this.
+            let opened = if to == To::Look { open(home, config, out).ok() } else { None };
             // Whatever comes of it, the token at hand still does.
-            match authority.renew_if_due(&caller, BY_COMMAND) {
+            match opened.as_ref().unwrap_or(&authority).renew_if_due(&caller, BY_COMMAND) {
                 Ok(Renewal::Renewed(_)) => out.warn("renewed the operator token"),
                 Ok(Renewal::NotDue | Renewal::NotRenewable) => {}
                 Err(error) => out.warn(&format!("the operator token expires soon and was not renewed: {error}")),
@@ -142,16 +160,30 @@ impl Local {
     }
 }
 
-/// The hub's database, for whoever owns the home. What it has to tell goes to standard error.
+/// The hub's database, for whoever owns the home; made where there is none. What it has to tell goes to standard error.
 pub(in crate::cli::verbs) fn open(home: &Home, config: &Config, out: &mut Out) -> Result<Authority, Failure> {
+    opened(Authority::open_beside, home, config, out)
+}
+
+/// The same to look into only: one that is missing or damaged is a failure and stays as it is.
+pub(in crate::cli::verbs) fn look(home: &Home, config: &Config, out: &mut Out) -> Result<Authority, Failure> {
+    opened(Authority::look_beside, home, config, out)
+}
+
+fn opened(
+    open: impl FnOnce(&Home, Surroundings, Log) -> Result<Authority, AuthError>,
+    home: &Home,
+    config: &Config,
+    out: &mut Out,
+) -> Result<Authority, Failure> {
     let said: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = Arc::clone(&said);
-    let opened = Authority::open_beside(
+    let authority = open(
         home,
         reach::surroundings(home, config),
         Arc::new(move |line| log.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned())),
     );
-    let authority = opened.map_err(|error| auth_failure(&error))?;
+    let authority = authority.map_err(|error| auth_failure(&error))?;
     authority.notices().iter().for_each(|notice| out.warn(notice));
     said.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|line| out.warn(line));
     Ok(authority)
@@ -240,6 +272,8 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
             Failure::new(Code::Failed, error.to_string(), "such as: --scope-set admin")
         }
         AuthError::Clock { .. } => Failure::new(Code::Failed, error.to_string(), "see: date"),
+        AuthError::NoDatabase { .. } => Failure::new(Code::HubDown, error.to_string(), "parachute serve makes one"),
+        AuthError::Db(error) if error.is_damage() => Failure::new(Code::InvalidConfig, error.to_string(), NEW_DATABASE),
         AuthError::Db(error) if error.is_invalid() => {
             Failure::new(Code::InvalidConfig, error.to_string(), "see: parachute check")
         }

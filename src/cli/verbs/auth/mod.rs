@@ -13,7 +13,7 @@ use crate::cli::reach;
 use crate::config::Config;
 use crate::ops::tokens::ListQuery;
 use crate::store::{Create, Home};
-use desk::Desk;
+use desk::{Desk, To};
 use std::time::Duration;
 
 pub(super) fn run(auth: Auth, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Report, Failure> {
@@ -23,15 +23,19 @@ pub(super) fn run(auth: Auth, timeout: Option<Duration>, config: &Config, out: &
         Auth::RotateKey { overlap, set } => keys::rotate_key(&home, config, overlap, set, out),
         Auth::ModuleKey { name, file, remove } => keys::module_key(&home, config, &name, file.as_deref(), remove, out),
         Auth::Show { jti: None } => tokens::show_own(&home, config, out),
-        Auth::Mint(mint) => tokens::mint(&Desk::open(&home, config, timeout, out)?, mint, out),
+        Auth::Mint(mint) => tokens::mint(&Desk::open(To::Change, &home, config, timeout, out)?, mint, out),
         Auth::List { revoked, active, subject, via } => tokens::list(
-            &Desk::open(&home, config, timeout, out)?,
+            &Desk::open(To::Look, &home, config, timeout, out)?,
             ListQuery { revoked, active, subject, created_via: via, cursor: None },
             out,
         ),
-        Auth::Show { jti: Some(jti) } => tokens::show(&Desk::open(&home, config, timeout, out)?, &jti, out),
-        Auth::Revoke { jti, cascade } => tokens::revoke(&Desk::open(&home, config, timeout, out)?, &jti, cascade, out),
-        Auth::RevokeAll { subject } => tokens::revoke_all(&Desk::open(&home, config, timeout, out)?, &subject, out),
-        Auth::Log { lines } => tokens::log(&Desk::open(&home, config, timeout, out)?, lines, out),
+        Auth::Show { jti: Some(jti) } => tokens::show(&Desk::open(To::Look, &home, config, timeout, out)?, &jti, out),
+        Auth::Revoke { jti, cascade } => {
+            tokens::revoke(&Desk::open(To::Change, &home, config, timeout, out)?, &jti, cascade, out)
+        }
+        Auth::RevokeAll { subject } => {
+            tokens::revoke_all(&Desk::open(To::Change, &home, config, timeout, out)?, &subject, out)
+        }
+        Auth::Log { lines } => tokens::log(&Desk::open(To::Look, &home, config, timeout, out)?, lines, out),
     }
 }
