@@ -8,7 +8,15 @@ use rusqlite::{OptionalExtension, Row, params};
 fn columns(now: &str) -> String {
     format!(
         "jti, sub, aud, scope, client_id, created_via, parent_jti, iat, exp, permissions, revoked_at, revoke_after, \
-         revoke_reason, last_used_at, CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN exp <= {now} THEN 'expired' \
+         revoke_reason, last_used_at, {}",
+        state(now)
+    )
+}
+
+/// What a token is worth at the time that `now` stands for, in a word.
+fn state(now: &str) -> String {
+    format!(
+        "CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN exp <= {now} THEN 'expired' \
          WHEN revoke_after <= {now} THEN 'revoked' WHEN NOT ({}) THEN 'void' \
          WHEN revoke_after IS NOT NULL THEN 'replaced' ELSE 'good' END",
         keys::is_usable("kid", now)
@@ -40,6 +48,7 @@ pub(crate) struct Listed {
 /// Which tokens are wanted; `None` is any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
+    /// In the state `revoked`, also because the time that it was left is over.
     pub(crate) revoked: Option<bool>,
     /// Good at the moment, whatever ends the others.
     pub(crate) active: Option<bool>,
@@ -62,11 +71,12 @@ impl Tokens<'_> {
     pub(crate) fn list(&self, filter: &Filter, limit: u32, now_unix: i64) -> Result<Vec<Listed>, DbError> {
         // Whoever comes behind a place in this order stays behind it, whatever is minted meanwhile.
         let query = format!(
-            "SELECT {} FROM tokens WHERE (?1 IS NULL OR (revoked_at IS NOT NULL) = ?1) \
+            "SELECT {} FROM tokens WHERE (?1 IS NULL OR ({} = 'revoked') = ?1) \
              AND (?2 IS NULL OR sub = ?2) AND (?3 IS NULL OR created_via = ?3) \
              AND (?4 IS NULL OR (iat, jti) < (?4, ?5)) AND (?8 IS NULL OR ({}) = ?8) \
              ORDER BY iat DESC, jti DESC LIMIT ?6",
             columns("?7"),
+            state("?7"),
             is_good("?7")
         );
         let via = filter.created_via.map(CreatedVia::as_str);

@@ -323,7 +323,7 @@ fn c52_pages_neither_skip_nor_repeat_and_a_cursor_cannot_be_made_up() {
     assert_eq!(authority.list(filtered, None).unwrap_or_else(|e| panic!("{e}")).tokens, []);
 }
 
-/// B10: what is listed as active is what would be let in.
+/// B10: what is listed as active is what would be let in, and what is listed as revoked says so of itself.
 #[test]
 fn a_list_says_what_each_token_is_worth_and_has_the_good_ones_alone() {
     let home = TestDir::new("auth-states");
@@ -345,18 +345,22 @@ fn a_list_says_what_each_token_is_worth_and_has_the_good_ones_alone() {
         (NOW + 1_000, ["expired", "revoked", "void", "revoked", "good"]),
         (NOW + 9_000, ["expired", "revoked", "expired", "revoked", "good"]),
     ] {
-        let list = |active| {
-            let filter = Filter { active, ..Filter::default() };
+        let list = |active, revoked| {
+            let filter = Filter { active, revoked, ..Filter::default() };
             authority.list_at(filter, None, at).unwrap_or_else(|e| panic!("{e}")).tokens
         };
-        let all = list(None);
+        let all = list(None, None);
         let state = |jti: &str| all.iter().find(|row| row.jti == jti).map(|row| row.state.as_str());
         let jtis = [short_lived.as_str(), &taken_back, &old_key, operator.jti(), &operators];
         assert_eq!(jtis.map(state), states.map(Some), "{} s later", at - NOW);
         let good = |row: &Listed| matches!(row.state.as_str(), "good" | "replaced");
         let numbers = |rows: Vec<Listed>| rows.into_iter().map(|row| row.jti).collect::<BTreeSet<_>>();
         let (active, others): (Vec<_>, Vec<_>) = all.clone().into_iter().partition(good);
-        assert_eq!((numbers(list(Some(true))), numbers(list(Some(false)))), (numbers(active), numbers(others)));
+        let listed = [true, false].map(|active| numbers(list(Some(active), None)));
+        assert_eq!(listed, [numbers(active), numbers(others)], "{} s later", at - NOW);
+        let (revoked, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|row| row.state == "revoked");
+        let listed = [true, false].map(|revoked| numbers(list(None, Some(revoked))));
+        assert_eq!(listed, [numbers(revoked), numbers(others)], "{} s later", at - NOW);
         assert_eq!(code(&authority, &token_in(home.path()), at), "ok");
     }
 }
