@@ -225,10 +225,11 @@ fn retire_active(transaction: &Connection, retire: Retire, now_unix: i64) -> rus
 
 /// The live tokens that the active key will not see to their end at `at`; `None` for all that are live.
 fn ending(transaction: &Connection, at: Option<i64>, now_unix: i64) -> rusqlite::Result<Vec<(String, String)>> {
-    let mut query = transaction.prepare(
-        "SELECT jti, sub FROM tokens WHERE revoked_at IS NULL AND min(exp, coalesce(revoke_after, exp)) > ?1 \
+    let mut query = transaction.prepare(&format!(
+        "SELECT jti, sub FROM tokens WHERE {} \
          AND (?2 IS NULL OR min(exp, coalesce(revoke_after, exp)) > ?2 \
               AND kid = (SELECT kid FROM hs_keys WHERE state = 'active')) ORDER BY iat, jti",
-    )?;
+        tokens::is_good("?1")
+    ))?;
     query.query_map(params![now_unix, at], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }

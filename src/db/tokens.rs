@@ -128,7 +128,7 @@ pub(crate) struct Tokens<'a>(pub(super) &'a Db);
 
 /// Whether a row of `tokens` is good at the time that `now` stands for: neither expired nor taken back, and its key is
 /// good, too.
-fn is_good(now: &str) -> String {
+pub(super) fn is_good(now: &str) -> String {
     format!("revoked_at IS NULL AND min(exp, coalesce(revoke_after, exp)) > {now} AND {}", keys::is_usable("kid", now))
 }
 

@@ -53,6 +53,18 @@ fn c40_the_old_key_goes_on_for_as_long_as_it_is_told_to() {
 }
 
 #[test]
+fn what_a_key_has_taken_along_already_does_not_end_before_its_time_again() {
+    let home = TestDir::new("auth-ended");
+    let (authority, operator) = operator(home.path());
+    let child = mint(&authority, &operator, "vault:work:read", NOW).unwrap_or_else(|e| panic!("{e}"));
+    let ended = rotate(&authority, Overlap::Grace(Duration::from_secs(60)), NOW).ending;
+    assert!(ended.iter().any(|(jti, _)| *jti == child.jti), "{ended:?}");
+    let next = caller(&authority, &token_in(home.path()), NOW);
+    let ended = rotate(&authority, Overlap::None, NOW + 61).ending;
+    assert_eq!(ended.iter().map(|(jti, _)| jti.as_str()).collect::<Vec<_>>(), [next.jti()]);
+}
+
+#[test]
 fn a_key_outlives_its_last_token_and_four_are_the_most() {
     let home = TestDir::new("auth-four");
     let (authority, operator) = operator(home.path());
