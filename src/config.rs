@@ -9,6 +9,7 @@ mod network;
 
 pub(crate) use network::Network;
 
+use crate::origin;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) bind_host: Option<IpAddr>,
     /// `PARACHUTE_HUB_ORIGIN`, else the platform's (`RENDER_EXTERNAL_URL`, `FLY_APP_NAME`), as given.
     pub(crate) hub_origin: Option<String>,
+    /// What the platform says and cannot be used, as a sentence for the log: no operator wrote it.
+    pub(crate) ignored: Option<String>,
     /// `PARACHUTE_ALLOWED_HOSTS`, comma separated, lower case.
     pub(crate) allowed_hosts: Vec<String>,
     /// `PARACHUTE_TRUSTED_PROXIES`, comma separated: besides those on this machine.
@@ -237,21 +240,39 @@ impl Config {
                 expected: BIND_EXPECTED,
             })?),
         };
-        let hub_origin = match text("PARACHUTE_HUB_ORIGIN", "an origin like https://example.org")? {
-            Some(origin) => Some(origin),
-            None => match text("RENDER_EXTERNAL_URL", "a URL")? {
-                Some(origin) => Some(origin),
-                None => text("FLY_APP_NAME", "an application name")?
-                    .filter(|app| !app.contains('/'))
-                    .map(|app| format!("https://{app}.fly.dev")),
-            },
+        let origin = |variable| match text(variable, ORIGIN_EXPECTED)? {
+            Some(value) if origin::canonical(&value).is_err() => {
+                Err(ConfigError::Invalid { variable, value, expected: ORIGIN_EXPECTED })
+            }
+            value => Ok(value),
         };
-        let allowed_hosts = text("PARACHUTE_ALLOWED_HOSTS", "host names, comma separated")?
-            .unwrap_or_default()
-            .split(',')
-            .map(|host| host.trim().to_ascii_lowercase())
-            .filter(|host| !host.is_empty())
-            .collect();
+        let mut ignored = None;
+        let given = match origin("PARACHUTE_HUB_ORIGIN")? {
+            Some(origin) => Some(origin),
+            None => origin("RENDER_EXTERNAL_URL")?,
+        };
+        let hub_origin = match (given, text("FLY_APP_NAME", "an application name")?) {
+            (Some(origin), _) => Some(origin),
+            (None, None) => None,
+            // What is no name is none (supervisor §3).
+            (None, Some(app)) => {
+                let origin = Some(format!("https://{app}.fly.dev")).filter(|origin| origin::canonical(origin).is_ok());
+                if origin.is_none() {
+                    ignored = Some(format!("FLY_APP_NAME is {app:?}, which is no application name, and is ignored"));
+                }
+                origin
+            }
+        };
+        let mut allowed_hosts = Vec::new();
+        let named = text("PARACHUTE_ALLOWED_HOSTS", HOSTS_EXPECTED)?.unwrap_or_default();
+        for host in named.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+            if !is_host(host) {
+                let value = host.to_owned();
+                let variable = "PARACHUTE_ALLOWED_HOSTS";
+                return Err(ConfigError::Invalid { variable, value, expected: HOSTS_EXPECTED });
+            }
+            allowed_hosts.push(host.to_ascii_lowercase());
+        }
         let mut trusted_proxies = Vec::new();
         let named = text("PARACHUTE_TRUSTED_PROXIES", PROXIES_EXPECTED)?.unwrap_or_default();
         for proxy in named.split(',').map(str::trim).filter(|proxy| !proxy.is_empty()) {
@@ -261,9 +282,17 @@ impl Config {
                 expected: PROXIES_EXPECTED,
             })?);
         }
-        let extra_path = get("PARACHUTE_EXTRA_PATH")
-            .map(|value| std::env::split_paths(value).map(PathBuf::into_os_string).filter(|p| !p.is_empty()).collect())
-            .unwrap_or_default();
+        let mut extra_path = Vec::new();
+        let named = get("PARACHUTE_EXTRA_PATH").unwrap_or_default();
+        for directory in std::env::split_paths(named).filter(|directory| !directory.as_os_str().is_empty()) {
+            // Each module would look below a directory of its own.
+            if !directory.is_absolute() {
+                let value = directory.to_string_lossy().into_owned();
+                let variable = "PARACHUTE_EXTRA_PATH";
+                return Err(ConfigError::Invalid { variable, value, expected: EXTRA_PATH_EXPECTED });
+            }
+            extra_path.push(directory.into_os_string());
+        }
 
         let count = |variable, default: usize| -> Result<usize, ConfigError> {
             let Some(value) = text(variable, COUNT_EXPECTED)? else { return Ok(default) };
@@ -370,6 +399,7 @@ impl Config {
             port,
             bind_host,
             hub_origin,
+            ignored,
             allowed_hosts,
             trusted_proxies,
             extra_path,
@@ -405,6 +435,9 @@ const BAD_TOKENS_EXPECTED: &str = "an integer 1..1000";
 const OPERATOR_TTL_S: std::ops::RangeInclusive<u64> = 3_600..=7_776_000;
 const OPERATOR_TTL_EXPECTED: &str = "an integer 3600..7776000, seconds";
 
+const ORIGIN_EXPECTED: &str = "an origin like https://example.org or http://box:8080";
+const HOSTS_EXPECTED: &str = "host names such as example.org or box:8080, comma separated";
+const EXTRA_PATH_EXPECTED: &str = "absolute paths of directories, with a colon between two";
 const PROXIES_EXPECTED: &str = "IP addresses or networks such as 10.0.0.0/8 or fd00::/8, comma separated";
 const PORT_EXPECTED: &str = "an integer 1..65535";
 const BIND_EXPECTED: &str = "an IP address such as 127.0.0.1 or 0.0.0.0";
@@ -415,6 +448,12 @@ pub(crate) fn parse_port(text: &str) -> Option<u16> {
         return None;
     }
     text.parse::<u16>().ok().filter(|port| *port != 0)
+}
+
+/// Whether it is a name or an address, with or without a port.
+fn is_host(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    !text.contains('/') && origin::canonical(&format!("http://{text}")).is_ok()
 }
 
 #[cfg(test)]
@@ -568,11 +607,41 @@ mod tests {
             (&[("PARACHUTE_HUB_ORIGIN", "https://a.example"), ("FLY_APP_NAME", "x")][..], Some("https://a.example")),
             (&[("PARACHUTE_HUB_ORIGIN", ""), ("FLY_APP_NAME", "x")], Some("https://x.fly.dev")),
             (&[("FLY_APP_NAME", "x/y")], None),
+            (&[("FLY_APP_NAME", "x y")], None),
             (&[("RENDER_EXTERNAL_URL", "https://r.example")], Some("https://r.example")),
         ] {
             let mut all = vec![("HOME", "/h")];
             all.extend_from_slice(pairs);
-            assert_eq!(config(&all).expect("valid").hub_origin.as_deref(), expected, "{pairs:?}");
+            let read = config(&all).expect("valid");
+            assert_eq!(read.hub_origin.as_deref(), expected, "{pairs:?}");
+            let is_said = read.ignored.is_some_and(|said| said.starts_with("FLY_APP_NAME is \"x"));
+            assert_eq!(is_said, expected.is_none(), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_host_or_absolute_path_is_refused_with_its_variable() {
+        for (variable, value, told) in [
+            ("PARACHUTE_HUB_ORIGIN", "https://Hub.example/", None),
+            ("PARACHUTE_HUB_ORIGIN", "foo", Some("foo")),
+            ("PARACHUTE_HUB_ORIGIN", "https://a.example/x", Some("https://a.example/x")),
+            ("RENDER_EXTERNAL_URL", "x", Some("x")),
+            ("PARACHUTE_ALLOWED_HOSTS", " a.example, Box:8080,[::1],10.0.0.1,b.example.,", None),
+            ("PARACHUTE_ALLOWED_HOSTS", "a b", Some("a b")),
+            ("PARACHUTE_ALLOWED_HOSTS", "ok,*.example", Some("*.example")),
+            ("PARACHUTE_ALLOWED_HOSTS", "https://a.example", Some("https://a.example")),
+            ("PARACHUTE_ALLOWED_HOSTS", "a.example/", Some("a.example/")),
+            ("PARACHUTE_EXTRA_PATH", "/a::/b:", None),
+            ("PARACHUTE_EXTRA_PATH", "/a:rel", Some("rel")),
+            ("PARACHUTE_EXTRA_PATH", "~/bin", Some("~/bin")),
+        ] {
+            let refused = config(&[("HOME", "/h"), (variable, value)]).err().map(|error| error.to_string());
+            let expected = told.map(|told| format!("{variable} is {told:?}; it must be "));
+            match (&refused, &expected) {
+                (None, None) => {}
+                (Some(refused), Some(expected)) if refused.starts_with(expected) => {}
+                _ => panic!("{variable}={value}: {refused:?}"),
+            }
         }
     }
 }

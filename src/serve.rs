@@ -206,6 +206,7 @@ impl Boot {
             operator_ttl_s: self.config.operator_ttl_s,
             signing_key_file: self.config.signing_key_file.clone(),
         };
+        self.config.ignored.iter().for_each(|ignored| self.say(ignored));
         let authority = Authority::open(home, surroundings, self.log())?;
         authority.notices().iter().for_each(|notice| self.say(notice));
         if let Err(error) = exposure::read(home) {

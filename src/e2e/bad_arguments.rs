@@ -45,6 +45,9 @@ fn a_variable_that_cannot_be_used_is_named_with_its_value() {
         ("PARACHUTE_BIND_HOST", "127.0.0.1:80"),
         ("PARACHUTE_BIND_HOST", "256.0.0.1"),
         ("PARACHUTE_BIND_HOST", "http://127.0.0.1"),
+        ("RENDER_EXTERNAL_URL", "x"),
+        ("PARACHUTE_ALLOWED_HOSTS", "a b"),
+        ("PARACHUTE_EXTRA_PATH", "bin"),
     ] {
         for verb in ["serve", "status", "check", "start"] {
             let mut command = home.command(&[verb]);
@@ -66,6 +69,7 @@ fn an_origin_that_cannot_be_one_is_refused_before_anything_listens() {
         command.env("PARACHUTE_HUB_ORIGIN", value).env("PORT", crate::support::free_port().to_string());
         let done = Finished::run(command).fails_with(78);
         assert_eq!(reasons(&done), 1, "{value}: {done}");
+        assert!(done.stderr.contains("PARACHUTE_HUB_ORIGIN"), "{value}: {done}");
     }
 }
 

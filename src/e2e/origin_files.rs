@@ -59,6 +59,9 @@ fn c15_16_who_says_the_origin_first_is_believed_by_hub_children_and_commands() {
             crate::support::Finished::run(home.command(&["hub", "set-origin", origin])).succeeds();
         }
         let mut hub = Hub::start_in(home, environment_of_the_hub);
+        if environment_of_the_hub.contains(&("FLY_APP_NAME", "app/x")) {
+            hub.says("FLY_APP_NAME is \"app/x\", which is no application name, and is ignored");
+        }
         let issuer = issuer.map_or_else(|| format!("http://127.0.0.1:{}", hub.port), str::to_owned);
         let what = format!("{environment_of_the_hub:?}, {stored:?}");
         let expected = (issuer.clone(), source.to_owned());
