@@ -31,8 +31,8 @@ pub(in crate::hub) fn logs(hub: &Arc<Hub>, req: &Req) -> Outcome {
     };
     match asked {
         Asked::Now { from } => reply(&short, &from.read(&ring)).into(),
-        Asked::Wait { after, wait } => {
-            Outcome::Later(Box::new(move |waiting| reply(&short, &wait_for(&ring, after, wait, waiting))))
+        Asked::Wait { from, wait } => {
+            Outcome::Later(Box::new(move |waiting| reply(&short, &wait_for(&ring, from, wait, waiting))))
         }
         Asked::Follow { from } => {
             Outcome::Stream(Box::new(move |waiting, push| follow(&short, &ring, from, waiting, push)))
@@ -43,9 +43,17 @@ pub(in crate::hub) fn logs(hub: &Arc<Hub>, req: &Req) -> Outcome {
 /// What the query asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
-    Now { from: From },
-    Wait { after: u64, wait: Duration },
-    Follow { from: From },
+    Now {
+        from: From,
+    },
+    /// The same, but an empty answer waits for what comes next.
+    Wait {
+        from: From,
+        wait: Duration,
+    },
+    Follow {
+        from: From,
+    },
 }
 
 /// Where to begin.
@@ -65,7 +73,7 @@ impl Asked {
         let from = after.map_or(From::Last(last), From::After);
         Ok(match (req.flag("follow"), wait) {
             (true, _) => Self::Follow { from },
-            (false, Some(seconds)) => Self::Wait { after: after.unwrap_or(0), wait: Duration::from_secs(seconds) },
+            (false, Some(seconds)) => Self::Wait { from, wait: Duration::from_secs(seconds) },
             (false, None) => Self::Now { from },
         })
     }
@@ -86,9 +94,13 @@ impl From {
     }
 }
 
-fn wait_for(ring: &Arc<Ring>, after: u64, wait: Duration, waiting: &Waiting) -> Batch {
+fn wait_for(ring: &Arc<Ring>, from: From, wait: Duration, waiting: &Waiting) -> Batch {
+    let there = from.read(ring);
+    if !there.lines.is_empty() {
+        return there;
+    }
     waiting.wake_with(waker(ring));
-    ring.wait_after(after, usize::MAX, Instant::now() + wait, &|| waiting.cancelled())
+    ring.wait_after(there.next, usize::MAX, Instant::now() + wait, &|| waiting.cancelled())
 }
 
 /// Sends what there is and then every line as soon as it is in the ring.
@@ -160,8 +172,10 @@ mod tests {
             ("?n=5", Some(Asked::Now { from: From::Last(5) })),
             ("?after=7&n=5", Some(Asked::Now { from: From::After(7) })),
             ("?after=7&wait=0", Some(Asked::Now { from: From::After(7) })),
-            ("?after=7&wait=1", Some(Asked::Wait { after: 7, wait: second })),
-            ("?wait=1", Some(Asked::Wait { after: 0, wait: second })),
+            ("?after=7&wait=1", Some(Asked::Wait { from: From::After(7), wait: second })),
+            ("?wait=1", Some(Asked::Wait { from: all, wait: second })),
+            ("?n=0&wait=1", Some(Asked::Wait { from: From::Last(0), wait: second })),
+            ("?n=5&after=7&wait=1", Some(Asked::Wait { from: From::After(7), wait: second })),
             ("?follow=1", Some(Asked::Follow { from: all })),
             ("?follow=true&n=2&wait=9", Some(Asked::Follow { from: From::Last(2) })),
             ("?follow=0", Some(Asked::Now { from: all })),
@@ -172,6 +186,37 @@ mod tests {
             let target = format!("/x{query}");
             let req = Req::from_head("GET", &target, std::iter::empty()).expect("a path");
             assert_eq!(Asked::from(&req).ok(), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn only_what_would_be_empty_waits() {
+        let ring = Arc::new(Ring::new(4096));
+        let texts = |batch: &Batch| batch.lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
+        ring.push(b"a\nb\n", 0, Stream::Out, 0);
+        for (from, expected) in [
+            (From::Last(1), &["b"][..]),
+            (From::Last(9), &["a", "b"]),
+            (From::After(0), &["a", "b"]),
+            (From::After(1), &["b"]),
+        ] {
+            let there = wait_for(&ring, from, Duration::from_secs(3_600), &Waiting::for_test());
+            assert_eq!((texts(&there), there.next), (expected.iter().map(|text| (*text).to_owned()).collect(), 2));
+        }
+        for from in [From::Last(0), From::After(2), From::After(900)] {
+            let ring = Arc::new(Ring::new(4096));
+            ring.push(b"a\nb\n", 0, Stream::Out, 0);
+            let nothing = wait_for(&ring, from, Duration::ZERO, &Waiting::for_test());
+            assert_eq!((texts(&nothing).len(), nothing.next), (0, 2), "{from:?}");
+            let theirs = Arc::clone(&ring);
+            let reader =
+                std::thread::spawn(move || wait_for(&theirs, from, Duration::from_secs(3_600), &Waiting::for_test()));
+            // The first of these may come before it looks for the newest one.
+            while !reader.is_finished() {
+                ring.push(b"c\n", 0, Stream::Out, 0);
+                std::thread::yield_now();
+            }
+            assert_eq!(texts(&reader.join().expect("no panic")).first().map(String::as_str), Some("c"), "{from:?}");
         }
     }
 }
