@@ -217,6 +217,34 @@ fn a_long_poll_is_answered_by_the_next_line() {
     assert!(news.iter().all(|entry| entry["seq"].as_u64() > Some(next)), "{reply:#}");
 }
 
+/// They would hold their places among all streams and long polls for as long as their clients stay.
+#[test]
+fn whoever_follows_a_module_that_is_removed_is_told_that_nothing_more_comes() {
+    let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
+    hub.line_after("web", "ready ");
+    let head = format!(
+        "GET /api/modules/web/logs?follow=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\n\r\n",
+        hub.token()
+    );
+    let mut stream = http::connect(hub.port).expect("the hub listens");
+    stream.write_all(head.as_bytes()).expect("the hub reads");
+    let mut stream = BufReader::new(stream);
+    let begun = http::Response::read_head(&mut stream).expect("it is being followed");
+    let follower = Spawned::spawn(hub.home.command(&["logs", "-f", "web"]));
+    follower.line_after("ready ");
+    thread::scope(|scope| {
+        // It may come too late, and is told that at once.
+        let poll = scope.spawn(|| hub.api("GET", "/api/modules/web/logs?after=1000000&wait=60"));
+        hub.run(&["remove", "web"]).succeeds();
+        let poll = poll.join().expect("an answer");
+        assert!(matches!(poll.status, 200 | 404), "{}", poll.text());
+    });
+    let said = http::read_body(&mut stream, &begun.headers).expect("its last chunk").expect("chunks");
+    assert!(String::from_utf8_lossy(&said).contains("[web] ready "), "{}", said.escape_ascii());
+    let pid = follower.pid();
+    eventually("the end of the follower", || (!is_alive(pid)).then_some(()));
+}
+
 #[test]
 fn a_long_line_is_cut_with_a_mark_and_nothing_of_it_is_lost() {
     let script = "head -c 40000 /dev/zero | tr '\\0' x; echo; echo end; exec sleep 3600";

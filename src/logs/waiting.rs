@@ -19,12 +19,14 @@ struct State {
     waiting: usize,
     /// Counts `wake`, so that one between a reader's check and its wait is not lost.
     wakes: u64,
+    /// Nobody writes to it any more.
+    closed: bool,
 }
 
 impl Ring {
     /// A ring for at most `limit_bytes` of lines with their newlines.
     pub(crate) fn new(limit_bytes: usize) -> Self {
-        let state = State { lines: Lines::new(limit_bytes), waiting: 0, wakes: 0 };
+        let state = State { lines: Lines::new(limit_bytes), waiting: 0, wakes: 0, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -47,8 +49,9 @@ impl Ring {
         copied.into_batch()
     }
 
-    /// Like [`Ring::after`], but while there is nothing after `seq` it blocks until there is, `cancelled` says true
-    /// (asked before waiting and after every [`Ring::wake`]), or `deadline` is past; then the batch is empty.
+    /// Like [`Ring::after`], but while there is nothing after `seq` it blocks until there is, the ring is closed,
+    /// `cancelled` says true (asked before waiting and after every [`Ring::wake`]), or `deadline` is past; then the batch
+    /// is empty.
     pub(crate) fn wait_after(
         &self,
         seq: u64,
@@ -60,7 +63,7 @@ impl Ring {
         let seq = seq.min(state.lines.newest());
         loop {
             let wakes = state.wakes;
-            if state.lines.newest() > seq {
+            if state.lines.newest() > seq || state.closed {
                 break;
             }
             drop(state);
@@ -90,6 +93,18 @@ impl Ring {
     pub(crate) fn wake(&self) {
         self.lock().wakes += 1;
         self.changed.notify_all();
+    }
+
+    /// Its module is forgotten: nothing comes after what is there, and nobody waits for it.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.wake();
+    }
+
+    /// Whether there will never be a line after number `seq`.
+    pub(crate) fn ends_with(&self, seq: u64) -> bool {
+        let state = self.lock();
+        state.closed && state.lines.newest() <= seq
     }
 
     /// A panic elsewhere while it was locked leaves at worst a line less: the ring goes on.
@@ -163,6 +178,21 @@ mod tests {
         cancelled.store(true, Ordering::SeqCst);
         ring.wake();
         assert!(reader.join().unwrap().lines.is_empty());
+    }
+
+    #[test]
+    fn a_closed_ring_gives_out_what_it_has_and_lets_nobody_wait() {
+        let ring = Arc::new(Ring::new(4096));
+        ring.push(b"a\n", 0, Stream::Out, 0);
+        let reader = {
+            let ring = Arc::clone(&ring);
+            std::thread::spawn(move || ring.wait_after(1, 1000, far(), &|| false))
+        };
+        assert!(!ring.ends_with(1));
+        ring.close();
+        assert!(reader.join().unwrap().lines.is_empty());
+        assert_eq!(ring.wait_after(0, 1000, far(), &|| false).lines.len(), 1);
+        assert_eq!((ring.ends_with(0), ring.ends_with(1)), (false, true));
     }
 
     #[test]

@@ -403,7 +403,7 @@ impl Supervisor {
         let Some(old) = modules.remove(short) else { return };
         // Before anybody can register the module anew.
         old.published.leave_board();
-        old.ring.wake();
+        old.ring.close();
         let later = old.leaving.unwrap_or_default();
         if later.iter().all(|message| matches!(message, ForWorker::Stop(_))) {
             let last = old.published.get();
@@ -544,7 +544,7 @@ impl Supervisor {
     /// wake each of them for that would take as long as to stop what they ran.
     fn close(&self) {
         for handle in std::mem::take(&mut *self.modules()).values() {
-            handle.ring.wake();
+            handle.ring.close();
         }
     }
 }

@@ -103,7 +103,7 @@ fn wait_for(ring: &Arc<Ring>, from: From, wait: Duration, waiting: &Waiting) -> 
     ring.wait_after(there.next, usize::MAX, Instant::now() + wait, &|| waiting.cancelled())
 }
 
-/// Sends what there is and then every line as soon as it is in the ring.
+/// Sends what there is and then every line as soon as it is in the ring, until the module is forgotten.
 fn follow(
     short: &Short,
     ring: &Arc<Ring>,
@@ -115,7 +115,7 @@ fn follow(
     let mut batch = from.read(ring);
     loop {
         push(text(short, &batch).as_bytes())?;
-        if waiting.cancelled() {
+        if waiting.cancelled() || ring.ends_with(batch.next) {
             return Ok(());
         }
         batch = ring.wait_after(batch.next, usize::MAX, Instant::now() + FOLLOW_PIECE, &|| waiting.cancelled());

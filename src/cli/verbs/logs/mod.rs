@@ -72,8 +72,8 @@ pub(super) fn run(
         up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
         let mut source = Source { up, home: &home, config, short: &short };
         match source.show(follow, lines, out) {
-            // The hub does not run it: only its files can tell what it said.
-            Err(failure) if matches!(failure.code, Code::NotSupervised | Code::NotFound | Code::NotInstalled) => {}
+            // Only its files can tell what it said.
+            Err(failure) if is_not_run(&failure) => {}
             outcome => return outcome,
         }
     }
@@ -99,7 +99,13 @@ impl Source<'_> {
         }
         print(shown.iter().map(of_hub), out);
         while follow && !out.is_closed() {
-            batch = self.ask(Some(batch.next), out)?;
+            batch = match self.ask(Some(batch.next), out) {
+                Err(failure) if is_not_run(&failure) => {
+                    out.warn(&format!("{} was removed, so that nothing more comes of it", self.short));
+                    break;
+                }
+                next => next?,
+            };
             if batch.missed > 0 {
                 out.warn(&format!("{} lines came too fast and are only in the log file", batch.missed));
             }
@@ -122,6 +128,11 @@ impl Source<'_> {
             }
         }
     }
+}
+
+/// Whether the hub does not run the module.
+fn is_not_run(failure: &Failure) -> bool {
+    matches!(failure.code, Code::NotSupervised | Code::NotFound | Code::NotInstalled)
 }
 
 /// The last `wanted` lines of the file before those that the hub has told.
