@@ -3,7 +3,8 @@
 use crate::support::{Home, Hub, Spawned, eventually, free_port, http, is_alive, kill, module, testchild, through};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::thread;
 
@@ -217,11 +218,9 @@ fn a_long_poll_is_answered_by_the_next_line() {
     assert!(news.iter().all(|entry| entry["seq"].as_u64() > Some(next)), "{reply:#}");
 }
 
-/// They would hold their places among all streams and long polls for as long as their clients stay.
-#[test]
-fn whoever_follows_a_module_that_is_removed_is_told_that_nothing_more_comes() {
-    let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
-    hub.line_after("web", "ready ");
+/// A stream of the log, and its head.
+#[track_caller]
+fn stream_of_web(hub: &Hub) -> (http::Response, BufReader<TcpStream>) {
     let head = format!(
         "GET /api/modules/web/logs?follow=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\n\r\n",
         hub.token()
@@ -230,6 +229,31 @@ fn whoever_follows_a_module_that_is_removed_is_told_that_nothing_more_comes() {
     stream.write_all(head.as_bytes()).expect("the hub reads");
     let mut stream = BufReader::new(stream);
     let begun = http::Response::read_head(&mut stream).expect("it is being followed");
+    assert_eq!(begun.status, 200);
+    (begun, stream)
+}
+
+#[test]
+fn one_stream_too_many_breaks_the_oldest_off() {
+    const MOST: usize = 32;
+    let mut hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
+    hub.line_after("web", "ready ");
+    let mut streams: Vec<_> = (0..=MOST).map(|_| stream_of_web(&hub)).collect();
+    let (begun, mut oldest) = streams.remove(0);
+    let cut = http::read_body(&mut oldest, &begun.headers).expect_err("its last chunk does not come");
+    assert_eq!(cut.kind(), ErrorKind::UnexpectedEof, "{cut}");
+    assert!(hub.end().success(), "{}", hub.output());
+    for (begun, mut stream) in streams {
+        http::read_body(&mut stream, &begun.headers).expect("the others end with the hub");
+    }
+}
+
+/// They would hold their places among all streams and long polls for as long as their clients stay.
+#[test]
+fn whoever_follows_a_module_that_is_removed_is_told_that_nothing_more_comes() {
+    let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
+    hub.line_after("web", "ready ");
+    let (begun, mut stream) = stream_of_web(&hub);
     let follower = Spawned::spawn(hub.home.command(&["logs", "-f", "web"]));
     follower.line_after("ready ");
     thread::scope(|scope| {

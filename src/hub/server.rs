@@ -254,7 +254,8 @@ impl Shared {
         };
         // An error is the client's hang-up. After a panic the end of the stream is still marked, or the client would
         // wait for more.
-        if !matches!(self.guarded(|| work(&entry.waiting, &mut push)), Ok(Err(_))) {
+        let ended = self.guarded(|| work(&entry.waiting, &mut push));
+        if !matches!(ended, Ok(Err(_))) && !entry.waiting.gave_way() {
             let _gone = writer.write_all(b"0\r\n\r\n").and_then(|()| writer.flush());
         }
     }

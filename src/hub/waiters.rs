@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Endless streams at once; one more ends the oldest. Half of the slow threads stay for everything else.
+/// Endless streams at once; one more breaks the oldest off. Half of the slow threads stay for everything else.
 pub(super) const STREAM_LIMIT: usize = 32;
 /// Exchanges that were given up before their thread began to wait; older ones have long been answered.
 const GONE_LIMIT: usize = 256;
@@ -16,18 +16,29 @@ const GONE_LIMIT: usize = 256;
 pub(crate) struct Waiting {
     exchange: Option<u64>,
     cancelled: AtomicBool,
+    gave_way: AtomicBool,
     wake: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Waiting {
+    fn new(exchange: Option<u64>) -> Self {
+        let (cancelled, gave_way) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { exchange, cancelled, gave_way, wake: Mutex::new(None) }
+    }
+
     #[cfg(test)]
     pub(super) fn for_test() -> Self {
-        Self { exchange: None, cancelled: AtomicBool::new(false), wake: Mutex::new(None) }
+        Self::new(None)
     }
 
     /// Whether nobody waits for the answer any more.
     pub(crate) fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Whether it was cancelled for another one that needed its place: what it has sent is not all, and must not look so.
+    pub(super) fn gave_way(&self) -> bool {
+        self.gave_way.load(Ordering::SeqCst)
     }
 
     /// Says how to wake the thread. It must ask [`Self::cancelled`] after this and before it sleeps.
@@ -82,7 +93,7 @@ impl Drop for Entry<'_> {
 impl Waiters {
     /// Puts an exchange on the list. One whose client has gone already is cancelled from the start.
     pub(super) fn enter(&self, exchange: Option<u64>, kind: Kind) -> Entry<'_> {
-        let waiting = Arc::new(Waiting { exchange, cancelled: AtomicBool::new(false), wake: Mutex::new(None) });
+        let waiting = Arc::new(Waiting::new(exchange));
         let mut inner = lock(&self.inner);
         let key = inner.next;
         inner.next += 1;
@@ -95,6 +106,7 @@ impl Waiters {
             waiting.cancel();
         }
         if let Some(oldest) = oldest {
+            oldest.gave_way.store(true, Ordering::SeqCst);
             oldest.cancel();
         }
         Entry { waiters: self, key, waiting }
@@ -184,6 +196,7 @@ mod tests {
         let ended: Vec<_> = streams.iter().map(|stream| stream.waiting.cancelled()).collect();
         assert_eq!(ended.iter().filter(|ended| **ended).count(), 2, "{ended:?}");
         assert_eq!(ended.first_chunk(), Some(&[true, true]));
+        assert!(streams.iter().all(|stream| stream.waiting.gave_way() == stream.waiting.cancelled()));
         assert!(more.iter().chain([&poll]).all(|entry| !entry.waiting.cancelled()));
     }
 
@@ -192,7 +205,7 @@ mod tests {
         let waiters = Waiters::default();
         let running = waiters.enter(None, Kind::Stream);
         waiters.close();
-        assert!(running.waiting.cancelled());
+        assert_eq!((running.waiting.cancelled(), running.waiting.gave_way()), (true, false));
         assert!(waiters.enter(None, Kind::Once).waiting.cancelled());
     }
 }

@@ -220,6 +220,25 @@ fn a_stream_sends_each_piece_at_once_and_ends_with_its_client() {
     assert_eq!((client.line(), client.line()), ("0".to_owned(), String::new()));
 }
 
+/// Its client is to know that there would have been more.
+#[test]
+fn a_stream_that_gives_way_to_another_is_broken_off() {
+    let fixture = Fixture::start();
+    let mut streams: Vec<Client> = Vec::new();
+    for _ in 0..=crate::hub::waiters::STREAM_LIMIT {
+        // As the edge asks.
+        let mut client = fixture.open("GET /follow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        assert_eq!(client.head().0, 200);
+        streams.push(client);
+    }
+    fixture.ended.recv_timeout(PATIENCE).expect("one too many");
+    let mut rest = String::new();
+    streams[0].0.read_to_string(&mut rest).expect("closed");
+    assert_eq!(rest, "", "the last chunk is missing");
+    fixture.server.stop();
+    assert_eq!((streams[1].line(), streams[1].line()), ("0".to_owned(), String::new()));
+}
+
 #[test]
 fn a_stream_whose_client_vanished_ends_at_the_next_piece() {
     let fixture = Fixture::start();
