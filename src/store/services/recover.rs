@@ -36,11 +36,13 @@ pub(crate) struct Recovery {
     pub(crate) rebuilt: Rebuilt,
 }
 
-/// The names of the rows that neither a backup nor an edit of ours gave back.
+/// The names of the rows that no backup gave back as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rebuilt {
     /// They stood whole in the unusable file, or in a backup that is unusable too.
     pub(crate) salvaged: Vec<String>,
+    /// What our edits of the last seconds did to them was done again.
+    pub(crate) redone: Vec<String>,
     /// Commands that were adopted; what their rows said beyond their manifests is lost.
     pub(crate) adopted: Vec<String>,
 }
@@ -59,10 +61,10 @@ pub(crate) enum Instead {
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rebuilt { salvaged, adopted } = &self.rebuilt;
+        let Rebuilt { salvaged, redone, adopted } = &self.rebuilt;
         let instead = match self.instead {
             Instead::Backup => "its backup took its place",
-            Instead::EmptyList if salvaged.is_empty() && adopted.is_empty() => "the list begins empty",
+            Instead::EmptyList if self.rebuilt == Rebuilt::default() => "the list begins empty",
             Instead::EmptyList => "no backup can be used",
             Instead::Ours => "what was written here stands",
             Instead::Later => "what was written after it stands",
@@ -70,6 +72,9 @@ impl fmt::Display for Recovery {
         write!(f, "{}; it is kept as {} and {instead}", self.reason, self.saved.display())?;
         if !salvaged.is_empty() {
             write!(f, "; what could be read of it gave back {}", salvaged.join(", "))?;
+        }
+        if !redone.is_empty() {
+            write!(f, "; changes of the last seconds were made again: {}", redone.join(", "))?;
         }
         if !adopted.is_empty() {
             let names = adopted.join(", ");
@@ -168,9 +173,10 @@ impl Services {
         document.add_listed(last);
         // What our edits of the last seconds wrote is better known than what a manifest says.
         let noted = Journal::read(&self.home, SystemTime::now()).unwrap_or_default();
-        document = services::redone(&document, noted.edits()).map_or(document, |(redone, _)| redone);
+        let (mut document, redone) =
+            services::redone(&document, noted.edits()).unwrap_or_else(|| (document, Vec::new()));
         let adopted = document.add_usable(&self.adopted()?);
-        Ok((document, instead, Rebuilt { salvaged, adopted }))
+        Ok((document, instead, Rebuilt { salvaged, redone, adopted }))
     }
 
     /// Rows for the commands that were adopted. Who might reach them is not known, so nobody from elsewhere may.

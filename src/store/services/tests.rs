@@ -284,6 +284,29 @@ fn a_list_without_a_backup_is_rebuilt_from_what_is_known_of_it() {
 }
 
 #[test]
+fn what_takes_the_place_of_a_lost_list_is_said_as_it_is() {
+    for (what, is_noted, said) in [
+        ("nothing is known", false, "and the list begins empty"),
+        ("an edit was noted", true, "and no backup can be used; changes of the last seconds were made again: notes"),
+    ] {
+        let home = TestHome::new();
+        let services = Services::new(home.clone());
+        upsert(&services, "notes", 3001);
+        if !is_noted {
+            std::fs::remove_file(home.path().join("hub/run/services.edits")).expect("noted");
+        }
+        home.put("services.json", "no list");
+        upsert(&services, "other", 3003);
+        let expected = if is_noted { &["notes", "other"][..] } else { &["other"] };
+        let document = services.read().expect("a document");
+        assert_eq!(names(&document), expected.iter().map(|name| (*name).to_owned()).collect(), "{what}");
+        let recoveries = services.take_recoveries();
+        let [recovery] = &recoveries[..] else { panic!("{what}: {recoveries:?}") };
+        assert!(recovery.to_string().ends_with(said), "{what}: {recovery}");
+    }
+}
+
+#[test]
 fn an_empty_list_does_not_replace_a_backup() {
     let home = TestHome::new();
     let services = Services::new(home.clone());
