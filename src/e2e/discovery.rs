@@ -64,6 +64,22 @@ fn the_document_says_where_modules_are_and_hides_what_is_for_this_machine() {
     }
 }
 
+/// What the document and `status` say is an address that answers, whatever letters the path of the row has.
+#[test]
+fn a_path_that_no_address_can_hold_is_told_as_one_that_leads_there() {
+    for (path, spelled) in [("/a b", "/a%20b"), ("/ä", "/%C3%A4"), ("/%41", "/%41")] {
+        let hub = Hub::start(&[module("web", testchild(&["http"])).row("paths", json!([path]))]);
+        hub.until_ready("web");
+        let url = hub.get(DOCUMENT).json()["services"][0]["url"].clone();
+        assert_eq!(url, json!(format!("http://127.0.0.1:{}{spelled}", hub.port)));
+        let answer = hub.get(&format!("{spelled}/x"));
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        let status = hub.run(&["status", "--json"]).succeeds().json();
+        let said = status["data"]["modules"][0]["url"].as_str().expect("an address").to_owned();
+        assert!(said.ends_with(spelled), "{path}: {said}");
+    }
+}
+
 #[test]
 fn a_configured_origin_is_told_whatever_host_was_asked() {
     let home = Home::new();

@@ -59,7 +59,7 @@ pub(crate) fn document<'a>(
         if !key.is_empty() && !OWN_KEYS.contains(&key) {
             let items = by_name.entry(key).or_insert_with(|| Value::Array(Vec::new()));
             if let Value::Array(items) = items {
-                items.push(json!({ "url": format!("{origin}{mount}"), "version": row.version }));
+                items.push(json!({ "url": address(origin, mount), "version": row.version }));
             }
         }
     }
@@ -108,7 +108,26 @@ pub(crate) fn link(row: &Row, mount: &str, link: &str) -> String {
     if link.starts_with('/') && !of_older_vault {
         return link.to_owned();
     }
-    format!("{}/{}", mount.trim_end_matches('/'), link.trim_start_matches('/'))
+    format!("{}/{}", spelled(mount.trim_end_matches('/')), link.trim_start_matches('/'))
+}
+
+/// The address of a path of a row below an origin.
+pub(crate) fn address(origin: &str, path: &str) -> String {
+    format!("{origin}{}", spelled(path))
+}
+
+/// A path of a row as addresses spell it, and as the edge matches it: what no address holds is escaped, and a percent
+/// sign begins an escape already.
+pub(crate) fn spelled(path: &str) -> String {
+    let mut spelled = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if (b'!'..=b'~').contains(&byte) {
+            spelled.push(char::from(byte));
+        } else {
+            spelled.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    spelled
 }
 
 fn service(row: &Row, manifest: Option<&Manifest>, origin: &str, mount: &str) -> Value {
@@ -117,10 +136,10 @@ fn service(row: &Row, manifest: Option<&Manifest>, origin: &str, mount: &str) ->
         item.extend(value.map(|value| (key.to_owned(), Value::String(value))));
     };
     put("name", Some(row.name.clone()));
-    put("url", Some(format!("{origin}{mount}")));
+    put("url", Some(address(origin, mount)));
     put("path", Some(mount.to_owned()));
     put("version", Some(row.version.clone()));
-    put("infoUrl", Some(format!("{origin}{}/.parachute/info", mount.trim_end_matches('/'))));
+    put("infoUrl", Some(format!("{}/.parachute/info", address(origin, mount.trim_end_matches('/')))));
     let own_name = manifest.and_then(|manifest| manifest.display_name.clone());
     put("displayName", own_name.or_else(|| row.display_name.clone()));
     let page = manifest.and_then(|manifest| manifest.ui_url.as_deref());
@@ -137,7 +156,7 @@ fn vault(row: &Row, manifest: Option<&Manifest>, origin: &str, mount: &str) -> V
     let mut item = Map::new();
     let mut put = |key: &str, value: String| item.insert(key.to_owned(), Value::String(value));
     put("name", vault_name(&row.name, mount).to_owned());
-    put("url", format!("{origin}{mount}"));
+    put("url", address(origin, mount));
     put("version", row.version.clone());
     if let Some(page) = manifest.and_then(|manifest| manifest.management_url.as_deref()) {
         put("managementUrl", absolute(row, mount, page, origin));
@@ -160,7 +179,7 @@ fn uis(row: &Row, origin: &str) -> Vec<Value> {
         item.insert("name".to_owned(), json!(name));
         item.extend(ui.get("displayName").map(|value| ("displayName".to_owned(), value.clone())));
         item.insert("path".to_owned(), json!(path));
-        item.insert("url".to_owned(), json!(format!("{origin}{path}")));
+        item.insert("url".to_owned(), json!(address(origin, path)));
         for field in ["tagline", "iconUrl", "version", "oauthClientId"] {
             item.extend(ui.get(field).map(|value| (field.to_owned(), value.clone())));
         }

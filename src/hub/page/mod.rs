@@ -6,7 +6,7 @@ pub(super) mod login;
 use super::reply::{Outcome, Reply};
 use super::request::Req;
 use crate::html::escape;
-use crate::manifest::discovery::{Audience, is_for_people};
+use crate::manifest::discovery::{Audience, is_for_people, spelled};
 use crate::ops::Hub;
 use crate::token::scope::HOST_AUTH;
 use crate::wire::{ModuleInfo, ModuleList, Status};
@@ -69,11 +69,12 @@ fn modules(list: &ModuleList) -> Reply {
 fn row(module: &ModuleInfo) -> String {
     let mounts: Vec<&str> = module.paths.iter().map(String::as_str).filter(|path| is_for_people(path)).collect();
     let name = module.display_name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(&module.short);
-    let title = match module.ui_url.as_deref().or(mounts.first().copied()) {
-        Some(to) => link(to, name),
-        None => escape(name),
+    let title = match (&module.ui_url, mounts.first()) {
+        (Some(to), _) => link(to, name),
+        (None, Some(mount)) => link(&spelled(mount), name),
+        (None, None) => escape(name),
     };
-    let at: Vec<String> = mounts.iter().map(|mount| link(mount, mount)).collect();
+    let at: Vec<String> = mounts.iter().map(|mount| link(&spelled(mount), mount)).collect();
     let version = module.installed_version.as_deref().unwrap_or_default();
     format!(
         "<tr><td>{title}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",

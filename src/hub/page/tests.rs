@@ -35,6 +35,11 @@ fn a_module_is_shown_with_its_page_mounts_state_and_version() {
              <td><a href=\"/wiki\">/wiki</a><br><a href=\"/w\">/w</a></td>",
         ),
         (
+            json!({"paths": ["/a b", "/ä"]}),
+            "<td><a href=\"/a%20b\">wiki</a></td><td>running</td><td>1.2</td>\
+             <td><a href=\"/a%20b\">/a b</a><br><a href=\"/%C3%A4\">/ä</a></td>",
+        ),
+        (
             json!({"ui_url": "https://elsewhere.example/ui", "ready": false}),
             "<td><a href=\"https://elsewhere.example/ui\">wiki</a></td><td>running, not ready</td><td>1.2</td>\
              <td><a href=\"/wiki\">/wiki</a></td>",

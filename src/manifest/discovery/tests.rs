@@ -27,6 +27,25 @@ fn manifest(ui_url: &str, management_url: &str) -> Manifest {
 }
 
 #[test]
+fn an_address_spells_what_a_path_may_hold_and_an_address_may_not() {
+    for (path, spelled_as) in
+        [("/a b", "/a%20b"), ("/ä", "/%C3%A4"), ("/%41", "/%41"), ("/a%20b", "/a%20b"), ("/~a;b=c", "/~a;b=c")]
+    {
+        assert_eq!(spelled(path), spelled_as);
+        let mut wiki = row("wiki", 4000, &[path]);
+        wiki["uis"] = json!({"main": {"displayName": "Main", "path": format!("{path}/app")}});
+        let said = document_of(&[wiki], Some(&manifest("app", "app")), Audience::Remote);
+        let service = &said["services"][0];
+        let url = format!("{ORIGIN}{spelled_as}");
+        assert_eq!((&service["url"], &service["path"]), (&json!(url), &json!(path)));
+        assert_eq!(service["infoUrl"], json!(format!("{url}/.parachute/info")));
+        assert_eq!(service["uiUrl"], json!(format!("{url}/app")));
+        assert_eq!(service["uis"][0]["url"], json!(format!("{url}/app")));
+        assert_eq!(said["wiki"][0]["url"], json!(url));
+    }
+}
+
+#[test]
 fn the_document_reads_as_the_contract_has_it() {
     let mut wiki = row("parachute-wiki", 4000, &["/wiki/", "/more"]);
     wiki["tagline"] = json!("for all");

@@ -4,6 +4,7 @@ use super::when::{unix_ms, until};
 use crate::cli::out::printable;
 use crate::cli::reach::START_HUB;
 use crate::client::ClientError;
+use crate::manifest::discovery::address;
 use crate::manifest::known;
 use crate::manifest::services::{Entry, Listing, Row};
 use crate::store::identity::Identity;
@@ -231,11 +232,12 @@ fn source(row: &Row, home: &Path) -> String {
 
 fn url(row: &Row) -> String {
     let port = row.port;
+    let own = format!("http://127.0.0.1:{port}");
     let mount = row.paths.first().map_or("", |path| path.trim_end_matches('/'));
     match row.short.as_str() {
-        "scribe" => format!("http://127.0.0.1:{port}"),
-        "vault" => format!("http://127.0.0.1:{port}{mount}/mcp"),
-        _ => format!("http://127.0.0.1:{port}{mount}"),
+        "scribe" => own,
+        "vault" => format!("{}/mcp", address(&own, mount)),
+        _ => address(&own, mount),
     }
 }
 
