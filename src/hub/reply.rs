@@ -134,14 +134,17 @@ impl Reply {
     /// Here is a vault, and its protocol is there (http-api §9.8). Unlike 301, this keeps method and body.
     pub(crate) fn missing_mcp_suffix(location: String, url: &str) -> Self {
         let message = "this is a vault; its protocol is spoken at the path that ends in /mcp";
-        let body = json!({ "error": "missing_mcp_suffix", "message": message, "mcp_url": url });
+        let body = json!({
+            "error": "missing_mcp_suffix", "error_description": message, "message": message, "mcp_url": url
+        });
         Self::json(308, &body).with_header("location", location)
     }
 
     /// There would be the first vault's protocol, and there is no vault (http-api §9.8).
     pub(crate) fn no_vault() -> Self {
         let message = "no vault is here that would answer at /mcp; see: parachute status";
-        Self::json(404, &json!({ "error": "vault_module_not_running", "message": message }))
+        let body = json!({ "error": "vault_module_not_running", "error_description": message, "message": message });
+        Self::json(404, &body)
     }
 
     #[must_use]

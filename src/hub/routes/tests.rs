@@ -177,7 +177,7 @@ fn who_asks_a_vault_itself_is_told_where_its_protocol_is() {
                 assert_eq!(body["error"], "missing_mcp_suffix", "{text}");
                 let url = body["mcp_url"].as_str().expect("a URL");
                 assert!(url.starts_with("http") && url.ends_with("/vault/default/mcp"), "{text}");
-                assert!(body["message"].is_string(), "{text}");
+                assert!(body["message"].is_string() && body["error_description"] == body["message"], "{text}");
             }
             301 => assert_eq!(header(&reply, "location"), Some("/vault/admin/"), "{reply:?}"),
             _ => assert_eq!(header(&reply, "location"), None, "{reply:?}"),
@@ -207,6 +207,7 @@ fn without_a_vault_its_protocol_is_answered_for() {
         let body: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!((reply.status, body["error"].as_str()), (404, Some(expected)), "{method} {target} with {rows}");
         assert_eq!(body["message"].is_string(), expected == MISSED, "{text}");
+        assert!(body["error_description"].is_string(), "{text}");
     }
 }
 
