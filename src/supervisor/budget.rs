@@ -35,6 +35,7 @@ pub(crate) struct Budget {
     failures: VecDeque<Instant>,
     quick_level: u32,
     slow_level: u32,
+    obstacle_level: u32,
     shortage_level: u32,
     random: u64,
 }
@@ -43,7 +44,8 @@ impl Budget {
     /// `seed` decides the jitter only.
     pub(crate) fn new(seed: u64) -> Self {
         // A xorshift generator must not start at zero.
-        Self { failures: VecDeque::new(), quick_level: 0, slow_level: 0, shortage_level: 0, random: seed | 1 }
+        let failures = VecDeque::new();
+        Self { failures, quick_level: 0, slow_level: 0, obstacle_level: 0, shortage_level: 0, random: seed | 1 }
     }
 
     /// A child ended that nobody had asked to end, after it had run for `ran`.
@@ -54,7 +56,7 @@ impl Budget {
         self.failures.push_back(now);
         // What a module in slow retries has behind it is more than the window can hold.
         if self.slow_level > 0 || self.failures.len() >= MAX_FAILURES {
-            return Verdict::Slow(self.slow());
+            return Verdict::Slow(self.slow_wait(|budget| &mut budget.slow_level));
         }
         if ran >= RAN_WELL {
             self.quick_level = 0;
@@ -67,10 +69,8 @@ impl Budget {
 
     /// The wait before something that stood in the way from outside (a missing program, a taken port) is looked at
     /// again. Not a failure of the module.
-    pub(crate) fn slow(&mut self) -> Duration {
-        let wait = doubled(SLOW_FIRST, self.slow_level, SLOW_CAP);
-        self.slow_level += 1;
-        self.jitter(wait)
+    pub(crate) fn obstacle(&mut self) -> Duration {
+        self.slow_wait(|budget| &mut budget.obstacle_level)
     }
 
     /// The wait after the machine was short of processes or memory. Not a failure of the module.
@@ -80,8 +80,9 @@ impl Budget {
         self.jitter(wait)
     }
 
-    /// The machine had room again.
-    pub(crate) fn shortage_over(&mut self) {
+    /// There is a child: nothing stood in its way, and the machine had room for it.
+    pub(crate) fn way_is_clear(&mut self) {
+        self.obstacle_level = 0;
         self.shortage_level = 0;
     }
 
@@ -90,7 +91,7 @@ impl Budget {
         self.failures.clear();
         self.quick_level = 0;
         self.slow_level = 0;
-        self.shortage_level = 0;
+        self.way_is_clear();
     }
 
     /// Whether [`Budget::reset`] would change anything.
@@ -101,6 +102,13 @@ impl Budget {
     /// Failures inside the window when the last one happened.
     pub(crate) fn failures_in_window(&self) -> u32 {
         u32::try_from(self.failures.len()).unwrap_or(u32::MAX)
+    }
+
+    fn slow_wait(&mut self, level: fn(&mut Self) -> &mut u32) -> Duration {
+        let level = level(self);
+        let wait = doubled(SLOW_FIRST, *level, SLOW_CAP);
+        *level += 1;
+        self.jitter(wait)
     }
 
     fn jitter(&mut self, wait: Duration) -> Duration {
@@ -156,7 +164,7 @@ mod tests {
         }
         let mut budget = Budget::new(99);
         for expected_ms in [30_000, 60_000, 120_000, 240_000, 300_000, 300_000] {
-            assert!(within(budget.slow(), expected_ms), "{expected_ms}");
+            assert!(within(budget.obstacle(), expected_ms), "{expected_ms}");
         }
     }
 
@@ -171,6 +179,19 @@ mod tests {
                 assert_eq!(verdict, Verdict::Quick(Duration::ZERO), "at {at_s} s");
             }
         }
+    }
+
+    #[test]
+    fn what_stood_in_the_way_is_no_failure_and_is_forgotten_once_there_is_a_child() {
+        let start = Instant::now();
+        let mut budget = Budget::new(3);
+        for expected_ms in [30_000, 60_000] {
+            assert!(within(budget.obstacle(), expected_ms), "{expected_ms}");
+        }
+        let verdict = budget.failed(start, Duration::ZERO);
+        assert!(matches!(verdict, Verdict::Quick(wait) if within(wait, 500)), "{verdict:?}");
+        budget.way_is_clear();
+        assert!(within(budget.obstacle(), 30_000), "what comes in the way later is something else");
     }
 
     #[test]

@@ -70,10 +70,10 @@ pub(crate) fn notice(notice: Notice, last: Option<(Exit, Killer)>, error: Option
             format!("{ended}, failure {failures} of {MAX_FAILURES} in {window_s} s, restarting in {}", duration(after))
         }
         Notice::Crashed { failures, after: Some(after) } => {
-            format!("{ended}, crashed: {failures} failures in {window_s} s, next retry in {}", duration(after))
+            format!("{ended}, crashed: {} in {window_s} s, next retry in {}", failure_count(failures), duration(after))
         }
         Notice::Crashed { failures, after: None } => {
-            format!("{ended}, crashed: {failures} failures in {window_s} s, giving up as run.giveUp says")
+            format!("{ended}, crashed: {} in {window_s} s, giving up as run.giveUp says", failure_count(failures))
         }
         Notice::Blocked { after: Some(after) } => format!("crashed: {reason}; next retry in {}", duration(after)),
         Notice::Blocked { after: None } => format!("crashed: {reason}; giving up as run.giveUp says"),
@@ -88,6 +88,11 @@ pub(crate) fn notice(notice: Notice, last: Option<(Exit, Killer)>, error: Option
         Notice::Killing => "did not end in time, sending KILL".into(),
         Notice::Stuck => "is still there after KILL; the kernel cannot end it now".into(),
     }
+}
+
+/// A later failure of a module in slow retries may be alone in the window.
+fn failure_count(failures: u32) -> String {
+    format!("{failures} failure{}", if failures == 1 { "" } else { "s" })
 }
 
 /// A child that did not reach `program`.
@@ -207,6 +212,11 @@ mod tests {
                 Notice::Crashed { failures: 3, after: Some(Duration::from_secs(30)) },
                 Some(Exit::Code(7)),
                 "exited with code 7, crashed: 3 failures in 60 s, next retry in 30 s",
+            ),
+            (
+                Notice::Crashed { failures: 1, after: None },
+                Some(Exit::Code(7)),
+                "exited with code 7, crashed: 1 failure in 60 s, giving up as run.giveUp says",
             ),
             (Notice::Blocked { after: None }, None, "crashed: it cannot be started; giving up as run.giveUp says"),
         ] {

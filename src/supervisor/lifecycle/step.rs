@@ -69,7 +69,7 @@ fn spawning(m: &mut Module, by_hand: bool, then: Option<Then>, event: Event, now
             Vec::new()
         }
         Event::Running { .. } => {
-            m.budget.shortage_over();
+            m.budget.way_is_clear();
             match (then, m.policy.gate) {
                 (Some(then), _) => m.terminate(then, now),
                 (None, Some(gate)) => {
@@ -88,7 +88,7 @@ fn spawning(m: &mut Module, by_hand: bool, then: Option<Then>, event: Event, now
                 vec![Action::Say(Notice::Blocked { after: None })]
             }
             None | Some(Then::Judge { .. }) => {
-                let after = m.budget.slow();
+                let after = m.budget.obstacle();
                 m.state = State::Waiting { until: now + after, crashed: true };
                 vec![Action::Say(Notice::Blocked { after: Some(after) })]
             }

@@ -484,6 +484,20 @@ fn a_shortage_is_not_a_failure_of_the_module() {
     assert_eq!((module.status(), module.failures_in_window()), (Status::Restarting, 0));
 }
 
+/// Nor is what was in its way, such as a port that somebody else held: its restarts are its own.
+#[test]
+fn an_obstacle_is_not_a_failure_of_the_module() {
+    let obstacles = ["start", "refused", "deadline", "refused", "deadline"];
+    for life in
+        [&["running", "probe ok", "exited 1", "gone"][..], &["running", "exited 1", "gone"], &["exited 1", "gone"]]
+    {
+        let events: Vec<&str> = obstacles.iter().chain(life).copied().collect();
+        let (module, now) = after(policy(), &events, Instant::now());
+        assert_eq!((state(&module), module.failures_in_window()), ("waiting", 1), "{life:?}");
+        assert!(module.retry_at().is_some_and(|at| at < now + SECOND), "{life:?}");
+    }
+}
+
 #[test]
 fn liveness_counts_failures_in_a_row() {
     let up = ["start", "running", "probe ok"];
