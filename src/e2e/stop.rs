@@ -1,6 +1,6 @@
 //! A stop ends all of a module, and nothing brings it back but a start.
 
-use crate::support::{Home, Hub, eventually, is_alive, kill, module, testchild};
+use crate::support::{Finished, Home, Hub, eventually, is_alive, kill, module, testchild};
 use serde_json::json;
 use std::thread;
 
@@ -252,6 +252,28 @@ fn a_stop_takes_back_a_restart_that_waits() {
     assert_eq!(hub.end().code(), Some(0));
     assert_eq!(hub.home.read("quick-runs"), runs_then, "a child after the stop");
     assert_eq!(hub.home.read("crashed-runs"), "...");
+}
+
+#[test]
+fn what_is_stopped_without_a_hub_stays_stopped_and_what_cannot_be_kept_is_a_failure() {
+    let home = Home::new();
+    for name in ["web", "wiki"] {
+        home.install(&module(name, testchild(&["sleep"])).run(json!({ "ready": "none" })));
+    }
+    let stopped = Finished::run(home.command(&["stop", "web"])).succeeds();
+    assert!(stopped.stdout.contains("web is already stopped: the hub is down; it stays stopped until: "), "{stopped}");
+    let mut hub = Hub::start_in(home, &[]);
+    hub.line_after("wiki", "ready ");
+    assert_eq!(hub.module("web")["supervisor_status"], "stopped");
+    assert!(hub.lines_after("web", "ready ").is_empty(), "{}", hub.output());
+    hub.run(&["start", "web"]).succeeds();
+    hub.line_after("web", "ready ");
+
+    assert!(hub.end().success(), "{}", hub.output());
+    std::fs::rename(hub.home.path().join("hub"), hub.home.path().join("aside")).expect("it is there");
+    hub.home.write("hub", "a file where the directory belongs");
+    let refused = hub.run(&["stop", "web"]).fails_with(78);
+    assert!(refused.stderr.contains("✗ web: the hub is down; that web is to stay stopped is not kept: "), "{refused}");
 }
 
 #[test]

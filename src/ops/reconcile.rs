@@ -63,6 +63,8 @@ impl Hub {
                 (self.parts.log)(&format!("the row {:?} of services.json cannot be used: {problem}", entry.name));
             }
         }
+        // Whoever stops a module from now on finds this hub.
+        self.parts.intent.read_again();
         let stopped = self.parts.intent.stopped();
         let mut wanted = Vec::new();
         for row in processes(&document) {

@@ -4,12 +4,13 @@ use super::StoreError;
 use super::atomic::PRIVATE;
 use crate::manifest::Short;
 use crate::shell;
-use crate::sys::fs::{self, Dir, Kind, Stat};
+use crate::sys::fs::{self, Dir, FileLock, Kind, Stat};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Directories that we make are nobody else's business (files §14.2).
 const DIR_MODE: u32 = 0o700;
@@ -167,6 +168,16 @@ impl Home {
             Ok(_) => return Err(StoreError::NotRegular { path }),
         }
         dir.open_lock(name, PRIVATE).map_err(|source| StoreError::Write { path, source })
+    }
+
+    /// Takes the lock in the file `relative`; waits at most `wait` for another holder.
+    pub(super) fn lock(&self, relative: &Path, wait: Duration) -> Result<FileLock, StoreError> {
+        let path = self.path().join(relative);
+        let file = self.open_lock(relative)?;
+        FileLock::acquire(file, Instant::now() + wait).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => StoreError::Locked { path, holder: None },
+            _ => StoreError::Write { path, source },
+        })
     }
 
     /// Opens the directory `relative`; `None` when it or one above it is missing.

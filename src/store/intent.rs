@@ -8,9 +8,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 const INTENT: &str = "hub/intent.json";
 const STOPPED: &str = "stopped";
+const LOCK: &str = "hub/run/intent.lock";
+/// Each holds it for one small write.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Every name of a list of modules that can be read fits.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -90,9 +94,22 @@ impl Intent {
         })
     }
 
-    /// Forgets an earlier stop of the module in a home whose hub is down; a hub that runs keeps the intent itself.
-    pub(crate) fn forget_stop(home: &Home, short: &Short) -> Result<(), StoreError> {
-        Self::load(home).set_stopped(short, false)
+    /// Reads what commands may have written before they could see that this hub runs. A file that cannot be used
+    /// changes nothing.
+    pub(crate) fn read_again(&self) {
+        self.lock(|state| {
+            if let Ok(tree) = read(&self.home) {
+                *state = State { tree: tree.unwrap_or_else(empty), unusable: None };
+            }
+        });
+    }
+
+    /// [`Intent::set_stopped`] in a home whose hub is down; a hub that runs keeps the intent itself. Whoever finds no hub
+    /// after this as well was in time for the next one, see [`Intent::read_again`]. Waits at most [`LOCK_WAIT`] for
+    /// other commands.
+    pub(crate) fn set_without_hub(home: &Home, short: &Short, stopped: bool) -> Result<(), StoreError> {
+        let _one_at_a_time = home.lock(Path::new(LOCK), LOCK_WAIT)?;
+        Self::load(home).set_stopped(short, stopped)
     }
 
     fn lock<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -138,6 +155,25 @@ mod tests {
         assert_eq!(Intent::load(&home).stopped(), ["vault", "wiki"].map(short).into());
         intent.set_stopped(&short("vault"), false).expect("written");
         assert_eq!(Intent::load(&home).stopped(), [short("wiki")].into());
+    }
+
+    #[test]
+    fn commands_that_stop_modules_without_a_hub_lose_nothing_and_a_hub_reads_them_again() {
+        let home = TestHome::new();
+        let hub = Intent::load(&home);
+        let all: BTreeSet<Short> = (0..8).map(|number| short(&format!("m{number}"))).collect();
+        std::thread::scope(|scope| {
+            for short in &all {
+                let home = &home;
+                scope.spawn(move || Intent::set_without_hub(home, short, true).expect("written"));
+            }
+        });
+        assert!(hub.stopped().is_empty());
+        hub.read_again();
+        assert_eq!(hub.stopped(), all);
+        home.put(INTENT, "{");
+        hub.read_again();
+        assert_eq!((hub.stopped(), hub.warning()), (all, None), "what cannot be used changes nothing");
     }
 
     #[test]

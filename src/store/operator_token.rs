@@ -4,9 +4,8 @@ use super::atomic::{self, Links, PRIVATE, Target, Trust};
 use super::{Home, StoreError};
 use crate::sys::fs::FileLock;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const NAME: &str = "operator.token";
 const LOCK: &str = "operator.lock";
@@ -68,13 +67,7 @@ impl From<StoreError> for OperatorTokenError {
 /// Held by whoever replaces the token: who gets it looks again whether that is still to be done. Waits at most
 /// [`LOCK_WAIT`] for another.
 pub(crate) fn lock(home: &Home) -> Result<FileLock, StoreError> {
-    let path = home.run_dir().join(LOCK);
-    let write_error = |source| StoreError::Write { path: path.clone(), source };
-    let file = home.open_lock(&Path::new("hub/run").join(LOCK))?;
-    FileLock::acquire(file, Instant::now() + LOCK_WAIT).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => StoreError::Locked { path: path.clone(), holder: None },
-        _ => write_error(error),
-    })
+    home.lock(&Path::new("hub/run").join(LOCK), LOCK_WAIT)
 }
 
 /// Where the hub of this home keeps it.

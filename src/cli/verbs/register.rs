@@ -302,7 +302,7 @@ pub(super) fn finish(
         Ok(Some(up)) => up,
         Ok(None) => {
             // Of an earlier module of this name, or of this one: to register it again is to want it up.
-            Intent::forget_stop(home, short)
+            Intent::set_without_hub(home, short, false)
                 .map_err(|error| not_started(short, words, reach::store_failure(&error)))?;
             out.done(&format!("✓ {short} {words}: port {port}{at}; it starts with the hub: parachute serve"));
             return Ok(Report::of(data(None)));

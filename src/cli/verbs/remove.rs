@@ -70,7 +70,7 @@ pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &
     };
     if let Some(short) = &short
         && !stopped_by_hub
-        && let Err(error) = Intent::forget_stop(&home, short)
+        && let Err(error) = Intent::set_without_hub(&home, short, false)
     {
         out.warn(&format!("that {short} was stopped is still remembered: {error}"));
     }

@@ -13,10 +13,12 @@ use crate::client::{Client, ClientError, Op};
 use crate::config::Config;
 use crate::logs::follow;
 use crate::manifest::Short;
+use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError};
 use crate::wire::{Code, ModuleState, OpReply};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,13 +55,26 @@ pub(super) fn run(
         .iter()
         .map(|name| if name == HUB { Ok(None) } else { resolve(name).map(Some) })
         .collect::<Result<Vec<Option<Short>>, Failure>>()?;
-    let mut hub = reach::hub(&home, BOOT_TIMEOUT.min(timeout.unwrap_or(OP_TIMEOUT)))
-        .map_err(|error| Failure::of_client(&error))?;
+    let find_hub = || {
+        reach::hub(&home, BOOT_TIMEOUT.min(timeout.unwrap_or(OP_TIMEOUT))).map_err(|error| Failure::of_client(&error))
+    };
+    let mut hub = find_hub()?;
     let has_modules = targets.iter().any(Option::is_some);
     match (&list, &hub) {
         (Err(error), None) if op != Op::Stop && has_modules => return Err(reach::store_failure(error)),
         (Err(error), _) => out.warn(&error.to_string()),
         (Ok(_), _) => {}
+    }
+    let mut unkept = BTreeMap::new();
+    if hub.is_none() && op == Op::Stop && has_modules {
+        for short in targets.iter().flatten() {
+            let process = list.as_ref().map_or_else(|_| short.clone(), |list| list.process_of(short));
+            if let Err(error) = Intent::set_without_hub(&home, &process, true) {
+                unkept.insert(short.clone(), error);
+            }
+        }
+        // One that has begun meanwhile may have started them before it could know.
+        hub = find_hub()?;
     }
     if let Some(up) = hub.as_mut().filter(|_| has_modules) {
         up.authorise(&home, config, out)?;
@@ -76,9 +91,14 @@ pub(super) fn run(
         let outcome = match (target, &hub) {
             (None, hub) => of_hub(op, hub.as_ref()),
             (Some(short), Some(up)) => Ok(act(&up.client, op, short, wait)),
-            (Some(short), None) => match &down {
-                None => Ok(Verdict::done(format!("{short} is already stopped: the hub is down"))),
-                Some(failure) => Err(Failure { message: format!("{short}: {}", failure.message), ..failure.clone() }),
+            (Some(short), None) => match (&down, unkept.get(short)) {
+                (None, None) => Ok(Verdict::done(format!(
+                    "{short} is already stopped: the hub is down; it stays stopped until: parachute start {short}"
+                ))),
+                (None, Some(error)) => Err(not_kept(short, error)),
+                (Some(failure), _) => {
+                    Err(Failure { message: format!("{short}: {}", failure.message), ..failure.clone() })
+                }
             },
         };
         let name = target.as_ref().map_or(HUB, |short| short.as_str());
@@ -90,6 +110,13 @@ pub(super) fn run(
         }
     }
     Ok(Report { data: json!({ "results": results }), failure: first_failure })
+}
+
+/// It does not run, but the next hub will start it.
+fn not_kept(short: &Short, error: &StoreError) -> Failure {
+    let failure = reach::store_failure(error);
+    let message = format!("{short}: the hub is down; that {short} is to stay stopped is not kept: {}", failure.message);
+    Failure { message, ..failure }
 }
 
 /// The hub as a target. No manager runs it in this release, so it is only looked at.
