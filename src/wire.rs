@@ -249,6 +249,9 @@ pub(crate) struct OpReply {
     pub(crate) stopped: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<ModuleState>,
+    /// What was done, and may not last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// One module in `GET /api/modules` and the body of `GET /api/modules/<short>`.

@@ -27,13 +27,12 @@ impl Hub {
         let document = self.reconcile().ok();
         let process = document.as_ref().map_or_else(|| short.clone(), |document| document.process_of(short));
         let installed = document.is_some_and(|document| document.find(&process).is_some());
-        if installed || self.parts.supervisor.snapshot(&process).is_some() {
-            self.remember(&process, true);
-        }
+        let is_known = installed || self.parts.supervisor.snapshot(&process).is_some();
+        let warnings = Vec::from_iter(is_known.then(|| self.remember(&process, true)).flatten());
         match self.parts.supervisor.stop(&process, answer) {
-            Ok(snapshot) => Ok(done(short, (answer == Answer::WhenDone).then_some(true), &snapshot)),
+            Ok(snapshot) => Ok(done(short, (answer == Answer::WhenDone).then_some(true), &snapshot, warnings)),
             Err(OpFailure::NotSupervised) => {
-                Ok(OpReply { short: short.to_string(), stopped: Some(false), state: None })
+                Ok(OpReply { short: short.to_string(), stopped: Some(false), state: None, warnings })
             }
             Err(failure) => Err(OpError::from_supervisor(&process, failure)),
         }
@@ -48,9 +47,9 @@ impl Hub {
         let document = self.reconcile()?;
         let process = document.process_of(short);
         self.check(&document, &process)?;
-        self.remember(&process, false);
+        let warnings = Vec::from_iter(self.remember(&process, false));
         match act(&self.parts.supervisor, &process, answer) {
-            Ok(snapshot) => Ok(done(short, None, &snapshot)),
+            Ok(snapshot) => Ok(done(short, None, &snapshot, warnings)),
             Err(failure) => Err(OpError::from_supervisor(&process, failure)),
         }
     }
@@ -74,15 +73,16 @@ impl Hub {
         }
     }
 
-    /// A full disk must not keep a module up or down now; that it will be forgotten is said.
-    pub(super) fn remember(&self, short: &Short, stopped: bool) {
-        if let Err(error) = self.parts.intent.set_stopped(short, stopped) {
-            let asked = if stopped { "stopped" } else { "running" };
-            (self.parts.log)(&format!("{short}: that it is to be {asked} will not outlive the hub: {error}"));
-        }
+    /// A full disk must not keep a module up or down now; that it will be forgotten is logged and returned.
+    pub(super) fn remember(&self, short: &Short, stopped: bool) -> Option<String> {
+        let error = self.parts.intent.set_stopped(short, stopped).err()?;
+        let asked = if stopped { "stopped" } else { "running" };
+        let warning = format!("{short}: that it is to be {asked} will not outlive the hub: {error}");
+        (self.parts.log)(&warning);
+        Some(warning)
     }
 }
 
-fn done(short: &Short, stopped: Option<bool>, snapshot: &Snapshot) -> OpReply {
-    OpReply { short: short.to_string(), stopped, state: Some(module_state(snapshot)) }
+fn done(short: &Short, stopped: Option<bool>, snapshot: &Snapshot, warnings: Vec<String>) -> OpReply {
+    OpReply { short: short.to_string(), stopped, state: Some(module_state(snapshot)), warnings }
 }

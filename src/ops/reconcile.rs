@@ -135,7 +135,7 @@ impl Hub {
             }
             for short in gone(&last, &document) {
                 // What comes back under its name is another module, which nobody has stopped yet.
-                self.remember(short, false);
+                let _logged = self.remember(short, false);
             }
             // What the boot has found is the backup already.
             self.keep_backup();

@@ -314,7 +314,7 @@ pub(super) fn finish(
     out.done(&format!("✓ {short} {words}: port {port}{at}"));
     // An unchanged one that runs stays as it is: `start` is idempotent.
     let op = if change == Change::Replaced { Op::Restart } else { Op::Start };
-    let verdict = lifecycle::act(&up.client, op, short, after.wait);
+    let verdict = lifecycle::act(&up.client, op, short, after.wait, out);
     let failure = lifecycle::show(&verdict, Some(short), Some(&up.client), home, out);
     Ok(Report { data: data(Some(&verdict)), failure })
 }

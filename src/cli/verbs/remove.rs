@@ -120,7 +120,7 @@ fn stop(
     let Some(mut up) = up else { return Ok(false) };
     up.authorise(home, config, out)?;
     up.client.set_timeout(timeout.unwrap_or(OP_TIMEOUT));
-    match lifecycle::act(&up.client, Op::Stop, short, Wait::Done) {
+    match lifecycle::act(&up.client, Op::Stop, short, Wait::Done, out) {
         // A row that the hub cannot use has no process.
         lifecycle::Verdict::Failed { failure, .. }
             if failure.exit != Exit::InvalidConfig && failure.exit != Exit::UnknownModule =>

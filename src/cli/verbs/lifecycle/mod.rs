@@ -90,7 +90,7 @@ pub(super) fn run(
     for target in &targets {
         let outcome = match (target, &hub) {
             (None, hub) => of_hub(op, hub.as_ref()),
-            (Some(short), Some(up)) => Ok(act(&up.client, op, short, wait)),
+            (Some(short), Some(up)) => Ok(act(&up.client, op, short, wait, out)),
             (Some(short), None) => match (&down, unkept.get(short)) {
                 (None, None) => Ok(Verdict::done(format!(
                     "{short} is already stopped: the hub is down; it stays stopped until: parachute start {short}"
@@ -144,18 +144,18 @@ fn of_hub(op: Op, hub: Option<&Up>) -> Result<Verdict, Failure> {
     }
 }
 
-/// Does it and judges the answer. A restart of what does not run is a start.
-pub(super) fn act(client: &Client, op: Op, short: &Short, wait: Wait) -> Verdict {
+/// Does it, says what the hub warns of, and judges the answer. A restart of what does not run is a start.
+pub(super) fn act(client: &Client, op: Op, short: &Short, wait: Wait, out: &mut Out) -> Verdict {
     let ask = |op| match wait {
         Wait::Ordered => client.order(short.as_str(), op),
         Wait::Done | Wait::Reachable => client.op(short.as_str(), op),
     };
-    match ask(op) {
-        Err(error) if op == Op::Restart && error.code() == Code::NotSupervised => {
-            judge(Op::Start, short, &ask(Op::Start), wait)
-        }
-        answer => judge(op, short, &answer, wait),
-    }
+    let (op, answer) = match ask(op) {
+        Err(error) if op == Op::Restart && error.code() == Code::NotSupervised => (Op::Start, ask(Op::Start)),
+        answer => (op, answer),
+    };
+    answer.iter().flat_map(|reply| &reply.warnings).for_each(|warning| out.warn(&printable(warning)));
+    judge(op, short, &answer, wait)
 }
 
 /// Prints what became of one target; the failure comes back, its reason already shown.

@@ -37,7 +37,7 @@ fn error(kind: &str, text: &str) -> StartError {
 }
 
 fn reply(stopped: Option<bool>, state: Option<ModuleState>) -> Answer {
-    Ok(OpReply { short: "vault".into(), stopped, state })
+    Ok(OpReply { short: "vault".into(), stopped, state, warnings: Vec::new() })
 }
 
 fn refusal(code: &str, text: &str) -> ErrorBody {
