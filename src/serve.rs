@@ -65,8 +65,8 @@ const UNHEALTHY: u8 = 6;
 /// command line's, 0 for any free one. Must be called on the main thread, before there are others.
 pub(crate) fn run(config: Config, port: Option<u16>) -> Result<u8, ServeError> {
     Ok(match with_console(config, port)? {
-        Ended::Asked => 0,
-        Ended::Essential(_) => UNHEALTHY,
+        Ended::Asked | Ended::Essential { crashed: false, .. } => 0,
+        Ended::Essential { crashed: true, .. } => UNHEALTHY,
         Ended::HomeLost | Ended::EdgeLost => FAILED,
     })
 }

@@ -141,6 +141,24 @@ fn the_hub_ends_with_an_essential_module_that_ends_for_good_and_with_no_other() 
     assert!(output.contains("heart is essential and down for good"), "{output}");
 }
 
+#[test]
+fn the_hub_ends_well_with_an_essential_module_that_does_and_outlives_one_that_is_stopped() {
+    for restart in ["never", "on-failure"] {
+        let run = json!({ "restart": restart, "ready": "none", "essential": true });
+        // It waits, so that the hub is up before.
+        let job = module("job", testchild(&["slow-term", "0"])).run(run);
+        let mut hub = Hub::start(&[job]);
+        hub.number_after("job", "ready ");
+        hub.run(&["stop", "job"]).succeeds();
+        assert_eq!(hub.get("/health").status, 200, "{restart}: a stop is meant: {}", hub.output());
+        hub.run(&["start", "job"]).succeeds();
+        let ready = eventually("the second child", || hub.lines_after("job", "ready ").get(1).cloned());
+        kill(ready.parse().expect("a pid"), "TERM");
+        assert_eq!(hub.until_it_ends().code(), Some(0), "{restart}: {}", hub.output());
+        hub.says("job is essential and has ended well, taking the hub down");
+    }
+}
+
 /// Its settings hold although there has never been a child.
 #[test]
 fn giving_up_and_being_essential_count_for_a_module_whose_program_is_missing() {

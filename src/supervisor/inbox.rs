@@ -119,8 +119,8 @@ pub(crate) enum ForMain {
     Fork { spec: Box<SpawnSpec>, child: u64, reply_to: Arc<Inbox<ForWorker>> },
     /// The module came up, failed or came to rest.
     Settled { short: Short, at_rest: bool },
-    /// A module that the hub is not to outlive is down for good.
-    EssentialDown(Short),
+    /// A module that the hub is not to outlive is down for good, by itself.
+    EssentialDown { short: Short, crashed: bool },
     /// The home may not be the one any more that the hub was started in.
     LookAtHome,
     /// Nobody serves the network any more.

@@ -300,6 +300,11 @@ impl Module {
         matches!(self.state, State::Stopped | State::Done { .. })
     }
 
+    /// It ended by itself, and only a start by hand brings it back.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done { .. })
+    }
+
     /// Whether whoever asked for a start has an answer: it is up, or this attempt is over.
     pub(crate) fn is_settled(&self) -> bool {
         match self.state {

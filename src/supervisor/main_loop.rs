@@ -31,8 +31,8 @@ const TIDY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum Ended {
     /// SIGTERM or SIGINT.
     Asked,
-    /// A module without which the hub is not to run is down for good.
-    Essential(Short),
+    /// A module without which the hub is not to run is down for good, as its policy allows or `crashed`.
+    Essential { short: Short, crashed: bool },
     /// The home is gone, or another has its place.
     HomeLost,
     /// Nobody serves the network any more.
@@ -150,9 +150,9 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
                         }
                     }
                     // Once the hub is on its way down, the end of another one hurries nobody.
-                    ForMain::EssentialDown(_) if !matches!(phase, Phase::Running) => {}
-                    ForMain::EssentialDown(short) => {
-                        let why = Ended::Essential(short);
+                    ForMain::EssentialDown { .. } if !matches!(phase, Phase::Running) => {}
+                    ForMain::EssentialDown { short, crashed } => {
+                        let why = Ended::Essential { short, crashed };
                         context.console.line("[supervisor] ", &format!("{}, taking the hub down", why.describe()));
                         phase = phase.stop(supervisor, &mut duties, why);
                     }
@@ -206,7 +206,8 @@ impl Ended {
     fn describe(&self) -> String {
         match self {
             Self::Asked => "asked to end".into(),
-            Self::Essential(short) => format!("{short} is essential and down for good"),
+            Self::Essential { short, crashed: true } => format!("{short} is essential and down for good"),
+            Self::Essential { short, crashed: false } => format!("{short} is essential and has ended well"),
             Self::HomeLost => "the home is lost".into(),
             Self::EdgeLost => "the edge has ended and nothing can reach the hub".into(),
         }

@@ -62,8 +62,9 @@ impl Worker {
         // It may stay like this for weeks.
         self.went_deep = true;
         let at_rest = self.module.is_at_rest();
-        if at_rest && self.settings.essential && self.module.status() == Status::Crashed {
-            self.context.main.send(ForMain::EssentialDown(self.short.clone()));
+        if self.settings.essential && self.module.is_done() {
+            let crashed = self.module.status() == Status::Crashed;
+            self.context.main.send(ForMain::EssentialDown { short: self.short.clone(), crashed });
         }
         self.context.main.send(ForMain::Settled { short: self.short.clone(), at_rest });
     }
