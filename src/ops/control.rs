@@ -84,5 +84,10 @@ impl Hub {
 }
 
 fn done(short: &Short, stopped: Option<bool>, snapshot: &Snapshot, warnings: Vec<String>) -> OpReply {
-    OpReply { short: short.to_string(), stopped, state: Some(module_state(snapshot)), warnings }
+    OpReply {
+        short: short.to_string(),
+        stopped,
+        state: Some(module_state(snapshot, snapshot.next_retry_at())),
+        warnings,
+    }
 }

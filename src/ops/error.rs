@@ -32,7 +32,9 @@ pub(crate) enum OpError {
 
 impl OpError {
     pub(super) fn from_supervisor(short: &Short, failure: OpFailure) -> Self {
-        let state = |snapshot: Box<crate::supervisor::Snapshot>| Box::new(super::state::module_state(&snapshot));
+        let state = |snapshot: Box<crate::supervisor::Snapshot>| {
+            Box::new(super::state::module_state(&snapshot, snapshot.next_retry_at()))
+        };
         match failure {
             OpFailure::NotSupervised => Self::NotSupervised { short: short.clone() },
             OpFailure::NotStarted(snapshot) => Self::StartFailed { state: state(snapshot) },

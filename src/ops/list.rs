@@ -154,7 +154,7 @@ fn running(module: ModuleInfo, snapshot: &Snapshot) -> ModuleInfo {
         restarts_in_window: snapshot.restarts_in_window,
         restarts_total: snapshot.restarts_total,
         last_exit: snapshot.last_exit.map(last_exit),
-        next_retry_at: snapshot.next_retry_at.map(iso),
+        next_retry_at: snapshot.next_retry_at().map(iso),
         supervisor_start_error: snapshot.start_error.as_ref().map(start_error),
         ..module
     }

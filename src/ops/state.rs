@@ -6,7 +6,8 @@ use crate::sys::process::Exit;
 use crate::wire;
 use std::time::SystemTime;
 
-pub(crate) fn module_state(snapshot: &Snapshot) -> wire::ModuleState {
+/// `next_retry_at` is the snapshot's, which takes a clock to tell.
+pub(crate) fn module_state(snapshot: &Snapshot, next_retry_at: Option<SystemTime>) -> wire::ModuleState {
     wire::ModuleState {
         short: snapshot.short.to_string(),
         status: status(snapshot.status),
@@ -18,7 +19,7 @@ pub(crate) fn module_state(snapshot: &Snapshot) -> wire::ModuleState {
         last_crash_at: snapshot.last_crash_at.map(iso),
         last_exit_code: snapshot.last_exit.map(|(exit, _)| exit_code(exit)),
         last_exit: snapshot.last_exit.map(last_exit),
-        next_retry_at: snapshot.next_retry_at.map(iso),
+        next_retry_at: next_retry_at.map(iso),
         start_error: snapshot.start_error.as_ref().map(start_error),
     }
 }
@@ -89,7 +90,7 @@ pub(super) mod tests {
     #[test]
     fn a_crashed_module_reads_as_the_contract_has_it() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let state = module_state(&Snapshot {
+        let snapshot = Snapshot {
             pid: Some(7),
             started_at: Some(at(1)),
             started: None,
@@ -97,7 +98,6 @@ pub(super) mod tests {
             restarts_total: 9,
             last_crash_at: Some(at(2)),
             last_exit: Some((Exit::Signal(9), at(2))),
-            next_retry_at: Some(at(3)),
             start_error: Some(StartError {
                 kind: StartErrorKind::PortSquatter,
                 description: "port 1940 is held".to_owned(),
@@ -105,7 +105,8 @@ pub(super) mod tests {
                 at: at(2),
             }),
             ..snapshot("vault", Status::Crashed)
-        });
+        };
+        let state = module_state(&snapshot, Some(at(3)));
         assert_eq!(
             serde_json::to_string(&state).expect("plain data"),
             "{\"short\":\"vault\",\"status\":\"crashed\",\"ready\":false,\"pid\":7,\

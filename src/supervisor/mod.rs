@@ -106,7 +106,8 @@ pub(crate) struct Snapshot {
     pub(crate) restarts_total: u64,
     pub(crate) last_crash_at: Option<SystemTime>,
     pub(crate) last_exit: Option<(Exit, SystemTime)>,
-    pub(crate) next_retry_at: Option<SystemTime>,
+    /// By the clock that nobody sets, see [`Snapshot::next_retry_at`].
+    pub(crate) retry_at: Option<Instant>,
     pub(crate) start_error: Option<StartError>,
 }
 
@@ -124,9 +125,14 @@ impl Snapshot {
             restarts_total: 0,
             last_crash_at: None,
             last_exit: None,
-            next_retry_at: None,
+            retry_at: None,
             start_error: None,
         }
+    }
+
+    /// When it is tried again, by the wall clock as it stands now: a machine without a clock of its own sets it late.
+    pub(crate) fn next_retry_at(&self) -> Option<SystemTime> {
+        self.retry_at.map(|at| SystemTime::now() + at.saturating_duration_since(Instant::now()))
     }
 }
 

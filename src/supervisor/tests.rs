@@ -14,6 +14,20 @@ pub(super) fn short(name: &str) -> Short {
     Short::parse(name).expect("a good name")
 }
 
+#[test]
+fn the_next_retry_is_told_by_the_wall_clock_of_whoever_asks() {
+    let in_ten_minutes = Instant::now() + Duration::from_secs(600);
+    for (retry_at, wait_s) in [(in_ten_minutes, 600), (Instant::now(), 0)] {
+        let snapshot = Snapshot { retry_at: Some(retry_at), ..Snapshot::stopped(short("web")) };
+        let after = SystemTime::now() + Duration::from_secs(wait_s);
+        let told = snapshot.next_retry_at().expect("there is one");
+        // The clocks are read one after the other, a moment apart.
+        let apart = told.duration_since(after).unwrap_or_else(|early| early.duration());
+        assert!(apart < PATIENCE, "{wait_s} s: {apart:?}");
+    }
+    assert_eq!(Snapshot::stopped(short("web")).next_retry_at(), None);
+}
+
 /// A supervisor without a main thread: nothing of it ever forks.
 pub(super) fn supervisor(
     source: impl Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync + 'static,

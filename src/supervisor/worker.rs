@@ -77,8 +77,6 @@ pub(super) struct Worker {
     last_exit: Option<(Exit, SystemTime)>,
     last_crash_at: Option<SystemTime>,
     start_error: Option<Box<StartError>>,
-    /// The wall clock's idea of the next attempt; set once, so that it does not waver between looks.
-    next_retry: Option<(Instant, SystemTime)>,
     /// What the main thread was last told.
     told: Option<bool>,
     /// Preparing a child, or bringing it up, needs a deep stack, and waiting for it does not.
@@ -145,7 +143,6 @@ impl Worker {
             last_exit: None,
             last_crash_at: None,
             start_error: None,
-            next_retry: None,
             told: None,
             went_deep: false,
             is_quitting: false,

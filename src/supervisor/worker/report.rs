@@ -3,7 +3,7 @@
 use super::{Heard, Worker};
 use crate::supervisor::inbox::ForMain;
 use crate::supervisor::{Snapshot, Status};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 impl Worker {
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -19,7 +19,7 @@ impl Worker {
             restarts_total: self.module.restarts_total(),
             last_crash_at: self.last_crash_at,
             last_exit: self.last_exit,
-            next_retry_at: self.next_retry.map(|(_, at)| at),
+            retry_at: self.module.retry_at(),
             start_error: self.start_error.as_deref().cloned(),
         }
     }
@@ -37,14 +37,6 @@ impl Worker {
         }
         if self.module.is_ready() {
             self.start_error = None;
-        }
-        match self.module.retry_at() {
-            None => self.next_retry = None,
-            Some(at) if self.next_retry.is_some_and(|(known, _)| known == at) => {}
-            Some(at) => {
-                let wall = SystemTime::now() + at.saturating_duration_since(Instant::now());
-                self.next_retry = Some((at, wall));
-            }
         }
         let snapshot = self.snapshot();
         self.waiters.answer(&self.module, &snapshot);
