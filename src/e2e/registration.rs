@@ -102,7 +102,7 @@ fn c15_13_a_port_that_somebody_holds_on_any_address_is_not_handed_out() {
         let list: Value = serde_json::from_str(&home.read("services.json")).ok()?;
         list["services"].as_array()?.iter().find(|row| row["name"] == name)?["port"].as_u64()
     };
-    let held: Vec<_> = ["0.0.0.0", "127.0.0.1", "::"]
+    let held: Vec<_> = ["0.0.0.0", "127.0.0.1", "::", "::1"]
         .into_iter()
         .filter_map(|address| {
             let port = free_port();

@@ -19,7 +19,8 @@ use crate::sys::proc;
 use crate::wire::Code;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -243,10 +244,12 @@ fn row(wanted: &Wanted, port: u16) -> Value {
     Value::Object(row)
 }
 
-/// Binds and closes: a program that listens on one address only is noticed too. Rust sets SO_REUSEADDR, which on Linux
-/// does not let a second listener in.
+/// Binds and closes: a program that listens on one address only is noticed too, also on one that this machine may not
+/// have. Rust sets SO_REUSEADDR, which on Linux does not let a second listener in.
 fn is_free(port: u16) -> bool {
-    [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED].into_iter().all(|address| TcpListener::bind((address, port)).is_ok())
+    let addresses = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()];
+    let is_taken = |error: io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    !addresses.into_iter().any(|address| TcpListener::bind((address, port)).is_err_and(is_taken))
 }
 
 /// Looks through /proc, which is slow: only for the diagnosis. `None` also for a process that may not be looked at.
