@@ -270,6 +270,9 @@ impl LogFile {
     }
 
     fn move_on(&self) -> io::Result<()> {
+        if self.existing == Existing::MadePrivate {
+            self.remove_surplus();
+        }
         if self.files <= 1 {
             return tolerate_missing(fs::unlink(&self.path));
         }
@@ -277,6 +280,13 @@ impl LogFile {
             tolerate_missing(fs::rename(&numbered(&self.path, number), &numbered(&self.path, number + 1)))?;
         }
         tolerate_missing(fs::rename(&self.path, &numbered(&self.path, 1)))
+    }
+
+    /// What there is of them from a time when more were kept. Where the operator chose the place, the numbers may be
+    /// those of another program. One that stays keeps nobody from rotating.
+    fn remove_surplus(&self) {
+        let mut numbers = self.files.max(1)..;
+        while numbers.next().is_some_and(|number| fs::unlink(&numbered(&self.path, number)).is_ok()) {}
     }
 }
 

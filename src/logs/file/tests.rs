@@ -55,6 +55,30 @@ fn lines_have_time_and_stream_and_are_private() {
 }
 
 #[test]
+fn files_of_a_time_when_more_were_kept_go_with_the_next_rotation() {
+    for (files, expected) in [(3, &["a.log", "a.log.1", "a.log.2", "a.log.7"][..]), (1, &["a.log", "a.log.7"])] {
+        let place = Place::new();
+        let mut file = place.file(1, 6);
+        for text in ["a\n", "b\n", "c\n", "d\n", "e\n", "f\n"] {
+            assert!(works(add(&mut file, text, 5_000)));
+        }
+        fs::write(place.0.join("a.log.7"), "nobody counted so far").unwrap();
+        file.set_limits(1, files);
+        assert!(works(add(&mut file, "g\n", 5_000)));
+        assert_eq!(place.names(), expected, "{files} files");
+    }
+    // Other programs may rotate a file at a place that the operator chose.
+    let place = Place::new();
+    fs::create_dir(&place.0).unwrap();
+    fs::write(place.0.join("own.log.2"), "theirs").unwrap();
+    let mut file = LogFile::new(place.0.join("own.log"), 1, 2);
+    for text in ["a\n", "b\n"] {
+        assert!(works(file.append_with("", text.as_bytes(), 5_000)));
+    }
+    assert_eq!(place.names(), ["own.log", "own.log.1", "own.log.2"]);
+}
+
+#[test]
 fn files_rotate_before_they_are_too_large() {
     // A line is 31 bytes.
     for (max_bytes, files, one_by_one, expected) in [
