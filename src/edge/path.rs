@@ -150,7 +150,9 @@ fn resolve(path: &str) -> Result<String, BadPath> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::services::Document;
     use crate::sys::testrandom::Random;
+    use serde_json::json;
 
     #[test]
     fn every_target_has_one_spelling_or_is_refused() {
@@ -274,5 +276,29 @@ mod tests {
             }
             comes_out_plain(&target, random.seed);
         }
+    }
+
+    #[test]
+    fn a_mount_that_a_row_may_have_is_one_that_requests_can_spell() {
+        let parts = [
+            "/", "/", ".", "..", "%2e", "%2E", "%2F", "%00", "%c0", "%ae", "%e0", "%80", "%F0", "%C3%a9", "%", "%6",
+            "%zz", "a", " ", "\u{e9}", "\\", "?", "*", "\"",
+        ];
+        let mut random = Random::new();
+        let mut kept = 0;
+        for _ in 0..20_000 {
+            let mut mount = "/a".to_owned();
+            for _ in 0..random.below(6) {
+                mount.push_str(random.pick(&parts));
+            }
+            let row = json!({"name": "wiki", "port": 1, "paths": [mount], "health": "/", "version": "1"});
+            let list = Document::parse(json!({"services": [row]}).to_string().as_bytes()).expect("a list");
+            let row = list.entries().first().and_then(|entry| entry.row.clone().ok()).expect("a row");
+            for path in &row.paths {
+                assert!(of_mount(path).is_some(), "{path:?}, seed {}", random.seed);
+                kept += 1;
+            }
+        }
+        assert!(kept > 1_000, "only {kept} were kept, seed {}", random.seed);
     }
 }
