@@ -167,6 +167,8 @@ fn what_runs_can_be_stopped_whatever_the_list_says() {
     let hub = web();
     let child = hub.number_after("web", "ready ");
     hub.home.write("services.json", "{");
+    let shown = hub.run(&["status", "web"]).succeeds();
+    assert!(shown.stderr.contains("services.json"), "of the module it is known that it is well: {shown}");
     let done = hub.run(&["stop", "web"]).succeeds();
     assert!(done.stderr.contains("services.json"), "and the list is told of: {done}");
     assert!(!crate::support::is_alive(child), "{done}");

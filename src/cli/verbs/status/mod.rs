@@ -137,10 +137,12 @@ fn look(
     if trouble.is_some() && hub_is_up {
         ask_modules(&document, &mut rows);
     }
-    let (mut modules, with_hub) = chosen(names, rows, &document).inspect_err(|_| {
-        // It may well be in there.
+    let chosen = chosen(names, rows, &document);
+    // The row of the hub says it where that is shown. Whoever is not found may well be in there.
+    if !matches!(chosen, Ok((_, true))) {
         unread.iter().for_each(|unread| out.warn(unread));
-    })?;
+    }
+    let (mut modules, with_hub) = chosen?;
     if let Some(trouble) = &trouble {
         let note = format!("states unknown: {}; {}", trouble.message, trouble.hint);
         match modules.first_mut() {
