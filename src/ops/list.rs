@@ -22,15 +22,13 @@ impl Hub {
         let (document, problem) = self.document();
         let snapshots: BTreeMap<Short, Snapshot> =
             self.parts.supervisor.snapshots().into_iter().map(|snapshot| (snapshot.short.clone(), snapshot)).collect();
-        let rows: BTreeMap<&Short, &Entry> =
-            document.entries().iter().rev().filter_map(|entry| Some((entry.short.as_ref()?, entry))).collect();
-
-        // A second row of the same name is bad, and what runs is the first one's.
-        let is_first = |entry: &Entry| {
-            entry.short.as_ref().and_then(|short| rows.get(short)).is_some_and(|first| std::ptr::eq(*first, entry))
+        let rows = by_short(&document);
+        // What runs is not that of a further row of the same name, which is bad.
+        let is_meant = |entry: &Entry| {
+            entry.short.as_ref().and_then(|short| rows.get(short)).is_some_and(|meant| std::ptr::eq(*meant, entry))
         };
         let of_row = |entry: &Entry| {
-            let process = process_of(entry).filter(|_| is_first(entry)).and_then(|process| snapshots.get(process));
+            let process = process_of(entry).filter(|_| is_meant(entry)).and_then(|process| snapshots.get(process));
             self.of_entry(entry, process)
         };
         let mut modules: Vec<ModuleInfo> = document.entries().iter().map(of_row).collect();
@@ -81,6 +79,19 @@ impl Hub {
             None => module,
         }
     }
+}
+
+/// The row of each module: of several the one that can be used, as [`Listing::find`] has it.
+fn by_short(document: &Listing) -> BTreeMap<&Short, &Entry> {
+    let mut rows: BTreeMap<&Short, &Entry> = BTreeMap::new();
+    for entry in document.entries() {
+        let Some(short) = &entry.short else { continue };
+        let meant = rows.entry(short).or_insert(entry);
+        if meant.row.is_err() && entry.row.is_ok() {
+            *meant = entry;
+        }
+    }
+    rows
 }
 
 /// Whose process serves the row: its own, but for a further vault on the same port.
@@ -207,6 +218,21 @@ mod tests {
 
     fn manifest(json: &Value) -> Manifest {
         Manifest::parse(json.to_string().as_bytes()).expect("a good manifest")
+    }
+
+    #[test]
+    fn what_runs_is_that_of_the_row_that_can_be_used() {
+        let row =
+            |name: &str, port: u16| json!({"name": name, "port": port, "paths": [], "health": "/", "version": "1"});
+        let rows = [row("vault", 1940), row("wiki", 4000), row("parachute-vault", 1940), row("wiki", 4001)];
+        let document = Document::parse(json!({"services": rows}).to_string().as_bytes()).expect("a document");
+        let meant = by_short(&document);
+        for (short, name, port) in [("vault", "parachute-vault", 1940), ("wiki", "wiki", 4000)] {
+            let short = Short::parse(short).expect("a short");
+            let entry = meant.get(&short).expect("a row");
+            assert_eq!((entry.name.as_str(), entry.row.as_ref().map(|row| row.port.get())), (name, Ok(port)));
+            assert!(document.find(&short).is_some_and(|found| std::ptr::eq(found, *entry)), "{short}");
+        }
     }
 
     #[test]

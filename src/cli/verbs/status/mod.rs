@@ -84,12 +84,19 @@ fn chosen(names: &[String], rows: Vec<ModuleRow>, document: &Listing) -> Result<
     }
     let mut wanted = Vec::new();
     for name in names.iter().filter(|name| *name != HUB) {
-        let by_short = |row: &ModuleRow| row.short.as_ref() == Some(name);
-        let index = rows.iter().position(by_short).or_else(|| rows.iter().position(|row| row.name == *name));
-        let index = index.ok_or_else(|| names::unknown(document, name))?;
-        if !wanted.contains(&index) {
-            wanted.push(index);
+        let at = |is_meant: &dyn Fn(&ModuleRow) -> bool| -> Vec<usize> {
+            rows.iter().enumerate().filter(|(_, row)| is_meant(row)).map(|(index, _)| index).collect()
+        };
+        // More than one row where another has superseded it.
+        let mut found = at(&|row| row.short.as_ref() == Some(name));
+        if found.is_empty() {
+            found = at(&|row| row.name == *name);
         }
+        if found.is_empty() {
+            return Err(names::unknown(document, name));
+        }
+        found.retain(|index| !wanted.contains(index));
+        wanted.extend(found);
     }
     let modules = wanted.into_iter().filter_map(|index| rows.get(index).cloned()).collect();
     Ok((modules, names.iter().any(|name| name == HUB)))
@@ -132,7 +139,7 @@ fn look(
         }
         Err(trouble) => (None, trouble),
     };
-    let mut rows = rows::modules(&document, list.as_ref(), home.path(), now_ms);
+    let mut rows = rows::modules(Some(&*document).filter(|_| unread.is_none()), list.as_ref(), home.path(), now_ms);
     let hub_is_up = hub.state == State::Active;
     if trouble.is_some() && hub_is_up {
         ask_modules(&document, &mut rows);

@@ -4,6 +4,7 @@ use super::when::{unix_ms, until};
 use crate::cli::out::printable;
 use crate::cli::reach::START_HUB;
 use crate::client::ClientError;
+use crate::manifest::Short;
 use crate::manifest::discovery::address;
 use crate::manifest::known;
 use crate::manifest::services::{Entry, Listing, Row};
@@ -131,9 +132,26 @@ impl HubRow {
     }
 }
 
-/// Every row of services.json in its order, then what the hub runs without a row.
-pub(super) fn modules(document: &Listing, list: Option<&ModuleList>, home: &Path, now_ms: i64) -> Vec<ModuleRow> {
-    let live = |short: &str| list.and_then(|list| list.modules.iter().find(|info| info.short == short));
+/// Every row of services.json in its order, then what the hub runs without a row; `None` for a list that cannot be read.
+pub(super) fn modules(
+    document: Option<&Listing>,
+    list: Option<&ModuleList>,
+    home: &Path,
+    now_ms: i64,
+) -> Vec<ModuleRow> {
+    let no_row = match document {
+        Some(_) => "the hub runs it, services.json has no row for it",
+        None => "the hub runs it, services.json cannot be read",
+    };
+    let nothing = Listing::default();
+    let document = document.unwrap_or(&nothing);
+    // Two rows may be of one module, of which one can be used.
+    let live = |short: &Short| {
+        let name = document.find(short).map(|entry| entry.name.as_str());
+        let mut of_short = list?.modules.iter().filter(|info| info.short == short.as_str());
+        let first = of_short.clone().next();
+        of_short.find(|info| Some(info.name.as_str()) == name).or(first)
+    };
     let mut rows: Vec<ModuleRow> =
         document.entries().iter().map(|entry| of_entry(entry, &live, home, now_ms)).collect();
     let known_to_files = |info: &ModuleInfo| rows.iter().any(|row| row.short.as_deref() == Some(&info.short));
@@ -141,13 +159,18 @@ pub(super) fn modules(document: &Listing, list: Option<&ModuleList>, home: &Path
         .map_or(&[][..], |list| &list.modules)
         .iter()
         .filter(|info| info.supervisor_status.is_some() && !known_to_files(info))
-        .map(|info| without_row(info, now_ms))
+        .map(|info| without_row(info, no_row, now_ms))
         .collect();
     rows.extend(orphans);
     rows
 }
 
-fn of_entry<'a>(entry: &Entry, live: &impl Fn(&str) -> Option<&'a ModuleInfo>, home: &Path, now_ms: i64) -> ModuleRow {
+fn of_entry<'a>(
+    entry: &Entry,
+    live: &impl Fn(&Short) -> Option<&'a ModuleInfo>,
+    home: &Path,
+    now_ms: i64,
+) -> ModuleRow {
     let short = entry.short.as_ref().map(|short| short.as_str().to_owned());
     let row = match &entry.row {
         Ok(row) => row,
@@ -167,7 +190,7 @@ fn of_entry<'a>(entry: &Entry, live: &impl Fn(&str) -> Option<&'a ModuleInfo>, h
             };
         }
     };
-    let info = live(entry.served_by.as_ref().map_or(row.short.as_str(), |first| first.as_str()));
+    let info = live(entry.served_by.as_ref().unwrap_or(&row.short));
     let start_error = match info {
         Some(info) => info.supervisor_start_error.clone(),
         None => row.last_start_error.as_ref().and_then(persisted),
@@ -198,9 +221,9 @@ fn of_entry<'a>(entry: &Entry, live: &impl Fn(&str) -> Option<&'a ModuleInfo>, h
     }
 }
 
-fn without_row(info: &ModuleInfo, now_ms: i64) -> ModuleRow {
+fn without_row(info: &ModuleInfo, no_row: &str, now_ms: i64) -> ModuleRow {
     let mut notes = why_not_well(info, now_ms);
-    notes.push("the hub runs it, services.json has no row for it".to_owned());
+    notes.push(no_row.to_owned());
     ModuleRow {
         name: info.name.clone(),
         short: Some(info.short.clone()),

@@ -106,7 +106,7 @@ fn document() -> Document {
 }
 
 fn rows(list: Option<&ModuleList>) -> Vec<ModuleRow> {
-    rows::modules(&document(), list, Path::new("/p"), NOW_MS)
+    rows::modules(Some(&*document()), list, Path::new("/p"), NOW_MS)
 }
 
 fn hub_up() -> HubRow {
@@ -273,8 +273,38 @@ fn a_start_error_that_was_kept_in_the_row_is_shown_while_the_hub_is_down() {
             "lastStartError":{"error_type":"x","error_description":"it broke\nmore"}}]}"#,
     )
     .expect("a list");
-    let rows = rows::modules(&document, None, Path::new("/p"), NOW_MS);
+    let rows = rows::modules(Some(&*document), None, Path::new("/p"), NOW_MS);
     assert_eq!(rows[0].notes, ["failed to start: it broke"]);
+}
+
+#[test]
+fn a_row_that_another_has_superseded_is_shown_beside_it_and_not_instead() {
+    let row = |name: &str| serde_json::json!({"name": name, "port": 1940, "paths": [], "health": "/", "version": "1"});
+    let rows = serde_json::json!({"services": [row("vault"), row("parachute-vault")]});
+    let document = Document::parse(rows.to_string().as_bytes()).expect("a list");
+    let of_vault = list().modules.into_iter().find(|info| info.short == "vault").expect("it is in there");
+    let of_vault = ModuleInfo { name: "parachute-vault".into(), ..of_vault };
+    let bad = ModuleInfo {
+        name: "vault".into(),
+        supervisor_status: None,
+        problem: Some("is superseded".into()),
+        ..of_vault.clone()
+    };
+    let list = ModuleList { modules: vec![bad, of_vault], ..list() };
+    let rows = rows::modules(Some(&*document), Some(&list), Path::new("/p"), NOW_MS);
+    let (shown, _) = super::chosen(&["vault".to_owned()], rows, &document).expect("both");
+    let states: Vec<_> = shown.iter().map(|row| (row.name.as_str(), row.state)).collect();
+    assert_eq!(states, [("vault", State::Invalid), ("parachute-vault", State::Active)]);
+    assert!(shown[1].notes.iter().all(|note| !note.contains("superseded")), "{:?}", shown[1].notes);
+}
+
+#[test]
+fn without_a_list_that_can_be_read_nobody_is_said_to_have_no_row() {
+    let rows = rows::modules(None, Some(&list()), Path::new("/p"), NOW_MS);
+    assert!(!rows.is_empty());
+    for row in rows {
+        assert!(row.notes.iter().any(|note| note == "the hub runs it, services.json cannot be read"), "{row:?}");
+    }
 }
 
 #[test]
