@@ -348,7 +348,7 @@ fn a_list_that_was_spoilt_keeps_no_module_from_coming_back() {
             (newest != pid && is_alive(newest)).then_some(newest)
         });
     }
-    hub.says("as it was before it was spoilt");
+    hub.says("started by the list of modules as it was: ");
     hub.home.write("services.json", &whole);
     hub.run(&["restart", "web"]).succeeds();
     hub.end();

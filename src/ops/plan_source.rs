@@ -99,7 +99,7 @@ impl Files {
         })
     }
 
-    /// The list of modules. One that somebody has spoilt since it was read stops no module that was in it.
+    /// The list of modules. One that cannot be read any more stops no module that was in it.
     fn listing(&self, short: &Short) -> Result<Arc<Listing>, StoreError> {
         let mut readable = super::lock(&self.readable);
         match self.services.read() {
@@ -108,8 +108,8 @@ impl Files {
                 Ok(listing)
             }
             Err(error) => {
-                let before = readable.clone().ok_or(error)?;
-                (self.log)(&format!("{short}: started by the list of modules as it was before it was spoilt"));
+                let Some(before) = readable.clone() else { return Err(error) };
+                (self.log)(&format!("{short}: started by the list of modules as it was: {error}"));
                 Ok(before)
             }
         }

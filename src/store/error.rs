@@ -2,6 +2,7 @@
 
 use crate::manifest::Problem;
 use crate::shell;
+use crate::sys::socket::is_out_of_descriptors;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -160,9 +161,12 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path().display();
         match self {
-            Self::Read { source, .. } => write!(f, "cannot read {path}: {source}; check the file and its permissions"),
+            Self::Read { source, .. } => {
+                write!(f, "cannot read {path}: {source}; {}", advice(source, "check the file and its permissions"))
+            }
             Self::Write { source, .. } => {
-                write!(f, "cannot write {path}: {source}; it is as it was before; check space and permissions")
+                let advice = advice(source, "check space and permissions");
+                write!(f, "cannot write {path}: {source}; it is as it was before; {advice}")
             }
             Self::Unsettled { source, .. } => {
                 write!(f, "{path} is written, but the disk did not confirm it: {source}; check the disk")
@@ -225,6 +229,11 @@ impl fmt::Display for StoreError {
     }
 }
 
+/// What to do about it; `usual` where the file itself, or its disk, stands in the way.
+fn advice<'a>(source: &io::Error, usual: &'a str) -> &'a str {
+    if is_out_of_descriptors(source) { "close some files or raise the limit of open files" } else { usual }
+}
+
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -246,6 +255,29 @@ impl std::error::Error for StoreError {
             | Self::Syntax { .. }
             | Self::Locked { .. }
             | Self::Contended { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_advised_helps_against_what_went_wrong() {
+        const EMFILE: i32 = 24;
+        const ENFILE: i32 = 23;
+        const ENOSPC: i32 = 28;
+        let descriptors = "; close some files or raise the limit of open files";
+        for (errno, of_read, of_write) in [
+            (EMFILE, descriptors, descriptors),
+            (ENFILE, descriptors, descriptors),
+            (ENOSPC, "; check the file and its permissions", "; check space and permissions"),
+        ] {
+            let source = || io::Error::from_raw_os_error(errno);
+            let read = StoreError::Read { path: "/p".into(), source: source() }.to_string();
+            let write = StoreError::Write { path: "/p".into(), source: source() }.to_string();
+            assert!(read.ends_with(of_read) && write.ends_with(of_write), "{read}, {write}");
         }
     }
 }
