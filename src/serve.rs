@@ -158,7 +158,7 @@ impl Boot {
         let duties = Duties {
             spawner,
             reload: &move || hub.reload(),
-            has_home: &|| self.has_home(&home, &kept),
+            has_home: &|| self.has_home(&home, &kept, &lock),
             on_end: &|| running.edge.keep_routes(),
             home_watch: self.home_watch(&home),
         };
@@ -396,6 +396,8 @@ impl Boot {
                 let _unreadable = watch.add_itself(above);
             }
             watch.add_itself(&home.path().join("hub.db"))?;
+            // These are not ours to lose the hub with; what it says of them then can wait for the next look.
+            let _unwatched = watch.add_itself(&home.run_dir()).and_then(|()| watch.add_itself(&HubLock::path(home)));
             Ok(watch)
         });
         if let Err(error) = &watched {
@@ -404,8 +406,18 @@ impl Boot {
         watched.ok()
     }
 
-    fn has_home(&self, home: &Home, authority: &Authority) -> bool {
-        let Some(lost) = authority.db_lost() else { return true };
+    fn has_home(&self, home: &Home, authority: &Authority, lock: &HubLock) -> bool {
+        let Some(lost) = authority.db_lost() else {
+            if lock.is_newly_lost(home) {
+                self.say(&format!(
+                    "{} was removed: commands may no longer reach this hub, and its modules run on; to have all as it was, \
+                     end it with: kill {}, and start it again with: parachute serve",
+                    HubLock::path(home).display(),
+                    std::process::id()
+                ));
+            }
+            return true;
+        };
         let what = if lost == DbHealth::PathGone { "is gone" } else { "is another file now" };
         self.say(&format!(
             "{} {what}, so nothing that the hub keeps would last; ending, start the hub again with: parachute serve",

@@ -9,6 +9,7 @@ use crate::stamp;
 use crate::store::identity::{self, Identity};
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::{Home, StoreError};
+use crate::sys::fs;
 use crate::token::claims;
 use crate::wire::tokens::RenewalReply;
 use crate::wire::{Code, Health};
@@ -20,6 +21,8 @@ const RENEWAL_WINDOW_S: u64 = 7 * 86_400;
 
 /// A loopback `/health` takes a millisecond; a hub under heavy load some hundred.
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between the files by which a hub that starts is known.
+const PUBLISHING: Duration = Duration::from_millis(200);
 /// One that has just begun ends what an earlier one left before it answers.
 pub(crate) const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Start and restart may take stop 5 s and readiness 4 s, and more where a module says so.
@@ -37,7 +40,7 @@ pub(crate) struct Up {
 /// The hub of `home`; `None` when it is down. An error when something else answers in its place or the answer does
 /// not come within `timeout`.
 pub(crate) fn hub(home: &Home, timeout: Duration) -> Result<Option<Up>, ClientError> {
-    let Some(identity) = identity::read(home) else { return Ok(None) };
+    let Some(identity) = published(home)? else { return Ok(None) };
     let expected = Expected { instance: identity.instance.clone(), secret: identity.secret.clone() };
     let asked = Instant::now();
     match Client::reach(identity.port, Some(expected), timeout) {
@@ -45,6 +48,16 @@ pub(crate) fn hub(home: &Home, timeout: Duration) -> Result<Option<Up>, ClientEr
         Err(ClientError::Unreachable { .. }) => Ok(None),
         Err(other) => Err(other),
     }
+}
+
+/// What the home says of its hub; an error when that one runs and nothing tells any more where.
+fn published(home: &Home) -> Result<Option<Identity>, ClientError> {
+    let Some((_, pid)) = identity::read(home).is_none().then(|| identity::living(home)).flatten() else {
+        return Ok(identity::read(home));
+    };
+    // One that is just starting says that it is there a moment before it says where.
+    fs::pause(PUBLISHING);
+    identity::read(home).map(Some).ok_or(ClientError::CutOff { pid })
 }
 
 /// Why there is no hub to ask, once `hub` found none: nothing listens, or another home's hub has the port.
@@ -153,7 +166,9 @@ pub(crate) fn token_failure(error: &OperatorTokenError, given_by: Option<&'stati
 /// A file of the home that cannot be used.
 pub(crate) fn store_failure(error: &StoreError) -> Failure {
     let (code, hint) = match error {
-        StoreError::Locked { .. } | StoreError::Contended { .. } => (Code::Busy, "try again in a moment"),
+        StoreError::Locked { .. } | StoreError::HubLives { .. } | StoreError::Contended { .. } => {
+            (Code::Busy, "try again in a moment")
+        }
         StoreError::Read { .. }
         | StoreError::Write { .. }
         | StoreError::Unsettled { .. }

@@ -89,6 +89,10 @@ pub(crate) enum ClientError {
         port: u16,
         found: Option<String>,
     },
+    /// The hub of this home runs, and what tells where and by which secret it is known is gone.
+    CutOff {
+        pid: u32,
+    },
     /// Something says to be the hub of this home and cannot prove it.
     Unproven {
         port: u16,
@@ -138,6 +142,11 @@ impl fmt::Display for ClientError {
             Self::WrongHub { port, found: None } => {
                 write!(f, "something that is not a hub answers on 127.0.0.1:{port}; nothing was sent to it")
             }
+            Self::CutOff { pid } => write!(
+                f,
+                "the hub runs as process {pid}, but what tells commands of it in hub/run is gone, so none reaches it; end it \
+                 with: kill {pid}, and start it again with: parachute serve"
+            ),
             Self::Unproven { port } => write!(
                 f,
                 "something on 127.0.0.1:{port} claims to be the hub of this home and cannot prove it; nothing was sent to it"
@@ -159,6 +168,7 @@ impl std::error::Error for ClientError {
             | Self::Broken { .. }
             | Self::TooLarge { .. }
             | Self::WrongHub { .. }
+            | Self::CutOff { .. }
             | Self::Unproven { .. }
             | Self::Refused { .. }
             | Self::BareStatus { .. } => None,
@@ -172,7 +182,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } => Code::HubDown,
             Self::TimedOut { .. } => Code::RequestTimeout,
-            Self::Silent { .. } | Self::Unready { .. } | Self::Broken { .. } => Code::HubNotReady,
+            Self::Silent { .. } | Self::Unready { .. } | Self::Broken { .. } | Self::CutOff { .. } => Code::HubNotReady,
             Self::TooLarge { .. } | Self::BadAnswer { .. } => Code::Failed,
             Self::WrongHub { .. } | Self::Unproven { .. } => Code::WrongHub,
             Self::Refused { status, body, .. } => {

@@ -44,6 +44,57 @@ fn a_second_hub_in_the_same_home_is_refused_and_touches_nothing() {
     assert_eq!(hub.processes("web").len(), 1);
 }
 
+/// The lock is in a file, and whoever removes that takes nothing from the hub that has it.
+#[test]
+fn a_second_hub_is_refused_also_when_the_lock_of_the_first_was_removed() {
+    let mut hub = Hub::start(&[module("web", testchild(&["http"]))]);
+    let pid = hub.until_ready("web");
+    fs::remove_file(hub.home.path().join("hub/run/hub.lock")).expect("removed");
+    hub.says("hub.lock was removed: ");
+    refused_while_it_lives(&hub);
+    // Nobody takes its other files for those of a hub that is gone.
+    assert!(!hub.run(&["doctor", "--fix"]).stdout.contains("it named a hub that is gone"));
+    assert_eq!(hub.until_ready("web"), pid, "commands reach it");
+    fs::remove_dir_all(hub.home.path().join("hub/run")).expect("removed");
+    refused_while_it_lives(&hub);
+    for args in [&["stop", "web"][..], &["start", "web"], &["stop", "hub"], &["auth", "list-tokens"]] {
+        let done = hub.run(args).fails_with(5);
+        assert!(done.stderr.contains(&format!("the hub runs as process {}", hub.pid())), "{done}");
+    }
+    for args in [&["status"][..], &["doctor"]] {
+        let shown = hub.run(args);
+        assert!(shown.stdout.contains(&format!("kill {}", hub.pid())) && shown.code() != Some(0), "{shown}");
+    }
+    assert_eq!(hub.processes("web").into_iter().map(|(pid, _)| pid).collect::<Vec<_>>(), [pid]);
+    assert_eq!(hub.output().matches("hub.lock was removed").count(), 1, "{}", hub.output());
+    assert_eq!(hub.end().code(), Some(0));
+    assert!(hub.processes("web").is_empty());
+    assert_eq!(IDENTITY.map(|file| hub.home.read(file)), ["", "", ""], "nothing tells of a hub any more");
+    hub.start_again();
+    hub.until_ready("web");
+}
+
+#[track_caller]
+fn refused_while_it_lives(hub: &Hub) {
+    let refused = hub.run(&["serve", "--port", &free_port().to_string()]).fails_with(8);
+    assert!(refused.stderr.contains(&format!("end it with: kill {}", hub.pid())), "{refused}");
+    assert!(refused.stderr.contains("no module was touched"), "{refused}");
+}
+
+#[test]
+fn a_lock_that_another_program_holds_names_no_hub_that_is_gone() {
+    let mut hub = Hub::start(&[]);
+    let gone = hub.pid();
+    assert!(hub.end().success());
+    let lock = in_home(&hub.home, "hub/run/hub.lock");
+    let holder =
+        Spawned::start(&["/usr/bin/flock", &lock, "/bin/sh", "-c", "echo held; exec sleep 600"].map(str::to_owned));
+    holder.line_after("held");
+    let refused = hub.run(&["serve"]).fails_with(8);
+    assert!(refused.stderr.contains("is locked by another process"), "{refused}");
+    assert!(!refused.stderr.contains(&gone.to_string()), "{refused}");
+}
+
 #[test]
 fn a_busy_port_is_told_and_no_module_is_started() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).expect("a free port");

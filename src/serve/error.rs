@@ -52,7 +52,7 @@ impl ServeError {
 /// A file that somebody has to put right is invalid, whoever reads it; one that the machine would not give has failed.
 fn of_store(error: &StoreError) -> Code {
     match error {
-        StoreError::Locked { .. } => Code::Busy,
+        StoreError::Locked { .. } | StoreError::HubLives { .. } => Code::Busy,
         error if error.is_invalid() => Code::InvalidConfig,
         _ => Code::Failed,
     }
@@ -82,8 +82,14 @@ fn of_auth(error: &AuthError) -> Code {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store(error @ StoreError::Locked { .. }) => {
+            Self::Store(error @ StoreError::Locked { holder: Some(_), .. }) => {
                 write!(f, "another hub runs in this home: {error}; no module was touched; stop that hub first")
+            }
+            Self::Store(error @ StoreError::Locked { holder: None, .. }) => {
+                write!(f, "another hub may run in this home: {error}; no module was touched")
+            }
+            Self::Store(error @ StoreError::HubLives { .. }) => {
+                write!(f, "another hub runs in this home: {error}; no module was touched")
             }
             Self::Store(error) => error.fmt(f),
             Self::Auth(error) => error.fmt(f),

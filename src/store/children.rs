@@ -7,7 +7,7 @@
 use super::atomic::{self, PRIVATE};
 use super::{Home, StoreError};
 use crate::manifest::{Problem, Short};
-use crate::sys::fs;
+use crate::sys::{fs, proc, process};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -34,6 +34,14 @@ pub(crate) struct Header {
     pub(crate) hub_pid: u32,
     /// Clock ticks since boot, as in `/proc/<pid>/stat`.
     pub(crate) hub_start_ticks: u64,
+}
+
+impl Header {
+    /// Whether that hub's process still runs, and is not this one.
+    pub(super) fn lives(&self) -> bool {
+        let Ok(pid) = process::Pid::try_from(self.hub_pid) else { return false };
+        self.boot_id == proc::boot_id() && pid != process::own_pid() && proc::is_alive(pid, self.hub_start_ticks)
+    }
 }
 
 /// A process group's leader that the hub has started.
@@ -109,7 +117,7 @@ pub(crate) fn remove(home: &Home) -> Result<(), StoreError> {
     atomic::remove(home, Path::new(CHILDREN))
 }
 
-fn path(home: &Home) -> PathBuf {
+pub(super) fn path(home: &Home) -> PathBuf {
     home.path().join(CHILDREN)
 }
 

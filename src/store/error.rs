@@ -96,6 +96,11 @@ pub(crate) enum StoreError {
         path: PathBuf,
         holder: Option<u32>,
     },
+    /// The hub that wrote it runs on, although its lock is free: somebody has removed the file of it.
+    HubLives {
+        path: PathBuf,
+        pid: u32,
+    },
     /// Others wrote it again and again while we did.
     Contended {
         path: PathBuf,
@@ -126,6 +131,7 @@ impl StoreError {
             | Self::NoPackage { .. }
             | Self::Overfull { .. }
             | Self::Locked { .. }
+            | Self::HubLives { .. }
             | Self::Contended { .. } => false,
         }
     }
@@ -152,6 +158,7 @@ impl StoreError {
             | Self::NotUtf8 { path }
             | Self::Syntax { path, .. }
             | Self::Locked { path, .. }
+            | Self::HubLives { path, .. }
             | Self::Contended { path, .. } => path,
         }
     }
@@ -222,6 +229,10 @@ impl fmt::Display for StoreError {
             Self::Locked { holder: None, .. } => {
                 write!(f, "{path} is locked by another process; wait for it or end it, then try again")
             }
+            Self::HubLives { pid, .. } => write!(
+                f,
+                "process {pid}, which {path} names, runs, although its hub/run/hub.lock is gone; end it with: kill {pid}"
+            ),
             Self::Contended { tries, .. } => {
                 write!(f, "{path} was changed by others during each of {tries} attempts to write it; try again")
             }
@@ -254,6 +265,7 @@ impl std::error::Error for StoreError {
             | Self::NotUtf8 { .. }
             | Self::Syntax { .. }
             | Self::Locked { .. }
+            | Self::HubLives { .. }
             | Self::Contended { .. } => None,
         }
     }

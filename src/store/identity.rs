@@ -1,15 +1,18 @@
 //! Which hub runs in this home: a lock for life, and the files by which others find it (files §14.6, hub identity).
 
 use super::atomic::{self, Links, PRIVATE, PUBLIC, SMALL_FILE_MAX_BYTES, Secret, Target, Trust};
+use super::children::{self, Header};
 use super::{Home, StoreError};
 use crate::manifest::{Port, json};
 use crate::sys::fs::{self, FileLock};
 use crate::sys::wipe::wipe;
+use crate::sys::{proc, process};
 use crate::token::proof::BootSecret;
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::SplitWhitespace;
 use std::time::Instant;
 
@@ -21,41 +24,82 @@ const INSTANCE: &str = "hub-instance.json";
 
 /// Two numbers of at most 20 digits, and two words of 32 and 64.
 const PID_MAX_BYTES: usize = 256;
-/// Enough for every decimal number that a pid can be.
+/// Enough for a pid and a start time.
 const LOCK_MAX_BYTES: u64 = 64;
 
 /// The right to be this home's hub, until it is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct HubLock {
-    _lock: FileLock,
+    lock: FileLock,
+    /// Its file was found to have been removed.
+    is_lost: Cell<bool>,
 }
 
 impl HubLock {
-    /// Takes the lock without waiting. [`StoreError::Locked`] names the hub that has it.
+    /// Takes the lock without waiting. [`StoreError::Locked`] names the hub that has it, and [`StoreError::HubLives`] one
+    /// whose lock file somebody has removed.
     pub(crate) fn acquire(home: &Home) -> Result<Self, StoreError> {
-        let path = home.run_dir().join(LOCK);
+        let path = Self::path(home);
         let write_error = |source| StoreError::Write { path: path.clone(), source };
         let file = home.open_lock(&Path::new(RUN_DIR).join(LOCK))?;
         let reader = file.try_clone().map_err(write_error)?;
         match FileLock::acquire(file, Instant::now()) {
             Ok(lock) => {
+                if let Some((path, pid)) = living(home) {
+                    return Err(StoreError::HubLives { path, pid });
+                }
                 // Who holds it, for the message of the one who comes second. A file that has another name elsewhere is
                 // locked as well as any, and not ours to write.
                 if fs::stat_of(lock.file()).map_err(write_error)?.links == 1 {
+                    let words = format!("{} {}\n", process::own_pid(), proc::own_start_ticks());
                     fs::set_size(lock.file(), 0)
-                        .and_then(|()| fs::write_all(lock.file(), format!("{}\n", std::process::id()).as_bytes()))
+                        .and_then(|()| fs::write_all(lock.file(), words.as_bytes()))
                         .map_err(write_error)?;
                 }
-                Ok(Self { _lock: lock })
+                Ok(Self { lock, is_lost: Cell::new(false) })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let text = fs::read_to_limit(&reader, LOCK_MAX_BYTES).ok().flatten().unwrap_or_default();
-                let holder = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
-                Err(StoreError::Locked { path, holder })
+                Err(StoreError::Locked { path, holder: std::str::from_utf8(&text).ok().and_then(holder) })
             }
             Err(source) => Err(write_error(source)),
         }
     }
+
+    pub(crate) fn path(home: &Home) -> PathBuf {
+        home.run_dir().join(LOCK)
+    }
+
+    /// Whether the file of the lock is no longer the one at its path, so that others could take theirs; `true` only the
+    /// first time. No, where that cannot be told.
+    pub(crate) fn is_newly_lost(&self, home: &Home) -> bool {
+        let is_lost = match (fs::stat(&Self::path(home)), fs::stat_of(self.lock.file())) {
+            (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
+            (Ok(found), Ok(ours)) => (found.dev, found.ino) != (ours.dev, ours.ino),
+            (Ok(_), Err(_)) => false,
+        };
+        is_lost && !self.is_lost.replace(true)
+    }
+}
+
+/// Who wrote these words into the lock, if it runs: another program may hold it after that one's end. A hub of an older
+/// release left its pid alone.
+fn holder(words: &str) -> Option<u32> {
+    let mut words = words.split_whitespace();
+    let pid = words.next()?.parse().ok()?;
+    let is_alive = match words.next() {
+        Some(start_ticks) => proc::is_alive(pid, start_ticks.parse().ok()?),
+        None => proc::stat(pid).is_some_and(|stat| !stat.is_zombie()),
+    };
+    u32::try_from(pid).ok().filter(|_| is_alive)
+}
+
+/// The file that names a hub of this home that runs, and its pid, whatever became of its lock. It is never this process.
+pub(crate) fn living(home: &Home) -> Option<(PathBuf, u32)> {
+    let recorded = children::read_previous(home).ok().flatten().map(|(header, _)| (children::path(home), header));
+    let announced = announced(home).map(|header| (home.path().join(INSTANCE), header));
+    let mut hubs = [recorded, announced].into_iter().flatten();
+    hubs.find(|(_, hub)| hub.lives()).map(|(file, hub)| (file, hub.hub_pid))
 }
 
 /// A running hub.
@@ -75,10 +119,21 @@ pub(crate) struct Identity {
     pub(crate) started_at: Option<String>,
 }
 
+impl Identity {
+    /// Whether the process still is that hub, and not another one of the same number.
+    pub(crate) fn is_alive(&self) -> bool {
+        process::Pid::try_from(self.pid).is_ok_and(|pid| proc::is_alive(pid, self.start_ticks))
+    }
+}
+
 /// Tells everybody which hub runs here (supervisor §2, step 13). Commands find it without, see [`publish`].
 pub(crate) fn announce(home: &Home, identity: &Identity) -> Result<(), StoreError> {
-    let Identity { instance, pid, port, started_at, .. } = identity;
-    let record = json!({ "instance": instance, "pid": pid, "port": port, "startedAt": started_at });
+    let Identity { instance, pid, start_ticks, port, started_at, .. } = identity;
+    let record = json!({
+        "instance": instance, "pid": pid, "port": port, "startedAt": started_at,
+        // By which the next hub knows whether this process still is that one.
+        "startTicks": start_ticks, "bootId": proc::boot_id(),
+    });
     atomic::write_volatile(home, Path::new(INSTANCE), &json::to_bytes(&record), PUBLIC)
 }
 
@@ -121,20 +176,36 @@ pub(crate) fn read(home: &Home) -> Option<Identity> {
     })
 }
 
+/// The last hub that told everybody of itself and had no clean end, or that runs.
+pub(crate) fn announced(home: &Home) -> Option<Header> {
+    let record = record(home)?;
+    let text = |key: &str| record.get(key).and_then(Value::as_str).map(str::to_owned);
+    Some(Header {
+        instance: text("instance")?,
+        boot_id: text("bootId")?,
+        hub_pid: u32::try_from(record.get("pid")?.as_u64()?).ok()?,
+        hub_start_ticks: record.get("startTicks")?.as_u64()?,
+    })
+}
+
+fn record(home: &Home) -> Option<Value> {
+    json::parse(read_text(home, INSTANCE)?.as_bytes()).ok()
+}
+
 /// The public record, when it is of this hub.
 fn record_of(home: &Home, instance: &str) -> Option<Value> {
-    let record: Value = json::parse(read_text(home, INSTANCE)?.as_bytes()).ok()?;
+    let record = record(home)?;
     (record.get("instance").and_then(Value::as_str) == Some(instance)).then_some(record)
 }
 
 /// Takes back what [`publish`] and [`announce`] wrote, unless another hub has published since.
 pub(crate) fn clear(home: &Home, instance: &str) -> Result<(), StoreError> {
+    if record_of(home, instance).is_some() {
+        atomic::remove(home, Path::new(INSTANCE))?;
+    }
     let published = read_pid(home);
     if published.as_ref().and_then(words).and_then(|mut words| words.nth(2)) != Some(instance) {
         return Ok(());
-    }
-    if record_of(home, instance).is_some() {
-        atomic::remove(home, Path::new(INSTANCE))?;
     }
     // The pid file last: it says whose the others are, so that a second attempt finds what a failed one left.
     atomic::remove(home, Path::new(PORT))?;
@@ -196,6 +267,10 @@ mod tests {
         assert_eq!(read(&home), None);
         assert_eq!(home.names(), ["hub"]);
         clear(&home, "3f2a").expect("cleared twice");
+        publish(&home, &identity()).expect("published");
+        std::fs::remove_dir_all(home.run_dir()).expect("removed");
+        clear(&home, "3f2a").expect("cleared");
+        assert_eq!(home.names(), ["hub"], "also when the rest is gone already");
     }
 
     #[test]
@@ -272,10 +347,77 @@ mod tests {
         assert!(matches!(error, StoreError::Locked { holder: Some(pid), .. } if pid == holder), "{error}");
         assert!(error.to_string().contains(&format!("is locked by process {holder}")), "{error}");
         // What a child has for a moment that another thread has forked.
-        let copy = first._lock.file().try_clone().expect("a descriptor");
+        let copy = first.lock.file().try_clone().expect("a descriptor");
         drop(first);
         HubLock::acquire(&home).expect("free again");
         drop(copy);
+    }
+
+    #[test]
+    fn only_a_holder_that_lives_is_named() {
+        let own = format!("{} {}", process::own_pid(), proc::own_start_ticks());
+        let not_then = format!("{} {}", process::own_pid(), proc::own_start_ticks() + 1);
+        let older = process::own_pid().to_string();
+        let pid = Some(std::process::id());
+        for (words, named) in [
+            (&*own, pid),
+            (&older, pid),
+            (&not_then, None),
+            ("4194305 1", None),
+            ("-1 1", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(holder(words), named, "{words:?}");
+        }
+    }
+
+    /// A hub in the place of which nobody may start another, and then the same one gone.
+    #[test]
+    fn a_hub_that_lives_is_found_without_its_lock_and_one_that_is_gone_is_not() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
+        let pid = child.id();
+        let stat = proc::stat(i32::try_from(pid).expect("a pid")).expect("it lives");
+        let hub = Identity { pid, start_ticks: stat.start_ticks, ..identity() };
+        let header = |boot_id: String, hub_start_ticks| Header {
+            instance: "3f2a".to_owned(),
+            boot_id,
+            hub_pid: pid,
+            hub_start_ticks,
+        };
+        let announced = TestHome::new();
+        publish(&announced, &hub).expect("published");
+        let recorded = TestHome::new();
+        children::Journal::begin(&recorded, &header(proc::boot_id(), stat.start_ticks)).expect("a record");
+        for (home, file) in [(&announced, INSTANCE), (&recorded, "hub/run/children")] {
+            let error = HubLock::acquire(home).expect_err("that hub lives");
+            assert!(
+                matches!(&error, StoreError::HubLives { path, pid: named } if path.ends_with(file) && *named == pid)
+            );
+        }
+        for header in [header("another".to_owned(), stat.start_ticks), header(proc::boot_id(), stat.start_ticks + 1)] {
+            let other = TestHome::new();
+            children::Journal::begin(&other, &header).expect("a record");
+            HubLock::acquire(&other).expect("that process is another");
+        }
+        child.kill().expect("ours");
+        child.wait().expect("collected");
+        for home in [&announced, &recorded] {
+            HubLock::acquire(home).expect("it is gone");
+        }
+    }
+
+    #[test]
+    fn a_lock_whose_file_is_removed_or_replaced_is_told_once() {
+        let home = TestHome::new();
+        let lock = HubLock::acquire(&home).expect("free");
+        assert!(!lock.is_newly_lost(&home));
+        std::fs::remove_dir_all(home.run_dir()).expect("removed");
+        assert!(lock.is_newly_lost(&home) && !lock.is_newly_lost(&home));
+        let lock = HubLock::acquire(&home).expect("a file of its own");
+        std::fs::rename(HubLock::path(&home), home.path().join("kept")).expect("moved");
+        home.put("hub/run/hub.lock", "");
+        assert!(lock.is_newly_lost(&home));
     }
 
     #[test]

@@ -43,6 +43,11 @@ pub(crate) fn stat(pid: Pid) -> Option<Stat> {
     look_at(pid).ok()?
 }
 
+/// Whether the process that had this start time runs, and its pid has not become another's.
+pub(crate) fn is_alive(pid: Pid, start_ticks: u64) -> bool {
+    stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks && !stat.is_zombie())
+}
+
 /// `None` for what a process has no more: it has gone, or it has become somebody's who keeps it to himself.
 fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {

@@ -19,7 +19,9 @@ pub(super) fn write(file: &Path, config: &Config, out: &mut Out) -> Result<Repor
     for reason in written.left_out.iter().chain(&written.missing) {
         out.warn(&printable(reason));
     }
-    if let Ok(Some(_)) | Err(ClientError::Silent { .. }) = reach::hub(&home, HEALTH_TIMEOUT) {
+    if let Ok(Some(_)) | Err(ClientError::Silent { .. } | ClientError::CutOff { .. }) =
+        reach::hub(&home, HEALTH_TIMEOUT)
+    {
         out.warn(
             "the hub runs: what its modules wrote during the backup may be half of it; stop them for an exact one",
         );

@@ -12,10 +12,10 @@ use crate::client::{Client, ClientError};
 use crate::config::Config;
 use crate::manifest::Problem;
 use crate::manifest::services::Listing;
-use crate::store::identity::{self, HubLock, Identity};
+use crate::store::identity::{self, HubLock};
 use crate::store::services::{EditError, Services};
 use crate::store::{Create, Home, StoreError, atomic, private};
-use crate::sys::{fs, proc};
+use crate::sys::fs;
 use crate::wire::Code;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -66,6 +66,9 @@ fn beside(home: &Home, findings: &mut Findings) {
 fn hub(home: &Home, config: &Config, findings: &mut Findings) {
     let file = home.run_dir().join("hub.port");
     let Some(identity) = identity::read(home) else {
+        if let Some((file, pid)) = identity::living(home) {
+            return findings.bad(&file, &ClientError::CutOff { pid }.to_string());
+        }
         // A hub of another home on our port is in the way of the next start.
         if let Err(ClientError::WrongHub { found: Some(_), .. }) = Client::reach(config.port, None, HEALTH_TIMEOUT) {
             findings.note(
@@ -77,19 +80,13 @@ fn hub(home: &Home, config: &Config, findings: &mut Findings) {
     };
     match reach::hub(home, HEALTH_TIMEOUT) {
         Ok(Some(up)) => auth::running(home, config, up, findings),
-        Ok(None) if !is_alive(&identity) => findings.note(
+        Ok(None) if !identity.is_alive() => findings.note(
             &file,
             &format!("names a hub (pid {}) that is gone; the next parachute serve replaces it", identity.pid),
         ),
         Ok(None) => findings.bad(&file, &format!("the hub (pid {}) runs and does not answer", identity.pid)),
         Err(error) => findings.bad(&file, &error.to_string()),
     }
-}
-
-/// Whether the process is still that hub, and not another one of the same number.
-fn is_alive(identity: &Identity) -> bool {
-    let stat = i32::try_from(identity.pid).ok().and_then(proc::stat);
-    stat.is_some_and(|stat| stat.start_ticks == identity.start_ticks && !stat.is_zombie())
 }
 
 /// Mends, one after the other, and says what; what fails shows in the look that follows.
@@ -172,6 +169,7 @@ fn set_aside_obsolete(home: &Home, mended: &mut Vec<String>) {
 mod tests {
     use super::*;
     use crate::cli::out::tests::pages;
+    use crate::store::identity::Identity;
     use crate::sys::testdir::TestDir;
     use std::os::unix::fs::PermissionsExt;
 
