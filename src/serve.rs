@@ -87,6 +87,13 @@ fn with_console(config: Config, port: Option<u16>) -> Result<Ended, ServeError> 
     ended
 }
 
+/// What follows once an earlier hub's processes have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Start,
+    End,
+}
+
 struct Boot {
     config: Config,
     console: Console,
@@ -119,7 +126,9 @@ impl Boot {
         if let Err(error) = atomic::sweep(&home, SystemTime::now(), atomic::Sweep::OwnFiles) {
             self.say(&error.to_string());
         }
-        self.end_previous(&home)?;
+        if self.end_previous(&home, signals)? == Next::End {
+            return Ok(Ended::Asked);
+        }
 
         let identity = Identity {
             instance: random::hex(16),
@@ -218,9 +227,12 @@ impl Boot {
 
     /// Ends what a hub left behind that had no clean end, or its record would not be there. One that names no child is
     /// no proof that there is none: the last one may have been started and not yet noted.
-    fn end_previous(&self, home: &Home) -> Result<(), ServeError> {
-        let Some((instance, leaders)) = self.left_behind(home)? else { return Ok(()) };
-        let report = orphans::end_previous(&instance, &leaders)
+    fn end_previous(&self, home: &Home, signals: &Signals) -> Result<Next, ServeError> {
+        let Some((instance, leaders)) = self.left_behind(home)? else { return Ok(Next::Start) };
+        let on_wait = |left: &[process::Pid]| {
+            self.say(&format!("waiting for processes that an earlier hub left behind to end: {left:?}"));
+        };
+        let report = orphans::end_previous(&instance, &leaders, signals, on_wait)
             .map_err(ServeError::starting("looking for processes of an earlier hub"))?;
         if !report.ended.is_empty() {
             self.say(&format!("ended processes that an earlier hub left behind: {:?}", report.ended));
@@ -228,7 +240,11 @@ impl Boot {
         if !report.left.is_empty() {
             self.say(&format!("processes of an earlier hub are left and did not end: {:?}", report.left));
         }
-        Ok(())
+        if report.is_asked {
+            self.say("asked to end before any module was started");
+            return Ok(Next::End);
+        }
+        Ok(Next::Start)
     }
 
     /// The number of a hub that had no clean end, and the leaders that it has noted. A record of another boot of the

@@ -95,6 +95,28 @@ fn a_lock_that_another_program_holds_names_no_hub_that_is_gone() {
     assert!(!refused.stderr.contains(&gone.to_string()), "{refused}");
 }
 
+/// Supervisor B1: the wait for what another hub left is a part of the boot.
+#[test]
+fn a_signal_during_the_wait_for_orphans_kills_them_and_starts_nothing() {
+    let mut hub = Hub::start(&[module("deaf", testchild(&["ignore-term"]))]);
+    let orphan = hub.until_ready("deaf");
+    hub.kill();
+    let mut next = Spawned::spawn(hub.home.command(&["serve", "--port", "0"]));
+    let left = next.line_after("[hub] waiting for processes that an earlier hub left behind to end: ");
+    assert!(left.contains(&orphan.to_string()) && is_alive(orphan), "{left}");
+    for signal in ["HUP", "TERM"] {
+        kill(next.pid(), signal);
+    }
+    assert_eq!(next.wait().code(), Some(0));
+    let output = next.whole_output();
+    assert!(!is_alive(orphan), "{output}");
+    assert!(output.contains("asked to end before any module was started"), "{output}");
+    for told in ["listening on", "cannot be started", "[deaf]"] {
+        assert!(!output.contains(told), "{told}: {output}");
+    }
+    assert_eq!(hub.home.read("hub/run/hub.pid").split_whitespace().next(), Some(&*hub.pid().to_string()));
+}
+
 #[test]
 fn a_busy_port_is_told_and_no_module_is_started() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).expect("a free port");

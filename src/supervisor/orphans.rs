@@ -4,14 +4,19 @@ use super::environment::LINEAGE;
 use crate::sys::poll::PollSet;
 use crate::sys::proc::{self, Stat};
 use crate::sys::process::{self, Held, Pid, Signal};
+use crate::sys::signals::Signals;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// From TERM to KILL. The children had TERM as their parent-death signal already.
 const GRACE: Duration = Duration::from_secs(5);
 /// What KILL gets to take effect.
 const KILL_WAIT: Duration = Duration::from_secs(5);
+
+/// Whoever waits for longer is told whom for.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// A leader that an earlier hub of this home wrote down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +33,31 @@ pub(crate) struct Report {
     pub(crate) ended: Vec<Pid>,
     /// Still there after KILL.
     pub(crate) left: Vec<Pid>,
+    /// Somebody has asked this hub to end meanwhile.
+    pub(crate) is_asked: bool,
+}
+
+/// How a wait has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    OneEnded,
+    InVain,
+    /// This hub is to end.
+    Asked,
 }
 
 /// Ends the recorded leaders, which may be none, with their groups, whatever carries the earlier hub's `instance` in its environment, and
-/// all descendants of these. The record must be of this boot. Blocks for ten seconds at most. Fails when it cannot be
-/// told now who is left, as when descriptors have run out.
-pub(crate) fn end_previous(instance: &str, leaders: &[Leader]) -> io::Result<Report> {
+/// all descendants of these. The record must be of this boot. Blocks for ten seconds at most, and `on_wait` hears whom it
+/// waits for when it is not over at once; a signal that asks us to end has them killed, and a second one ends the wait
+/// (supervisor B1). Fails when it cannot be told now who is left, as when descriptors have run out.
+pub(crate) fn end_previous(
+    instance: &str,
+    leaders: &[Leader],
+    signals: &Signals,
+    on_wait: impl Fn(&[Pid]),
+) -> io::Result<Report> {
     let mut report = Report::default();
+    let mut speak_at = Some(Instant::now() + QUIET);
     for (signal, wait) in [(Signal::Term, GRACE), (Signal::Kill, KILL_WAIT)] {
         let deadline = Instant::now() + wait;
         // What they forked meanwhile is found by looking again.
@@ -52,8 +75,19 @@ pub(crate) fn end_previous(instance: &str, leaders: &[Leader]) -> io::Result<Rep
             }
             report.ended.sort_unstable();
             report.ended.dedup();
-            if Instant::now() >= deadline || !wait_for_one(&found, deadline) {
-                break;
+            let until = speak_at.map_or(deadline, |at| at.min(deadline));
+            match wait_for_one(&found, signals, until)? {
+                Waited::Asked => {
+                    report.is_asked = true;
+                    break;
+                }
+                Waited::OneEnded | Waited::InVain if Instant::now() >= deadline => break,
+                Waited::OneEnded => {}
+                Waited::InVain => {
+                    if speak_at.take_if(|at| Instant::now() >= *at).is_some() {
+                        on_wait(&report.left);
+                    }
+                }
             }
         }
     }
@@ -62,11 +96,25 @@ pub(crate) fn end_previous(instance: &str, leaders: &[Leader]) -> io::Result<Rep
     Ok(report)
 }
 
-/// Waits until one of them has ended; `false` when none has by the deadline.
-fn wait_for_one(held: &[Held], deadline: Instant) -> bool {
+/// Waits until one of them has ended, somebody has asked us to end, or the deadline has passed.
+fn wait_for_one(held: &[Held], signals: &Signals, deadline: Instant) -> io::Result<Waited> {
     let mut polls = PollSet::default();
-    let slots: Vec<_> = held.iter().map(|held| polls.readable(held.pidfd())).collect();
-    polls.wait(Some(deadline)).is_ok() && slots.into_iter().any(|slot| polls.is_ready(slot))
+    loop {
+        polls.clear();
+        let signal = polls.readable(signals.as_fd());
+        let slots: Vec<_> = held.iter().map(|held| polls.readable(held.pidfd())).collect();
+        polls.wait(Some(deadline))?;
+        if polls.is_ready(signal) && signals.take_terminate()? {
+            return Ok(Waited::Asked);
+        }
+        if slots.into_iter().any(|slot| polls.is_ready(slot)) {
+            return Ok(Waited::OneEnded);
+        }
+        // Another signal ends no wait.
+        if Instant::now() >= deadline {
+            return Ok(Waited::InVain);
+        }
+    }
 }
 
 /// The earlier hub's processes that live now, held so that none can become another.
@@ -161,13 +209,14 @@ mod tests {
         let pid = Pid::try_from(child.id()).expect("a pid");
         let start_ticks = proc::stat(pid).expect("it lives").start_ticks;
         let leaders = [Leader { short: "x".into(), pid, start_ticks }];
-        let failed = play(1, Fault::Errno(EMFILE), || end_previous("nobody's", &leaders));
+        let signals = Signals::block().expect("signals");
+        let failed = play(1, Fault::Errno(EMFILE), || end_previous("nobody's", &leaders, &signals, |_| {}));
         assert_eq!(failed.calls.first(), Some(&"pidfd_open"));
         assert_eq!(failed.outcome.expect_err("it cannot be told").raw_os_error(), Some(EMFILE));
         assert_eq!(child.try_wait().expect("ours"), None, "it was left alone");
         // A zombie is no process any more, and this one is ours to collect.
-        let report = end_previous("nobody's", &leaders).expect("told");
-        assert_eq!(report, Report { ended: vec![pid], left: Vec::new() });
+        let report = end_previous("nobody's", &leaders, &signals, |_| {}).expect("told");
+        assert_eq!(report, Report { ended: vec![pid], left: Vec::new(), is_asked: false });
         child.wait().expect("collected");
     }
 }

@@ -79,6 +79,7 @@ pub(crate) fn notice(notice: Notice, last: Option<(Exit, Killer)>, error: Option
         Notice::Blocked { after: None } => format!("crashed: {reason}; giving up as run.giveUp says"),
         Notice::Shortage { after } => format!("{reason}; next attempt in {}", duration(after)),
         Notice::Finished => format!("{ended}, not restarted as run.restart says"),
+        Notice::Stopped if last.is_none() => "stopped: it had not started".into(),
         Notice::Stopped => format!("stopped: it {ended}"),
         Notice::Unbound => format!("{reason}; it is watched for another minute"),
         Notice::BoundLate => "is bound now".into(),
@@ -219,6 +220,8 @@ mod tests {
                 "exited with code 7, crashed: 1 failure in 60 s, giving up as run.giveUp says",
             ),
             (Notice::Blocked { after: None }, None, "crashed: it cannot be started; giving up as run.giveUp says"),
+            (Notice::Stopped, Some(Exit::Code(0)), "stopped: it exited with code 0"),
+            (Notice::Stopped, None, "stopped: it had not started"),
         ] {
             assert_eq!(notice(given, last.map(|exit| (exit, Killer::Us)), None), expected);
         }

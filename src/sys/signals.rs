@@ -67,6 +67,16 @@ impl Signals {
             }
         }
     }
+
+    /// Whether we have been asked to end since the last look. For the time before anything is started: files are read
+    /// after it, and children that have ended are collected then.
+    pub(crate) fn take_terminate(&self) -> io::Result<bool> {
+        let mut is_asked = false;
+        while let Some(received) = self.next()? {
+            is_asked |= received == Received::Terminate;
+        }
+        Ok(is_asked)
+    }
 }
 
 impl AsFd for Signals {

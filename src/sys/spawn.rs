@@ -221,6 +221,10 @@ impl SpawnFailure {
         Self { step: Step::Fork, errno: libc::ECANCELED }
     }
 
+    pub(crate) fn is_cancelled(self) -> bool {
+        self.errno == libc::ECANCELED
+    }
+
     fn at(step: Step, error: &io::Error) -> Self {
         Self { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
     }

@@ -133,6 +133,11 @@ impl Worker {
 
     fn not_spawned(&mut self, failure: SpawnFailure) {
         self.record(Leader::Over);
+        if failure.is_cancelled() {
+            // Nothing is wrong with it: the hub is on its way down, as it has told every module by now.
+            self.events.push_back(Event::Refused { child: self.child });
+            return;
+        }
         let event = if failure.is_transient() {
             Event::Shortage { child: self.child }
         } else {
