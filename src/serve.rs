@@ -248,14 +248,18 @@ impl Boot {
     }
 
     /// The number of a hub that had no clean end, and the leaders that it has noted. A record of another boot of the
-    /// machine means nobody.
+    /// machine means nobody. Without one, what that hub told everybody of itself and would have taken back is known.
     fn left_behind(&self, home: &Home) -> Result<Option<(String, Vec<orphans::Leader>)>, ServeError> {
         let (header, left) = match children::read_previous(home) {
-            Ok(None) => return Ok(None),
             Ok(Some(record)) => record,
+            Ok(None) => match identity::announced(home) {
+                Some(header) => (header, Vec::new()),
+                None => return Ok(None),
+            },
             Err(StoreError::Syntax { path, problem }) => {
                 // Whoever carries that number was started by that hub, which is the last one of this home.
-                let instance = identity::read(home).map(|last| last.instance);
+                let announced = identity::announced(home).map(|header| header.instance);
+                let instance = announced.or_else(|| identity::read(home).map(|last| last.instance));
                 let known = match &instance {
                     Some(_) => "what the last hub may have left behind is known by its environment alone",
                     None => "what the last hub may have left behind is not known",

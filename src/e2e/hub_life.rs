@@ -95,6 +95,19 @@ fn a_lock_that_another_program_holds_names_no_hub_that_is_gone() {
     assert!(!refused.stderr.contains(&gone.to_string()), "{refused}");
 }
 
+#[test]
+fn orphans_are_ended_also_when_the_directory_of_their_record_is_gone() {
+    let mut hub = Hub::start(&[module("deaf", testchild(&["ignore-term"]))]);
+    let orphan = hub.until_ready("deaf");
+    hub.kill();
+    fs::remove_dir_all(hub.home.path().join("hub/run")).expect("removed");
+    assert!(is_alive(orphan), "it ignores TERM");
+    hub.start_again();
+    hub.says("ended processes that an earlier hub left behind");
+    assert!(!is_alive(orphan));
+    hub.until_ready("deaf");
+}
+
 /// Supervisor B1: the wait for what another hub left is a part of the boot.
 #[test]
 fn a_signal_during_the_wait_for_orphans_kills_them_and_starts_nothing() {
@@ -201,7 +214,7 @@ fn a_record_that_cannot_be_used_beside_files_that_tell_of_no_hub_is_said() {
     let mut hub = Hub::start(&[module("web", testchild(&["http"]))]);
     let orphan = hub.until_ready("web");
     hub.kill();
-    for file in [RECORD, IDENTITY[0]] {
+    for file in [RECORD, IDENTITY[0], IDENTITY[2]] {
         hub.home.write(file, "x");
     }
     eventually("the parent-death signal at work", || (!is_alive(orphan)).then_some(()));
