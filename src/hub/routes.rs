@@ -279,7 +279,7 @@ fn refused(refusal: &Refusal) -> Reply {
             let description = format!("too many bad tokens came from this address; try again in {seconds} s");
             Reply::error(429, Code::TooManyFailures, description).with_header("retry-after", seconds.to_string())
         }
-        Refusal::Unavailable(_) | Refusal::RolledBack { .. } => unavailable(),
+        Refusal::Unavailable(_) | Refusal::RolledBack(_) => unavailable(),
     }
 }
 

@@ -19,7 +19,7 @@ mod origins;
 mod tests;
 
 pub(crate) use checkup::{About, Weight, checkup};
-pub(crate) use error::{AuthError, Reason, Refusal, TokenOpError};
+pub(crate) use error::{AuthError, Reason, Refusal, RolledBack, TokenOpError};
 pub(super) use failures::Failures;
 pub(crate) use keys::{KeyChange, Overlap};
 pub(crate) use mint::{Asker, Handed};
@@ -36,7 +36,7 @@ pub(crate) use crate::db::Via;
 use crate::db::{Db, DbError, DbHealth, KeyState, TokenRow, Tokens, Version};
 use crate::manifest::Short;
 use crate::origin::Origins;
-use crate::store::{Home, epoch, exposure};
+use crate::store::{Home, StoreError, epoch, exposure};
 use crate::sys::random;
 use crate::token::claims::{self, Claims};
 use crate::token::keyring::{self, FileKey, Keyring, Master, MasterState, Secret};
@@ -69,6 +69,8 @@ const MODULE_KEY_CHARS: usize = 43;
 const STACK_BYTES: usize = 256 * 1024;
 /// Setting that holds the hub's id.
 const HID_KEY: &str = "hid";
+/// More than an epoch is ever raised by between two copies of a database: it grows by one with each thing taken back.
+const BEYOND_ANY_COPY: u64 = 1 << 32;
 /// Outside of 2024 to 2100 the clock was never set, and a token minted now would be of no use once it is.
 const PLAUSIBLE_UNIX: std::ops::Range<i64> = 1_704_067_200..4_102_444_800;
 
@@ -88,6 +90,8 @@ pub(crate) struct Authority {
     state: Mutex<State>,
     /// The highest epoch that was ever seen, in the database or in the file beside it.
     epoch: AtomicU64,
+    /// The file holds no number, so that the one above stands for one that nobody knows any more.
+    is_epoch_lost: bool,
     spawn_keys: SpawnKeys,
     /// The modules whose last child was given keys to check tokens with.
     checking: Mutex<BTreeSet<Short>>,
@@ -108,6 +112,34 @@ struct State {
     /// The database's epoch, when it is below one that was seen before.
     rolled_back: Option<u64>,
     remembered: HashMap<[u8; 32], Remembered>,
+}
+
+/// What the file beside the database says of its epoch.
+#[derive(Debug, Clone, Copy)]
+enum Noted {
+    Nothing,
+    Epoch(u64),
+    /// It is there and no number.
+    Lost,
+}
+
+impl Noted {
+    fn read(home: &Home) -> Result<Self, StoreError> {
+        match epoch::read(home) {
+            Err(StoreError::Syntax { .. }) => Ok(Self::Lost),
+            noted => Ok(noted?.map_or(Self::Nothing, Self::Epoch)),
+        }
+    }
+
+    /// The least epoch of a database that is no older copy, of one that has this `epoch`.
+    fn least(self, epoch: u64) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Epoch(noted) => noted,
+            // Then every database that has been in use may be an older copy.
+            Self::Lost => epoch.saturating_add(BEYOND_ANY_COPY),
+        }
+    }
 }
 
 /// All that signs, verifies and tells modules apart.
@@ -211,10 +243,12 @@ impl Authority {
         db.settings().get_or_insert(HID_KEY, &random::hex(16), now_unix)?;
         let secret = random_secret();
         let settled_unix = clock::settled_for_keys(db, now_unix)?;
-        let noted = epoch::read(home)?;
-        db.keys().ensure_active(&random_name::<8>(), secret.expose(), noted.unwrap_or(0), now_unix, settled_unix)?;
-        if noted.is_none() {
-            epoch::note(home, db.epoch()?)?;
+        let noted = Noted::read(home)?;
+        let least_epoch = noted.least(db.epoch()?);
+        db.keys().ensure_active(&random_name::<8>(), secret.expose(), least_epoch, now_unix, settled_unix)?;
+        let found = db.epoch()?;
+        if !matches!(noted, Noted::Epoch(_)) && found >= least_epoch {
+            epoch::note(home, found)?;
         }
         Ok(())
     }
@@ -231,9 +265,9 @@ impl Authority {
         let file_key = key_file::read(&surroundings)?;
         // In this order: who raises the epoch writes it to the database first. The other way round a change between the
         // two looks would look like an older copy of the database.
-        let noted = epoch::read(home)?;
+        let noted = Noted::read(home)?;
         let found = db.epoch()?;
-        let highest = found.max(noted.unwrap_or(0));
+        let highest = found.max(noted.least(found));
         let version = db.version()?;
         let state = State {
             version,
@@ -254,6 +288,7 @@ impl Authority {
             exposure: Mutex::new(origins.exposure),
             state: Mutex::new(state),
             epoch: AtomicU64::new(highest),
+            is_epoch_lost: matches!(noted, Noted::Lost),
             spawn_keys: SpawnKeys::default(),
             checking: Mutex::default(),
             noting_use: Arc::default(),
@@ -348,8 +383,8 @@ impl Authority {
 
     fn is_in_force_at(&self, caller: &Caller, now_unix: i64) -> Result<bool, Refusal> {
         self.refresh(now_unix)?;
-        if let Some(found) = self.current_state().rolled_back {
-            return Err(Refusal::RolledBack { found, seen: self.epoch.load(Ordering::Relaxed) });
+        if let Some(rolled_back) = self.rolled_back() {
+            return Err(Refusal::RolledBack(rolled_back));
         }
         Ok(self.db.tokens().is_good(caller.jti(), now_unix)?)
     }
@@ -400,19 +435,18 @@ impl Authority {
                 checked = newest_keys.check(token, owner, &Expect { issuers, ..*expect });
             }
         }
-        let rolled_back = self.current_state().rolled_back;
-        let rolled_back = rolled_back.map(|found| (found, self.epoch.load(Ordering::Relaxed)));
-        if let (Some((found, seen)), Err(TokenError::Key)) = (rolled_back, &checked) {
+        let rolled_back = self.rolled_back();
+        if let (Some(rolled_back), Err(TokenError::Key)) = (rolled_back, &checked) {
             // The copy may be older than the key: to ask for another token would help nobody.
-            return Err(Rejection::RolledBack { found, seen });
+            return Err(Rejection::RolledBack(rolled_back));
         }
         let verified = checked.map_err(|error| {
             let said = error.is_of_a_genuine_token().then(|| claims::unverified(token)).flatten();
             let jti = said.map(|claims| claims.jti).filter(|jti| claims::is_jti(jti));
             Rejection::Token { error, jti }
         })?;
-        if let Some((found, seen)) = rolled_back {
-            return Err(Rejection::RolledBack { found, seen });
+        if let Some(rolled_back) = rolled_back {
+            return Err(Rejection::RolledBack(rolled_back));
         }
         let row = self.db.tokens().find(&verified.claims.jti)?;
         Ok((verified, row, version))
@@ -491,10 +525,18 @@ impl Authority {
         Ok(version)
     }
 
-    /// Notes the epoch beside the database, after a commit that raised it.
+    /// Whether the database is an older copy, or may be one.
+    fn rolled_back(&self) -> Option<RolledBack> {
+        let found = self.current_state().rolled_back?;
+        Some(RolledBack { found, seen: (!self.is_epoch_lost).then(|| self.epoch.load(Ordering::Relaxed)) })
+    }
+
+    /// Notes the epoch beside the database, after a commit that raised it. That of an older copy says nothing.
     fn note_epoch(&self) {
         let noted = self.db.epoch().map_err(AuthError::from).and_then(|epoch| {
-            self.epoch.fetch_max(epoch, Ordering::Relaxed);
+            if epoch < self.epoch.fetch_max(epoch, Ordering::Relaxed) {
+                return Ok(());
+            }
             epoch::note(&self.home, epoch).map_err(AuthError::from)
         });
         if let Err(error) = noted {

@@ -73,7 +73,7 @@ fn of_auth(error: &AuthError) -> Code {
         | AuthError::OperatorToken(OperatorTokenError::Missing { .. })
         | AuthError::Mint(_)
         | AuthError::Clock { .. }
-        | AuthError::RolledBack { .. }
+        | AuthError::RolledBack(_)
         | AuthError::TooManyKeys
         | AuthError::NoKey => Code::Failed,
     }

@@ -42,7 +42,7 @@ pub(super) fn denied(hub: &Hub, question: &Question, visit: &Visit) -> Option<Ve
             // Rounded up, so that whoever waits as long as told is let in.
             (Denial::TooManyFailures { retry_after_s: retry_after.as_secs() + 1 }, None)
         }
-        Refusal::Unavailable(_) | Refusal::RolledBack { .. } => return Some(Verdict::Unavailable),
+        Refusal::Unavailable(_) | Refusal::RolledBack(_) => return Some(Verdict::Unavailable),
     };
     Some(Verdict::Denied { why, lacks })
 }

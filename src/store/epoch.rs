@@ -3,20 +3,31 @@
 
 use super::atomic::{self, PRIVATE, SMALL_FILE_MAX_BYTES};
 use super::{Home, StoreError};
+use crate::manifest::Problem;
 
 const NAME: &str = "hub/run/epoch";
 
-/// The epoch that was noted; `None` when there is none, or what stands there is no number.
+/// The epoch that was noted; `None` when there is none. [`StoreError::Syntax`] when what stands there is no number: that is
+/// never ours, because it is written as a whole, and it hides one that was.
 pub(crate) fn read(home: &Home) -> Result<Option<u64>, StoreError> {
-    let bytes = atomic::read(home, NAME, SMALL_FILE_MAX_BYTES)?;
-    let text = bytes.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
-    Ok(text.and_then(|text| text.trim().parse().ok()))
+    let Some(bytes) = atomic::read(home, NAME, SMALL_FILE_MAX_BYTES)? else { return Ok(None) };
+    let text = std::str::from_utf8(&bytes).ok();
+    text.and_then(|text| text.trim().parse().ok()).map(Some).ok_or_else(|| StoreError::Syntax {
+        path: home.path().join(NAME),
+        problem: Problem::new(
+            "",
+            "it holds no number, so that hub.db may be an older copy; no token is accepted until: parachute auth \
+             rotate-key --now",
+        ),
+    })
 }
 
-/// Notes `epoch`, durably, unless a higher one is noted.
+/// Notes `epoch`, durably, unless a higher one is noted. It takes the place of what is no number.
 pub(crate) fn note(home: &Home, epoch: u64) -> Result<(), StoreError> {
-    if read(home)?.is_some_and(|noted| noted >= epoch) {
-        return Ok(());
+    match read(home) {
+        Ok(Some(noted)) if noted >= epoch => return Ok(()),
+        Ok(_) | Err(StoreError::Syntax { .. }) => {}
+        Err(error) => return Err(error),
     }
     atomic::write(home, NAME, format!("{epoch}\n").as_bytes(), PRIVATE)
 }
@@ -27,7 +38,7 @@ mod tests {
     use crate::store::testing::TestHome;
 
     #[test]
-    fn it_never_goes_down_and_garbage_is_none() {
+    fn it_never_goes_down_and_garbage_is_told() {
         let home = TestHome::new();
         assert_eq!(read(&home).expect("readable"), None);
         for (epoch, noted) in [(0, 0), (5, 5), (3, 5), (6, 6)] {
@@ -36,7 +47,10 @@ mod tests {
         }
         for text in ["", "x", "-1", "1.5", "99999999999999999999", "\0"] {
             home.put(NAME, text);
-            assert_eq!(read(&home).expect("readable"), None, "{text:?}");
+            let error = read(&home).expect_err("no number");
+            assert!(matches!(error, StoreError::Syntax { .. }), "{text:?}: {error}");
+            note(&home, 2).expect("written");
+            assert_eq!(read(&home).expect("readable"), Some(2), "{text:?}");
         }
     }
 }

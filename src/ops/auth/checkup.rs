@@ -3,7 +3,7 @@
 
 use super::operator::RENEWAL_WINDOW_S;
 use super::origins::{self, As};
-use super::{AuthError, DATABASE_NAME, HID_KEY, Surroundings, unix_now};
+use super::{AuthError, DATABASE_NAME, HID_KEY, RolledBack, Surroundings, unix_now};
 use crate::db::{Db, KeyStanding, TokenRow, USABLE_LIMIT};
 use crate::ops::tokens::iso;
 use crate::store::{Home, epoch};
@@ -87,7 +87,8 @@ pub(crate) fn checkup(home: &Home, surroundings: &Surroundings, token: Option<&s
     let facts = Facts {
         keys: db.keys().standing(now_unix)?,
         newest_iat: db.tokens().newest_iat()?,
-        epoch: (db.epoch()?, epoch::read(home)?),
+        // One that is no number is told with the files.
+        epoch: (db.epoch()?, epoch::read(home).ok().flatten()),
         hid: db.settings().get(HID_KEY)?,
         issuers: origins::look_up(&db, home, surroundings, As::Command, now_unix)?.issuers,
         live: db.tokens().count_live(AUDIENCE_OPERATOR, now_unix)?,
@@ -112,7 +113,7 @@ fn judge(facts: &Facts, now_unix: i64) -> Vec<Remark> {
     if let (found, Some(seen)) = facts.epoch
         && found < seen
     {
-        database(Weight::Wrong, AuthError::rolled_back(found, seen).to_string());
+        database(Weight::Wrong, RolledBack { found, seen: Some(seen) }.to_string());
     }
     if let Some(newest) = facts.newest_iat.filter(|newest| newest - now_unix > CLOCK_SLACK_S) {
         database(

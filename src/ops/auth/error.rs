@@ -37,10 +37,7 @@ pub(crate) enum AuthError {
         now_unix: i64,
     },
     /// The database is an old copy: tokens that were revoked since would be good again.
-    RolledBack {
-        found: u64,
-        seen: u64,
-    },
+    RolledBack(RolledBack),
     /// One more would be more than are looked through for every token.
     TooManyKeys,
     /// The database holds no active key.
@@ -52,9 +49,23 @@ pub(crate) enum AuthError {
     },
 }
 
-impl AuthError {
-    pub(super) fn rolled_back(found: u64, seen: u64) -> Self {
-        Self::RolledBack { found, seen }
+/// The database's epoch, and the higher one that was seen before; `None` when nobody knows that any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RolledBack {
+    pub(crate) found: u64,
+    pub(crate) seen: Option<u64>,
+}
+
+impl fmt::Display for RolledBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = self.found;
+        match self.seen {
+            Some(seen) => write!(f, "hub.db is an older copy (epoch {found}, and {seen} was seen before)")?,
+            None => write!(f, "hub.db may be an older copy (epoch {found}, and hub/run/epoch holds no number)")?,
+        }
+        f.write_str(
+            ", in which revoked tokens would be good again; no token is accepted until: parachute auth rotate-key --now",
+        )
     }
 }
 
@@ -75,11 +86,7 @@ impl fmt::Display for AuthError {
             Self::OtherKeyFile => f.write_str(
                 "the keys of this home work with the signing key file that its hub has; set PARACHUTE_SIGNING_KEY_FILE to it",
             ),
-            Self::RolledBack { found, seen } => write!(
-                f,
-                "hub.db is an older copy (epoch {found}, and {seen} was seen before), in which revoked tokens would be good \
-                 again; no token is accepted until: parachute auth rotate-key --now"
-            ),
+            Self::RolledBack(rolled_back) => rolled_back.fmt(f),
             Self::TooManyKeys => f.write_str(
                 "four keys are in use already; wait until the tokens of the oldest have expired, or end them all",
             ),
@@ -110,7 +117,7 @@ impl std::error::Error for AuthError {
             Self::KeyFile { .. }
             | Self::OtherKeyFile
             | Self::Clock { .. }
-            | Self::RolledBack { .. }
+            | Self::RolledBack(_)
             | Self::TooManyKeys
             | Self::NotTheOperators { .. }
             | Self::NoDatabase { .. }
@@ -172,7 +179,7 @@ pub(crate) enum Refusal {
     /// 503: nobody can say.
     Unavailable(DbError),
     /// 503: the database is an old copy.
-    RolledBack { found: u64, seen: u64 },
+    RolledBack(RolledBack),
 }
 
 impl Refusal {
@@ -185,7 +192,7 @@ impl Refusal {
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::TooManyFailures { .. } => "too_many_failures",
             Self::Unavailable(_) => "unavailable",
-            Self::RolledBack { .. } => "rolled_back",
+            Self::RolledBack(_) => "rolled_back",
         }
     }
 }
@@ -207,7 +214,7 @@ impl fmt::Display for Refusal {
             }
             Self::TooManyFailures { from, .. } => return write!(f, "too_many_failures: bad tokens from {from}"),
             Self::Unavailable(error) => return error.fmt(f),
-            Self::RolledBack { found, seen } => return AuthError::rolled_back(*found, *seen).fmt(f),
+            Self::RolledBack(rolled_back) => return rolled_back.fmt(f),
         };
         match jti {
             Some(jti) => write!(f, " (jti {jti})"),
@@ -229,7 +236,7 @@ impl From<Rejection> for Refusal {
         match rejection {
             Rejection::Token { error, jti } => Self::Unauthenticated { reason: Reason::Token(error), jti },
             Rejection::Db(error) => Self::Unavailable(error),
-            Rejection::RolledBack { found, seen } => Self::RolledBack { found, seen },
+            Rejection::RolledBack(rolled_back) => Self::RolledBack(rolled_back),
         }
     }
 }
@@ -243,10 +250,7 @@ pub(super) enum Rejection {
     },
     Db(DbError),
     /// The database is an old copy.
-    RolledBack {
-        found: u64,
-        seen: u64,
-    },
+    RolledBack(RolledBack),
 }
 
 impl Rejection {
@@ -255,7 +259,7 @@ impl Rejection {
         match self {
             Self::Token { error, .. } => error.cause(),
             Self::Db(_) => "unavailable",
-            Self::RolledBack { .. } => "rolled_back",
+            Self::RolledBack(_) => "rolled_back",
         }
     }
 }
@@ -266,7 +270,7 @@ impl fmt::Display for Rejection {
             Self::Token { error, jti: None } => error.fmt(f),
             Self::Token { error, jti: Some(jti) } => write!(f, "{error} (jti {jti})"),
             Self::Db(error) => error.fmt(f),
-            Self::RolledBack { found, seen } => AuthError::rolled_back(*found, *seen).fmt(f),
+            Self::RolledBack(rolled_back) => rolled_back.fmt(f),
         }
     }
 }

@@ -65,10 +65,10 @@ impl Authority {
         now_unix: i64,
     ) -> Result<KeyChange, AuthError> {
         let _lock = operator_token::lock(&self.home)?;
-        if let Some(found) = self.current_state().rolled_back
+        if let Some(rolled_back) = self.rolled_back()
             && overlap != Overlap::None
         {
-            return Err(AuthError::rolled_back(found, self.epoch.load(Ordering::Relaxed)));
+            return Err(AuthError::RolledBack(rolled_back));
         }
         let (set, sub) = self.next_set(set, now_unix)?;
         let stored = random_secret();

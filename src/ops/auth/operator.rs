@@ -13,7 +13,6 @@ use crate::token::keyring::Keyring;
 use crate::token::mint::{self, Minted};
 use crate::token::scope::ScopeSet;
 use crate::token::verify::{Accept, Expect, TokenError};
-use std::sync::atomic::Ordering;
 
 /// Life of an operator token (B7).
 pub(super) const TTL_S: u64 = 90 * 86_400;
@@ -144,8 +143,8 @@ impl Authority {
         let live = self.db.tokens().count_live(AUDIENCE_OPERATOR, now_unix)?;
         let mut notices = Vec::new();
         let found = operator_token::read(&self.home);
-        if let Some(found) = self.current_state().rolled_back {
-            notices.push(AuthError::rolled_back(found, self.epoch.load(Ordering::Relaxed)).to_string());
+        if let Some(rolled_back) = self.rolled_back() {
+            notices.push(rolled_back.to_string());
             return Ok(Bootstrap { outcome: Outcome::RolledBack, notices });
         }
         let why = match found {
@@ -163,7 +162,7 @@ impl Authority {
                         return Ok(Bootstrap { outcome, notices });
                     }
                     Err(Rejection::Db(error)) => return Err(error.into()),
-                    Err(Rejection::RolledBack { found, seen }) => return Err(AuthError::rolled_back(found, seen)),
+                    Err(Rejection::RolledBack(rolled_back)) => return Err(AuthError::RolledBack(rolled_back)),
                     // Nobody holds a token of this hub, so this one can only have come from another.
                     Err(Rejection::Token {
                         error: error @ (TokenError::Key | TokenError::Signature | TokenError::Encoding),
@@ -262,7 +261,7 @@ impl Authority {
                 Ok(notices)
             }
             Err(Rejection::Db(error)) => Err(error.into()),
-            Err(Rejection::RolledBack { .. } | Rejection::Token { .. }) => Ok(notices),
+            Err(Rejection::RolledBack(_) | Rejection::Token { .. }) => Ok(notices),
         }
     }
 
@@ -286,7 +285,7 @@ impl Authority {
         let claims = match self.examine_own(&found.text, now_unix) {
             Ok(claims) => claims,
             Err(Rejection::Db(error)) => return Err(error.into()),
-            Err(Rejection::RolledBack { found, seen }) => return Err(AuthError::rolled_back(found, seen)),
+            Err(Rejection::RolledBack(rolled_back)) => return Err(AuthError::RolledBack(rolled_back)),
             Err(Rejection::Token { .. }) => return Ok(Renewal::NotRenewable),
         };
         let Some(set) = renewable(&claims) else { return Ok(Renewal::NotRenewable) };
@@ -321,8 +320,8 @@ impl Authority {
         asker: Asker<'_>,
         now_unix: i64,
     ) -> Result<Renewed, AuthError> {
-        if let Some(found) = self.current_state().rolled_back {
-            return Err(AuthError::rolled_back(found, self.epoch.load(Ordering::Relaxed)));
+        if let Some(rolled_back) = self.rolled_back() {
+            return Err(AuthError::RolledBack(rolled_back));
         }
         let _lock = operator_token::lock(&self.home)?;
         let (set, sub) = self.next_set(set, now_unix)?;

@@ -220,7 +220,7 @@ fn refused(refusal: &Refusal, given_by: Option<&'static str>) -> Failure {
         Refusal::InsufficientScope { .. } => {
             Failure::new(Code::InsufficientScope, refusal.to_string(), other_token(given_by, WIDER_TOKEN))
         }
-        Refusal::RolledBack { .. } => {
+        Refusal::RolledBack(_) => {
             Failure::new(Code::Failed, refusal.to_string(), "or put the newer hub.db back into its place")
         }
         Refusal::Unavailable(error) => Failure::new(Code::Failed, error.to_string(), "see: parachute check"),
@@ -257,7 +257,7 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
         )) => reach::store_failure(error),
         AuthError::OperatorToken(error) => reach::token_failure(error, None),
         AuthError::TooManyKeys => Failure::new(Code::Conflict, error.to_string(), "parachute auth rotate-key --now"),
-        AuthError::RolledBack { .. } => {
+        AuthError::RolledBack(_) => {
             Failure::new(Code::Failed, error.to_string(), "or put the newer hub.db back into its place")
         }
         AuthError::Origin(_) => Failure::new(

@@ -126,10 +126,41 @@ fn c42_an_older_copy_of_the_database_accepts_nothing_until_its_key_is_changed() 
         restored.rotate_operator_at(None, false, ASKER, NOW).err(),
         restored.rotate_key_at(Overlap::Full, None, ASKER, NOW).err(),
     ] {
-        assert!(matches!(refused, Some(AuthError::RolledBack { .. })), "{refused:?}");
+        assert!(matches!(refused, Some(AuthError::RolledBack(_))), "{refused:?}");
     }
     rotate(&restored, Overlap::None, NOW);
     assert_eq!((code(&restored, &token, NOW), code(&restored, &token_in(home.path()), NOW)), ("key", "ok"));
+    assert_eq!(code(&open(home.path()), &token_in(home.path()), NOW), "ok");
+}
+
+/// Whoever cannot read what was noted does not know whether the database is an older copy.
+#[test]
+fn a_note_of_the_epoch_that_is_no_number_has_nothing_accepted_until_the_key_is_changed() {
+    for garbage in ["", "garbage"] {
+        let home = TestDir::new("auth-garbled-epoch");
+        let (authority, _) = operator(home.path());
+        let first = token_in(home.path());
+        drop(authority);
+        let note = home.join("hub/run/epoch");
+        fs::write(&note, garbage).expect("written");
+        for _ in 0..2 {
+            let garbled = open(home.path());
+            assert_eq!(code(&garbled, &first, NOW), "rolled_back", "{garbage:?}");
+            assert_eq!(bootstrap(&garbled), Outcome::RolledBack, "{garbage:?}");
+            assert_eq!(fs::read_to_string(&note).expect("there"), garbage, "no number takes its place unasked");
+        }
+        let garbled = open(home.path());
+        rotate(&garbled, Overlap::None, NOW);
+        for authority in [garbled, open(home.path())] {
+            assert_eq!(code(&authority, &first, NOW), "key", "{garbage:?}");
+            assert_eq!(code(&authority, &token_in(home.path()), NOW), "ok", "{garbage:?}");
+        }
+    }
+    // A database that is made anew knows no token of before.
+    let home = TestDir::new("auth-garbled-epoch-new");
+    fs::create_dir_all(home.join("hub/run")).expect("made");
+    fs::write(home.join("hub/run/epoch"), "garbage").expect("written");
+    let (_, _) = operator(home.path());
     assert_eq!(code(&open(home.path()), &token_in(home.path()), NOW), "ok");
 }
 
