@@ -37,12 +37,12 @@ pub(crate) fn epoch_of(path: &Path) -> Result<Option<u64>, DbError> {
     Ok(Some(found))
 }
 
-/// Whether what stands at `path` is a sound database of ours; none is fine, and so is one that is empty. Changes nothing,
-/// whether a hub has it open or not.
-pub(crate) fn verify(path: &Path) -> Result<(), DbError> {
+/// Whether what stands at `path` is a sound database of ours, and its epoch where it has one; none is fine, and so is one that
+/// is empty. Changes nothing, whether a hub has it open or not.
+pub(crate) fn verify(path: &Path) -> Result<Option<u64>, DbError> {
     let path = open::resolve(path)?;
     match open::inspect(&path)? {
         Some(facts) if facts.size_bytes > 0 => open::look_from_outside(&path),
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }

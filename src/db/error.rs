@@ -92,6 +92,7 @@ pub(crate) enum DbError {
     NotOurs {
         path: PathBuf,
         application_id: i32,
+        version: i64,
     },
     /// A later release wrote it.
     Newer {
@@ -137,6 +138,11 @@ impl DbError {
         matches!(self, Self::Sqlite { class: Class::Corrupt | Class::NotADatabase, .. })
     }
 
+    /// Whether another process has it, so that the same may work a moment later.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Sqlite { class: Class::Busy, .. })
+    }
+
     /// Whether there may have been none when it was opened, although there was one a moment before.
     pub(super) fn is_of_a_missing_file(&self) -> bool {
         matches!(self, Self::Sqlite { class: Class::CannotOpen, .. })
@@ -163,9 +169,10 @@ impl fmt::Display for DbError {
                  file away",
                 path.display()
             ),
-            Self::NotOurs { path, application_id } => write!(
+            Self::NotOurs { path, application_id, version } => write!(
                 f,
-                "{} is a database of another program (application id {application_id}) and is left as it is; move it away",
+                "{} is a database of another program (application id {application_id}, schema version {version}) and is left \
+                 as it is; move it away",
                 path.display()
             ),
             Self::Newer { path, found, known } => write!(
@@ -178,12 +185,8 @@ impl fmt::Display for DbError {
                 write!(f, "{}: cannot {doing}: {message} ({})", path.display(), class.as_str())?;
                 match class {
                     Class::Io | Class::Full => f.write_str("; is the disk full?"),
-                    Class::Busy
-                    | Class::Corrupt
-                    | Class::NotADatabase
-                    | Class::ReadOnly
-                    | Class::CannotOpen
-                    | Class::Other => Ok(()),
+                    Class::Busy => f.write_str("; another program has it; end that one or try again in a moment"),
+                    Class::Corrupt | Class::NotADatabase | Class::ReadOnly | Class::CannotOpen | Class::Other => Ok(()),
                 }
             }
         }

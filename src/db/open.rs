@@ -1,5 +1,6 @@
 //! Opening: whose file it is, whether it is sound, and bringing it to the newest schema (files §14.4, §14.5).
 
+use super::epoch;
 use super::error::{Class, DbError};
 use crate::stamp;
 use crate::sys::fs::{self, FileLock, Kind, Stat};
@@ -152,28 +153,30 @@ pub(super) fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbEr
 /// Whose database this is and whether it is sound, asked of a read-only connection: a foreign one does not change, and
 /// a damaged one keeps its log, which closing a writing connection would merge into it.
 pub(super) fn look_inside(path: &Path) -> Result<(), DbError> {
-    match identify(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+    let looked = match identify(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
         // A rollback journal that a crash left behind can only be played back by one that writes.
         Err(DbError::Sqlite { class: Class::ReadOnly, .. }) => identify(path, OpenFlags::SQLITE_OPEN_READ_WRITE),
         other => other,
-    }
+    };
+    looked.map(drop)
 }
 
 /// The same without a trace. A reader of a database with a log makes the files of that log beside it, which only one that
 /// takes the database for unchangeable does not; so that is what it is taken for, unless somebody has it open or was
-/// killed with it open.
-pub(super) fn look_from_outside(path: &Path) -> Result<(), DbError> {
+/// killed with it open. The epoch, where there is one.
+pub(super) fn look_from_outside(path: &Path) -> Result<Option<u64>, DbError> {
+    let epoch = |connection: Connection| epoch::read(&connection).ok();
     if !is_in_use(path)? {
         match identify(path, UNCHANGEABLE) {
             // Somebody has opened it meanwhile: its pages may change while they are read.
             Err(_) if is_in_use(path)? => {}
-            other => return other,
+            other => return other.map(epoch),
         }
     }
     match identify(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
         // A crash has left a rollback journal: until the next hub has played it back there is nothing to judge.
-        Err(DbError::Sqlite { class: Class::ReadOnly, .. }) => Ok(()),
-        other => other,
+        Err(DbError::Sqlite { class: Class::ReadOnly, .. }) => Ok(None),
+        other => other.map(epoch),
     }
 }
 
@@ -196,7 +199,7 @@ fn uri(path: &Path) -> PathBuf {
     PathBuf::from(uri)
 }
 
-fn identify(path: &Path, access: OpenFlags) -> Result<(), DbError> {
+fn identify(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
     let connection = connect(path, access)?;
     let (application_id, version, tables, predecessor) =
         facts_inside(&connection).map_err(|source| DbError::sqlite(path, "read whose it is", &source))?;
@@ -204,11 +207,17 @@ fn identify(path: &Path, access: OpenFlags) -> Result<(), DbError> {
         APPLICATION_ID if version > known_version() => {
             Err(DbError::Newer { path: path.to_owned(), found: version, known: known_version() })
         }
-        APPLICATION_ID => check_contents(path, &connection),
+        APPLICATION_ID if version >= 0 => {
+            check_contents(path, &connection)?;
+            if version == known_version() {
+                check_tables(path, &connection)?;
+            }
+            Ok(connection)
+        }
         _ if predecessor => Err(DbError::Predecessor { path: path.to_owned() }),
         // Created and not yet filled, by us or by another opener.
-        0 if tables == 0 && version == 0 => Ok(()),
-        application_id => Err(DbError::NotOurs { path: path.to_owned(), application_id }),
+        0 if tables == 0 && version == 0 => Ok(connection),
+        application_id => Err(DbError::NotOurs { path: path.to_owned(), application_id, version }),
     }
 }
 
@@ -254,6 +263,28 @@ fn check_contents(path: &Path, connection: &Connection) -> Result<(), DbError> {
         "ok" => Ok(()),
         _ => Err(DbError::Sqlite { path: path.to_owned(), doing: DOING, class: Class::Corrupt, message: verdict }),
     }
+}
+
+/// Whether all tables of the newest schema are there: without one of them nothing can be done with the rest.
+fn check_tables(path: &Path, connection: &Connection) -> Result<(), DbError> {
+    const DOING: &str = "find its tables";
+    let error = |source: rusqlite::Error| DbError::sqlite(path, DOING, &source);
+    let mut statement = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").map_err(error)?;
+    let found = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect::<Result<Vec<String>, _>>);
+    let found = found.map_err(error)?;
+    match tables().find(|name| !found.iter().any(|found| found == name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("table {name} is missing");
+            Err(DbError::Sqlite { path: path.to_owned(), doing: DOING, class: Class::Corrupt, message })
+        }
+    }
+}
+
+/// The names of those that the steps of the schema make.
+fn tables() -> impl Iterator<Item = &'static str> {
+    let lines = MIGRATIONS.iter().flat_map(|step| step.lines());
+    lines.filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split_whitespace().next())
 }
 
 /// Takes the missing steps of the schema in one transaction. Two first openers do it once.

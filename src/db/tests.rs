@@ -110,7 +110,7 @@ fn first_openers_at_the_same_time_make_one_schema_and_one_key() {
 #[test]
 fn a_database_that_is_not_ours_is_refused_and_not_touched() {
     type Refused = fn(&DbError) -> bool;
-    let cases: [(&str, &str, Refused); 5] = [
+    let cases: [(&str, &str, Refused); 6] = [
         (
             "the TypeScript hub's",
             "PRAGMA journal_mode = WAL; CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at TEXT);
@@ -127,6 +127,11 @@ fn a_database_that_is_not_ours_is_refused_and_not_touched() {
             "PRAGMA application_id = 1346458177; PRAGMA user_version = 3; CREATE TABLE t (a);",
             |e| matches!(e, DbError::Newer { found: 3, known: 2, .. }),
         ),
+        (
+            "of a version that no release has",
+            "PRAGMA application_id = 1346458177; PRAGMA user_version = -3; CREATE TABLE t (a);",
+            |e| matches!(e, DbError::NotOurs { version: -3, .. }),
+        ),
     ];
     for (name, sql, refused) in cases {
         let dir = TestDir::new("db-foreign");
@@ -140,6 +145,21 @@ fn a_database_that_is_not_ours_is_refused_and_not_touched() {
         assert_eq!(fs::read(&path).expect("read"), before, "{name}");
     }
     assert_eq!(super::open::APPLICATION_ID, 1_346_458_177);
+}
+
+#[test]
+fn one_that_lacks_a_table_is_damaged_to_whoever_looks_and_to_whoever_opens_it() {
+    for table in ["settings", "hs_keys", "tokens", "auth_log", "module_keys"] {
+        let dir = TestDir::new("db-table");
+        let path = dir.join("hub.db");
+        drop(open(&path));
+        foreign(&path, &format!("PRAGMA foreign_keys = OFF; DROP TABLE {table};"));
+        let error = verify(&path).expect_err("a table is missing");
+        assert!(error.is_damage() && error.to_string().contains(&format!("table {table} is missing")), "{error}");
+        let db = open(&path);
+        assert!(db.notices().iter().any(|notice| notice.contains("hub.db.corrupt-")), "{table}: {:?}", db.notices());
+        assert_eq!(db.check(), DbHealth::Ok, "{table}");
+    }
 }
 
 #[test]

@@ -201,8 +201,51 @@ fn c15_18_a_database_that_another_process_has_locked_costs_a_wait_and_no_more() 
         crate::support::kill(holder.pid(), "KILL");
         holder.wait();
         hub.run(&mint).succeeds();
+        if hub_runs {
+            continue;
+        }
+        // Not even its readers are let in.
+        let script = script.replace("BEGIN IMMEDIATE", "PRAGMA locking_mode = EXCLUSIVE;BEGIN EXCLUSIVE");
+        let script = script.replace("db.execute", "db.executescript");
+        let argv = [PYTHON, "-c", &script, database.to_str().expect("UTF-8")].map(str::to_owned);
+        let holder = Spawned::start(&argv);
+        holder.line_after("locked");
+        let refused = hub.run(&["serve", "--port", &free_port().to_string()]).fails_with(8);
+        assert!(refused.stderr.contains("another program has it"), "{refused}");
     }
     hub.start_again();
     assert_eq!(hub.api("GET", "/api/modules").status, 200);
     assert!(!hub.home.path().join("hub.db.corrupt").exists() && !hub.output().contains("corrupt"), "{}", hub.output());
+}
+
+/// `check` and `serve` look at the same.
+#[test]
+fn a_database_without_one_of_its_tables_is_told_by_check_and_made_anew_by_serve() {
+    let mut hub = Hub::start(&[]);
+    assert!(hub.end().success());
+    sql(&hub.home, "DROP TABLE module_keys");
+    let told = hub.run(&["check"]).fails_with(78);
+    assert!(told.stdout.contains("table module_keys is missing"), "{told}");
+    hub.start_again();
+    hub.says("hub.db.corrupt-");
+    assert_eq!(hub.api("GET", "/api/modules").status, 200);
+}
+
+#[test]
+fn a_database_that_may_be_an_older_copy_is_told_by_check_as_well() {
+    let mut hub = Hub::start(&[]);
+    hub.run(&["auth", "rotate-key", "--now"]).succeeds();
+    assert!(hub.end().success());
+    hub.run(&["check"]).succeeds();
+    for (epoch, told) in [("99\n", "hub.db is an older copy"), ("garbage", "hub/run/epoch: cannot be used: ")] {
+        hub.home.write("hub/run/epoch", epoch);
+        let checked = hub.run(&["check"]).fails_with(78);
+        assert!(checked.stdout.contains(told), "{checked}");
+    }
+    hub.start_again();
+    hub.says("hub.db may be an older copy");
+    assert_eq!(hub.api("GET", "/api/modules").status, 503, "{}", hub.output());
+    hub.run(&["auth", "rotate-key", "--now"]).succeeds();
+    assert_eq!(hub.api("GET", "/api/modules").status, 200, "{}", hub.output());
+    hub.run(&["check"]).succeeds();
 }

@@ -62,6 +62,7 @@ fn of_auth(error: &AuthError) -> Code {
     match error {
         AuthError::OperatorToken(OperatorTokenError::Store(error)) => of_store(error),
         AuthError::Db(error) if error.is_invalid() => Code::InvalidConfig,
+        AuthError::Db(error) if error.is_busy() => Code::Busy,
         AuthError::OperatorToken(OperatorTokenError::NotAToken { .. } | OperatorTokenError::NotAFile { .. })
         | AuthError::Origin(_)
         | AuthError::KeyFile { .. }

@@ -9,6 +9,7 @@ use crate::manifest::circles::{Waiting, circles};
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
+use crate::ops::auth::RolledBack;
 use crate::shell;
 use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
@@ -63,7 +64,8 @@ struct Finding {
 }
 
 pub(super) fn run(config: &Config, out: &mut Out) -> Result<Report, Failure> {
-    let (findings, _) = files(config);
+    let (mut findings, home) = files(config);
+    home.iter().for_each(|home| older_copy(home, &mut findings));
     let invalid = findings.invalid();
     out.data(&findings.text(config));
     let data = findings.data(config);
@@ -240,9 +242,22 @@ fn database(home: &Home, findings: &mut Findings) {
         return findings.bad(file, &format!("is empty; {NEW_DATABASE}"));
     }
     match db::verify(file) {
-        Ok(()) => {}
+        Ok(_) => {}
         Err(error) if error.is_damage() => findings.bad(file, &format!("{error}; {NEW_DATABASE}")),
         Err(error) => findings.bad(file, &error.to_string()),
+    }
+}
+
+/// Whether the database is older than one that was here before; `doctor` knows it from what else it looks at in there.
+fn older_copy(home: &Home, findings: &mut Findings) {
+    let file = home.path().join("hub.db");
+    if findings.is_bad(&file) {
+        return;
+    }
+    if let (Ok(Some(found)), Ok(Some(seen))) = (db::verify(&file), epoch::read(home))
+        && found < seen
+    {
+        findings.bad(&file, &RolledBack { found, seen: Some(seen) }.to_string());
     }
 }
 

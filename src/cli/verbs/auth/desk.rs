@@ -277,6 +277,7 @@ pub(in crate::cli::verbs) fn auth_failure(error: &AuthError) -> Failure {
         AuthError::Db(error) if error.is_invalid() => {
             Failure::new(Code::InvalidConfig, error.to_string(), "see: parachute check")
         }
+        AuthError::Db(error) if error.is_busy() => Failure::new(Code::Busy, error.to_string(), "try again in a moment"),
         AuthError::Db(_) | AuthError::Mint(_) | AuthError::NoKey => {
             Failure::new(Code::Failed, error.to_string(), "see: parachute check")
         }
