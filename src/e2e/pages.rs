@@ -29,7 +29,10 @@ fn the_start_page_shows_modules_here_and_nothing_of_them_elsewhere() {
     home.install(&module("web", testchild(&["http"])).manifest("displayName", json!(hostile)));
     home.install(&module("away", testchild(&["http"])).manifest("uiUrl", json!("https://elsewhere.example/ui")));
     let hub = Hub::start_in(home, &[("PARACHUTE_HUB_ORIGIN", "https://hub.example")]);
-    hub.until_ready("web");
+    // Of both: the page has the state of each.
+    for name in ["web", "away"] {
+        hub.until_ready(name);
+    }
     assert!(hub.get("/").text().contains("<td>running</td>"), "{}", hub.get("/").text());
     for path in ["/", "/hub.html"] {
         let page = ask(&hub, "GET", path, &[HTML]);
