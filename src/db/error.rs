@@ -59,6 +59,13 @@ pub(crate) enum DbHealth {
     PathReplaced,
 }
 
+impl DbHealth {
+    /// Whether its contents are beyond use, and no time mends that.
+    pub(crate) fn is_damage(self) -> bool {
+        matches!(self, Self::Failing(Class::Corrupt | Class::NotADatabase))
+    }
+}
+
 impl fmt::Display for DbHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

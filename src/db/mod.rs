@@ -42,6 +42,8 @@ pub(crate) struct Db {
     path: PathBuf,
     /// Device and inode of the file that is open.
     identity: (u64, u64),
+    /// Size and time of the file when it was last looked at anew, and what was found.
+    looked_at: Mutex<((u64, i128), DbHealth)>,
     /// Our own writes, which `PRAGMA data_version` does not count.
     writes: AtomicU64,
     notices: Vec<String>,
@@ -66,6 +68,7 @@ impl Db {
             connection: Mutex::new(opened.connection),
             path: opened.path,
             identity: opened.identity,
+            looked_at: Mutex::new((opened.stamp, DbHealth::Ok)),
             writes: AtomicU64::new(0),
             notices: opened.notices,
         }
@@ -120,9 +123,33 @@ impl Db {
             return lost;
         }
         match self.lock().query_row("SELECT count(*) FROM hs_keys", [], |row| row.get::<_, i64>(0)) {
-            Ok(_) => DbHealth::Ok,
+            Ok(_) => self.look_anew(),
             Err(error) => DbHealth::Failing(Class::of(&error)),
         }
+    }
+
+    /// What a connection of its own finds, when somebody has written to the file: ours has pages of before in its memory.
+    fn look_anew(&self) -> DbHealth {
+        let Ok(facts) = fs::stat(&self.path) else { return DbHealth::Ok };
+        let stamp = (facts.size_bytes, facts.mtime_ns);
+        let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked_at.0 != stamp {
+            let found = match facts.size_bytes {
+                // Whoever opened it would take it for a new one, and its log away.
+                0 => Ok(DbHealth::Failing(Class::Corrupt)),
+                _ => open::look_inside(&self.path).map(|()| DbHealth::Ok),
+            };
+            *looked_at = match found {
+                Ok(health) => (stamp, health),
+                Err(DbError::Sqlite { class: class @ (Class::Corrupt | Class::NotADatabase), .. }) => {
+                    (stamp, DbHealth::Failing(class))
+                }
+                Err(error) if error.is_invalid() => (stamp, DbHealth::Failing(Class::NotADatabase)),
+                // It cannot be told now; the next look tells.
+                Err(_) => return looked_at.1,
+            };
+        }
+        looked_at.1
     }
 
     /// Whether its file is no longer the one at its path; no, where that cannot be told. Costs a `stat` and waits for

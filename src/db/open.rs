@@ -31,7 +31,16 @@ pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) identity: (u64, u64),
+    /// Size and time of the last change.
+    pub(super) stamp: (u64, i128),
     pub(super) notices: Vec<String>,
+}
+
+impl Opened {
+    fn of(connection: Connection, facts: &Stat, path: PathBuf, notices: Vec<String>) -> Self {
+        let (identity, stamp) = ((facts.dev, facts.ino), (facts.size_bytes, facts.mtime_ns));
+        Self { connection, path, identity, stamp, notices }
+    }
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, DbError> {
@@ -42,7 +51,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, DbError> {
         other => other?,
     };
     let facts = fs::stat(&path).map_err(|source| files(&path, "look at", source))?;
-    Ok(Opened { connection, identity: (facts.dev, facts.ino), path, notices })
+    Ok(Opened::of(connection, &facts, path, notices))
 }
 
 /// Moves a damaged database aside and starts a new one. Several openers do so once: all but the first find a sound one
@@ -71,7 +80,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Opened>, DbError> {
     look_inside(&path)?;
     let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let version = user_version(&connection).map_err(|source| DbError::sqlite(&path, "read its version", &source))?;
-    let opened = Opened { connection, identity: (facts.dev, facts.ino), path, notices: Vec::new() };
+    let opened = Opened::of(connection, &facts, path, Vec::new());
     Ok((version == known_version()).then_some(opened))
 }
 

@@ -163,6 +163,28 @@ fn one_that_lacks_a_table_is_damaged_to_whoever_looks_and_to_whoever_opens_it() 
 }
 
 #[test]
+fn damage_that_comes_while_it_is_open_is_seen_although_the_pages_in_memory_are_sound() {
+    let dir = TestDir::new("db-open-damage");
+    let path = dir.join("hub.db");
+    let db = open(&path);
+    db.keys().ensure_active("k1", &[1; 32], 0, NOW, NOW).expect("stored");
+    db.execute_for_test("PRAGMA wal_checkpoint(TRUNCATE)");
+    assert_eq!(db.check(), DbHealth::Ok);
+    let sound = fs::read(&path).expect("read");
+    for (damaged, told) in [
+        (&[][..], "error: corrupt"),
+        (&sound[..sound.len() / 2], "error: corrupt"),
+        (&[b'x'; 60_000], "error: not a database"),
+    ] {
+        // In place: a file that takes its place is another.
+        let mut file = fs::File::options().write(true).truncate(true).open(&path).expect("open");
+        std::io::Write::write_all(&mut file, damaged).expect("written");
+        let health = db.check();
+        assert!(health.is_damage() && health.to_string() == told, "{} bytes: {health}", damaged.len());
+    }
+}
+
+#[test]
 fn a_look_from_outside_tells_damage_and_leaves_no_trace() {
     let dir = TestDir::new("db-look");
     // Every character that SQLite would take for a part of an address.

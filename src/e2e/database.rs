@@ -1,6 +1,6 @@
 //! `hub.db` as several processes meet it (files §15, case 18).
 
-use crate::support::{Finished, Home, Hub, Spawned, free_port};
+use crate::support::{Finished, Home, Hub, Spawned, free_port, module, testchild};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -216,6 +216,25 @@ fn c15_18_a_database_that_another_process_has_locked_costs_a_wait_and_no_more() 
     hub.start_again();
     assert_eq!(hub.api("GET", "/api/modules").status, 200);
     assert!(!hub.home.path().join("hub.db.corrupt").exists() && !hub.output().contains("corrupt"), "{}", hub.output());
+}
+
+/// What is damaged is a matter of tokens; the modules run on, and whoever asks is told.
+#[test]
+fn a_database_that_is_emptied_while_the_hub_runs_is_told_and_made_anew_by_the_next_hub() {
+    let mut hub = Hub::start(&[module("web", testchild(&["http"]))]);
+    let pid = hub.until_ready("web");
+    assert_eq!(hub.get("/health").json()["db"], "ok");
+    let file = fs::File::options().write(true).open(hub.home.path().join("hub.db")).expect("ours");
+    file.set_len(0).expect("emptied");
+    assert_eq!(hub.get("/health").json()["db"], "error: corrupt");
+    hub.says("hub.db is damaged (error: corrupt)");
+    let status = hub.run(&["status"]);
+    assert!(status.stdout.contains("error: corrupt"), "{status}");
+    assert_eq!(hub.processes("web").into_iter().map(|(pid, _)| pid).collect::<Vec<_>>(), [pid]);
+    assert_eq!(hub.output().matches("hub.db is damaged").count(), 1, "{}", hub.output());
+    hub.end();
+    hub.start_again();
+    hub.until_ready("web");
 }
 
 /// `check` and `serve` look at the same.

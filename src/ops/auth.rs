@@ -98,6 +98,7 @@ pub(crate) struct Authority {
     noting_use: Arc<AtomicBool>,
     /// When what is over was deleted last.
     tidied: Mutex<Instant>,
+    is_damage_said: AtomicBool,
     log: Log,
 }
 
@@ -293,6 +294,7 @@ impl Authority {
             checking: Mutex::default(),
             noting_use: Arc::default(),
             tidied: Mutex::new(Instant::now()),
+            is_damage_said: AtomicBool::new(false),
             log,
         })
     }
@@ -330,9 +332,17 @@ impl Authority {
         self.db.notices()
     }
 
-    /// For `/health`.
+    /// For `/health`. That the file is damaged is said once, with what to do.
     pub(crate) fn db_health(&self) -> DbHealth {
-        self.db.check()
+        let health = self.db.check();
+        if health.is_damage() && !self.is_damage_said.swap(true, Ordering::Relaxed) {
+            (self.log)(&format!(
+                "{} is damaged ({health}), so that tokens can no longer be relied on; the modules run on; end the hub, put a \
+                 backup back or leave it to be kept aside and made anew, and start the hub again with: parachute serve",
+                self.home.path().join(DATABASE_NAME).display()
+            ));
+        }
+        health
     }
 
     /// Whether the database's file is gone from its path; what is written now would be lost.
