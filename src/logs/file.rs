@@ -306,8 +306,9 @@ fn tolerate_missing(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// Opens the file for appending, new ones 0600, in a directory made 0700. A symbolic link, a directory or a FIFO in its place
-/// is refused. An end without newline, as a power cut leaves it, is finished first.
+/// Opens the file for appending, new ones 0600, in a directory made 0700 if need be, a module's with the one above it and
+/// never the home: somebody may have removed that. A symbolic link, a directory or a FIFO in its place is refused. An end
+/// without newline, as a power cut leaves it, is finished first.
 fn open(dir: &Path, path: &Path, existing: Existing) -> Result<Open, FileError> {
     let fail = |source| FileError::Open { path: path.to_owned(), source };
     let not_regular = || FileError::NotRegular { path: path.to_owned() };
@@ -315,7 +316,11 @@ fn open(dir: &Path, path: &Path, existing: Existing) -> Result<Open, FileError> 
         Ok(there) if there.kind != Kind::Regular => return Err(not_regular()),
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::make_dirs(dir, DIR_MODE).map_err(|source| FileError::Directory { path: dir.to_owned(), source })?
+            let home = dir.ancestors().nth(2).filter(|_| existing == Existing::MadePrivate);
+            let found = home.map_or(Ok(()), |home| fs::stat_followed(home).map(drop));
+            found
+                .and_then(|()| fs::make_dirs(dir, DIR_MODE))
+                .map_err(|source| FileError::Directory { path: dir.to_owned(), source })?
         }
         Err(error) => return Err(fail(error)),
     }

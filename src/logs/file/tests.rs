@@ -79,6 +79,22 @@ fn files_of_a_time_when_more_were_kept_go_with_the_next_rotation() {
 }
 
 #[test]
+fn a_module_s_directory_is_made_again_and_a_home_is_not() {
+    let place = Place::new();
+    let home = place.0.join("home");
+    fs::create_dir_all(&home).unwrap();
+    let mut file = LogFile::of_module(&home.join("a/logs"), "a", 1000, 5);
+    assert!(works(add(&mut file, "a\n", 5_000)));
+    fs::remove_dir_all(home.join("a")).unwrap();
+    assert!(works(add(&mut file, "b\n", 5_000 + CHECK_EVERY_MS)));
+    assert!(home.join("a/logs/a.log").exists());
+    fs::remove_dir_all(&home).unwrap();
+    let report = add(&mut file, "c\n", 5_000 + 2 * CHECK_EVERY_MS);
+    assert!(matches!(report, Some(Report::Failing(FileError::Directory { .. }))));
+    assert!(!home.exists());
+}
+
+#[test]
 fn files_rotate_before_they_are_too_large() {
     // A line is 31 bytes.
     for (max_bytes, files, one_by_one, expected) in [
