@@ -143,6 +143,7 @@ impl Boot {
             boot_id: proc::boot_id(),
             hub_pid: identity.pid,
             hub_start_ticks: identity.start_ticks,
+            home: Some(home.mark().to_owned()),
         };
         let journal = Arc::new(Journal::begin(&home, &header)?);
         let banner = format!(

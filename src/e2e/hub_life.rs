@@ -6,6 +6,7 @@ use crate::support::{
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
 
 /// The files that tell others of a running hub.
 const IDENTITY: [&str; 3] = ["hub/run/hub.pid", "hub/run/hub.port", "hub-instance.json"];
@@ -79,6 +80,30 @@ fn refused_while_it_lives(hub: &Hub) {
     let refused = hub.run(&["serve", "--port", &free_port().to_string()]).fails_with(8);
     assert!(refused.stderr.contains(&format!("end it with: kill {}", hub.pid())), "{refused}");
     assert!(refused.stderr.contains("no module was touched"), "{refused}");
+}
+
+/// As somebody makes one to try something out. What it says of the hub of the other is nothing to it.
+#[test]
+fn a_copy_of_a_home_in_use_has_a_hub_of_its_own_and_leaves_the_other_alone() {
+    let hub = Hub::start(&[module("job", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
+    let pid = hub.number_after("job", "ready ");
+    let copy = in_home(&hub.home, "../copy");
+    let copied = Command::new("cp").args(["-a", &in_home(&hub.home, "."), &copy]).status().expect("cp runs");
+    assert!(copied.success());
+    let of_copy = |args: &[&str]| {
+        let mut command = hub.home.command(args);
+        command.env("PARACHUTE_HOME", &copy);
+        command
+    };
+    Finished::run(of_copy(&["stop", "job"])).succeeds();
+    assert!(is_alive(pid), "it is not the copy's");
+    Finished::run(of_copy(&["start", "job"])).fails_with(5);
+    let mut second = Spawned::spawn(of_copy(&["serve", "--port", "0"]));
+    second.line_after("[hub] listening on");
+    assert!(!second.output().contains("left behind"), "{}", second.output());
+    kill(second.pid(), "TERM");
+    assert_eq!(second.wait().code(), Some(0), "{}", second.output());
+    assert!(is_alive(pid) && hub.run(&["status", "--check"]).code() == Some(0));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The runtime record: which processes the hub has started, so that the next one can end what it left behind and
 //! nothing else (supervisor B21).
 //!
-//! Text, one line each: a header `parachute-children 1 <instance> <boot id> <hub pid> <hub start>`, then
-//! `<short> <pid> <start>`. A line is written in one call; a torn one at the end is no line, and nothing is put behind it.
+//! Text, one line each: a header `parachute-children 1 <instance> <boot id> <hub pid> <hub start> <mark of the home>`,
+//! then `<short> <pid> <start>`. A line is written in one call; a torn one at the end is no line, and nothing is put behind it.
 
 use super::atomic::{self, PRIVATE};
 use super::{Home, StoreError};
@@ -34,9 +34,16 @@ pub(crate) struct Header {
     pub(crate) hub_pid: u32,
     /// Clock ticks since boot, as in `/proc/<pid>/stat`.
     pub(crate) hub_start_ticks: u64,
+    /// [`Home::mark`]; `None` where an older release wrote it.
+    pub(crate) home: Option<String>,
 }
 
 impl Header {
+    /// Whether it tells of a hub of this home, and did not come into it with a copy of another one.
+    pub(super) fn is_of(&self, home: &Home) -> bool {
+        self.home.as_ref().is_none_or(|mark| home.has_mark(mark))
+    }
+
     /// Whether that hub's process still runs, and is not this one.
     pub(super) fn lives(&self) -> bool {
         let Ok(pid) = process::Pid::try_from(self.hub_pid) else { return false };
@@ -101,7 +108,7 @@ impl Journal {
     }
 }
 
-/// What an earlier hub noted: its header and the newest child of each module. `None` when there is no record;
+/// What an earlier hub of this home noted: its header and the newest child of each module. `None` when there is no record;
 /// [`StoreError::Syntax`] when nothing in it can be believed.
 pub(crate) fn read_previous(home: &Home) -> Result<Option<(Header, Vec<Child>)>, StoreError> {
     let Some(bytes) = atomic::read(home, CHILDREN, READ_MAX_BYTES)? else { return Ok(None) };
@@ -109,7 +116,8 @@ pub(crate) fn read_previous(home: &Home) -> Result<Option<(Header, Vec<Child>)>,
         let problem = Problem::new("", "its first line does not tell which hub wrote it");
         StoreError::Syntax { path: path(home), problem }
     };
-    parse(&String::from_utf8_lossy(&bytes)).map(Some).ok_or_else(damaged)
+    let record = parse(&String::from_utf8_lossy(&bytes)).ok_or_else(damaged)?;
+    Ok(Some(record).filter(|(header, _)| header.is_of(home)))
 }
 
 /// Takes the record away: every child has ended, and there is nobody for the next hub to look for.
@@ -123,8 +131,10 @@ pub(super) fn path(home: &Home) -> PathBuf {
 
 /// The new file, and how large it is.
 fn rewrite(home: &Home, header: &Header, newest: &BTreeMap<Short, Child>) -> Result<(File, u64), StoreError> {
-    let Header { instance, boot_id, hub_pid, hub_start_ticks } = header;
-    let mut text = format!("{MAGIC} {instance} {boot_id} {hub_pid} {hub_start_ticks}\n");
+    let Header { instance, boot_id, hub_pid, hub_start_ticks, home: mark } = header;
+    let mut text = format!("{MAGIC} {instance} {boot_id} {hub_pid} {hub_start_ticks}");
+    text.extend(mark.iter().flat_map(|mark| [" ", mark]));
+    text.push('\n');
     text.extend(newest.values().map(line_of));
     atomic::write_volatile(home, Path::new(CHILDREN), text.as_bytes(), PRIVATE)?;
     let file = home
@@ -150,6 +160,7 @@ fn parse(text: &str) -> Option<(Header, Vec<Child>)> {
         boot_id: words.next()?.to_owned(),
         hub_pid: words.next()?.parse().ok()?,
         hub_start_ticks: words.next()?.parse().ok()?,
+        home: words.next().map(str::to_owned),
     };
     let mut newest = BTreeMap::new();
     for child in lines.filter_map(child_of) {
@@ -176,7 +187,7 @@ mod tests {
     const ENOSPC: i32 = 28;
 
     fn header() -> Header {
-        Header { instance: "3f2a".into(), boot_id: "b-o-o-t".into(), hub_pid: 100, hub_start_ticks: 7 }
+        Header { instance: "3f2a".into(), boot_id: "b-o-o-t".into(), hub_pid: 100, hub_start_ticks: 7, home: None }
     }
 
     fn child(name: &str, pid: i32, start_ticks: u64) -> Child {

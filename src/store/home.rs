@@ -5,9 +5,11 @@ use super::atomic::PRIVATE;
 use crate::manifest::Short;
 use crate::shell;
 use crate::sys::fs::{self, Dir, FileLock, Kind, Stat};
+use crate::token;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +35,7 @@ struct Inner {
     path: PathBuf,
     private: bool,
     warnings: Vec<String>,
+    mark: String,
 }
 
 impl Home {
@@ -70,12 +73,29 @@ impl Home {
             })
             .into_iter()
             .collect();
-        Ok(Self(Arc::new(Inner { path: resolved, private: stat.mode & 0o077 == 0, warnings })))
+        let path_digest = token::sha256(resolved.as_os_str().as_bytes());
+        let path_number = u64::from_be_bytes(path_digest.first_chunk().copied().unwrap_or_default());
+        let mark = format!("{}-{}/{path_number:016x}", stat.dev, stat.ino);
+        Ok(Self(Arc::new(Inner { path: resolved, private: stat.mode & 0o077 == 0, warnings, mark })))
     }
 
     /// The absolute path, without symbolic links.
     pub(crate) fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// What tells it from a copy of it, which has all its files: device and inode of the directory, and a digest of its path.
+    pub(crate) fn mark(&self) -> &str {
+        &self.0.mark
+    }
+
+    /// Whether that is a mark of this home. One of both is enough: a home may be seen under several paths, and a file
+    /// system in layers gives the same directory another inode now and then.
+    pub(super) fn has_mark(&self, mark: &str) -> bool {
+        let (ours, theirs) = (self.mark().split_once('/'), mark.split_once('/'));
+        ours.zip(theirs).is_some_and(|((directory, path), (their_directory, their_path))| {
+            directory == their_directory || path == their_path
+        })
     }
 
     /// What the operator should know about the home itself.
@@ -262,6 +282,20 @@ mod tests {
         if std::os::unix::fs::chown(parent.path(), Some(65_534), None).is_ok() {
             let error = Home::open(parent.path(), Create::Yes).expect_err("foreign");
             assert!(matches!(error, StoreError::ForeignOwner { owner_uid: 65_534, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_home_knows_its_mark_at_another_path_or_with_another_inode_and_not_that_of_a_copy() {
+        let parent = TestHome::new();
+        let open = |name: &str| Home::open(&parent.path().join(name), Create::Yes).expect("a home");
+        let before = open("a").mark().to_owned();
+        std::fs::rename(parent.path().join("a"), parent.path().join("b")).expect("moved");
+        assert!(open("b").has_mark(&before), "the same directory at another path");
+        assert!(open("a").has_mark(&before), "another directory at the same path");
+        assert!(!open("c").has_mark(&before));
+        for garbage in ["", "/", "x", "1-2"] {
+            assert!(!open("b").has_mark(garbage), "{garbage:?}");
         }
     }
 

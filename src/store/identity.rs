@@ -132,7 +132,7 @@ pub(crate) fn announce(home: &Home, identity: &Identity) -> Result<(), StoreErro
     let record = json!({
         "instance": instance, "pid": pid, "port": port, "startedAt": started_at,
         // By which the next hub knows whether this process still is that one.
-        "startTicks": start_ticks, "bootId": proc::boot_id(),
+        "startTicks": start_ticks, "bootId": proc::boot_id(), "home": home.mark(),
     });
     atomic::write_volatile(home, Path::new(INSTANCE), &json::to_bytes(&record), PUBLIC)
 }
@@ -159,6 +159,10 @@ pub(crate) fn publish(home: &Home, identity: &Identity) -> Result<(), StoreError
 /// What the last hub published; `None` when anything is missing or garbled. It may have died since: compare the start
 /// time, or ask its port, where only that hub can prove to be it.
 pub(crate) fn read(home: &Home) -> Option<Identity> {
+    let record = record(home);
+    if record.as_ref().is_some_and(|record| is_of_another_home(home, record)) {
+        return None;
+    }
     let pid = read_pid(home)?;
     let mut words = words(&pid)?;
     let (pid, start_ticks, instance) = (words.next()?, words.next()?, words.next()?);
@@ -172,7 +176,9 @@ pub(crate) fn read(home: &Home) -> Option<Identity> {
         pid: pid.parse().ok().filter(|pid| *pid > 0)?,
         start_ticks: start_ticks.parse().ok()?,
         port: Port::new(read_text(home, PORT)?.trim().parse().ok()?)?.get(),
-        started_at: record_of(home, instance).and_then(|record| Some(record.get("startedAt")?.as_str()?.to_owned())),
+        started_at: record
+            .filter(|record| is_of_hub(record, instance))
+            .and_then(|record| Some(record.get("startedAt")?.as_str()?.to_owned())),
     })
 }
 
@@ -185,22 +191,28 @@ pub(crate) fn announced(home: &Home) -> Option<Header> {
         boot_id: text("bootId")?,
         hub_pid: u32::try_from(record.get("pid")?.as_u64()?).ok()?,
         hub_start_ticks: record.get("startTicks")?.as_u64()?,
+        home: text("home"),
     })
+    .filter(|header| header.is_of(home))
 }
 
 fn record(home: &Home) -> Option<Value> {
     json::parse(read_text(home, INSTANCE)?.as_bytes()).ok()
 }
 
-/// The public record, when it is of this hub.
-fn record_of(home: &Home, instance: &str) -> Option<Value> {
-    let record = record(home)?;
-    (record.get("instance").and_then(Value::as_str) == Some(instance)).then_some(record)
+/// Whether the files came here with a copy of another home, of whose hub they tell: nobody is to take that for ours.
+fn is_of_another_home(home: &Home, record: &Value) -> bool {
+    record.get("home").and_then(Value::as_str).is_some_and(|mark| !home.has_mark(mark))
+}
+
+/// Whether the public record is of this hub.
+fn is_of_hub(record: &Value, instance: &str) -> bool {
+    record.get("instance").and_then(Value::as_str) == Some(instance)
 }
 
 /// Takes back what [`publish`] and [`announce`] wrote, unless another hub has published since.
 pub(crate) fn clear(home: &Home, instance: &str) -> Result<(), StoreError> {
-    if record_of(home, instance).is_some() {
+    if record(home).is_some_and(|record| is_of_hub(&record, instance)) {
         atomic::remove(home, Path::new(INSTANCE))?;
     }
     let published = read_pid(home);
@@ -271,6 +283,28 @@ mod tests {
         std::fs::remove_dir_all(home.run_dir()).expect("removed");
         clear(&home, "3f2a").expect("cleared");
         assert_eq!(home.names(), ["hub"], "also when the rest is gone already");
+    }
+
+    /// Whoever copies a home that is in use would otherwise have its hub in both.
+    #[test]
+    fn a_copy_of_a_home_tells_of_no_hub() {
+        let (home, copy) = (TestHome::new(), TestHome::new());
+        publish(&home, &identity()).expect("published");
+        let header = Header {
+            instance: "3f2a".to_owned(),
+            boot_id: proc::boot_id(),
+            hub_pid: 4711,
+            hub_start_ticks: 99,
+            home: Some(home.mark().to_owned()),
+        };
+        children::Journal::begin(&home, &header).expect("a record");
+        for name in [INSTANCE, PID, PORT, "hub/run/children"] {
+            copy.put(name, home.text(name));
+        }
+        assert!(announced(&home).is_some() && read(&home).is_some());
+        assert_eq!(children::read_previous(&home).expect("read").map(|(header, _)| header), Some(header));
+        assert_eq!((announced(&copy), read(&copy)), (None, None));
+        assert_eq!(children::read_previous(&copy).expect("read"), None);
     }
 
     #[test]
@@ -384,6 +418,7 @@ mod tests {
             boot_id,
             hub_pid: pid,
             hub_start_ticks,
+            home: None,
         };
         let announced = TestHome::new();
         publish(&announced, &hub).expect("published");

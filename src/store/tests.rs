@@ -66,8 +66,13 @@ fn this_hub(instance: &str) -> Identity {
 }
 
 fn journal(home: &Home, instance: &str) -> Result<(), String> {
-    let header =
-        Header { instance: instance.to_owned(), boot_id: "b-o-o-t".to_owned(), hub_pid: 100, hub_start_ticks: 7 };
+    let header = Header {
+        instance: instance.to_owned(),
+        boot_id: "b-o-o-t".to_owned(),
+        hub_pid: 100,
+        hub_start_ticks: 7,
+        home: None,
+    };
     let journal = Journal::begin(home, &header).map_err(|error| error.to_string())?;
     text(journal.append(&Child { short: short("wiki"), pid: 200, start_ticks: 8 }))
 }
