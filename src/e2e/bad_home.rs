@@ -194,7 +194,9 @@ fn serve(home: Home, file: &str, what: &str) -> (Outcome, String, Left) {
             assert_eq!(hub.get("/health").status, 200, "{what}");
             // One that is in force under another hub's keys, or was, is left to whoever put it there.
             if file != "operator.token" {
-                assert_eq!(hub.api("GET", "/api/modules").status, 200, "{what}: {}", hub.output());
+                // Without the note of its epoch nobody knows whether the database is an older copy.
+                let expected = if file == "hub/run/epoch" && matches!(what, "empty" | "not UTF-8") { 503 } else { 200 };
+                assert_eq!(hub.api("GET", "/api/modules").status, expected, "{what}: {}", hub.output());
             }
             assert!(hub.end().success(), "{what}: ends well: {}", hub.output());
             let output = hub.output();
@@ -256,10 +258,10 @@ fn a_record_of_children_that_is_bad_is_said_or_refused() {
 }
 
 #[test]
-fn an_epoch_that_is_bad_is_void_or_refused() {
+fn an_epoch_that_is_bad_lets_no_token_in_or_is_refused() {
     each_damage(
         "hub/run/epoch",
-        [Runs, Runs, Refuses(78), Runs, Refuses(78), Refuses(78), Refuses(78), Runs, Refuses(78)],
+        [Runs, Says, Refuses(78), Says, Refuses(78), Refuses(78), Refuses(78), Runs, Refuses(78)],
     );
 }
 
