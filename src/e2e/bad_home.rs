@@ -331,6 +331,7 @@ fn what_is_in_the_way_of_a_file_or_directory_of_the_hub_is_found_by_check() {
         "hub-instance.json",
         "hub/run/epoch",
         "hub/run/hub.lock",
+        "hub/run/intent.lock",
         "hub/run/operator.lock",
         "hub/run/services.edits",
         "services.json.bak",

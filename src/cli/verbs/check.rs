@@ -31,11 +31,12 @@ const NOT_REGULAR: &str = "is not a regular file; move it away";
 const OWN_DIRECTORIES: [&str; 2] = ["hub", "hub/run"];
 
 /// Files that the hub replaces or locks, whatever is in them.
-const OWN_FILES: [&str; 8] = [
+const OWN_FILES: [&str; 9] = [
     "hub-instance.json",
     "hub/run/hub.port",
     "hub/run/hub.pid",
     "hub/run/hub.lock",
+    "hub/run/intent.lock",
     "hub/run/operator.lock",
     "hub/run/services.gate",
     "services.json.lock",
