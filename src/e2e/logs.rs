@@ -111,7 +111,7 @@ fn following_goes_on_over_a_restart() {
 fn following_goes_on_when_the_operators_token_is_replaced() {
     let hub = Hub::start(&[module("clock", testchild(&["tick", "50"])).run(json!({ "ready": "none" }))]);
     hub.line_after("clock", "tick ");
-    let mut follower = Spawned::spawn(hub.home.command(&["logs", "-f", "clock"]));
+    let mut follower = Spawned::spawn(hub.home.command(&["logs", "-f", "clock", "-n", "100000"]));
     for _ in 0..2 {
         hub.run(&["auth", "rotate-operator"]).succeeds();
         let newest: u32 = hub.line_after("clock", "tick ").parse().expect("a number");
@@ -151,6 +151,12 @@ fn followers_end_well_on_an_interrupt_unless_it_is_ignored() {
         }
         assert_eq!(ended.wait().code(), Some(0), "{args:?}");
         assert!(ended.whole_output().ends_with('\n'), "{args:?}");
+        if args[0] == "logs" {
+            let before: u32 = stays.line_after("tick ").parse().expect("a number");
+            eventually("a line after the signal", || {
+                (stays.line_after("tick ").parse::<u32>().expect("a number") > before + 1).then_some(())
+            });
+        }
         assert!(stays.ended().is_none(), "{args:?}: {}", stays.output());
     }
 }
@@ -254,7 +260,7 @@ fn whoever_follows_a_module_that_is_removed_is_told_that_nothing_more_comes() {
     let hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
     hub.line_after("web", "ready ");
     let (begun, mut stream) = stream_of_web(&hub);
-    let follower = Spawned::spawn(hub.home.command(&["logs", "-f", "web"]));
+    let mut follower = Spawned::spawn(hub.home.command(&["logs", "-f", "web"]));
     follower.line_after("ready ");
     thread::scope(|scope| {
         // It may come too late, and is told that at once.
@@ -265,8 +271,24 @@ fn whoever_follows_a_module_that_is_removed_is_told_that_nothing_more_comes() {
     });
     let said = http::read_body(&mut stream, &begun.headers).expect("its last chunk").expect("chunks");
     assert!(String::from_utf8_lossy(&said).contains("[web] ready "), "{}", said.escape_ascii());
-    let pid = follower.pid();
-    eventually("the end of the follower", || (!is_alive(pid)).then_some(()));
+    assert_eq!(follower.wait().code(), Some(0), "{}", follower.output());
+    assert!(follower.whole_output().contains("web was removed"), "{}", follower.output());
+}
+
+#[test]
+fn whoever_follows_a_module_of_a_hub_that_ends_is_told_of_the_hub() {
+    let mut hub = Hub::start(&[module("web", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
+    hub.line_after("web", "ready ");
+    let mut followers: Vec<Spawned> =
+        (0..4).map(|_| Spawned::spawn(hub.home.command(&["logs", "-f", "web"]))).collect();
+    for follower in &followers {
+        follower.line_after("ready ");
+    }
+    assert!(hub.end().success(), "{}", hub.output());
+    for follower in &mut followers {
+        assert_eq!(follower.wait().code(), Some(5), "{}", follower.output());
+        assert!(!follower.whole_output().contains("removed"), "{}", follower.output());
+    }
 }
 
 #[test]

@@ -163,7 +163,10 @@ impl Hub {
             // The supervisor still knows what it runs.
             Err(_) => short.clone(),
         };
-        self.parts.supervisor.ring(&process).ok_or_else(|| OpError::NotSupervised { short: short.clone() })
+        self.parts.supervisor.ring(&process).ok_or_else(|| match self.parts.supervisor.is_closing() {
+            true => OpError::ShuttingDown,
+            false => OpError::NotSupervised { short: short.clone() },
+        })
     }
 }
 

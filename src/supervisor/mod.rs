@@ -261,7 +261,7 @@ impl Supervisor {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.context.closing.load(Ordering::Acquire)
     }
 
@@ -550,7 +550,7 @@ impl Supervisor {
     /// wake each of them for that would take as long as to stop what they ran.
     fn close(&self) {
         for handle in std::mem::take(&mut *self.modules()).values() {
-            handle.ring.close();
+            handle.ring.wake();
         }
     }
 }
