@@ -259,7 +259,8 @@ impl Boot {
             },
             Err(StoreError::Syntax { path, problem }) => {
                 // Whoever carries that number was started by that hub, which is the last one of this home.
-                let announced = identity::announced(home).map(|header| header.instance);
+                let announced = identity::announced(home).filter(|header| !header.is_of_another(home));
+                let announced = announced.map(|header| header.instance);
                 let instance = announced.or_else(|| identity::read(home).map(|last| last.instance));
                 let known = match &instance {
                     Some(_) => "what the last hub may have left behind is known by its environment alone",
@@ -270,7 +271,7 @@ impl Boot {
             }
             Err(error) => return Err(error.into()),
         };
-        if header.boot_id != proc::boot_id() {
+        if header.boot_id != proc::boot_id() || header.is_of_another(home) {
             return Ok(None);
         }
         let leader = |child: Child| orphans::Leader {

@@ -21,8 +21,10 @@ const RENEWAL_WINDOW_S: u64 = 7 * 86_400;
 
 /// A loopback `/health` takes a millisecond; a hub under heavy load some hundred.
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
-/// Between the files by which a hub that starts is known.
-const PUBLISHING: Duration = Duration::from_millis(200);
+/// Between the files by which a hub that starts is known: it mends the list of modules meanwhile. And how often they are
+/// looked for.
+const PUBLISHING: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// One that has just begun ends what an earlier one left before it answers.
 pub(crate) const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Start and restart may take stop 5 s and readiness 4 s, and more where a module says so.
@@ -41,6 +43,18 @@ pub(crate) struct Up {
 /// not come within `timeout`.
 pub(crate) fn hub(home: &Home, timeout: Duration) -> Result<Option<Up>, ClientError> {
     let Some(identity) = published(home)? else { return Ok(None) };
+    let asked = identity.instance.clone();
+    match up(identity, timeout) {
+        // It may be the next one, which was up before it had published itself.
+        Err(error @ ClientError::WrongHub { found: Some(_), .. }) => match published(home)? {
+            Some(next) if next.instance != asked => up(next, timeout),
+            _ => Err(error),
+        },
+        outcome => outcome,
+    }
+}
+
+fn up(identity: Identity, timeout: Duration) -> Result<Option<Up>, ClientError> {
     let expected = Expected { instance: identity.instance.clone(), secret: identity.secret.clone() };
     let asked = Instant::now();
     match Client::reach(identity.port, Some(expected), timeout) {
@@ -50,14 +64,20 @@ pub(crate) fn hub(home: &Home, timeout: Duration) -> Result<Option<Up>, ClientEr
     }
 }
 
-/// What the home says of its hub; an error when that one runs and nothing tells any more where.
+/// What the home says of its hub; an error when that one runs and nothing tells any more where. One that starts or ends
+/// is there for a moment before it says where, and after.
 fn published(home: &Home) -> Result<Option<Identity>, ClientError> {
-    let Some((_, pid)) = identity::read(home).is_none().then(|| identity::living(home)).flatten() else {
-        return Ok(identity::read(home));
-    };
-    // One that is just starting says that it is there a moment before it says where.
-    fs::pause(PUBLISHING);
-    identity::read(home).map(Some).ok_or(ClientError::CutOff { pid })
+    let deadline = Instant::now() + PUBLISHING;
+    loop {
+        if let Some(identity) = identity::read(home) {
+            return Ok(Some(identity));
+        }
+        let Some((_, pid)) = identity::living(home) else { return Ok(None) };
+        if Instant::now() >= deadline {
+            return Err(ClientError::CutOff { pid });
+        }
+        fs::pause(LOOK_AGAIN);
+    }
 }
 
 /// Why there is no hub to ask, once `hub` found none: nothing listens, or another home's hub has the port.

@@ -89,7 +89,7 @@ pub(crate) enum ClientError {
         port: u16,
         found: Option<String>,
     },
-    /// The hub of this home runs, and what tells where and by which secret it is known is gone.
+    /// The hub of this home runs, and what tells where and by which secret it is known is not there.
     CutOff {
         pid: u32,
     },
@@ -144,8 +144,8 @@ impl fmt::Display for ClientError {
             }
             Self::CutOff { pid } => write!(
                 f,
-                "the hub runs as process {pid}, but what tells commands of it in hub/run is gone, so none reaches it; end it \
-                 with: kill {pid}, and start it again with: parachute serve"
+                "the hub runs as process {pid}, and no command reaches it: it starts or ends at the moment, or its files in \
+                 hub/run were removed; try again, and if it stays so end it with: kill {pid}, and then: parachute serve"
             ),
             Self::Unproven { port } => write!(
                 f,
@@ -290,7 +290,7 @@ impl Client {
         self.gate.set_open(false);
         let answer = answer.map_err(|error| silent(self.translate(what, self.timeout, error)))?;
         let health: Health = self.read(what, self.timeout, answer).map_err(|error| match error {
-            ClientError::Refused { status: 503, body, .. } => {
+            ClientError::Refused { status: 502..=504, body, .. } => {
                 ClientError::Unready { port, description: body.error_description }
             }
             // It speaks HTTP and is no hub.

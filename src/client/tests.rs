@@ -271,6 +271,11 @@ fn an_answer_that_does_not_come_or_breaks_off_is_a_named_failure() {
             status(503, r#"{"error":"service_unavailable","error_description":"the hub does not answer"}"#),
             Code::HubNotReady,
         ),
+        (
+            "its control server hangs up",
+            status(502, r#"{"error":"upstream_unreachable","error_description":"it closed the connection"}"#),
+            Code::HubNotReady,
+        ),
         ("another server's 503", status(503, "busy"), Code::WrongHub),
     ] {
         // Nothing but who it is was asked: what was not asked is not still being done.

@@ -144,7 +144,9 @@ impl Db {
                 Err(DbError::Sqlite { class: class @ (Class::Corrupt | Class::NotADatabase), .. }) => {
                     (stamp, DbHealth::Failing(class))
                 }
-                Err(error) if error.is_invalid() => (stamp, DbHealth::Failing(Class::NotADatabase)),
+                Err(DbError::NotOurs { .. }) => (stamp, DbHealth::Failing(Class::NotADatabase)),
+                // What a later release, or somebody who changes rights, makes of it is for the next hub to judge.
+                Err(error) if error.is_invalid() => (stamp, DbHealth::Ok),
                 // It cannot be told now; the next look tells.
                 Err(_) => return looked_at.1,
             };

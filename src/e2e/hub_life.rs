@@ -56,7 +56,10 @@ fn a_second_hub_is_refused_also_when_the_lock_of_the_first_was_removed() {
     // Nobody takes its other files for those of a hub that is gone.
     assert!(!hub.run(&["doctor", "--fix"]).stdout.contains("it named a hub that is gone"));
     assert_eq!(hub.until_ready("web"), pid, "commands reach it");
-    fs::remove_dir_all(hub.home.path().join("hub/run")).expect("removed");
+    // Away at once: the hub may be about to make a file in it.
+    let away = hub.home.path().join("away");
+    fs::rename(hub.home.path().join("hub/run"), &away).expect("ours");
+    fs::remove_dir_all(away).expect("removed");
     refused_while_it_lives(&hub);
     for args in [&["stop", "web"][..], &["start", "web"], &["stop", "hub"], &["auth", "list-tokens"]] {
         let done = hub.run(args).fails_with(5);
@@ -118,6 +121,20 @@ fn a_lock_that_another_program_holds_names_no_hub_that_is_gone() {
     let refused = hub.run(&["serve"]).fails_with(8);
     assert!(refused.stderr.contains("is locked by another process"), "{refused}");
     assert!(!refused.stderr.contains(&gone.to_string()), "{refused}");
+}
+
+/// What the killed hub has left says where the next one listens, and is not what that one says of itself.
+#[test]
+fn a_command_that_comes_while_the_next_hub_ends_orphans_is_for_that_one() {
+    let mut hub = Hub::start(&[module("deaf", testchild(&["ignore-term"]))]);
+    hub.until_ready("deaf");
+    hub.kill();
+    let mut next = Spawned::spawn(hub.home.command(&["serve", "--port", &hub.port.to_string()]));
+    next.line_after("[hub] waiting for processes that an earlier hub left behind to end: ");
+    Finished::run(hub.home.command(&["stop", "deaf"])).succeeds();
+    kill(next.pid(), "TERM");
+    assert_eq!(next.wait().code(), Some(0), "{}", next.output());
+    assert!(hub.processes("deaf").is_empty());
 }
 
 #[test]

@@ -127,7 +127,7 @@ enum Noted {
 impl Noted {
     fn read(home: &Home) -> Result<Self, StoreError> {
         match epoch::read(home) {
-            Err(StoreError::Syntax { .. }) => Ok(Self::Lost),
+            Err(StoreError::NoEpoch { .. }) => Ok(Self::Lost),
             noted => Ok(noted?.map_or(Self::Nothing, Self::Epoch)),
         }
     }
@@ -332,10 +332,11 @@ impl Authority {
         self.db.notices()
     }
 
-    /// For `/health`. That the file is damaged is said once, with what to do.
+    /// For `/health`. That the file is damaged is said once for every time that it becomes so, with what to do.
     pub(crate) fn db_health(&self) -> DbHealth {
         let health = self.db.check();
-        if health.is_damage() && !self.is_damage_said.swap(true, Ordering::Relaxed) {
+        let was_damaged = self.is_damage_said.swap(health.is_damage(), Ordering::Relaxed);
+        if health.is_damage() && !was_damaged {
             (self.log)(&format!(
                 "{} is damaged ({health}), so that tokens can no longer be relied on; the modules run on; end the hub, put a \
                  backup back or leave it to be kept aside and made anew, and start the hub again with: parachute serve",

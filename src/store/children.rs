@@ -44,6 +44,11 @@ impl Header {
         self.home.as_ref().is_none_or(|mark| home.has_mark(mark))
     }
 
+    /// Whether it tells of a hub that runs on in the home that this one was copied from.
+    pub(crate) fn is_of_another(&self, home: &Home) -> bool {
+        !self.is_of(home) && self.lives()
+    }
+
     /// Whether that hub's process still runs, and is not this one.
     pub(super) fn lives(&self) -> bool {
         let Ok(pid) = process::Pid::try_from(self.hub_pid) else { return false };
@@ -108,7 +113,7 @@ impl Journal {
     }
 }
 
-/// What an earlier hub of this home noted: its header and the newest child of each module. `None` when there is no record;
+/// What an earlier hub noted: its header and the newest child of each module. `None` when there is no record;
 /// [`StoreError::Syntax`] when nothing in it can be believed.
 pub(crate) fn read_previous(home: &Home) -> Result<Option<(Header, Vec<Child>)>, StoreError> {
     let Some(bytes) = atomic::read(home, CHILDREN, READ_MAX_BYTES)? else { return Ok(None) };
@@ -116,8 +121,7 @@ pub(crate) fn read_previous(home: &Home) -> Result<Option<(Header, Vec<Child>)>,
         let problem = Problem::new("", "its first line does not tell which hub wrote it");
         StoreError::Syntax { path: path(home), problem }
     };
-    let record = parse(&String::from_utf8_lossy(&bytes)).ok_or_else(damaged)?;
-    Ok(Some(record).filter(|(header, _)| header.is_of(home)))
+    parse(&String::from_utf8_lossy(&bytes)).map(Some).ok_or_else(damaged)
 }
 
 /// Takes the record away: every child has ended, and there is nobody for the next hub to look for.

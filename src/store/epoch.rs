@@ -3,30 +3,23 @@
 
 use super::atomic::{self, PRIVATE, SMALL_FILE_MAX_BYTES};
 use super::{Home, StoreError};
-use crate::manifest::Problem;
 
 const NAME: &str = "hub/run/epoch";
 
-/// The epoch that was noted; `None` when there is none. [`StoreError::Syntax`] when what stands there is no number: that is
+/// The epoch that was noted; `None` when there is none. [`StoreError::NoEpoch`] when what stands there is no number: that is
 /// never ours, because it is written as a whole, and it hides one that was.
 pub(crate) fn read(home: &Home) -> Result<Option<u64>, StoreError> {
     let Some(bytes) = atomic::read(home, NAME, SMALL_FILE_MAX_BYTES)? else { return Ok(None) };
     let text = std::str::from_utf8(&bytes).ok();
-    text.and_then(|text| text.trim().parse().ok()).map(Some).ok_or_else(|| StoreError::Syntax {
-        path: home.path().join(NAME),
-        problem: Problem::new(
-            "",
-            "it holds no number, so that hub.db may be an older copy; no token is accepted until: parachute auth \
-             rotate-key --now",
-        ),
-    })
+    let epoch = text.and_then(|text| text.trim().parse().ok());
+    epoch.map(Some).ok_or_else(|| StoreError::NoEpoch { path: home.path().join(NAME) })
 }
 
 /// Notes `epoch`, durably, unless a higher one is noted. It takes the place of what is no number.
 pub(crate) fn note(home: &Home, epoch: u64) -> Result<(), StoreError> {
     match read(home) {
         Ok(Some(noted)) if noted >= epoch => return Ok(()),
-        Ok(_) | Err(StoreError::Syntax { .. }) => {}
+        Ok(_) | Err(StoreError::NoEpoch { .. }) => {}
         Err(error) => return Err(error),
     }
     atomic::write(home, NAME, format!("{epoch}\n").as_bytes(), PRIVATE)
@@ -48,7 +41,7 @@ mod tests {
         for text in ["", "x", "-1", "1.5", "99999999999999999999", "\0"] {
             home.put(NAME, text);
             let error = read(&home).expect_err("no number");
-            assert!(matches!(error, StoreError::Syntax { .. }), "{text:?}: {error}");
+            assert!(matches!(error, StoreError::NoEpoch { .. }), "{text:?}: {error}");
             note(&home, 2).expect("written");
             assert_eq!(read(&home).expect("readable"), Some(2), "{text:?}");
         }

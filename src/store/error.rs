@@ -34,6 +34,10 @@ pub(crate) enum StoreError {
         path: PathBuf,
         backup: PathBuf,
     },
+    /// The note of the database's epoch is there and is no number.
+    NoEpoch {
+        path: PathBuf,
+    },
     /// A module's directory is not there.
     NoPackage {
         path: PathBuf,
@@ -114,6 +118,7 @@ impl StoreError {
         match self {
             Self::Relative { .. }
             | Self::NoList { .. }
+            | Self::NoEpoch { .. }
             | Self::TooLarge { .. }
             | Self::NotRegular { .. }
             | Self::NotADirectory { .. }
@@ -144,6 +149,7 @@ impl StoreError {
             | Self::Unsettled { path, .. }
             | Self::NoHome { path }
             | Self::NoList { path, .. }
+            | Self::NoEpoch { path }
             | Self::NoPackage { path }
             | Self::Relative { path }
             | Self::TooLarge { path, .. }
@@ -186,6 +192,12 @@ impl fmt::Display for StoreError {
                     "{path} is not there, and {backup} has its rows; put it back or copy that one to it, or to begin anew move that one away"
                 )
             }
+            // Whoever took it away would have an older copy accepted.
+            Self::NoEpoch { .. } => write!(
+                f,
+                "{path} holds no number, so that hub.db may be an older copy; no token is accepted until: parachute auth \
+                 rotate-key --now"
+            ),
             Self::NoPackage { .. } => {
                 write!(f, "its directory {path} does not exist; bring it back or install the module anew")
             }
@@ -231,7 +243,8 @@ impl fmt::Display for StoreError {
             }
             Self::HubLives { pid, .. } => write!(
                 f,
-                "process {pid}, which {path} names, runs, although its hub/run/hub.lock is gone; end it with: kill {pid}"
+                "process {pid}, which {path} names, runs, although it does not hold hub/run/hub.lock; unless this is a copy of \
+                 another home in use, end it with: kill {pid}"
             ),
             Self::Contended { tries, .. } => {
                 write!(f, "{path} was changed by others during each of {tries} attempts to write it; try again")
@@ -251,6 +264,7 @@ impl std::error::Error for StoreError {
             Self::Read { source, .. } | Self::Write { source, .. } | Self::Unsettled { source, .. } => Some(source),
             Self::NoHome { .. }
             | Self::NoList { .. }
+            | Self::NoEpoch { .. }
             | Self::NoPackage { .. }
             | Self::Relative { .. }
             | Self::TooLarge { .. }

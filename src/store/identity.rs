@@ -99,7 +99,7 @@ pub(crate) fn living(home: &Home) -> Option<(PathBuf, u32)> {
     let recorded = children::read_previous(home).ok().flatten().map(|(header, _)| (children::path(home), header));
     let announced = announced(home).map(|header| (home.path().join(INSTANCE), header));
     let mut hubs = [recorded, announced].into_iter().flatten();
-    hubs.find(|(_, hub)| hub.lives()).map(|(file, hub)| (file, hub.hub_pid))
+    hubs.find(|(_, hub)| hub.is_of(home) && hub.lives()).map(|(file, hub)| (file, hub.hub_pid))
 }
 
 /// A running hub.
@@ -193,7 +193,6 @@ pub(crate) fn announced(home: &Home) -> Option<Header> {
         hub_start_ticks: record.get("startTicks")?.as_u64()?,
         home: text("home"),
     })
-    .filter(|header| header.is_of(home))
 }
 
 fn record(home: &Home) -> Option<Value> {
@@ -287,24 +286,33 @@ mod tests {
 
     /// Whoever copies a home that is in use would otherwise have its hub in both.
     #[test]
-    fn a_copy_of_a_home_tells_of_no_hub() {
+    fn a_copy_of_a_home_in_use_tells_of_no_hub_of_its_own() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
+        let stat = proc::stat(i32::try_from(child.id()).expect("a pid")).expect("it lives");
         let (home, copy) = (TestHome::new(), TestHome::new());
-        publish(&home, &identity()).expect("published");
+        let hub = Identity { pid: child.id(), start_ticks: stat.start_ticks, ..identity() };
+        publish(&home, &hub).expect("published");
         let header = Header {
-            instance: "3f2a".to_owned(),
+            instance: hub.instance.clone(),
             boot_id: proc::boot_id(),
-            hub_pid: 4711,
-            hub_start_ticks: 99,
+            hub_pid: hub.pid,
+            hub_start_ticks: hub.start_ticks,
             home: Some(home.mark().to_owned()),
         };
         children::Journal::begin(&home, &header).expect("a record");
         for name in [INSTANCE, PID, PORT, "hub/run/children"] {
             copy.put(name, home.text(name));
         }
-        assert!(announced(&home).is_some() && read(&home).is_some());
-        assert_eq!(children::read_previous(&home).expect("read").map(|(header, _)| header), Some(header));
-        assert_eq!((announced(&copy), read(&copy)), (None, None));
-        assert_eq!(children::read_previous(&copy).expect("read"), None);
+        assert!(living(&home).is_some() && read(&home).is_some());
+        assert_eq!((living(&copy), read(&copy)), (None, None));
+        let recorded = || children::read_previous(&copy).expect("read").expect("a record").0;
+        for found in [recorded(), announced(&copy).expect("a record")] {
+            assert_eq!(found, header);
+            assert!(found.is_of_another(&copy) && !found.is_of_another(&home));
+        }
+        child.kill().expect("ours");
+        child.wait().expect("collected");
+        assert!(!recorded().is_of_another(&copy), "what it left behind is nobody's, so whoever knows of it ends it");
     }
 
     #[test]
