@@ -436,7 +436,7 @@ const OPERATOR_TTL_S: std::ops::RangeInclusive<u64> = 3_600..=7_776_000;
 const OPERATOR_TTL_EXPECTED: &str = "an integer 3600..7776000, seconds";
 
 const ORIGIN_EXPECTED: &str = "an origin like https://example.org or http://box:8080";
-const HOSTS_EXPECTED: &str = "host names such as example.org or box:8080, comma separated";
+const HOSTS_EXPECTED: &str = "host names such as example.org or box:8080, comma separated, no wildcards";
 const EXTRA_PATH_EXPECTED: &str = "absolute paths of directories, with a colon between two";
 const PROXIES_EXPECTED: &str = "IP addresses or networks such as 10.0.0.0/8 or fd00::/8, comma separated";
 const PORT_EXPECTED: &str = "an integer 1..65535";

@@ -157,6 +157,7 @@ pub(crate) const VERBS: &[Verb] = &[
         notes: &[
             "Works with the hub down. Exit code 1 if a module or their list fails.",
             "With modules, or `hub`: these alone, and the exit code is about these.",
+            "--check needs a token that shows the modules, but for: --check hub",
         ],
         flags: &[
             switch("check", "Exit 6 unless the hub and every module are well"),

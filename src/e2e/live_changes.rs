@@ -123,6 +123,7 @@ fn a_list_that_is_away_for_a_moment_stops_nobody_and_forgets_no_stop() {
     hub.says("services.json is not there any more");
     assert_eq!(ask(&hub, "/web/a", &[]).status, 200);
     hub.run(&["status"]);
+    hub.run(&["restart", "web"]).succeeds();
     let begun_anew = hub.run(&["add", "new", "--", "true"]).fails_with(78);
     assert!(begun_anew.stderr.contains("services.json.bak has its rows"), "{begun_anew}");
     // vim makes a new file, others put back the old one.

@@ -103,6 +103,8 @@ pub(super) fn owned<'a>(
     move |value, field| read(value, field).map(str::to_owned)
 }
 
+const DOT_SEGMENT: &str = "must not contain \".\" or \"..\" as a segment";
+
 /// Escapes in lower case that no request can have in its path: NUL, and the beginnings of characters in more bytes than
 /// UTF-8 needs for them.
 const NO_CHARACTERS: [&str; 8] = ["%00", "%c0%", "%c1%", "%e0%8", "%e0%9", "%f0%8", "%f8%8", "%fc%8"];
@@ -114,17 +116,27 @@ pub(super) fn mount_defect(path: &str) -> Option<&'static str> {
         Some("must begin with \"/\"")
     } else if path.contains("//") {
         Some("must not contain \"//\"")
-    } else if lower.replace("%2e", ".").split('/').any(|segment| segment == ".." || segment == ".") {
-        Some("must not contain \".\" or \"..\" as a segment")
-    } else if !lower.split('%').skip(1).all(|code| code.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2) {
-        Some("must not contain a \"%\" without two hex digits behind it")
-    } else if NO_CHARACTERS.iter().any(|code| lower.contains(code)) {
-        Some("must not contain what stands for no character, such as %00")
+    } else if path.split('/').any(|segment| segment == ".." || segment == ".") {
+        Some(DOT_SEGMENT)
     } else if path.contains(char::is_control) {
         Some("must not contain control characters")
     } else if path.contains(['\\', '?', '#']) || ["%2f", "%5c"].iter().any(|code| lower.contains(code)) {
         // No request has them in its path, or a browser takes them for a slash.
         Some("must not contain \"\\\", \"?\", \"#\" or an encoded slash")
+    } else {
+        None
+    }
+}
+
+/// Why no request can spell a mount that has no defect, if none can. A manifest may have it: a row leaves it out.
+pub(super) fn unspellable(path: &str) -> Option<&'static str> {
+    let lower = path.to_ascii_lowercase();
+    if lower.replace("%2e", ".").split('/').any(|segment| segment == ".." || segment == ".") {
+        Some(DOT_SEGMENT)
+    } else if !lower.split('%').skip(1).all(|code| code.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2) {
+        Some("must not contain a \"%\" without two hex digits behind it")
+    } else if NO_CHARACTERS.iter().any(|code| lower.contains(code)) {
+        Some("must not contain what stands for no character, such as %00")
     } else {
         None
     }

@@ -1,7 +1,8 @@
 //! Pure: one row of `services.json`, checked field by field (files §3.2 to §3.4, §3.6 and §14.6).
 
 use crate::manifest::fields::{
-    Object, boolean, filled, mount_defect, object, optional, owned, port, required, rooted, string, strings, wrong,
+    Object, boolean, filled, mount_defect, object, optional, owned, port, required, rooted, string, strings,
+    unspellable, wrong,
 };
 use crate::manifest::json::Packed;
 use crate::manifest::{Port, Problem, Short, known, shown};
@@ -177,7 +178,7 @@ fn split(claimed: Vec<String>, is_of_family: bool) -> (Vec<String>, Vec<Problem>
     let mut index = 0;
     let mut allowed = claimed;
     allowed.retain(|path| {
-        let reason = match mount_defect(path) {
+        let reason = match mount_defect(path).or_else(|| unspellable(path)) {
             Some(defect) => Some(format!("{defect}, not {}", shown(path))),
             None if is_hub_mount(path) => Some(format!("{} belongs to the hub", shown(path))),
             None if !is_of_family && is_below(path, VAULTS_MOUNT) => Some(format!(
