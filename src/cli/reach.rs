@@ -25,6 +25,8 @@ pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// looked for.
 const PUBLISHING: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Between the end of a token and the writing of the one that replaces it: a disk may be slow.
+const REPLACING: Duration = Duration::from_secs(2);
 /// One that has just begun ends what an earlier one left before it answers.
 pub(crate) const BOOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Start and restart may take stop 5 s and readiness 4 s, and more where a module says so.
@@ -116,12 +118,22 @@ impl Up {
         Ok(())
     }
 
-    /// Gives the client the token as it is now, after the one before was refused; whether it is another.
-    pub(crate) fn authorise_anew(&mut self, home: &Home, config: &Config, out: &mut Out) -> Result<bool, Failure> {
-        let (token, _) = operator_token(home, config, out)?;
-        let is_new = !self.client.has_bearer(&token);
-        self.client.set_bearer(&token, config.operator_token_variable());
-        Ok(is_new)
+    /// Gives the client the token that took the place of the refused one; whether there is one. It takes a moment to: the
+    /// old one is refused before the new one is in its file.
+    pub(crate) fn authorise_anew(&mut self, home: &Home, config: &Config) -> Result<bool, Failure> {
+        let deadline = Instant::now() + REPLACING;
+        loop {
+            // Warnings about the file were told with the first one.
+            let (token, _) = operator_token(home, config, &mut Out::silent())?;
+            if !self.client.has_bearer(&token) {
+                self.client.set_bearer(&token, config.operator_token_variable());
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            fs::pause(LOOK_AGAIN);
+        }
     }
 
     /// Whatever comes of it, the token at hand still does.

@@ -90,7 +90,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn show(&mut self, follow: bool, lines: usize, out: &mut Out) -> Result<Report, Failure> {
-        let mut batch = self.ask(None, out)?;
+        let mut batch = self.ask(None)?;
         let skipped = batch.entries.len().saturating_sub(lines);
         let shown = batch.entries.split_off(skipped);
         if shown.len() < lines {
@@ -99,7 +99,7 @@ impl Source<'_> {
         }
         print(shown.iter().map(of_hub), out);
         while follow && !out.is_closed() {
-            batch = match self.ask(Some(batch.next), out) {
+            batch = match self.ask(Some(batch.next)) {
                 Err(failure) if is_not_run(&failure) => {
                     out.warn(&format!("{} was removed, so that nothing more comes of it", self.short));
                     break;
@@ -116,14 +116,14 @@ impl Source<'_> {
 
     /// What there is, or the next lines after one. The token may be replaced while lines are followed: each new one asks
     /// for the same lines again.
-    fn ask(&mut self, after: Option<u64>, out: &mut Out) -> Result<LogsReply, Failure> {
+    fn ask(&mut self, after: Option<u64>) -> Result<LogsReply, Failure> {
         let wait = after.map_or(Duration::ZERO, |_| POLL_WAIT);
         loop {
             match self.up.client.logs(self.short.as_str(), after, wait) {
                 Ok(reply) => return Ok(reply),
                 Err(error)
                     if matches!(error.code(), Code::Unauthenticated | Code::TokenExpired)
-                        && self.up.authorise_anew(self.home, self.config, out)? => {}
+                        && self.up.authorise_anew(self.home, self.config)? => {}
                 Err(error) => return Err(Failure::of_client(&error)),
             }
         }
