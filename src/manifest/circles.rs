@@ -31,6 +31,12 @@ pub(crate) fn circles(waiting: &Waiting) -> Vec<BTreeSet<&Short>> {
     circles
 }
 
+/// What is said of one.
+pub(crate) fn told(circle: &BTreeSet<&Short>) -> String {
+    let names: Vec<&str> = circle.iter().map(|short| short.as_str()).collect();
+    format!("{}: depend on each other; none of them waits for another", names.join(", "))
+}
+
 /// Whoever would wait for ever: what is left after letting go, again and again, those who wait for nobody.
 fn stuck<'a>(waiting: &'a Waiting, needs: &Edges<'a>, dependents: &Edges<'a>) -> BTreeSet<&'a Short> {
     let mut open: BTreeMap<&Short, usize> =

@@ -13,6 +13,7 @@ mod keys;
 pub(super) mod logins;
 mod mint;
 mod modules;
+mod noted;
 mod operator;
 mod origins;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub(crate) use origins::{OriginChange, Surroundings, origins_beside};
 
 use error::Rejection;
 use modules::SpawnKeys;
+use noted::Noted;
 use origins::{As, Found};
 
 use super::Log;
@@ -36,7 +38,7 @@ pub(crate) use crate::db::Via;
 use crate::db::{Db, DbError, DbHealth, KeyState, TokenRow, Tokens, Version};
 use crate::manifest::Short;
 use crate::origin::Origins;
-use crate::store::{Home, StoreError, epoch, exposure};
+use crate::store::{Home, epoch, exposure};
 use crate::sys::random;
 use crate::token::claims::{self, Claims};
 use crate::token::keyring::{self, FileKey, Keyring, Master, MasterState, Secret};
@@ -69,8 +71,6 @@ const MODULE_KEY_CHARS: usize = 43;
 const STACK_BYTES: usize = 256 * 1024;
 /// Setting that holds the hub's id.
 const HID_KEY: &str = "hid";
-/// More than an epoch is ever raised by between two copies of a database: it grows by one with each thing taken back.
-const BEYOND_ANY_COPY: u64 = 1 << 32;
 /// Outside of 2024 to 2100 the clock was never set, and a token minted now would be of no use once it is.
 const PLAUSIBLE_UNIX: std::ops::Range<i64> = 1_704_067_200..4_102_444_800;
 
@@ -113,34 +113,6 @@ struct State {
     /// The database's epoch, when it is below one that was seen before.
     rolled_back: Option<u64>,
     remembered: HashMap<[u8; 32], Remembered>,
-}
-
-/// What the file beside the database says of its epoch.
-#[derive(Debug, Clone, Copy)]
-enum Noted {
-    Nothing,
-    Epoch(u64),
-    /// It is there and no number.
-    Lost,
-}
-
-impl Noted {
-    fn read(home: &Home) -> Result<Self, StoreError> {
-        match epoch::read(home) {
-            Err(StoreError::NoEpoch { .. }) => Ok(Self::Lost),
-            noted => Ok(noted?.map_or(Self::Nothing, Self::Epoch)),
-        }
-    }
-
-    /// The least epoch of a database that is no older copy, of one that has this `epoch`.
-    fn least(self, epoch: u64) -> u64 {
-        match self {
-            Self::Nothing => 0,
-            Self::Epoch(noted) => noted,
-            // Then every database that has been in use may be an older copy.
-            Self::Lost => epoch.saturating_add(BEYOND_ANY_COPY),
-        }
-    }
 }
 
 /// All that signs, verifies and tells modules apart.

@@ -2,10 +2,9 @@
 //! a removed one is stopped and forgotten.
 
 use super::{Hub, Log, OpError, lock};
-use crate::manifest::circles::circles;
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
-use crate::manifest::{Short, known};
+use crate::manifest::{Short, circles, known};
 use crate::store::services::Services;
 use crate::supervisor::{Answer, OpFailure, Supervisor};
 use std::collections::BTreeSet;
@@ -80,9 +79,8 @@ impl Hub {
             }
         }
         let waiting = wanted.iter().map(|(short, others)| (short.clone(), others.iter().cloned().collect())).collect();
-        for circle in circles(&waiting) {
-            let names: Vec<&str> = circle.into_iter().map(Short::as_str).collect();
-            (self.parts.log)(&format!("{}: depend on each other; none of them waits for another", names.join(", ")));
+        for circle in circles::circles(&waiting) {
+            (self.parts.log)(&circles::told(&circle));
         }
         self.parts.supervisor.boot(wanted);
     }

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Directories that we make are nobody else's business (files §14.2).
 const DIR_MODE: u32 = 0o700;
@@ -190,11 +190,11 @@ impl Home {
         dir.open_lock(name, PRIVATE).map_err(|source| StoreError::Write { path, source })
     }
 
-    /// Takes the lock in the file `relative`; waits at most `wait` for another holder.
-    pub(super) fn lock(&self, relative: &Path, wait: Duration) -> Result<FileLock, StoreError> {
+    /// Takes the lock in the file `relative`; waits until `deadline` for another holder.
+    pub(super) fn lock(&self, relative: &Path, deadline: Instant) -> Result<FileLock, StoreError> {
         let path = self.path().join(relative);
         let file = self.open_lock(relative)?;
-        FileLock::acquire(file, Instant::now() + wait).map_err(|source| match source.kind() {
+        FileLock::acquire(file, deadline).map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => StoreError::Locked { path, holder: None },
             _ => StoreError::Write { path, source },
         })

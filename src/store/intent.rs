@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const INTENT: &str = "hub/intent.json";
 const STOPPED: &str = "stopped";
@@ -108,7 +108,7 @@ impl Intent {
     /// after this as well was in time for the next one, see [`Intent::read_again`]. Waits at most [`LOCK_WAIT`] for
     /// other commands.
     pub(crate) fn set_without_hub(home: &Home, short: &Short, stopped: bool) -> Result<(), StoreError> {
-        let _one_at_a_time = home.lock(Path::new(LOCK), LOCK_WAIT)?;
+        let _one_at_a_time = home.lock(Path::new(LOCK), Instant::now() + LOCK_WAIT)?;
         Self::load(home).set_stopped(short, stopped)
     }
 

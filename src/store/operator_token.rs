@@ -5,7 +5,7 @@ use super::{Home, StoreError};
 use crate::sys::fs::FileLock;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NAME: &str = "operator.token";
 const LOCK: &str = "operator.lock";
@@ -67,7 +67,7 @@ impl From<StoreError> for OperatorTokenError {
 /// Held by whoever replaces the token: who gets it looks again whether that is still to be done. Waits at most
 /// [`LOCK_WAIT`] for another.
 pub(crate) fn lock(home: &Home) -> Result<FileLock, StoreError> {
-    home.lock(&Path::new("hub/run").join(LOCK), LOCK_WAIT)
+    home.lock(&Path::new("hub/run").join(LOCK), Instant::now() + LOCK_WAIT)
 }
 
 /// Where the hub of this home keeps it.

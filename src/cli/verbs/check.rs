@@ -5,7 +5,7 @@ use crate::cli::exit::{Failure, NEW_TOKEN};
 use crate::cli::out::{Out, Report, printable};
 use crate::config::Config;
 use crate::db;
-use crate::manifest::circles::{Waiting, circles};
+use crate::manifest::circles::{Waiting, circles, told};
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
@@ -303,8 +303,7 @@ fn rows(home: &Home, hub_port: u16, document: &Listing, findings: &mut Findings)
         }
     }
     for circle in circles(&waiting) {
-        let names: Vec<&str> = circle.into_iter().map(Short::as_str).collect();
-        findings.note(&file, &format!("{}: depend on each other; none of them waits for another", names.join(", ")));
+        findings.note(&file, &told(&circle));
     }
 }
 

@@ -19,7 +19,6 @@ use crate::sys::fs::{FileLock, Stat};
 use crate::token;
 use journal::Journal;
 use std::fmt;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -230,12 +229,10 @@ impl Services {
     }
 
     fn take(&self, directory: &str, name: &str, deadline: Instant) -> Result<FileLock, StoreError> {
-        let path = self.home.path().join(directory).join(name);
-        let write_error = |source| StoreError::Write { path: path.clone(), source };
-        let file = self.home.open_lock(&Path::new(directory).join(name))?;
-        FileLock::acquire(file, deadline).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => StoreError::Locked { path: self.home.path().join(LOCK), holder: None },
-            _ => write_error(error),
+        self.home.lock(&Path::new(directory).join(name), deadline).map_err(|error| match error {
+            // Also who waits at the gate waits for it.
+            StoreError::Locked { holder, .. } => StoreError::Locked { path: self.home.path().join(LOCK), holder },
+            other => other,
         })
     }
 
