@@ -202,7 +202,7 @@ fn long_polls_streams_and_a_slow_start_starve_nobody() {
     let token = hub.token();
     let mut waiting = Vec::new();
     for number in 0..32 {
-        let query = if number % 2 == 0 { "wait=60&after=1000000" } else { "follow=1" };
+        let query = if number % 2 == 0 { "wait=60&n=0" } else { "follow=1" };
         let head = format!(
             "GET /api/modules/web/logs?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
         );

@@ -264,7 +264,7 @@ fn whoever_follows_a_module_that_is_removed_is_told_that_nothing_more_comes() {
     follower.line_after("ready ");
     thread::scope(|scope| {
         // It may come too late, and is told that at once.
-        let poll = scope.spawn(|| hub.api("GET", "/api/modules/web/logs?after=1000000&wait=60"));
+        let poll = scope.spawn(|| hub.api("GET", "/api/modules/web/logs?n=0&wait=60"));
         hub.run(&["remove", "web"]).succeeds();
         let poll = poll.join().expect("an answer");
         assert!(matches!(poll.status, 200 | 404), "{}", poll.text());
@@ -273,6 +273,28 @@ fn whoever_follows_a_module_that_is_removed_is_told_that_nothing_more_comes() {
     assert!(String::from_utf8_lossy(&said).contains("[web] ready "), "{}", said.escape_ascii());
     assert_eq!(follower.wait().code(), Some(0), "{}", follower.output());
     assert!(follower.whole_output().contains("web was removed"), "{}", follower.output());
+}
+
+/// The lines of the one that comes are not taken for those of the one that went, which were read.
+#[test]
+fn whoever_slept_while_a_module_was_replaced_misses_nothing_of_the_new_one() {
+    let web = module("web", testchild(&["sleep"])).run(json!({ "ready": "none" }));
+    let hub = Hub::start(&[web]);
+    hub.line_after("web", "ready ");
+    let follower = Spawned::spawn(hub.home.command(&["logs", "-f", "web"]));
+    let before = follower.line_after("ready ");
+    let read = |query: &str| hub.api("GET", &format!("/api/modules/web/logs?{query}")).json();
+    let next = read("n=0")["next"].as_u64().expect("a number");
+    kill(follower.pid(), "STOP");
+    hub.run(&["remove", "web"]).succeeds();
+    hub.run(&["install", hub.home.package("web").to_str().expect("UTF-8")]).succeeds();
+    let again = hub.line_after("web", "ready ");
+    assert_ne!(again, before, "another child");
+    let all = read("n=1000")["entries"].clone();
+    assert_eq!(read(&format!("after={next}"))["entries"], all, "all of them are new");
+    assert_eq!(read("after=1000000")["entries"], all, "another hub's number");
+    kill(follower.pid(), "CONT");
+    assert_eq!(follower.line_after(&format!("ready {again}")), "");
 }
 
 #[test]

@@ -12,7 +12,9 @@ pub(super) struct Lines {
     limit_bytes: usize,
     bytes: VecDeque<u8>,
     runs: VecDeque<Run>,
-    /// The number of the newest line; 0 before the first.
+    /// The number before the first line there was.
+    begin: u64,
+    /// The number of the newest line; `begin` before the first.
     newest: u64,
     /// How many lines `bytes` holds.
     held: u64,
@@ -44,7 +46,8 @@ pub(super) struct Copied {
 /// One line of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Counts up from 1 without gaps for as long as the hub runs, over all restarts of the module.
+    /// Counts up without gaps, over all restarts of the module: from 1, or from where one of its name that was forgotten
+    /// cannot have got to.
     pub(crate) seq: u64,
     /// Milliseconds since 1970 when the hub read it.
     pub(crate) at_ms: u64,
@@ -66,13 +69,19 @@ pub(crate) struct Batch {
 }
 
 impl Lines {
-    pub(super) fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, bytes: VecDeque::new(), runs: VecDeque::new(), newest: 0, held: 0 }
+    pub(super) fn new(limit_bytes: usize, begin: u64) -> Self {
+        Self { limit_bytes, bytes: VecDeque::new(), runs: VecDeque::new(), begin, newest: begin, held: 0 }
     }
 
-    /// The number of the newest line; 0 before the first.
+    /// The number of the newest line, or the one before the first.
     pub(super) fn newest(&self) -> u64 {
         self.newest
+    }
+
+    /// `seq`, or the number before the first line for one that was never given out: who asks after that has read the
+    /// lines of an earlier module or hub.
+    pub(super) fn known(&self, seq: u64) -> u64 {
+        if (self.begin..=self.newest).contains(&seq) { seq } else { self.begin }
     }
 
     /// Takes a block of whole lines, dropping old ones as needed. Returns how many lines it has. Of a block larger
@@ -107,7 +116,7 @@ impl Lines {
     /// The lines after number `seq`, oldest first, as many as fit `max_bytes` but at least one.
     pub(super) fn copy_after(&self, seq: u64, max_bytes: usize) -> Copied {
         let before_first = self.newest - self.held;
-        let seq = seq.min(self.newest);
+        let seq = self.known(seq);
         let missed = before_first.saturating_sub(seq);
         let mut copied = Copied { first: seq.max(before_first) + 1, missed, ..Copied::default() };
         let mut skip = seq.saturating_sub(before_first);

@@ -32,7 +32,7 @@ impl Bench {
         let (console, _) = Console::start(Printed(Arc::clone(&printed))).unwrap();
         let dir = std::env::temp_dir().join(name);
         fs::create_dir(&dir).unwrap();
-        Self { dir, ring: Arc::new(Ring::new(RING_BYTES)), console, printed }
+        Self { dir, ring: Arc::new(Ring::new(RING_BYTES, 0)), console, printed }
     }
     fn settings(&self) -> TapSettings {
         TapSettings { dir: self.dir.join("a/logs"), max_bytes: 1 << 20, files: 3, file: true, console: true }

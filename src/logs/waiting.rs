@@ -24,9 +24,9 @@ struct State {
 }
 
 impl Ring {
-    /// A ring for at most `limit_bytes` of lines with their newlines.
-    pub(crate) fn new(limit_bytes: usize) -> Self {
-        let state = State { lines: Lines::new(limit_bytes), waiting: 0, wakes: 0, closed: false };
+    /// A ring for at most `limit_bytes` of lines with their newlines, numbered from after `begin` on.
+    pub(crate) fn new(limit_bytes: usize, begin: u64) -> Self {
+        let state = State { lines: Lines::new(limit_bytes, begin), waiting: 0, wakes: 0, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -43,7 +43,7 @@ impl Ring {
     }
 
     /// The lines after number `seq`, oldest first, as many as fit `max_bytes` but at least one. A number that was
-    /// never given out counts as the newest one. Does not wait.
+    /// never given out is one of an earlier ring of this name, so that all lines are after it. Does not wait.
     pub(crate) fn after(&self, seq: u64, max_bytes: usize) -> Batch {
         let copied = self.lock().lines.copy_after(seq, max_bytes);
         copied.into_batch()
@@ -60,7 +60,7 @@ impl Ring {
         cancelled: &dyn Fn() -> bool,
     ) -> Batch {
         let mut state = self.lock();
-        let seq = seq.min(state.lines.newest());
+        let seq = state.lines.known(seq);
         loop {
             let wakes = state.wakes;
             if state.lines.newest() > seq || state.closed {
@@ -95,10 +95,14 @@ impl Ring {
         self.changed.notify_all();
     }
 
-    /// Its module is forgotten: nothing comes after what is there, and nobody waits for it.
-    pub(crate) fn close(&self) {
-        self.lock().closed = true;
+    /// Its module is forgotten: nothing comes after what is there, and nobody waits for it. Returns the newest number.
+    pub(crate) fn close(&self) -> u64 {
+        let mut state = self.lock();
+        state.closed = true;
+        let newest = state.lines.newest();
+        drop(state);
         self.wake();
+        newest
     }
 
     /// Whether there will never be a line after number `seq`.
@@ -127,7 +131,7 @@ mod tests {
     #[test]
     fn a_reader_sees_every_line_or_an_exact_gap() {
         const LINES: u64 = 20_000;
-        let ring = Arc::new(Ring::new(4096));
+        let ring = Arc::new(Ring::new(4096, 0));
         let writer = {
             let ring = Arc::clone(&ring);
             std::thread::spawn(move || {
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_waiting_reader_is_released_by_wake_and_by_its_deadline() {
-        let ring = Arc::new(Ring::new(4096));
+        let ring = Arc::new(Ring::new(4096, 0));
         ring.push(b"a\n", 0, Stream::Out, 0);
         let past = ring.wait_after(1, 1000, Instant::now(), &|| false);
         assert_eq!((past.lines.len(), past.next, past.missed), (0, 1, 0));
@@ -182,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_closed_ring_gives_out_what_it_has_and_lets_nobody_wait() {
-        let ring = Arc::new(Ring::new(4096));
+        let ring = Arc::new(Ring::new(4096, 0));
         ring.push(b"a\n", 0, Stream::Out, 0);
         let reader = {
             let ring = Arc::clone(&ring);
@@ -196,10 +200,19 @@ mod tests {
     }
 
     #[test]
-    fn a_number_never_given_out_counts_as_the_newest() {
-        let ring = Ring::new(4096);
+    fn a_number_never_given_out_is_before_all() {
+        let ring = Ring::new(4096, 70);
+        let nothing = ring.wait_after(900, 1000, Instant::now(), &|| false);
+        assert_eq!((nothing.lines.len(), nothing.next, nothing.missed), (0, 70, 0));
         ring.push(b"a\nb\n", 0, Stream::Out, 0);
-        let batch = ring.after(900, 1000);
-        assert_eq!((batch.lines.len(), batch.next, batch.missed), (0, 2, 0));
+        for never in [0, 69, 70, 900] {
+            for batch in [ring.after(never, 1000), ring.wait_after(never, 1000, far(), &|| false)] {
+                let numbers: Vec<u64> = batch.lines.iter().map(|line| line.seq).collect();
+                assert_eq!((numbers, batch.next, batch.missed), (vec![71, 72], 72, 0), "{never}");
+            }
+        }
+        ring.push(&b"many\n".repeat(1_000), 0, Stream::Out, 0);
+        let late = ring.after(3, 100_000);
+        assert_eq!((late.missed + late.lines.len() as u64, late.next), (1_002, 1_072), "what it dropped was not read");
     }
 }

@@ -38,7 +38,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
@@ -239,6 +239,9 @@ pub(crate) struct Supervisor {
     order: Mutex<Order>,
     /// Those that are started at boot, until the main thread counts who has come up.
     booting: Mutex<BTreeSet<Short>>,
+    /// The highest number of a line of a module that was forgotten. One that comes later numbers its lines from there:
+    /// whoever has read the earlier one's, of the same name, misses none.
+    lines_of_forgotten: AtomicU64,
 }
 
 impl Supervisor {
@@ -254,6 +257,7 @@ impl Supervisor {
             boards: Mutex::default(),
             order: Mutex::default(),
             booting: Mutex::default(),
+            lines_of_forgotten: AtomicU64::new(0),
         })
     }
 
@@ -297,7 +301,7 @@ impl Supervisor {
         let inbox = Arc::new(Inbox::new()?);
         let on_change = Arc::clone(&self.context.on_change);
         let published = Arc::new(Published::new(Snapshot::stopped(short.clone()), self.board(short), on_change));
-        let ring = Arc::new(Ring::new(RING_BYTES));
+        let ring = Arc::new(Ring::new(RING_BYTES, self.lines_of_forgotten.load(Ordering::Relaxed)));
         let (short, context) = (short.clone(), Arc::clone(&self.context));
         let (to_worker, shown, lines) = (Arc::clone(&inbox), Arc::clone(&published), Arc::clone(&ring));
         let thread = std::thread::Builder::new()
@@ -409,7 +413,7 @@ impl Supervisor {
         let Some(old) = modules.remove(short) else { return };
         // Before anybody can register the module anew.
         old.published.leave_board();
-        old.ring.close();
+        self.lines_of_forgotten.fetch_max(old.ring.close(), Ordering::Relaxed);
         let later = old.leaving.unwrap_or_default();
         if later.iter().all(|message| matches!(message, ForWorker::Stop(_))) {
             let last = old.published.get();

@@ -10,10 +10,11 @@ fn texts(batch: &Batch) -> Vec<&str> {
 
 #[test]
 fn numbers_begin_at_one_and_gaps_are_counted() {
-    let mut lines = Lines::new(12);
+    let mut lines = Lines::new(12, 0);
     assert_eq!(lines.copy_after(0, 100).into_batch(), Batch { lines: vec![], next: 0, missed: 0 });
     assert_eq!(push(&mut lines, "aa\nbb\ncc\n"), 3);
-    for (after, expected, missed) in [(0, &["aa", "bb", "cc"][..], 0), (1, &["bb", "cc"], 0), (3, &[], 0), (9, &[], 0)]
+    for (after, expected, missed) in
+        [(0, &["aa", "bb", "cc"][..], 0), (1, &["bb", "cc"], 0), (3, &[], 0), (9, &["aa", "bb", "cc"], 0)]
     {
         let batch = lines.copy_after(after, 100).into_batch();
         assert_eq!((texts(&batch), batch.next, batch.missed), (expected.to_vec(), 3, missed), "after {after}");
@@ -29,7 +30,7 @@ fn numbers_begin_at_one_and_gaps_are_counted() {
 
 #[test]
 fn a_block_larger_than_the_ring_counts_all_its_lines() {
-    let mut lines = Lines::new(100);
+    let mut lines = Lines::new(100, 0);
     push(&mut lines, "old\n");
     let block: String = (1..=1000).map(|n| format!("line {n}\n")).collect();
     assert_eq!(push(&mut lines, &block), 1000);
@@ -48,7 +49,7 @@ fn a_block_larger_than_the_ring_counts_all_its_lines() {
 
 #[test]
 fn lines_keep_their_time_stream_and_child() {
-    let mut lines = Lines::new(1000);
+    let mut lines = Lines::new(1000, 0);
     lines.push(b"a\nb\n", 10, Stream::Out, 1);
     lines.push(b"c\n", 10, Stream::Err, 1);
     lines.push(b"d\n", 11, Stream::Supervisor, 2);
@@ -59,7 +60,7 @@ fn lines_keep_their_time_stream_and_child() {
 
 #[test]
 fn a_batch_keeps_to_its_bytes_but_has_one_line() {
-    let mut lines = Lines::new(1000);
+    let mut lines = Lines::new(1000, 0);
     push(&mut lines, "aaaa\nbb\n");
     lines.push(b"c\n", 8, Stream::Out, 1);
     for (max_bytes, expected) in
@@ -79,7 +80,7 @@ fn random_pushes_keep_the_newest_lines_in_order() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
-    let mut lines = Lines::new(500);
+    let mut lines = Lines::new(500, 0);
     let mut all = Vec::new();
     for step in 0..3_000 {
         let mut block = String::new();
@@ -104,7 +105,7 @@ fn random_pushes_keep_the_newest_lines_in_order() {
 
 #[test]
 fn a_quiet_ring_is_small() {
-    let mut lines = Lines::new(64 * 1024);
+    let mut lines = Lines::new(64 * 1024, 0);
     assert_eq!((lines.bytes.capacity(), lines.runs.capacity()), (0, 0));
     assert!(size_of::<Lines>() < 150);
     for n in 0..10 {

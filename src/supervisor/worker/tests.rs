@@ -12,7 +12,7 @@ fn a_module_that_waits_for_its_turn_is_no_news() {
     let published = Arc::new(Published::new(Snapshot::stopped(web.clone()), Arc::clone(&board), Arc::new(|| {})));
     let inbox = Arc::new(Inbox::new().expect("a descriptor"));
     published.await_turn();
-    let mut worker = Worker::new(web, Arc::clone(&context), inbox, published, Arc::new(Ring::new(1024)));
+    let mut worker = Worker::new(web, Arc::clone(&context), inbox, published, Arc::new(Ring::new(1024, 0)));
     worker.hear(ForWorker::Look);
     worker.publish();
     assert!(context.main.take().is_empty(), "nobody goes on because of it");
