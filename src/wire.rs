@@ -279,6 +279,9 @@ pub(crate) struct ModuleInfo {
     pub(crate) restarts_total: u64,
     pub(crate) last_exit: Option<LastExit>,
     pub(crate) next_retry_at: Option<String>,
+    /// While the hub starts: those that it is started after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waits_for: Vec<String>,
     pub(crate) supervisor_start_error: Option<StartError>,
     /// The row cannot be used; why, naming the field.
     pub(crate) problem: Option<String>,

@@ -379,6 +379,33 @@ fn modules_start_after_what_they_depend_on_and_end_before_it() {
     assert_eq!(hub.home.read("order").lines().collect::<Vec<_>>(), expected);
 }
 
+/// It is on its way, and a health check is not to be content with it.
+#[test]
+fn a_module_that_waits_for_others_at_boot_is_shown_to_wait() {
+    let home = Home::new();
+    let (told, program) = (in_home(&home, "bind-now"), &testchild(&[])[0]);
+    let script = format!("echo waiting; while [ ! -e {told:?} ]; do sleep 0.05; done; exec {program:?} http");
+    let patient = json!({ "ready": { "probe": "port", "timeoutMs": 3_600_000 } });
+    home.install(&module("first", ["/bin/sh", "-c", &script].map(str::to_owned).to_vec()).run(patient));
+    let others = json!({ "ready": "none", "dependsOn": ["first"] });
+    home.install(&module("second", testchild(&["sleep"])).run(others));
+    let hub = Hub::start_in(home, &[]);
+    hub.line_after("first", "waiting");
+    let waits = hub.run(&["status", "--check", "second", "--json"]).fails_with(6).json();
+    let row = &waits["data"]["modules"][0];
+    assert_eq!((&row["state"], &row["status"]), (&json!("pending"), &json!("starting")), "{waits:#}");
+    assert_eq!(row["notes"], json!(["it is started after first"]), "{waits:#}");
+    let listed = hub.api("GET", "/api/modules/second").json();
+    assert_eq!((&listed["waits_for"], &listed["pid"]), (&json!(["first"]), &json!(null)), "{listed:#}");
+    let ready = hub.api("GET", "/api/ready").json();
+    assert_eq!(ready["transient_modules"], json!(["first", "second"]), "{ready:#}");
+    hub.home.write("bind-now", "");
+    hub.until_ready("second");
+    let ran = hub.api("GET", "/api/modules/second").json();
+    assert_eq!(ran.get("waits_for"), None, "{ran:#}");
+    hub.run(&["status", "--check", "second"]).succeeds();
+}
+
 #[test]
 fn rows_that_come_and_go_need_no_restart_of_the_hub() {
     let hub = Hub::start(&[module("old", testchild(&["http"]))]);

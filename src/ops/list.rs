@@ -123,6 +123,7 @@ fn blank(short: &str) -> ModuleInfo {
         restarts_total: 0,
         last_exit: None,
         next_retry_at: None,
+        waits_for: Vec::new(),
         supervisor_start_error: None,
         problem: None,
         install_dir: None,
@@ -166,6 +167,7 @@ fn running(module: ModuleInfo, snapshot: &Snapshot) -> ModuleInfo {
         restarts_total: snapshot.restarts_total,
         last_exit: snapshot.last_exit.map(last_exit),
         next_retry_at: snapshot.next_retry_at().map(iso),
+        waits_for: snapshot.waits_for.iter().map(Short::to_string).collect(),
         supervisor_start_error: snapshot.start_error.as_ref().map(start_error),
         ..module
     }

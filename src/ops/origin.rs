@@ -86,7 +86,8 @@ impl Hub {
         let before = std::mem::replace(&mut *lock(&self.told_origin), canonical.clone());
         let short = vault(document).filter(|_| before != canonical)?;
         let runs = self.parts.supervisor.snapshot(&document?.process_of(&short))?;
-        if !matches!(runs.status, Status::Running | Status::Starting) {
+        // One that waits for its turn at boot has not been told any.
+        if !matches!(runs.status, Status::Running | Status::Starting) || !runs.waits_for.is_empty() {
             return None;
         }
         let (hub, module) = (Arc::clone(self), short.clone());

@@ -109,6 +109,8 @@ pub(crate) struct Snapshot {
     /// By the clock that nobody sets, see [`Snapshot::next_retry_at`].
     pub(crate) retry_at: Option<Instant>,
     pub(crate) start_error: Option<StartError>,
+    /// Those that have to come up or fail before its turn to be started comes.
+    pub(crate) waits_for: Vec<Short>,
 }
 
 impl Snapshot {
@@ -127,6 +129,7 @@ impl Snapshot {
             last_exit: None,
             retry_at: None,
             start_error: None,
+            waits_for: Vec::new(),
         }
     }
 
@@ -427,11 +430,26 @@ impl Supervisor {
 
     /// Every registered module, by name.
     pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
-        self.modules().values().map(|handle| handle.published.get()).collect()
+        let mut snapshots: Vec<Snapshot> = self.modules().values().map(|handle| handle.published.get()).collect();
+        self.tell_waits(&mut snapshots);
+        snapshots
     }
 
     pub(crate) fn snapshot(&self, short: &Short) -> Option<Snapshot> {
-        self.modules().get(short).map(|handle| handle.published.get())
+        let mut snapshot = self.modules().get(short).map(|handle| handle.published.get())?;
+        self.tell_waits(std::slice::from_mut(&mut snapshot));
+        Some(snapshot)
+    }
+
+    /// Adds for whom they wait to those whose turn at boot has not come. On the way down nobody waits to be started.
+    fn tell_waits(&self, snapshots: &mut [Snapshot]) {
+        let order = self.order();
+        if self.is_closing() {
+            return;
+        }
+        for snapshot in snapshots.iter_mut().filter(|snapshot| snapshot.status == Status::Starting) {
+            snapshot.waits_for = order.waited_for(&snapshot.short);
+        }
     }
 
     /// Where the module shows how it stands towards its callers, also once it is registered (anew).

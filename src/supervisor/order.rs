@@ -25,6 +25,11 @@ impl Order {
         Self { waiting }
     }
 
+    /// For whom it waits, by name.
+    pub(crate) fn waited_for(&self, short: &Short) -> Vec<Short> {
+        self.waiting.get(short).into_iter().flatten().cloned().collect()
+    }
+
     /// Takes those who wait for nobody.
     pub(crate) fn take_free(&mut self) -> Vec<Short> {
         let free: Vec<Short> =

@@ -62,8 +62,9 @@ impl Published {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Its turn to be started comes without anybody asking: until then its callers are told that it is on its way.
+    /// Its turn to be started comes without anybody asking: until then it is told that it is on its way.
     pub(super) fn await_turn(&self) {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).status = Status::Starting;
         self.show_on_board(Standing::Starting);
     }
 

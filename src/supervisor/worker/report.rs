@@ -21,6 +21,8 @@ impl Worker {
             last_exit: self.last_exit,
             retry_at: self.module.retry_at(),
             start_error: self.start_error.as_deref().cloned(),
+            // The worker is not told.
+            waits_for: Vec::new(),
         }
     }
 

@@ -269,7 +269,9 @@ fn why_not_well(info: &ModuleInfo, now_ms: i64) -> Vec<String> {
     let status = match info.supervisor_status {
         Some(status @ (Status::Crashed | Status::Restarting)) => status,
         Some(Status::Starting | Status::Running | Status::Stopped) | None => {
-            return info.problem.clone().into_iter().collect();
+            let waits = Some(&info.waits_for).filter(|others| !others.is_empty());
+            let waits = waits.map(|others| format!("it is started after {}", others.join(", ")));
+            return waits.into_iter().chain(info.problem.clone()).collect();
         }
     };
     let mut line = status.as_str().to_owned();

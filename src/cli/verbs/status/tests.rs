@@ -41,6 +41,7 @@ fn info(short: &str, status: Option<Status>) -> ModuleInfo {
         restarts_total: 0,
         last_exit: None,
         next_retry_at: None,
+        waits_for: Vec::new(),
         supervisor_start_error: None,
         problem: None,
         install_dir: None,
