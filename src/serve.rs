@@ -328,7 +328,7 @@ impl Boot {
             home: home.clone(),
             services,
             manifests,
-            intent,
+            intent: Arc::new(intent),
             supervisor: Arc::clone(&supervisor),
             authority,
             identity: identity.clone(),

@@ -152,3 +152,19 @@ fn a_row_that_comes_back_brings_its_module_back() {
     eventually("another child", || (hub.number_after("slow", "ready ") != first).then_some(()));
     hub.run(&["status", "--check"]).succeeds();
 }
+
+/// It is on its way down because of the row, and now because of the operator as well.
+#[test]
+fn a_stop_holds_although_the_row_comes_back() {
+    let slow = module("slow", testchild(&["slow-term", "700"])).run(json!({"ready": "none"}));
+    let mut hub = Hub::start(std::slice::from_ref(&slow));
+    hub.until_ready("slow");
+    let list = hub.home.read("services.json");
+    hub.home.write("services.json", "{\"services\": []}\n");
+    hub.says("slow: its row was removed from services.json, stopping it");
+    hub.home.write("services.json", &list);
+    hub.run(&["stop", "slow"]).succeeds();
+    assert_eq!(hub.end().code(), Some(0));
+    assert!(!hub.output().contains("its row is there again"), "{}", hub.output());
+    assert!(hub.home.read("hub/intent.json").contains("slow"), "it stays stopped");
+}

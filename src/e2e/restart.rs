@@ -102,6 +102,22 @@ fn an_end_that_the_policy_allows_is_no_crash() {
     }
 }
 
+/// The verb, the API and the exit code agree.
+#[test]
+fn a_job_that_is_quicker_than_its_probe_has_not_failed() {
+    let [well, badly] = ["0", "3"].map(|code| module(&format!("job{code}"), testchild(&["exit", code])));
+    let hub = Hub::start(&[well, badly].map(|job| job.run(json!({ "restart": "never" }))));
+    let state = hub.until_status("job0", "stopped");
+    assert!(state["supervisor_start_error"].is_null(), "{state:#}");
+    let ran = hub.run(&["start", "job0"]).succeeds();
+    assert!(ran.stdout.contains("job0 started, and has ended well"), "{ran}");
+    let answer = hub.api("POST", "/api/modules/job0/start");
+    assert_eq!((answer.status, &answer.json()["state"]["startError"]), (200, &json!(null)), "{}", answer.text());
+    hub.run(&["start", "job0", "--wait"]).fails_with(6);
+    hub.run(&["start", "job3"]).fails_with(6);
+    assert_eq!(hub.api("POST", "/api/modules/job3/start").json()["error"], "start_failed");
+}
+
 #[test]
 fn a_failure_is_restarted_under_on_failure_and_a_success_under_always() {
     for (policy, code) in [("on-failure", "3"), ("always", "0")] {

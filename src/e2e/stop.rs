@@ -310,6 +310,23 @@ fn a_start_during_a_stop_comes_after_it() {
     assert_eq!(hub.processes("slow").iter().map(|(pid, _)| *pid).collect::<Vec<_>>(), [second]);
 }
 
+/// Nothing runs on: it is a start that fails, and what was asked for is what is remembered.
+#[test]
+fn a_restart_of_what_is_being_stopped_and_cannot_start_is_a_failed_start() {
+    let slow = module("slow", testchild(&["slow-term", "700"])).run(json!({ "ready": "none" }));
+    let hub = Hub::start(std::slice::from_ref(&slow));
+    hub.until_ready("slow");
+    hub.run(&["stop", "slow", "--no-wait"]).succeeds();
+    hub.line_after("slow", "term ");
+    hub.home.install(&slow.run(json!({ "ready": "none", "cwd": "/nonexistent" })));
+    let refused = hub.run(&["restart", "slow"]).fails_with(6);
+    assert!(refused.stderr.contains("slow failed to start") && !refused.stderr.contains("runs on"), "{refused}");
+    assert!(!hub.home.read("hub/intent.json").contains("slow"), "it is to run");
+    let state = hub.until_status("slow", "crashed");
+    assert_eq!(state["supervisor_start_error"]["error_type"], "missing_cwd", "{state:#}");
+    assert!(state["next_retry_at"].is_string(), "{state:#}");
+}
+
 #[test]
 fn another_stop_signal_ends_a_module_and_one_that_is_stopped_hears_its_own() {
     let int = module("int", testchild(&["http"])).run(json!({ "stopSignal": "INT" }));

@@ -48,7 +48,9 @@ impl Hub {
         let process = document.process_of(short);
         self.check(&document, &process)?;
         let warnings = Vec::from_iter(self.remember(&process, false));
-        match act(&self.parts.supervisor, &process, answer) {
+        let outcome = act(&self.parts.supervisor, &process, answer);
+        self.forget_if_gone(&process);
+        match outcome {
             Ok(snapshot) => Ok(done(short, None, &snapshot, warnings)),
             Err(failure) => Err(OpError::from_supervisor(&process, failure)),
         }

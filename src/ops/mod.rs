@@ -51,7 +51,7 @@ pub(crate) struct Parts {
     pub(crate) home: Home,
     pub(crate) services: Arc<Services>,
     pub(crate) manifests: Arc<Manifests>,
-    pub(crate) intent: Intent,
+    pub(crate) intent: Arc<Intent>,
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) identity: Identity,

@@ -5,6 +5,7 @@ use super::{Hub, Log, OpError, lock};
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, circles, known};
+use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::supervisor::{Answer, OpFailure, Supervisor};
 use std::collections::BTreeSet;
@@ -227,12 +228,20 @@ impl Hub {
         }
     }
 
+    /// Forgets a module that lost its row between the look at the list and what was asked of the supervisor, which then
+    /// knows it again. One that loses it after this look is seen by the next to reconcile.
+    pub(super) fn forget_if_gone(&self, short: &Short) {
+        if self.parts.services.read().is_ok_and(|document| document.find(short).is_none()) {
+            self.forget(vec![short.clone()]);
+        }
+    }
+
     fn forget(&self, removed: Vec<Short>) {
         for short in removed {
-            let (supervisor, services, log) =
-                (Arc::clone(&self.parts.supervisor), Arc::clone(&self.parts.services), Arc::clone(&self.parts.log));
+            let (supervisor, services) = (Arc::clone(&self.parts.supervisor), Arc::clone(&self.parts.services));
+            let (intent, log) = (Arc::clone(&self.parts.intent), Arc::clone(&self.parts.log));
             // Each for itself: one that takes its time to end is no reason for others to run on.
-            let work = move || forget(&short, &supervisor, &services, &log);
+            let work = move || forget(&short, &supervisor, &services, &intent, &log);
             let started = thread::Builder::new().name("hub/forget".to_owned()).stack_size(STACK_BYTES).spawn(work);
             if let Err(error) = started {
                 (self.parts.log)(&format!("cannot stop modules whose rows were removed: {error}"));
@@ -244,7 +253,7 @@ impl Hub {
 }
 
 /// Stops a module that has lost its row, unless it has it again. Blocks until it has ended.
-fn forget(short: &Short, supervisor: &Supervisor, services: &Services, log: &Log) {
+fn forget(short: &Short, supervisor: &Supervisor, services: &Services, intent: &Intent, log: &Log) {
     let is_back = || services.read().is_ok_and(|document| document.find(short).is_some());
     if is_back() {
         return;
@@ -255,11 +264,16 @@ fn forget(short: &Short, supervisor: &Supervisor, services: &Services, log: &Log
         Ok(()) | Err(OpFailure::NotSupervised | OpFailure::ShuttingDown) => {}
         Err(_) => log(&format!("{short}: processes of it may be left, they did not end in time")),
     }
-    // It may have come back while it was known as one that runs: nobody else would start it.
-    if is_back() {
+    // It may have come back while it was known as one that runs: nobody else would start it. Whoever has stopped it
+    // since has done so for good.
+    if is_back() && !intent.is_stopped(short) {
         log(&format!("{short}: its row is there again, starting it"));
         // What becomes of it is in its own log.
         let _ordered = supervisor.start(short, Answer::AtOnce);
+        // A stop is remembered before it is done, which may have been before this start.
+        if intent.is_stopped(short) {
+            let _ordered = supervisor.stop(short, Answer::AtOnce);
+        }
     }
 }
 
@@ -299,5 +313,21 @@ mod tests {
             let runnable: Vec<_> = processes(&document).map(|row| row.short.clone()).collect();
             assert_eq!(difference(&document, &runnable, &shorts(known).into_iter().collect()), expected, "{what}");
         }
+    }
+
+    /// A start that was asked for may find it gone, and registers it again.
+    #[test]
+    fn a_module_that_lost_its_row_under_an_order_is_forgotten() {
+        let fixture = crate::ops::testing::Fixture::new(&serde_json::json!([row("kept", 2001)]));
+        let parts = &fixture.hub.parts;
+        let [kept, lost] = ["kept", "lost"].map(|name| Short::parse(name).expect("a short"));
+        for short in [&kept, &lost] {
+            parts.supervisor.register(short).expect("a thread is free");
+            fixture.hub.forget_if_gone(short);
+        }
+        while parts.supervisor.snapshot(&lost).is_some() {
+            thread::yield_now();
+        }
+        assert!(parts.supervisor.snapshot(&kept).is_some());
     }
 }

@@ -81,7 +81,7 @@ impl Fixture {
         };
         let fixture = Self {
             hub: Arc::new(Hub::new(Parts {
-                intent: Intent::load(&home),
+                intent: Arc::new(Intent::load(&home)),
                 home,
                 services,
                 manifests,

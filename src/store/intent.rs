@@ -33,6 +33,12 @@ struct State {
     unusable: Option<StoreError>,
 }
 
+impl State {
+    fn stops(&self, short: &Short) -> bool {
+        names(&self.tree).any(|name| name == short.as_str())
+    }
+}
+
 impl Intent {
     /// Reads `hub/intent.json`. A missing one means that nothing was stopped, and so does one that cannot be used:
     /// [`Intent::warning`] then says why.
@@ -47,6 +53,11 @@ impl Intent {
     /// What was wrong with the file, if anything.
     pub(crate) fn warning(&self) -> Option<String> {
         self.lock(|state| state.unusable.as_ref().map(|error| format!("{error}; every module is started")))
+    }
+
+    /// Whether the module is to stay stopped.
+    pub(crate) fn is_stopped(&self, short: &Short) -> bool {
+        self.lock(|state| state.stops(short))
     }
 
     /// The modules that are to stay stopped.
@@ -66,7 +77,7 @@ impl Intent {
                     Err(_) => {}
                 }
             }
-            if names(&state.tree).any(|name| name == short.as_str()) == stopped {
+            if state.stops(short) == stopped {
                 return Ok(());
             }
             let mut tree = state.tree.clone();

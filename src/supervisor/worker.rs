@@ -278,8 +278,8 @@ impl Worker {
                 self.expect(Wants::Up, reply);
                 self.events.push_back(Event::Restart);
             }
-            // There is no old child: this is a start that fails.
-            Err(_) if self.module.is_at_rest() || self.module.retry_at().is_some() => {
+            // There is no old child, or none that runs on: this is a start that fails.
+            Err(_) if !self.module.is_up() && !self.module.is_forking() => {
                 self.expect(Wants::Up, reply);
                 self.events.push_back(Event::Restart);
             }

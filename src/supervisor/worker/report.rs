@@ -37,7 +37,9 @@ impl Worker {
         if self.heard == Heard::Nobody {
             return;
         }
-        if self.module.is_ready() {
+        // A job may be quicker than its probe.
+        let ended_well = self.module.is_done() && self.module.status() == Status::Stopped;
+        if self.module.is_ready() || ended_well {
             self.start_error = None;
         }
         let snapshot = self.snapshot();

@@ -89,6 +89,10 @@ fn started(op: Op, short: &Short, state: Option<&ModuleState>, wait: Wait) -> Ve
             line: format!("{short} {done}{pid}, but: {}", first_line(error)),
             state: Some(Box::new(state.clone())),
         },
+        // By its own policy that is no failure; see the waiters of the supervisor.
+        (Status::Stopped, None) if wait != Wait::Reachable => {
+            Verdict::Done { line: format!("{short} {done}, and has ended well"), state: Some(Box::new(state.clone())) }
+        }
         _ => not_started(format!("{short} failed to start"), short, state.start_error.as_ref(), Some(state)),
     }
 }
