@@ -39,10 +39,13 @@ impl Connection {
             None => (settings.limits.hub_answer_timeout, None),
             Some(_) => (settings.limits.module_answer_timeout, settings.limits.module_silence),
         };
+        let awaits_body = self.awaits_body(relay);
         let upstream = match (relay.upstream, relay.reply) {
             (Upstream::Collecting { until } | Upstream::Waiting { until, .. }, _) => Some(until),
             (Upstream::Identifying { since, .. }, _) => Some(since + identity::ANSWER_TIMEOUT),
             (Upstream::Opening { since }, _) => Some(since + settings.limits.connect_timeout),
+            // Whose turn it is to send has a time of its own.
+            (_, Reply::Head { .. }) if awaits_body => None,
             (_, Reply::Head { .. }) => Some(relay.moved_at + answer_timeout),
             // It takes nothing of what waits for it.
             (_, Reply::Tunnel) if !relay.to_upstream.is_empty() => Some(relay.moved_at + settings.limits.stall_timeout),
@@ -54,7 +57,7 @@ impl Connection {
             (_, Reply::Body { .. }) => silence.map(|silence| relay.moved_at + silence),
             (_, Reply::Tunnel) => None,
         };
-        let body = self.awaits_body(relay).then(|| relay.sending.due(settings.limits.stall_timeout));
+        let body = awaits_body.then(|| relay.sending.due(settings.limits.stall_timeout));
         sooner(upstream, body)
     }
 

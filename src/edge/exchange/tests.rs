@@ -230,6 +230,21 @@ fn every_wait_ends() {
 }
 
 #[test]
+fn the_time_for_an_answer_does_not_run_while_the_client_sends() {
+    let (mut play, _board) = Play::with_module(Duration::ZERO);
+    play.rules.settings.limits.module_answer_timeout = Duration::from_secs(1);
+    let start = play.now;
+    play.client(b"POST /m HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc", usize::MAX);
+    play.now += Duration::from_secs(20);
+    play.settle();
+    play.client(b"defghij", usize::MAX);
+    assert!(play.said().is_empty(), "{}", play.said());
+    play.wait();
+    assert!(play.said().starts_with("HTTP/1.1 504 "), "{}", play.said());
+    assert_eq!(play.now - start, Duration::from_secs(21));
+}
+
+#[test]
 fn a_large_body_may_take_its_time_and_its_upstream_too() {
     const LENGTH: usize = 400 * 300;
     let (mut play, _board) = Play::with_module(Duration::ZERO);
