@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 
 /// One read of a head; most fit.
 const HEAD_READ_BYTES: usize = 4 * 1024;
-/// How long we go on reading after a refusal, so that the client sees the answer and not a reset (RFC 9112 §9.6).
+/// How long we go on reading after the last answer, so that the client sees all of it and not a reset, which whatever it
+/// still sends would become (RFC 9112 §9.6). Most clients end at once.
 const LINGER: Duration = Duration::from_secs(2);
 /// What is thrown away in one read meanwhile.
 const LINGER_READ_BYTES: usize = 16 * 1024;
@@ -61,11 +62,12 @@ pub(crate) struct Rules {
     pub(crate) journal: Journal,
 }
 
-/// Which connections give way to a new one when there is no place: first those that can be closed without harm, then
-/// those whose request does not come to its end, of which a stranger could make as many as there are places: heads, and
-/// bodies and answers that are sent and taken too slowly.
+/// Which connections give way to a new one when there is no place: first those that can be closed without harm, to which
+/// all has been sent or which have asked nothing, then those whose request does not come to its end, of which a stranger
+/// could make as many as there are places: heads, and bodies and answers that are sent and taken too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Dispensable {
+    Lingering,
     Idle,
     Unfinished,
     Slow,
@@ -112,7 +114,7 @@ enum State {
         scanned: usize,
     },
     Relaying(Box<Relay>),
-    /// Ends when everything is sent; `linger`: with an unread request in the way.
+    /// Ends when everything is sent; `linger`: that was an answer or a part of one, and no reset is to tell of its end.
     Closing {
         linger: bool,
     },
@@ -280,11 +282,8 @@ impl Connection {
         match &self.state {
             State::Idle { since, .. } if self.to_client.is_empty() => Some((Dispensable::Idle, *since)),
             State::Head { since, .. } => Some((Dispensable::Unfinished, *since)),
-            State::Idle { .. }
-            | State::Relaying(_)
-            | State::Closing { .. }
-            | State::Lingering { .. }
-            | State::Closed => {
+            State::Lingering { until } => Some((Dispensable::Lingering, *until - LINGER)),
+            State::Idle { .. } | State::Relaying(_) | State::Closing { .. } | State::Closed => {
                 let sending = self.relay().filter(|relay| self.awaits_body(relay)).map(|relay| relay.sending);
                 let lost = [sending, self.taking].into_iter().flatten().map(|pace| pace.lost(now)).max()?;
                 let since = now.checked_sub(lost).filter(|_| lost >= pace::SLOW)?;
@@ -413,10 +412,9 @@ impl Connection {
             Progress::Answered { reusable } => {
                 asks.release = Some(if reusable { Release::Reuse } else { Release::Close });
                 self.ends_answer = relay.has_no_mark_at_its_end();
-                let all_read = relay.request.body.is_done();
-                let (keep, linger) = (relay.request.keep_alive && all_read, !all_read);
+                let keep = relay.request.keep_alive && relay.request.body.is_done();
                 relay.log(true, 0, now, &mut rules.journal);
-                self.next(keep, linger, now);
+                self.next(keep, now);
                 true
             }
             Progress::Failed(answer) => self.fail(answer, now, asks, rules),
@@ -424,7 +422,7 @@ impl Connection {
                 asks.release = Some(Release::Close);
                 relay.log(progress == Progress::Over, 0, now, &mut rules.journal);
                 self.cut_off = relay.is_delimited_by_close();
-                self.state = State::Closing { linger: false };
+                self.state = State::Closing { linger: !self.cut_off };
                 true
             }
         }
@@ -434,17 +432,16 @@ impl Connection {
     fn fail(&mut self, answer: Answer<'static>, now: Instant, asks: &mut Asks, rules: &mut Rules) -> bool {
         let State::Relaying(relay) = &mut self.state else { return false };
         asks.release = Some(Release::Close);
-        let all_read = relay.request.body.is_done();
-        let keep = relay.request.keep_alive && all_read;
+        let keep = relay.request.keep_alive && relay.request.body.is_done();
         let bytes = answer.write(relay.manner(!keep, rules.date), self.to_client.tail());
         relay.log_answer(answer, bytes, now, &mut rules.journal);
-        self.next(keep, !all_read, now);
+        self.next(keep, now);
         true
     }
 
     /// After an answer.
-    fn next(&mut self, keep: bool, linger: bool, now: Instant) {
-        self.state = if keep { State::Idle { since: now, skipped: false } } else { State::Closing { linger } };
+    fn next(&mut self, keep: bool, now: Instant) {
+        self.state = if keep { State::Idle { since: now, skipped: false } } else { State::Closing { linger: true } };
     }
 
     fn step_head(&mut self, now: Instant, rules: &mut Rules) -> bool {
@@ -490,7 +487,7 @@ impl Connection {
                         relay.request.keep_alive &= !self.draining;
                         self.state = State::Relaying(relay);
                     }
-                    Begun::Answered { keep } => self.next(keep && !self.draining, true, now),
+                    Begun::Answered { keep } => self.next(keep && !self.draining, now),
                 }
                 true
             }
@@ -504,7 +501,7 @@ impl Connection {
             }
             Err(bad) => {
                 self.refuse(Answer::BadHead(bad), since, now, rules);
-                self.next(false, true, now);
+                self.next(false, now);
                 true
             }
         }

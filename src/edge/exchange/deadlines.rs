@@ -102,7 +102,7 @@ impl Connection {
                 asks.gone = relay.module.is_none().then_some(relay.id);
                 asks.release = Some(Release::Close);
                 let slow_client = self.awaits_body(&relay);
-                self.state = State::Closing { linger: !relay.request.body.is_done() && !self.cut_off };
+                self.state = State::Closing { linger: !self.cut_off };
                 if let Reply::Head { .. } = relay.reply {
                     let answer = if slow_client { Answer::SlowRequest } else { Answer::UpstreamTimeout };
                     let bytes = answer.write(relay.manner(true, rules.date), self.to_client.tail());

@@ -287,6 +287,32 @@ fn who_is_too_slow_gives_way_and_sooner_than_it_is_given_up() {
 }
 
 #[test]
+fn a_connection_to_which_all_has_been_sent_waits_for_its_client_and_is_the_first_to_give_way() {
+    let closing = b"GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let old = b"GET /a HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    for (request, stays) in [(&closing[..], true), (old, true), (REFUSED, false), (GET, false)] {
+        let mut play = Play::new();
+        play.client(request, usize::MAX);
+        play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
+        let shown = String::from_utf8_lossy(request);
+        assert_eq!((play.shut_down, play.closed), (stays, false), "{shown}");
+        let why = play.connection.dispensable(play.now).map(|(why, _)| why);
+        assert_eq!(why, Some(if stays { Dispensable::Lingering } else { Dispensable::Idle }), "{shown}");
+        assert!(play.client(b"\r\nmore", usize::MAX).is_empty(), "{shown}: it is read");
+        play.client_hangs_up();
+        play.settle();
+        assert!(play.closed, "{shown}");
+    }
+    assert!(Dispensable::Lingering < Dispensable::Idle);
+    // Who has sent its end already is not waited for.
+    let mut play = Play::new();
+    play.client(closing, usize::MAX);
+    play.connection.client_hung_up(play.now);
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
+    assert!(play.closed && !play.shut_down);
+}
+
+#[test]
 fn a_place_that_is_kept_for_this_machine_is_not_for_whom_a_proxy_brings() {
     for (fields, status) in [("", 200), ("X-Forwarded-For: 192.0.2.1\r\n", 503), ("CF-Ray: x\r\n", 503)] {
         let mut play = Play::new();
@@ -342,7 +368,7 @@ fn an_answer_that_ends_with_the_connection_is_not_cut_off_as_if_it_were_whole() 
         assert_eq!(play.connection.must_reset(), resets, "{version}: none of it has been taken");
         play.settle();
         assert!(!play.connection.must_reset(), "{version}: all of it has");
-        assert_eq!(play.closed, resets, "{version}");
+        assert_eq!(play.shut_down, resets, "{version}");
     }
 }
 

@@ -186,6 +186,24 @@ fn a_full_edge_gives_up_the_oldest_idle_connection() {
 }
 
 #[test]
+fn what_a_client_sends_behind_its_last_request_does_not_cost_it_the_answer() {
+    let world = World::new();
+    for (version, fields, more) in
+        [("1.1", "Connection: close\r\n", "\r\n"), ("1.1", "Connection: close\r\n", GET), ("1.0", "", "\r\n")]
+    {
+        let mut client = world.client();
+        let head = format!("POST /wait HTTP/{version}\r\nHost: localhost\r\n{fields}Content-Length: 3\r\n\r\nabc");
+        client.send(head.as_bytes());
+        assert_eq!(world.seen.recv_timeout(PATIENCE).expect("seen"), "POST /wait");
+        client.send(more.as_bytes());
+        world.go.send(()).expect("the backend waits");
+        let mut answer = String::new();
+        client.stream.read_to_string(&mut answer).expect("an end that is no reset");
+        assert!(answer.ends_with("\r\n\r\nok"), "{version} {more:?}: {answer}");
+    }
+}
+
+#[test]
 fn a_bug_in_reading_the_routes_is_not_the_end() {
     let dir = TestDir::new("edge-routes");
     let file = dir.join("routes");

@@ -241,7 +241,7 @@ fn a_websocket_passes_everything_until_one_side_ends() {
     let mut play = open();
     play.upstream(b"\x88\x00", usize::MAX);
     play.upstream_ends();
-    assert!(play.closed && play.to_client.ends_with(b"\x88\x00") && play.released == [Release::Close]);
+    assert!(play.shut_down && play.to_client.ends_with(b"\x88\x00") && play.released == [Release::Close]);
 
     // What the client has said last arrives although it has gone.
     let mut play = open();
@@ -253,7 +253,7 @@ fn a_websocket_passes_everything_until_one_side_ends() {
 
     let mut play = open();
     play.upstream_breaks();
-    assert!(play.closed && play.released == [Release::Close]);
+    assert!(play.shut_down && play.released == [Release::Close]);
 }
 
 #[test]
@@ -328,5 +328,5 @@ fn silence_counts_only_while_somebody_listens() {
     play.settle();
     assert!(!play.is_over(), "the client has taken something");
     play.wait();
-    assert!(play.closed && play.now == begin + Duration::from_secs(30), "now it is the module that is silent");
+    assert!(play.shut_down && play.now == begin + Duration::from_secs(30), "now it is the module that is silent");
 }
