@@ -138,10 +138,16 @@ fn turn_away(spare: &mut Option<OwnedFd>, listener: &TcpListener) -> bool {
     worked
 }
 
+/// What is read of the request of a client for whom there is no place.
+const REFUSED_READ_BYTES: usize = 4 * 1024;
+
 /// Tells a client that there is no place for it. It may have gone, or not read it: nothing can be done then.
 pub(crate) fn refuse(client: &OwnedFd, date: Option<Date>) {
-    let mut bytes = Vec::new();
-    Answer::Busy.write(Manner::closing(date), &mut bytes);
+    let (mut request, mut bytes) = (Vec::new(), Vec::new());
+    // What is left unread makes a reset of the end.
+    let _ = socket::receive(client.as_fd(), &mut request, REFUSED_READ_BYTES);
+    let head_only = request.starts_with(b"HEAD ");
+    Answer::Busy.write(Manner { head_only, ..Manner::closing(date) }, &mut bytes);
     let _ = socket::send(client.as_fd(), &bytes);
     socket::shutdown_write(client.as_fd());
 }

@@ -105,6 +105,7 @@ fn send_on<'a>(
     let path = path::normalise(request.target).map_err(|bad| refuse(Answer::BadPath(bad), keep))?;
     let layer = rules.settings.proxies.layer(head.peer.ip(), &request.fields);
     if head.reserved && layer != Layer::Loopback {
+        rules.refused += 1;
         return Err(refuse(Answer::Busy, false));
     }
     let module = match route::target(&rules.hosts, &rules.table, layer, request.host.map(|host| host.name), &path.path)

@@ -8,7 +8,7 @@ use super::accept::{self, Acceptor, Complaints};
 use super::access::Journal;
 use super::crowd::Crowd;
 use super::date::Date;
-use super::exchange::{Asks, Connection, Release, Rules};
+use super::exchange::{Asks, Connection, Dispensable, Release, Rules};
 use super::identity::Ticket;
 use super::places::{Places, PlacesOf};
 use super::pool::Pool;
@@ -126,6 +126,7 @@ impl EventLoop {
                 last_exchange: 0,
                 date: Date::of(SystemTime::now()),
                 requests: 0,
+                refused: 0,
                 journal: Journal::new(format, (Instant::now(), SystemTime::now())),
             },
             hub_socket,
@@ -395,21 +396,17 @@ impl EventLoop {
         let network = layer::network(address);
         let of_network = self.clients_of.get(&network).copied().unwrap_or_default();
         let Settings { limits, proxies, .. } = &self.rules.settings;
-        let is_near = layer::is_loopback(address);
         let too_many_of_one = !proxies.believe(address) && of_network >= limits.connections_per_ip;
-        let (most, usual) = (limits.connections, limits.connections - limits.connections / KEPT_PART);
-        let full = self.clients.len() >= usual;
-        let reserved = full && !too_many_of_one && !self.shed_one(now);
-        if too_many_of_one || (reserved && !(is_near && self.clients.len() < most)) {
-            self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+        let Some(connection) = (if too_many_of_one { None } else { self.find_place(peer, now) }) else {
+            self.rules.refused += 1;
+            self.shared.counters.refused.store(self.rules.refused, Ordering::Relaxed);
             accept::refuse(&fd, self.rules.date);
             return;
-        }
+        };
         // The token has the key in it, and the socket has the token in it: the place is taken first.
         let epoll = &self.epoll;
         let inserted = self.clients.try_insert_with(|key| {
             let socket = Socket::new(fd, CLIENT << KIND_SHIFT | key.to_bits(), epoll)?;
-            let connection = if reserved { Connection::reserved(peer, now) } else { Connection::new(peer, now) };
             Ok(Client { socket, network, connection, upstream: None, deadline: None })
         });
         match inserted {
@@ -422,12 +419,36 @@ impl EventLoop {
         }
     }
 
-    /// Closes the connection that has been idle for longest, or else the one with the oldest unfinished head, or else the
-    /// slowest; false when all are at work.
-    fn shed_one(&mut self, now: Instant) -> bool {
-        let dispensable =
-            self.clients.iter().filter_map(|(key, client)| Some((client.connection.dispensable(now)?, key)));
-        let Some((_, key)) = dispensable.min() else { return false };
+    /// A new client's connection, if there is a place for it or one can be made. Those that are kept for programs on this
+    /// machine are counted apart, and only who may be one takes them, or takes them away from another.
+    fn find_place(&mut self, peer: SocketAddr, now: Instant) -> Option<Connection> {
+        let most = self.rules.settings.limits.connections;
+        let kept = most / KEPT_PART;
+        let usual = most - kept;
+        let all = self.clients.len();
+        let reserved =
+            if all < usual { 0 } else { self.clients.iter().filter(|(_, one)| one.connection.is_reserved()).count() };
+        if all - reserved < usual || self.shed_one(|connection| !connection.is_reserved(), now) {
+            return Some(Connection::new(peer, now));
+        }
+        let is_near = layer::is_loopback(peer.ip());
+        let is_free = is_near && (reserved < kept || self.shed_one(Connection::is_reserved, now));
+        is_free.then(|| Connection::reserved(peer, now))
+    }
+
+    /// Closes the connection among these that is the first to give way; false when none does.
+    fn shed_one(&mut self, is_among: impl Fn(&Connection) -> bool, now: Instant) -> bool {
+        let mut first = None;
+        for (key, client) in self.clients.iter().filter(|(_, client)| is_among(&client.connection)) {
+            let Some((why, since)) = client.connection.dispensable(now) else { continue };
+            // Who came in this turn had none to ask in, and who has asked since is read in the next: no byte keeps its
+            // place for longer.
+            let may_have_asked = || why == Dispensable::Idle && (since >= now || client.socket.unread() > 0);
+            if first.is_none_or(|first| (why, since, key) < first) && !may_have_asked() {
+                first = Some((why, since, key));
+            }
+        }
+        let Some((_, _, key)) = first else { return false };
         self.close(key, now);
         true
     }
@@ -475,8 +496,9 @@ impl EventLoop {
             moved |= client.read_upstream(upstream, now);
         }
         let asks = client.connection.advance(now, &mut self.rules);
-        // Before anybody can hear of a request it has been counted.
+        // Before anybody can hear of a request, or a refusal, it has been counted.
         self.shared.counters.requests.store(self.rules.requests, Ordering::Relaxed);
+        self.shared.counters.refused.store(self.rules.refused, Ordering::Relaxed);
         if asks.close {
             self.perform(key, &asks, now);
             return Round::Closed;

@@ -59,6 +59,8 @@ pub(crate) struct Rules {
     pub(crate) last_exchange: u64,
     /// Requests seen so far, refused ones included.
     pub(crate) requests: u64,
+    /// Clients so far for whom there was no place.
+    pub(crate) refused: u64,
     pub(crate) journal: Journal,
 }
 
@@ -148,6 +150,11 @@ impl Connection {
     /// The same in a place that is kept for programs on this machine: it is refused if it turns out to be none.
     pub(crate) fn reserved(peer: SocketAddr, now: Instant) -> Self {
         Self { reserved: true, ..Self::new(peer, now) }
+    }
+
+    /// Whether its place is one of those.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.reserved
     }
 
     /// How much to read from the client now, at most; 0 leaves it in the kernel, which slows the client down.

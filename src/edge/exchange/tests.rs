@@ -320,6 +320,7 @@ fn a_place_that_is_kept_for_this_machine_is_not_for_whom_a_proxy_brings() {
         play.client(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes(), usize::MAX);
         play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
         assert!(play.said().starts_with(&format!("HTTP/1.1 {status} ")), "{fields:?}: {}", play.said());
+        assert_eq!(play.rules.refused, u64::from(status == 503), "{fields:?}");
     }
 }
 

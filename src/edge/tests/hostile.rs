@@ -5,8 +5,9 @@ use crate::config::AccessFormat;
 use crate::edge::{AccessLog, Routes};
 use crate::sys::testdir::TestDir;
 use std::io::{ErrorKind, Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -185,6 +186,50 @@ fn a_full_edge_gives_up_the_oldest_idle_connection() {
     assert!(refused.ends());
 }
 
+/// Those for whom there is no place come all at once, with their requests, while the edge has no time for them.
+#[test]
+fn a_crowd_that_a_proxy_brings_is_told_off_and_gets_no_place_that_is_kept_for_this_machine() {
+    let (gone, is_gone) = channel();
+    let (go, goes) = channel::<()>();
+    let goes = Mutex::new(goes);
+    let on_client_gone = Arc::new(move |_| {
+        let _ = gone.send(());
+        let _ = goes.lock().expect("go").recv();
+    });
+    // Two of them are kept.
+    let world = World::calling(|settings| settings.limits.connections = 64, on_client_gone).with_backend();
+    let hang = || {
+        let mut client = world.client();
+        client.send(b"GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        while world.seen.recv_timeout(PATIENCE).expect("seen") != "GET /hang" {}
+        client
+    };
+    let mut busy: Vec<_> = (0..62).map(|_| hang()).collect();
+    for _ in 0..3 {
+        drop(busy.pop());
+        is_gone.recv_timeout(PATIENCE).expect("noticed");
+        let mut crowd: Vec<_> = (0..9).map(|_| world.client()).collect();
+        for (number, client) in crowd.iter_mut().enumerate() {
+            let method = if number == 8 { "HEAD" } else { "GET" };
+            let request = format!("{method} /hang HTTP/1.1\r\nHost: box.example\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n");
+            client.send(request.as_bytes());
+        }
+        go.send(()).expect("the edge waits");
+        let first = crowd.remove(0);
+        for (number, client) in crowd.iter_mut().enumerate() {
+            let reply = client.reply_to(if number == 7 { "HEAD" } else { "GET" });
+            assert!(reply.status == 503 && reply.whole, "{number}: {reply:?}");
+            assert!(client.ends(), "{number}");
+        }
+        while world.seen.recv_timeout(PATIENCE).expect("seen") != "GET /hang" {}
+        // None of them has hung up, and programs on this machine are served all the same.
+        still_answers(&world);
+        busy.push(first);
+    }
+    assert_eq!(world.edge.as_ref().expect("runs").counters().refused(), 3 * 8);
+    drop(go);
+}
+
 #[test]
 fn what_a_client_sends_behind_its_last_request_does_not_cost_it_the_answer() {
     let world = World::new();
@@ -234,6 +279,12 @@ fn heads_that_do_not_end_keep_nobody_out() {
             client
         })
         .collect();
+    // Nobody gives way in the turn in which it came.
+    let deadline = Instant::now() + PATIENCE;
+    while world.edge.as_ref().expect("runs").counters().connections() < slow.len() {
+        assert!(Instant::now() < deadline, "not all of them are let in");
+        std::thread::yield_now();
+    }
     for _ in 0..8 {
         let mut client = world.client();
         client.send(GET.as_bytes());

@@ -56,6 +56,7 @@ impl Play {
                 last_exchange: 0,
                 date: None,
                 requests: 0,
+                refused: 0,
                 journal: Journal::new(None, (now, SystemTime::UNIX_EPOCH)),
             },
             now,
