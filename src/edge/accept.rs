@@ -6,7 +6,7 @@ use super::date::Date;
 use crate::sys::{epoll::Epoll, epoll::Interest, socket};
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -63,8 +63,8 @@ impl Acceptor {
     }
 
     /// The addresses that we listen on.
-    pub(crate) fn addresses(listeners: &[TcpListener]) -> Vec<IpAddr> {
-        listeners.iter().filter_map(|listener| Some(listener.local_addr().ok()?.ip())).collect()
+    pub(crate) fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+        listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// Epoll says that somebody waits.

@@ -106,7 +106,8 @@ impl EventLoop {
         let watch = Watch::new(&settings.watched, &epoll, WATCH, &hooks.log);
         let log = hooks.log.clone();
         let table = Table::empty(shared.bell.waiting.clone());
-        let hosts = Hosts::new(settings.own_hosts.clone(), &settings.allowed_hosts, Acceptor::addresses(&listeners));
+        let (addresses, own_ports) = Acceptor::addresses(&listeners).iter().map(|at| (at.ip(), at.port())).unzip();
+        let hosts = Hosts::new(settings.own_hosts.clone(), &settings.allowed_hosts, addresses);
         let format = hooks.access_log.as_ref().map(|log| log.format);
         let acceptor = Acceptor::new(listeners, &epoll, |number| LISTENER << KIND_SHIFT | number as u64, log.clone())?;
         Ok(Self {
@@ -115,6 +116,7 @@ impl EventLoop {
             rules: Rules {
                 settings,
                 hosts,
+                own_ports,
                 table: Arc::new(table),
                 websockets: shared.counters.websockets.clone(),
                 websockets_of: PlacesOf::default(),

@@ -41,6 +41,8 @@ const LINGER_READ_BYTES: usize = 16 * 1024;
 pub(crate) struct Rules {
     pub(crate) settings: Settings,
     pub(crate) hosts: Hosts,
+    /// Where this edge listens itself.
+    pub(crate) own_ports: Vec<u16>,
     pub(crate) table: Arc<Table>,
     pub(crate) websockets: Places,
     pub(crate) websockets_of: PlacesOf<IpAddr>,
@@ -391,6 +393,10 @@ impl Connection {
                 }
                 if let Err(answer) = begin::go_on(relay, rules, self.to_client.tail()) {
                     return self.fail(answer, now, asks, rules);
+                }
+                // A row that names a port of ours would have each request call for the next.
+                if matches!(relay.destination(), Destination::Port(port) if rules.own_ports.contains(&port)) {
+                    return self.fail(Answer::ModuleUnreachable, now, asks, rules);
                 }
                 if let Some(answer) = relay.hold_before(now) {
                     return self.fail(answer, now, asks, rules);

@@ -2,14 +2,15 @@
 
 use super::mount;
 use super::support::{Client, PATIENCE, Reply, World};
+use crate::edge::{Routes, Routing, Table};
 use crate::manifest::Port;
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::{Board, Standing};
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 const WIKI: &str = "wiki";
@@ -96,6 +97,22 @@ fn a_module_answers_for_its_mount_and_the_hub_for_the_rest() {
     assert!(module.until("\r\n\r\n").starts_with("GET / HTTP/1.1\r\n"));
     module.send(OK.as_bytes());
     assert_eq!(other.reply().status, 200);
+}
+
+#[test]
+fn a_row_with_the_hubs_own_port_does_not_have_the_edge_call_itself() {
+    let own = Arc::new(OnceLock::new());
+    let port = Arc::clone(&own);
+    let routes: Routes = Arc::new(move |before| {
+        let mounts = port.get().map(|port| wiki(*port)).into_iter().collect();
+        Some(Routing { table: Table::new(mounts, |_| Arc::new(Board::new()), before), manifests: Vec::new() })
+    });
+    let world = World::routing(|_| {}, Arc::new(|_| {}), routes).with_backend();
+    own.set(world.address.port()).expect("once");
+    world.bell.reroute();
+    let reply = world.ask("GET /wiki HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n");
+    assert!(reply.status == 502 && reply.body.contains("\"service\":\"wiki\""), "{reply:?}");
+    assert_eq!(world.edge.as_ref().expect("runs").counters().requests(), 1);
 }
 
 #[test]

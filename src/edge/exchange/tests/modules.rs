@@ -38,6 +38,17 @@ fn a_request_waits_for_a_module_that_comes_back() {
 }
 
 #[test]
+fn a_row_with_the_hubs_own_port_leads_nowhere() {
+    let (mut play, board) = Play::with_module(HOLD);
+    play.rules.own_ports = vec![1939, 2000];
+    for standing in [up(&play), Standing::Restarting] {
+        board.set(standing);
+        play.client(GET_M, usize::MAX);
+    }
+    assert_eq!((play.opens, play.said().matches("HTTP/1.1 502 ").count()), (0, 2), "{}", play.said());
+}
+
+#[test]
 fn the_time_for_an_answer_begins_when_it_can_be_asked() {
     let (mut play, board) = Play::with_module(Duration::from_secs(3_600));
     board.set(Standing::Restarting);

@@ -45,6 +45,7 @@ impl Play {
             rules: Rules {
                 settings: Settings::new(OwnHosts::default(), Vec::new()),
                 hosts: Hosts::new(OwnHosts::default(), &[], Vec::new()),
+                own_ports: Vec::new(),
                 table: Arc::default(),
                 websockets: Places::default(),
                 websockets_of: PlacesOf::default(),
