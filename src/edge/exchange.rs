@@ -394,6 +394,9 @@ impl Connection {
                 if let Err(answer) = begin::go_on(relay, rules, self.to_client.tail()) {
                     return self.fail(answer, now, asks, rules);
                 }
+                if !relay.renew(&rules.table) {
+                    return self.fail(Answer::ModuleStarting, now, asks, rules);
+                }
                 // A row that names a port of ours would have each request call for the next.
                 if matches!(relay.destination(), Destination::Port(port) if rules.own_ports.contains(&port)) {
                     return self.fail(Answer::ModuleUnreachable, now, asks, rules);

@@ -125,6 +125,13 @@ impl Table {
         Self { by_path, longest, waiting: before.waiting.clone() }
     }
 
+    /// What stands in the place of this module now, if that differs from it in the port at most.
+    pub(crate) fn successor(&self, module: &Arc<Module>) -> Option<&Arc<Module>> {
+        let now = self.by_path.get(&module.spelling)?;
+        let is_same = Arc::ptr_eq(now, module) || now.mount == Mount { port: now.mount.port, ..module.mount.clone() };
+        is_same.then_some(now)
+    }
+
     /// The longest mount that the path is in; segments are never cut.
     fn find(&self, path: &str) -> Option<&Arc<Module>> {
         let mut candidate = path;

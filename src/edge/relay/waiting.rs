@@ -4,12 +4,22 @@ use super::{Progress, Relay, Unavailable, Upstream};
 use crate::edge::answer::Answer;
 use crate::edge::denial::Denial;
 use crate::edge::hold::{self, Next};
+use crate::edge::route::Table;
 use crate::supervisor::standing::Standing;
 use std::time::Instant;
 
 impl Relay {
     pub(crate) fn standing(&self) -> Option<Standing> {
         self.module.as_ref().and_then(|module| module.standing())
+    }
+
+    /// Looks up where its module is now, which may have moved to another port while it waited. False when the module is not
+    /// there any more under the same rules: what let the request in does not hold for what is there instead.
+    pub(crate) fn renew(&mut self, table: &Table) -> bool {
+        let Some(module) = &mut self.module else { return true };
+        let Some(now) = table.successor(module) else { return false };
+        module.clone_from(now);
+        true
     }
 
     /// Whether it has to wait before anything is tried.

@@ -1,6 +1,10 @@
 //! Requests for modules that come and go: who waits, what is sent again, and how WebSockets end.
 
 use super::*;
+use crate::edge::tests::mount;
+use crate::manifest::Port;
+use crate::manifest::gates::{Gate, Needs, Whom};
+use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::{Board, Standing};
 
 const HOLD: Duration = Duration::from_secs(5);
@@ -34,6 +38,42 @@ fn a_request_waits_for_a_module_that_comes_back() {
         assert_eq!((play.opens, play.upstreams.len()), (1, 1));
         play.upstream(OK, usize::MAX);
         assert!(play.said().starts_with("HTTP/1.1 200 "), "{}", play.said());
+    }
+}
+
+#[test]
+fn who_waits_is_sent_where_the_module_is_by_then_unless_more_of_it_has_changed() {
+    let before = || Mount { websocket: true, hold: HOLD, ..mount("/m") };
+    let moved = || Mount { port: Port::new(2001).expect("a port"), ..before() };
+    let gate = || Gate { path: "/m".to_owned(), needs: Needs { whom: Whom::HubUsers, ..Needs::NONE } };
+    for (name, after, opens) in [
+        ("nothing", Some(before()), true),
+        ("its port", Some(moved()), true),
+        ("a page that not everybody may see", Some(Mount { gates: Some([gate()].into()), ..moved() }), false),
+        ("what it sees of its paths", Some(Mount { strip: true, ..before() }), false),
+        ("for whom it is", Some(Mount { local_only: true, ..before() }), false),
+        ("all of it", None, false),
+    ] {
+        // One is held before anything is tried, the other was cut off by the restart.
+        for was_sent in [false, true] {
+            let (mut play, board) = Play::with_mount(before());
+            board.set(if was_sent { up(&play) } else { Standing::Restarting });
+            play.client(GET_M, usize::MAX);
+            if was_sent {
+                board.set(Standing::Restarting);
+                play.upstream_ends();
+            }
+            assert!(play.connection.is_waiting(), "{name}");
+            let mounts = after.clone().into_iter().collect();
+            play.rules.table = Arc::new(Table::new(mounts, |_| Arc::clone(&board), &play.rules.table));
+            play.now += Duration::from_millis(1);
+            let standing = up(&play);
+            stands(&mut play, &board, standing);
+            let to = play.connection.relay().map(Relay::destination);
+            let port = after.as_ref().map(|mount| Destination::Port(mount.port.get()));
+            assert_eq!(to, port.filter(|_| opens), "{name}");
+            assert_eq!((play.open, play.said().starts_with("HTTP/1.1 503 ")), (opens, !opens), "{name}");
+        }
     }
 }
 
