@@ -99,7 +99,7 @@ impl Answer<'_> {
             Self::UpstreamUnreachable => "the upstream ended the connection before it had answered".to_owned(),
             Self::ModuleStarting => format!("{module} is starting; try again in a moment"),
             Self::ModuleUnreachable => {
-                format!("{module} cannot be reached on its port; on its machine, parachute status says why")
+                format!("{module} cannot be reached on its port; on its machine, parachute status or check says why")
             }
             Self::NoWebSocket => {
                 "this module takes no WebSockets; its row or module.json must say websocket: true".to_owned()

@@ -38,8 +38,8 @@ pub(crate) fn unreachable(module: &str) -> String {
         "",
         &format!(
             "<p><strong>{name}</strong> does not answer.</p>\
-             <p>On the machine that it runs on, <code>parachute status</code> says why and \
-             <code>parachute logs {name}</code> what it said last.</p>\
+             <p>On the machine that it runs on, <code>parachute status</code> or <code>parachute check</code> \
+             says why and <code>parachute logs {name}</code> what it said last.</p>\
              <p><a href=\"\">Try again</a> or go to <a href=\"/\">the hub</a>.</p>"
         ),
     )
