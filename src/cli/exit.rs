@@ -35,7 +35,7 @@ pub(crate) const EXITS: &[(Exit, &str)] = &[
     (Exit::Conflict, "a name, port or path is taken"),
     (Exit::Busy, "a lock is held or the same is already being done"),
     (Exit::UnknownModule, "unknown or not installed module"),
-    (Exit::NoUnit, "needs a service manager; none runs this hub"),
+    (Exit::NoUnit, "only what started the hub can do it, such as a service manager"),
     (Exit::Credential, "the operator token is missing or not accepted"),
     (Exit::Confirmation, "confirmation needed or declined"),
     (Exit::StillRunning, "timed out; the hub is still at it"),

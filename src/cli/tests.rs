@@ -5,6 +5,7 @@ use super::{dispatch, parse};
 use crate::config::Config;
 use crate::store::identity::{self, Identity};
 use crate::store::{Create, Home};
+use crate::sys::proc;
 use crate::token::proof::{BootSecret, Challenge};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -58,8 +59,8 @@ impl Fixture {
         let identity = Identity {
             instance: instance.into(),
             secret: Some(secret()),
-            pid: 99,
-            start_ticks: 1,
+            pid: std::process::id(),
+            start_ticks: proc::own_start_ticks(),
             port,
             started_at: Some("2026-11-23T02:50:43.123Z".into()),
         };
@@ -213,7 +214,7 @@ fn several_targets_are_all_tried_and_the_first_failure_is_the_exit_code() {
     let (exit, stdout, stderr) = fixture.run(&["stop", "wiki", "other", "hub"]);
     assert_eq!((exit, stdout.as_str()), (6, "✓ other stopped\n"));
     assert!(stderr.contains("✗ wiki did not stop: 2 are left\n"), "{stderr}");
-    assert!(stderr.contains("kill -TERM 99"), "{stderr}");
+    assert!(stderr.contains(&format!("kill -TERM {}\n", std::process::id())), "{stderr}");
     assert_eq!(fixture.run(&["stop", "hub"]).0, 10);
     assert_eq!(fixture.run(&["start"]).0, 0);
     let (exit, ..) = fixture.run(&["stop", "other", "nosuch"]);

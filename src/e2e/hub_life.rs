@@ -449,6 +449,11 @@ fn a_hub_that_is_process_1_collects_what_comes_to_it_and_ends_when_told() {
         eventually("nothing but the modules", || (children(pid).len() == 4).then_some(()));
         let status = Finished::run(home.command(&["status", "--json"])).succeeds();
         assert!(status.json()["data"]["modules"].as_array().is_some_and(|rows| rows.len() == 3), "{status}");
+        // Here its number is that of somebody else.
+        for op in ["stop", "restart"] {
+            let told = Finished::run(home.command(&[op, "hub"])).fails_with(10);
+            assert!(told.stderr.contains("pid namespace (pid 1 there)") && !told.stderr.contains("kill"), "{told}");
+        }
         if killed {
             kill(pid, "KILL");
             unshare.wait();

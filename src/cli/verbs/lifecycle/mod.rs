@@ -120,7 +120,7 @@ fn not_kept(short: &Short, error: &StoreError) -> Failure {
     Failure { message, ..failure }
 }
 
-/// The hub as a target. No manager runs it in this release, so it is only looked at.
+/// The hub as a target. What started it ends it, and who that is cannot be known: it is only looked at.
 fn of_hub(op: Op, hub: Option<&Up>) -> Result<Verdict, Failure> {
     match (op, hub) {
         (Op::Start, Some(up)) => Ok(Verdict::done(format!(
@@ -130,17 +130,23 @@ fn of_hub(op: Op, hub: Option<&Up>) -> Result<Verdict, Failure> {
         (Op::Stop, None) => Ok(Verdict::done("hub is already stopped".to_owned())),
         (Op::Stop | Op::Restart, Some(up)) => {
             let pid = up.identity.pid;
-            let then = if op == Op::Restart { ", then: parachute serve" } else { "" };
+            let verb = op.as_str();
+            let then = if op == Op::Restart { "; then start it there again" } else { "" };
+            // In another pid namespace its number is that of somebody else here.
+            let (place, kill) = match up.identity.is_alive() {
+                true => (format!("(pid {pid})"), format!(", or: kill -TERM {pid}")),
+                false => (format!("in another container or pid namespace (pid {pid} there)"), String::new()),
+            };
             Err(Failure::new(
                 Code::NoUnit,
-                format!("the hub runs in the foreground (pid {pid}); no service manager runs it"),
-                format!("press Ctrl-C where it runs, or: kill -TERM {pid}{then}"),
+                format!("parachute does not {verb} the hub itself, which runs {place}"),
+                format!("end it where it was started: with Ctrl-C or its service manager{kill}{then}"),
             ))
         }
         (Op::Start | Op::Restart, None) => Err(Failure::new(
             Code::HubDown,
-            "the hub is down, and no service manager is there to start it",
-            reach::START_HUB,
+            "the hub is down, and parachute does not start it in the background",
+            "start it by its service manager, or with: parachute serve",
         )),
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn run(
     if name == "hub" {
         return Err(Failure::new(
             Code::NoUnit,
-            "the hub prints to where it was started; no service manager keeps it",
+            "the hub prints to where it was started, and parachute keeps nothing of it",
             "look at the terminal, container or journal of: parachute serve",
         ));
     }
