@@ -313,7 +313,9 @@ fn a_directory_is_installed_in_place_and_its_operators_settings_stay() {
     document["services"][0]["run"] = json!({"restart":"never"});
     std::fs::write(&services, document.to_string()).expect("written");
     let (exit, stdout, _) = fixture.run(&["install", directory, "--replace"]);
-    assert!(exit == 0 && stdout.contains("unchanged"), "{stdout}");
+    assert!(exit == 0 && stdout.contains("wiki replaced"), "what its manifest said before is not known: {stdout}");
+    let (exit, stdout, _) = fixture.run(&["install", directory]);
+    assert!(exit == 0 && stdout.contains("wiki unchanged"), "{stdout}");
     assert!(std::fs::read_to_string(&services).expect("there").contains("never"));
 }
 

@@ -134,3 +134,23 @@ fn c15_13_a_port_that_somebody_holds_on_any_address_is_not_handed_out() {
         assert!(done.code() == Some(code) || code == 0 && done.code() == Some(7), "{number}: {done}");
     }
 }
+
+/// Who says --replace has changed something, and be it in the manifest alone, which nobody has kept as it was.
+#[test]
+fn a_module_that_is_installed_in_place_of_itself_runs_as_its_manifest_says_now() {
+    let hub = Hub::start(&[sleeper("wiki")]);
+    let first = hub.number_after("wiki", "ready ");
+    let package = hub.home.package("wiki");
+    let install = |more: &[&str]| hub.run(&[&["install", package.to_str().expect("UTF-8")], more].concat()).succeeds();
+    let again = install(&[]);
+    assert!(again.stdout.contains("wiki unchanged") && again.stdout.contains(&format!("(pid {first})")), "{again}");
+    let file = package.join(".parachute/module.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&file).expect("there")).expect("JSON");
+    manifest["run"]["env"] = json!({"set": {"NEW": "1"}});
+    fs::write(&file, manifest.to_string()).expect("ours");
+    let replaced = install(&["--replace"]);
+    assert!(replaced.stdout.contains("wiki replaced") && replaced.stdout.contains("wiki restarted"), "{replaced}");
+    let second = hub.number_after("wiki", "ready ");
+    assert_ne!(second, first);
+    assert!(fs::read_to_string(format!("/proc/{second}/environ")).expect("it runs").contains("NEW=1"));
+}

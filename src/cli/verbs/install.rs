@@ -55,8 +55,9 @@ pub(super) fn run(
         install_dir: directory,
         extras: Extras::AsTheyAre,
     };
-    // Nothing beside the row is ours.
-    let outcome = register::register(&home, config, &wanted, install.after.replace, &|_, _| Ok(false), out)?;
+    let replace = install.after.replace;
+    // What stood in the manifest before is not known, so that with --replace it counts as changed. It is not ours to write.
+    let outcome = register::register(&home, config, &wanted, replace, &|_, _| Ok(replace), out)?;
     // A row that is there keeps its port, whoever has the manifest's.
     if install.port.is_none() && outcome.1 == Change::Added && outcome.0 != manifest.port.get() {
         out.warn(&format!("{}: port {} is taken, it gets {}", wanted.short, manifest.port, outcome.0));

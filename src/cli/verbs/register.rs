@@ -288,7 +288,7 @@ pub(super) fn finish(
     let words = match change {
         Change::Unchanged => "unchanged",
         Change::Added => "registered",
-        Change::Replaced => "changed",
+        Change::Replaced => "replaced",
     };
     let data = |verdict: Option<&Verdict>| {
         json!({
