@@ -188,6 +188,10 @@ pub(crate) fn operator_token(home: &Home, config: &Config, out: &mut Out) -> Res
 pub(crate) fn token_failure(error: &OperatorTokenError, given_by: Option<&'static str>) -> Failure {
     let own = match error {
         OperatorTokenError::Missing { .. } => "create one with: parachute auth rotate-operator",
+        // That one writes no file in the place of these.
+        OperatorTokenError::Store(StoreError::Symlink { .. } | StoreError::NotRegular { .. }) => {
+            "move it away, then: parachute auth rotate-operator"
+        }
         OperatorTokenError::NotAToken { .. } | OperatorTokenError::NotAFile { .. } | OperatorTokenError::Store(_) => {
             NEW_TOKEN
         }

@@ -314,3 +314,24 @@ fn without_a_token_status_asks_the_modules_themselves() {
     assert!(of("web")["notes"].to_string().contains("states unknown"), "the reason is said once: {status:#}");
     fs::rename(token.with_extension("away"), &token).expect("ours");
 }
+
+/// What refuses them does not tell to do the same again.
+#[test]
+fn what_is_no_file_of_ours_in_the_place_of_the_token_is_to_be_moved_away_first() {
+    let mut hub = Hub::start(&[]);
+    hub.end();
+    let path = hub.home.path().join("operator.token");
+    let away = hub.home.path().join("away");
+    for make in [|path: &Path| fs::create_dir(path), |path: &Path| std::os::unix::fs::symlink("nowhere", path)] {
+        fs::remove_file(&path).expect("ours");
+        make(&path).expect("made");
+        for args in [&["auth", "list-tokens"][..], &["auth", "rotate-operator"], &["auth", "rotate-key", "--now"]] {
+            let refused = hub.run(args).fails_with(11);
+            assert!(refused.stderr.contains("  move it away, then: parachute auth rotate-operator"), "{refused}");
+        }
+        fs::rename(&path, &away).expect("ours");
+        hub.run(&["auth", "rotate-operator"]).succeeds();
+        hub.run(&["auth", "list-tokens"]).succeeds();
+        fs::remove_dir(&away).or_else(|_| fs::remove_file(&away)).expect("ours");
+    }
+}
