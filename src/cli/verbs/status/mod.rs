@@ -13,6 +13,7 @@ use crate::cli::parse::How;
 use crate::cli::reach::{self, HEALTH_TIMEOUT, START_HUB, Up};
 use crate::config::Config;
 use crate::manifest::services::Listing;
+use crate::shell::quoted;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError, identity};
 use crate::sys::proc;
@@ -209,9 +210,12 @@ fn verdict(Shown { modules, hub, with_hub, unread, unknown }: &Shown, check: boo
             .map(|row| if row.is_unready() { format!("{} (runs, not ready)", row.name) } else { row.name.clone() })
             .collect();
         let message = format!("{} of {} modules not well: {}", bad.len(), modules.len(), names.join(", "));
-        return Some(
-            Failure::new(Code::Failed, message, format!("see: parachute logs {}", first.name)).with_exit(exit),
-        );
+        let hint = match first.state {
+            State::Invalid => "see: parachute check".to_owned(),
+            // Modules write their rows, whose names may be anything.
+            _ => format!("see: parachute logs {}", quoted(first.short.as_deref().unwrap_or(&first.name))),
+        };
+        return Some(Failure::new(Code::Failed, message, hint).with_exit(exit));
     }
     // Of those that were named alone it is known that they are well.
     if let Some(unread) = unread.as_ref().filter(|_| *with_hub) {

@@ -221,11 +221,23 @@ fn a_check_wants_it_known_that_all_is_well_and_says_what_is_not() {
     let unwell = HubRow { database: Some("error: other".to_owned()), ..hub_up() };
     let unknown = Some(Failure::new(Code::NoOperatorToken, "no operator token at /p", "create one"));
     let row = |name: &str| rows(Some(&list())).into_iter().find(|row| row.name == name).expect("a row");
+    let hostile = "$(touch x)".to_owned();
     for (shown, expected) in [
         (
             // Nothing listens on the port of the first; the second need not listen anywhere.
             Shown { modules: vec![row("wiki"), row("parachute-vault")], ..shown(hub_up()) },
             Some(("1 of 2 modules not well: wiki (runs, not ready)", "see: parachute logs wiki")),
+        ),
+        (
+            Shown { modules: vec![ModuleRow { name: hostile.clone(), ..row("bad") }], ..shown(hub_up()) },
+            Some(("1 of 1 modules not well: $(touch x)", "see: parachute check")),
+        ),
+        (
+            Shown {
+                modules: vec![ModuleRow { name: hostile, short: None, state: State::Pending, ..row("slow") }],
+                ..shown(hub_up())
+            },
+            Some(("1 of 1 modules not well: $(touch x)", "see: parachute logs '$(touch x)'")),
         ),
         (
             // Its health path answers.
