@@ -132,7 +132,7 @@ pub(crate) const VERBS: &[Verb] = &[
         words: Words::Modules,
         args: "[MODULE]...",
         about: "Stop modules; they stay stopped until they are started",
-        notes: &["With the hub down every module is stopped already: nothing is remembered."],
+        notes: &["With the hub down too: the next one does not start them."],
         flags: &[NO_WAIT],
         examples: &["parachute stop vault"],
     },
