@@ -206,10 +206,14 @@ impl Out {
     /// A sentence of ours as it is said: what stands in it may be from a file or a module, and commands in it are for the
     /// home that this one was for.
     fn told(&self, text: &str) -> String {
-        let text = tame(text);
+        self.at_home(&tame(text))
+    }
+
+    /// Commands that stand in data, for the home that this one was for; what is printed otherwise has it already.
+    pub(crate) fn at_home(&self, text: &str) -> String {
         match &self.home {
-            Some(home) => at_home(&text, home),
-            None => text,
+            Some(home) => at_home(text, home),
+            None => text.to_owned(),
         }
     }
 

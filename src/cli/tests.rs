@@ -3,6 +3,7 @@
 use super::out::tests::pages;
 use super::{dispatch, parse};
 use crate::config::Config;
+use crate::shell;
 use crate::store::identity::{self, Identity};
 use crate::store::{Create, Home};
 use crate::sys::proc;
@@ -80,6 +81,7 @@ impl Fixture {
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
         let invocation = parse::parse(args).expect("valid");
         let (mut out, page, complaints) = pages(invocation.globals.json, invocation.globals.quiet);
+        out.set_home(invocation.globals.home.as_deref().map(shell::word));
         let environment =
             [("PARACHUTE_HOME", self.path.as_os_str()), ("PATH", "/usr/bin:/bin".as_ref()), ("PORT", "1".as_ref())];
         let environment = environment.map(|(key, value)| (key.into(), value.to_owned())).to_vec();
@@ -317,6 +319,24 @@ fn a_directory_is_installed_in_place_and_its_operators_settings_stay() {
     let (exit, stdout, _) = fixture.run(&["install", directory]);
     assert!(exit == 0 && stdout.contains("wiki unchanged"), "{stdout}");
     assert!(std::fs::read_to_string(&services).expect("there").contains("never"));
+}
+
+#[test]
+fn commands_in_data_are_for_the_home_that_was_named() {
+    let fixture = Fixture::new();
+    fixture.wiki();
+    for (args, command) in [
+        (&["status"][..], "serve"),
+        (&["status", "--json"], "serve"),
+        (&["stop", "wiki"], "start wiki"),
+        (&["stop", "wiki", "--json"], "start wiki"),
+        (&["check"], "serve"),
+        (&["doctor", "--json"], "serve"),
+    ] {
+        let (_, stdout, _) = fixture.run(&[&["--home", "/else where"], args].concat());
+        assert!(stdout.contains(&format!("parachute --home '/else where' {command}")), "{args:?}: {stdout}");
+        assert!(!stdout.contains(&format!("parachute {command}")), "{args:?}: {stdout}");
+    }
 }
 
 #[test]

@@ -67,6 +67,7 @@ struct Finding {
 pub(super) fn run(config: &Config, out: &mut Out) -> Result<Report, Failure> {
     let (mut findings, home) = files(config);
     home.iter().for_each(|home| older_copy(home, &mut findings));
+    let findings = findings.at_home(out);
     let invalid = findings.invalid();
     out.data(&findings.text(config));
     let data = findings.data(config);
@@ -114,6 +115,12 @@ impl Findings {
     /// Whether something of this file will not work.
     pub(super) fn is_bad(&self, file: &Path) -> bool {
         self.0.iter().any(|finding| finding.weight == Weight::Invalid && finding.file == file)
+    }
+
+    /// With commands that are for the home that was named.
+    pub(super) fn at_home(mut self, out: &Out) -> Self {
+        self.0.iter_mut().for_each(|finding| finding.text = out.at_home(&finding.text));
+        self
     }
 
     pub(super) fn text(&self, config: &Config) -> String {

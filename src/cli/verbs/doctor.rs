@@ -37,6 +37,7 @@ pub(super) fn run(fix: bool, config: &Config, out: &mut Out) -> Result<Report, F
         }
         hub(home, config, &mut findings);
     }
+    let findings = findings.at_home(out);
     out.data(&findings.text(config));
     let mut data = findings.data(config);
     if let Value::Object(data) = &mut data {

@@ -105,7 +105,7 @@ pub(super) fn run(
         let name = target.as_ref().map_or(HUB, |short| short.as_str());
         let outcome = outcome.unwrap_or_else(|failure| Verdict::failed(failure, None));
         let client = hub.as_ref().map(|up| &up.client);
-        results.push(to_json(name, &outcome));
+        results.push(to_json(name, &outcome, out));
         if let Some(failure) = show(&outcome, target.as_ref(), client, &home, out) {
             first_failure.get_or_insert(failure);
         }
@@ -210,14 +210,16 @@ fn last_lines(client: Option<&Client>, short: &Short, path: &std::path::Path) ->
     lines.iter().map(|line| printable(line)).collect()
 }
 
-fn to_json(name: &str, verdict: &Verdict) -> Value {
+fn to_json(name: &str, verdict: &Verdict, out: &Out) -> Value {
     match verdict {
-        Verdict::Done { line, state } => json!({ "module": name, "ok": true, "message": line, "state": state }),
+        Verdict::Done { line, state } => {
+            json!({ "module": name, "ok": true, "message": out.at_home(line), "state": state })
+        }
         Verdict::Warned { line, state } => {
-            json!({ "module": name, "ok": true, "message": line, "warning": true, "state": state })
+            json!({ "module": name, "ok": true, "message": out.at_home(line), "warning": true, "state": state })
         }
         Verdict::Failed { failure, state } => json!({
-            "module": name, "ok": false, "message": failure.message, "code": failure.code,
+            "module": name, "ok": false, "message": out.at_home(&failure.message), "code": failure.code,
             "exit": failure.exit.number(), "state": state,
         }),
     }

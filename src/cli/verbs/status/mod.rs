@@ -37,6 +37,13 @@ struct Shown {
 }
 
 impl Shown {
+    /// With commands that are for the home that was named.
+    fn at_home(mut self, out: &Out) -> Self {
+        let notes = self.modules.iter_mut().map(|row| &mut row.notes).chain([&mut self.hub.notes]).flatten();
+        notes.for_each(|note| *note = out.at_home(note));
+        self
+    }
+
     fn text(&self) -> String {
         table::render(&self.modules, Some(&self.hub).filter(|_| self.with_hub))
     }
@@ -56,7 +63,7 @@ pub(super) fn run(
     if how == How::Watch {
         return watch::run(names, timeout, config, out);
     }
-    let shown = gather(names, timeout, config, out)?;
+    let shown = gather(names, timeout, config, out)?.at_home(out);
     out.data(&shown.text());
     Ok(Report { data: shown.object(), failure: verdict(&shown, how == How::Check) })
 }

@@ -29,6 +29,7 @@ pub(super) fn run(
             None => gather(names, timeout, config, out)?,
             Some(_) => gather(names, timeout, config, &mut Out::silent())?,
         };
+        let shown = shown.at_home(out);
         let mut object = shown.object();
         object["at"] = stamp::iso(SystemTime::now()).into();
         let news = lasting(&object);
