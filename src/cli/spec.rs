@@ -107,7 +107,8 @@ pub(crate) const VERBS: &[Verb] = &[
         about: "Run the hub in the foreground",
         notes: &[
             "Starts every installed module and serves them under one origin, until",
-            "SIGINT or SIGTERM. An empty home is set up at the first start.",
+            "SIGINT or SIGTERM. An empty home is set up at the first start. What it",
+            "prints while it runs is plain text, also with --json and --quiet.",
             "Environment: PORT [1939], PARACHUTE_BIND_HOST [127.0.0.1],",
             "PARACHUTE_HUB_ORIGIN, PARACHUTE_ALLOWED_HOSTS, PARACHUTE_EXTRA_PATH.",
         ],
