@@ -322,6 +322,33 @@ fn a_directory_is_installed_in_place_and_its_operators_settings_stay() {
 }
 
 #[test]
+fn a_manifest_that_cannot_be_used_is_to_be_corrected_where_it_is() {
+    let fixture = Fixture::new();
+    let package = fixture.path.join("package");
+    std::fs::create_dir_all(package.join(".parachute")).expect("made");
+    let manifest = |paths: &str, more: Value| {
+        let mut manifest =
+            json!({"name":"fm","manifestName":"fm","port":45_018,"paths":[paths],"health":"/","startCmd":["sh"]});
+        manifest.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        manifest.to_string()
+    };
+    for (text, said) in [
+        ("{".to_owned(), "cannot be used"),
+        (manifest("/", json!({})), r#""/" belongs to the hub; its own place is "/fm""#),
+        (manifest("/fm", json!({"run":{"restart":"x"}})), "restart"),
+        (manifest("/fm", json!({"manifestName":"a/b"})), "manifestName"),
+    ] {
+        std::fs::write(package.join(".parachute/module.json"), &text).expect("written");
+        let (exit, stdout, stderr) = fixture.run(&["install", package.to_str().expect("UTF-8")]);
+        assert!(exit != 0 && stdout.is_empty() && stderr.contains(said), "{text}: {stderr}");
+        assert!(
+            stderr.ends_with("\n  correct its .parachute/module.json, then install it again\n"),
+            "{text}: {stderr}"
+        );
+    }
+}
+
+#[test]
 fn commands_in_data_are_for_the_home_that_was_named() {
     let fixture = Fixture::new();
     fixture.wiki();

@@ -22,6 +22,8 @@ use std::time::Duration;
 const PACKAGE_LIMIT_BYTES: u64 = 256 * 1024;
 /// What a row says of a package without a version.
 const NO_VERSION: &str = "0.0.0";
+/// What to do about a manifest that cannot be used, or not here.
+pub(super) const CORRECT: &str = "correct its .parachute/module.json, then install it again";
 
 pub(super) fn run(
     install: &Install,
@@ -30,7 +32,9 @@ pub(super) fn run(
     out: &mut Out,
 ) -> Result<Report, Failure> {
     let directory = directory(&install.directory)?;
-    let manifest = modules::read_manifest(&directory).map_err(|error| reach::store_failure(&error))?;
+    // It is no file of the home yet, so that a check would not see it.
+    let manifest = modules::read_manifest(&directory)
+        .map_err(|error| Failure { hint: CORRECT.to_owned(), ..reach::store_failure(&error) })?;
     let manifest = manifest.ok_or_else(|| {
         Failure::new(
             Code::InvalidConfig,
@@ -41,7 +45,7 @@ pub(super) fn run(
     let short = short(&manifest)?;
     Run::of(Some(&manifest), None).map_err(|problem| {
         let file = directory.join(".parachute/module.json");
-        Failure::new(Code::InvalidConfig, format!("{}: {problem}", file.display()), "correct it, then install again")
+        Failure::new(Code::InvalidConfig, format!("{}: {problem}", file.display()), CORRECT)
     })?;
     program::find(&start_command(&manifest, &short, &directory)?, &directory, config)?;
     let home = register::home(config)?;
@@ -97,7 +101,7 @@ fn short(manifest: &Manifest) -> Result<Short, Failure> {
         Failure::new(
             Code::InvalidConfig,
             format!("manifestName {}: {}", printable(&manifest.manifest_name), problem.reason),
-            "correct its .parachute/module.json",
+            CORRECT,
         )
     })
 }

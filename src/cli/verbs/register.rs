@@ -1,6 +1,7 @@
 //! What `add` and `install` share: a module becomes a row of services.json, and the hub is told.
 
 use super::discovery;
+use super::install;
 use super::lifecycle::{self, Verdict};
 use super::ports::{self, Holder, Surroundings, Wish};
 use crate::cli::exit::Failure;
@@ -107,6 +108,9 @@ pub(super) fn register(
         Ok(Err(failure)) => failure,
         // The row is there, and what stands beside it belongs to it.
         Err(error @ EditError::Store(StoreError::Unsettled { .. })) => return Err(edit_failure(&error)),
+        Err(error @ EditError::Refused(_)) if matches!(wanted.extras, Extras::AsTheyAre) => {
+            Failure { hint: install::CORRECT.to_owned(), ..edit_failure(&error) }
+        }
         Err(error) => edit_failure(&error),
     };
     match written.map_or(Ok(true), |port| prepare(port, Prepare::TakeBack)) {

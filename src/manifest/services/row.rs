@@ -164,7 +164,7 @@ fn mounts(claimed: Vec<String>, short: &Short, is_of_family: bool) -> (Vec<Strin
     // Older modules wanted the whole origin; there they are found under their name (files §3.11).
     let instead = format!("/{short}");
     if claimed.first().is_some_and(|first| first == "/") && !claimed.contains(&instead) && !is_hub_mount(&instead) {
-        let reason = format!("\"/\" belongs to the hub; it is at {instead:?} instead");
+        let reason = format!("\"/\" belongs to the hub; its own place is {instead:?}");
         let rest = claimed.into_iter().skip(1);
         let (paths, mut refused) = split(std::iter::once(instead).chain(rest).collect(), is_of_family);
         refused.insert(0, Problem::new("paths[0]", reason));
