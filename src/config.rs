@@ -147,7 +147,7 @@ pub(crate) enum ConfigError {
     /// Neither `PARACHUTE_HOME` nor `HOME` says where the home is.
     NoHome,
     /// The home is not an absolute path.
-    RelativeHome { value: PathBuf },
+    RelativeHome { variable: &'static str, value: PathBuf },
     /// A secret that cannot be one; it is not shown.
     NotText { variable: &'static str },
     /// A variable holds a value that cannot be used.
@@ -158,8 +158,8 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoHome => write!(f, "neither PARACHUTE_HOME nor HOME is set; set PARACHUTE_HOME to an absolute path"),
-            Self::RelativeHome { value } => {
-                write!(f, "PARACHUTE_HOME is {}, which is not absolute; set it to an absolute path", value.display())
+            Self::RelativeHome { variable, value } => {
+                write!(f, "{variable} is {}, which is not absolute; set it to an absolute path", value.display())
             }
             Self::NotText { variable } => write!(f, "{variable} is not UTF-8 text, which a token is"),
             Self::Invalid { variable, value, expected } => {
@@ -216,13 +216,13 @@ impl Config {
             }
         };
 
-        let home = match (get("PARACHUTE_HOME"), get("HOME")) {
-            (Some(home), _) => PathBuf::from(home),
-            (None, Some(user_home)) => Path::new(user_home).join(".parachute"),
+        let (variable, value, home) = match (get("PARACHUTE_HOME"), get("HOME")) {
+            (Some(home), _) => ("PARACHUTE_HOME", home, PathBuf::from(home)),
+            (None, Some(user_home)) => ("HOME", user_home, Path::new(user_home).join(".parachute")),
             (None, None) => return Err(ConfigError::NoHome),
         };
         if !home.is_absolute() {
-            return Err(ConfigError::RelativeHome { value: home });
+            return Err(ConfigError::RelativeHome { variable, value: value.into() });
         }
 
         let port = match text("PORT", PORT_EXPECTED)? {
@@ -466,12 +466,14 @@ mod tests {
 
     #[test]
     fn the_home_is_parachute_home_or_below_the_users_home() {
+        let relative = |variable, value: &str| Err(ConfigError::RelativeHome { variable, value: value.into() });
         for (pairs, expected) in [
             (&[("PARACHUTE_HOME", "/p"), ("HOME", "/h")][..], Ok("/p")),
             (&[("PARACHUTE_HOME", ""), ("HOME", "/h")], Ok("/h/.parachute")),
             (&[("HOME", "/h")], Ok("/h/.parachute")),
             (&[], Err(ConfigError::NoHome)),
-            (&[("PARACHUTE_HOME", "p")], Err(ConfigError::RelativeHome { value: "p".into() })),
+            (&[("PARACHUTE_HOME", "p"), ("HOME", "/h")], relative("PARACHUTE_HOME", "p")),
+            (&[("HOME", "h")], relative("HOME", "h")),
         ] {
             assert_eq!(config(pairs).map(|c| c.home), expected.map(PathBuf::from), "{pairs:?}");
         }

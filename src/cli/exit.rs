@@ -182,7 +182,7 @@ pub(crate) const WIDER_TOKEN: &str = "use a wider token, such as: parachute auth
 pub(crate) fn other_token(given_by: Option<&'static str>, own: &str) -> String {
     match given_by {
         None => own.to_owned(),
-        Some(variable) => format!("correct {variable}, or run without it: env -u {variable} parachute"),
+        Some(variable) => format!("correct {variable}, or do without it: unset {variable}"),
     }
 }
 

@@ -119,9 +119,9 @@ fn configuration(globals: &Globals) -> Result<Config, Failure> {
 
 fn config_failure(error: &ConfigError) -> Failure {
     let hint = match error {
-        ConfigError::NoHome | ConfigError::RelativeHome { .. } => "or give the home: parachute --home DIR".to_owned(),
+        ConfigError::NoHome | ConfigError::RelativeHome { .. } => "or give the home by: --home DIR".to_owned(),
         ConfigError::NotText { variable } | ConfigError::Invalid { variable, .. } => {
-            format!("correct it, or run without it: env -u {variable} parachute")
+            format!("correct it, or do without it: unset {variable}")
         }
     };
     Failure::new(Code::InvalidConfig, error.to_string(), hint)

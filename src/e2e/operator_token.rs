@@ -223,7 +223,7 @@ fn a_token_that_a_variable_gives_is_not_mended_by_a_new_one_of_the_home() {
         command.env(variable, value);
         let done = Finished::run(command);
         let said = format!("{}{}", done.stdout, done.stderr);
-        let hint = format!("correct {variable}, or run without it: env -u {variable} parachute");
+        let hint = format!("correct {variable}, or do without it: unset {variable}");
         assert!(said.contains(&hint) && said.contains(reason), "{args:?} {value}: {done}");
         assert!(!said.contains("rotate-operator") && !said.contains("move it away"), "{args:?} {value}: {done}");
     };
