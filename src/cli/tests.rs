@@ -293,6 +293,11 @@ fn a_refused_add_leaves_nothing_behind() {
         assert_eq!((exit, stdout.as_str()), (expected, ""), "{args:?}: {stderr}");
         assert_eq!(stderr.lines().count(), 2, "one reason and the next command: {stderr}");
     }
+    // What is said to do does.
+    for name in ["x y", "A.b"] {
+        let (exit, _, stderr) = fixture.run(&["add", name, "--", "sh"]);
+        assert!(exit == 2 && stderr.contains("NAME must be a lower case letter, then lower case"), "{stderr}");
+    }
     assert!(!fixture.path.join("modules").exists());
     assert!(!fixture.path.join("services.json").exists());
 }

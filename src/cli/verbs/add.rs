@@ -8,7 +8,7 @@ use crate::cli::out::{Out, Report, printable};
 use crate::cli::parse::{Add, Reachable};
 use crate::cli::reach;
 use crate::config::Config;
-use crate::manifest::module::Manifest;
+use crate::manifest::module::{self, Manifest};
 use crate::manifest::run::Run;
 use crate::manifest::services::Exposure;
 use crate::manifest::{Problem, Short, known};
@@ -24,7 +24,7 @@ const ANY_PORT: u16 = 1;
 const DEFAULT_HEALTH: &str = "/";
 
 pub(super) fn run(add: Add, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Report, Failure> {
-    let short = Short::parse(&add.name).map_err(|problem| usage(&problem))?;
+    let short = module::name(&json!(add.name)).map_err(|problem| usage(&problem))?;
     if let Some(known) =
         known::by_short(short.as_str()).or_else(|| known::by_short(known::short_of_row_name(&add.name)))
     {

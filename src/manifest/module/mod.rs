@@ -72,7 +72,8 @@ impl Manifest {
     }
 }
 
-fn name(value: &Value) -> Result<Short, Problem> {
+/// A module's own name, in which fewer characters do than in that of a row.
+pub(crate) fn name(value: &Value) -> Result<Short, Problem> {
     let text = string(value, "name")?;
     let first_ok = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
     if !first_ok || !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
