@@ -293,6 +293,12 @@ fn a_refused_add_leaves_nothing_behind() {
         assert_eq!((exit, stdout.as_str()), (expected, ""), "{args:?}: {stderr}");
         assert_eq!(stderr.lines().count(), 2, "one reason and the next command: {stderr}");
     }
+    for (program, hint) in
+        [("no-such-program", "PARACHUTE_EXTRA_PATH"), ("/no/such/program", "install it there, or correct its path")]
+    {
+        let (exit, _, stderr) = fixture.run(&["add", "x", "--", program]);
+        assert!(exit == 3 && stderr.contains(hint), "{stderr}");
+    }
     // What is said to do does.
     for name in ["x y", "A.b"] {
         let (exit, _, stderr) = fixture.run(&["add", name, "--", "sh"]);

@@ -29,7 +29,11 @@ pub(super) fn find(argv: &[String], install_dir: &Path, config: &Config) -> Resu
         return match judge(&path) {
             Found::Program => Ok(path),
             Found::Unusable(lack) => Err(unusable(&path, lack)),
-            Found::Nothing => Err(missing(program, &format!("there is no {}", path.display()))),
+            Found::Nothing => Err(missing(
+                program,
+                &format!("there is no {}", path.display()),
+                "install it there, or correct its path",
+            )),
         };
     }
     let mut first_unusable = None;
@@ -43,7 +47,10 @@ pub(super) fn find(argv: &[String], install_dir: &Path, config: &Config) -> Resu
     }
     Err(match first_unusable {
         Some((path, lack)) => unusable(&path, lack),
-        None => missing(program, "it was not found on PATH"),
+        None => {
+            let hint = "install it, or put its directory into PARACHUTE_EXTRA_PATH of the hub";
+            missing(program, "it was not found on PATH", hint)
+        }
     })
 }
 
@@ -81,11 +88,11 @@ fn judge(path: &Path) -> Found {
     }
 }
 
-fn missing(program: &str, why: &str) -> Failure {
+fn missing(program: &str, why: &str, hint: &str) -> Failure {
     Failure::new(
         Code::MissingDependency,
         format!("{program} is required to run the module, but {why}; nothing was registered"),
-        "install it, or put its directory into PARACHUTE_EXTRA_PATH of the hub",
+        hint,
     )
 }
 
