@@ -176,7 +176,7 @@ impl Out {
             Some(kind) => Some(Failure::new(
                 Code::Failed,
                 format!("cannot write to standard output: {kind}"),
-                "is the disk full? then try again",
+                "is the disk full? only what was to be printed is lost",
             )),
         });
         match failure {
@@ -329,6 +329,7 @@ pub(crate) mod tests {
         let mut out = Out::new(Style { json: true, quiet: false }, Box::new(full), Box::new(err.clone()));
         assert_eq!(out.finish("status", Ok(Report::of(json!({})))), Exit::Failed);
         assert!(err.text().contains("cannot write to standard output"), "{}", err.text());
+        assert!(err.text().contains("only what was to be printed is lost"), "{}", err.text());
     }
 
     #[test]
