@@ -4,6 +4,7 @@ use crate::database::sql;
 use crate::support::{Finished, Home, Hub, Spawned, eventually, kill, module, testchild};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 
 fn objects(watcher: &Spawned) -> Vec<Value> {
     let output = watcher.output();
@@ -54,6 +55,20 @@ fn as_text_it_is_the_table_again() {
     hub.run(&["stop", "web"]).succeeds();
     eventually("another table", || (tables() == 2).then_some(()));
     assert!(!watcher.output().contains('\x1b'), "nobody's screen is to be wiped");
+}
+
+#[test]
+fn only_a_terminal_that_can_is_told_to_wipe_its_screen() {
+    let home = Home::new();
+    for (term, wipes) in [("xterm", true), ("dumb", false)] {
+        // It gives a command a terminal of its own.
+        let command = format!("exec {} status -w", env!("CARGO_BIN_EXE_parachute"));
+        let mut script = home.command_of(Path::new("script"), &["-qfc", &command, "/dev/null"]);
+        script.env("TERM", term);
+        let watcher = Spawned::spawn(script);
+        eventually("the hub's row", || watcher.output().contains("hub is down").then_some(()));
+        assert_eq!(watcher.output().contains('\x1b'), wipes, "{term}: {}", watcher.output());
+    }
 }
 
 #[test]

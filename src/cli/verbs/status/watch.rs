@@ -21,7 +21,7 @@ pub(super) fn run(
     out: &mut Out,
 ) -> Result<Report, Failure> {
     out.follow("status");
-    let on_terminal = out.is_terminal();
+    let on_terminal = out.is_terminal() && !is_dumb(config);
     let mut told: Option<Value> = None;
     while !out.is_closed() {
         // What there is to warn of is told once; what comes later stands in the rows.
@@ -44,6 +44,11 @@ pub(super) fn run(
         pause(EVERY);
     }
     Ok(Report::streamed())
+}
+
+/// Whether the terminal says of itself that it can only print.
+fn is_dumb(config: &Config) -> bool {
+    config.environment.iter().any(|(name, value)| name == "TERM" && value == "dumb")
 }
 
 /// Without what is [`RESTLESS`], however deep.
