@@ -288,7 +288,8 @@ pub(super) fn unauthenticated() -> Reply {
     Reply::error(
         401,
         Code::Unauthenticated,
-        "this needs a valid token (Authorization: Bearer ...); the operator's is in operator.token in the hub's home",
+        "this needs a valid token (Authorization: Bearer ...); the operator's is in operator.token in the hub's home, and \
+         a module asks about tokens with its own key",
     )
     .with_header("www-authenticate", "Bearer error=\"invalid_token\"")
 }
