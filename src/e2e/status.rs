@@ -118,3 +118,18 @@ fn a_check_fails_unless_it_is_known_that_all_is_well() {
     let done = hub.run(&["status", "--check"]).fails_with(6);
     assert!(done.stderr.contains("database"), "{done}");
 }
+
+/// Whoever says so, the row or the manifest.
+#[test]
+fn the_address_that_it_shows_of_a_module_is_one_that_the_module_knows() {
+    let web = |name: &str| module(name, testchild(&["http"]));
+    let modules =
+        [web("plain"), web("row").row("stripPrefix", json!(true)), web("own").manifest("stripPrefix", json!(true))];
+    let home = Home::new();
+    modules.iter().for_each(|module| home.install(module));
+    let status = Finished::run(home.command(&["status", "--json"])).succeeds().json();
+    for (at, (module, path)) in modules.iter().zip(["/plain", "", ""]).enumerate() {
+        let expected = format!("http://127.0.0.1:{}{path}", module.port);
+        assert_eq!(status["data"]["modules"][at]["url"], expected, "{}: {status:#}", module.name);
+    }
+}

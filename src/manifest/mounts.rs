@@ -99,6 +99,11 @@ fn served<'a>(claims: &[Claim<'a>]) -> HashMap<&'a Short, Arc<[Served]>> {
     by_process.into_iter().map(|(process, rows)| (process, rows.into())).collect()
 }
 
+/// Whether what asks for the row's first path reaches the module without it.
+pub(crate) fn strips(row: &Row, manifest: Option<&Manifest>) -> bool {
+    ways(row, manifest).first().is_some_and(|way| way.strip)
+}
+
 /// The row's paths without slashes at their ends, and whether they are taken off. A row of an older release, which is
 /// found under its own name instead of `/`, knows nothing of that name.
 fn ways(row: &Row, manifest: Option<&Manifest>) -> Vec<Way> {

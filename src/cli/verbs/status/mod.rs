@@ -12,10 +12,11 @@ use crate::cli::out::{Out, Report};
 use crate::cli::parse::How;
 use crate::cli::reach::{self, HEALTH_TIMEOUT, START_HUB, Up};
 use crate::config::Config;
-use crate::manifest::services::Listing;
+use crate::manifest::mounts;
+use crate::manifest::services::{Listing, Row};
 use crate::shell::quoted;
 use crate::store::services::Services;
-use crate::store::{Create, Home, StoreError, identity};
+use crate::store::{Create, Home, StoreError, identity, modules};
 use crate::sys::proc;
 use crate::wire::{Code, ModuleList};
 pub(super) use rows::exit_words;
@@ -147,7 +148,13 @@ fn look(
         }
         Err(trouble) => (None, trouble),
     };
-    let mut rows = rows::modules(Some(&*document).filter(|_| unread.is_none()), list.as_ref(), home.path(), now_ms);
+    let strips = |row: &Row| {
+        // One that cannot be read is shown where that matters.
+        let manifest = row.install_dir.as_deref().and_then(|dir| modules::read_manifest(dir).ok().flatten());
+        mounts::strips(row, manifest.as_ref())
+    };
+    let listed = Some(&*document).filter(|_| unread.is_none());
+    let mut rows = rows::modules(listed, list.as_ref(), home.path(), &strips, now_ms);
     let hub_is_up = hub.state == State::Active;
     if trouble.is_some() && hub_is_up {
         ask_modules(&document, &mut rows);

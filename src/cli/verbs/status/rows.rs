@@ -133,10 +133,12 @@ impl HubRow {
 }
 
 /// Every row of services.json in its order, then what the hub runs without a row; `None` for a list that cannot be read.
+/// `strips` says whether a module is asked for its first path without it.
 pub(super) fn modules(
     document: Option<&Listing>,
     list: Option<&ModuleList>,
     home: &Path,
+    strips: &dyn Fn(&Row) -> bool,
     now_ms: i64,
 ) -> Vec<ModuleRow> {
     let no_row = match document {
@@ -153,7 +155,7 @@ pub(super) fn modules(
         of_short.find(|info| Some(info.name.as_str()) == name).or(first)
     };
     let mut rows: Vec<ModuleRow> =
-        document.entries().iter().map(|entry| of_entry(entry, &live, home, now_ms)).collect();
+        document.entries().iter().map(|entry| of_entry(entry, &live, home, strips, now_ms)).collect();
     let known_to_files = |info: &ModuleInfo| rows.iter().any(|row| row.short.as_deref() == Some(&info.short));
     let orphans: Vec<ModuleRow> = list
         .map_or(&[][..], |list| &list.modules)
@@ -169,6 +171,7 @@ fn of_entry<'a>(
     entry: &Entry,
     live: &impl Fn(&Short) -> Option<&'a ModuleInfo>,
     home: &Path,
+    strips: &dyn Fn(&Row) -> bool,
     now_ms: i64,
 ) -> ModuleRow {
     let short = entry.short.as_ref().map(|short| short.as_str().to_owned());
@@ -212,7 +215,7 @@ fn of_entry<'a>(
         port: Some(row.port.get()),
         version: version(info, row),
         state: State::of(info.and_then(|info| info.supervisor_status)),
-        url: Some(url(row)),
+        url: Some(url(row, strips(row))),
         source: source(row, home),
         latency: None,
         live: info.cloned().map(Box::new),
@@ -253,10 +256,11 @@ fn source(row: &Row, home: &Path) -> String {
     }
 }
 
-fn url(row: &Row) -> String {
+/// The module's own address, where its mount is part of that only if it gets to see it.
+fn url(row: &Row, strips: bool) -> String {
     let port = row.port;
     let own = format!("http://127.0.0.1:{port}");
-    let mount = row.paths.first().map_or("", |path| path.trim_end_matches('/'));
+    let mount = row.paths.first().filter(|_| !strips).map_or("", |path| path.trim_end_matches('/'));
     match row.short.as_str() {
         "scribe" => own,
         "vault" => format!("{}/mcp", address(&own, mount)),
