@@ -35,8 +35,21 @@ fn a_home_whose_keys_are_bound_to_a_file_is_of_no_use_without_it() {
     assert!(refused.stderr.contains(VARIABLE), "{refused}");
     rotate(Some(&named)).succeeds();
     hub.run(&["status"]).succeeds();
+    // The hub that runs has it.
+    let look = |hub: &Hub, named: Option<&str>| {
+        ["check", "doctor"].map(|verb| {
+            let mut command = hub.home.command(&[verb]);
+            command.envs(named.map(|named| (VARIABLE, named)));
+            Finished::run(command)
+        })
+    };
+    look(&hub, None).into_iter().for_each(|told| drop(told.succeeds()));
 
     hub.end();
+    look(&hub, Some(&named)).into_iter().for_each(|told| drop(told.succeeds()));
+    for told in look(&hub, None) {
+        assert!(told.code() != Some(0) && told.stdout.contains(VARIABLE), "{told}");
+    }
     let refused = Finished::run(hub.home.command(&["serve", "--port", "0"])).fails_with(78);
     assert!(refused.stderr.contains(VARIABLE), "{refused}");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("it is ours");

@@ -22,6 +22,7 @@ mod tests;
 pub(crate) use checkup::{About, Weight, checkup};
 pub(crate) use error::{AuthError, Reason, Refusal, RolledBack, TokenOpError};
 pub(super) use failures::Failures;
+pub(crate) use key_file::check_key_file;
 pub(crate) use keys::{KeyChange, Overlap};
 pub(crate) use mint::{Asker, Handed};
 pub(crate) use modules::{Active, Grants, KeyOwner, Proof, Rejected};

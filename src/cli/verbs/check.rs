@@ -3,13 +3,14 @@
 use super::auth::desk::NEW_DATABASE;
 use crate::cli::exit::{Failure, NEW_TOKEN};
 use crate::cli::out::{Out, Report, printable};
+use crate::cli::reach;
 use crate::config::Config;
 use crate::db;
 use crate::manifest::circles::{Waiting, circles, told};
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Short, known};
-use crate::ops::auth::RolledBack;
+use crate::ops::auth::{RolledBack, check_key_file};
 use crate::shell;
 use crate::store::intent::Intent;
 use crate::store::operator_token::{self, OperatorTokenError};
@@ -89,6 +90,7 @@ pub(super) fn files(config: &Config) -> (Findings, Option<Home>) {
         Ok(home) => {
             let hub_port = identity::read(&home).map_or(config.port, |identity| identity.port);
             look(&home, hub_port, &mut findings);
+            signing_key(&home, config, &mut findings);
             Some(home)
         }
         Err(StoreError::NoHome { path }) => {
@@ -253,6 +255,16 @@ fn database(home: &Home, findings: &mut Findings) {
         Ok(_) => {}
         Err(error) if error.is_damage() => findings.bad(file, &format!("{error}; {NEW_DATABASE}")),
         Err(error) => findings.bad(file, &error.to_string()),
+    }
+}
+
+/// Whether the next hub has the file that the keys are bound to. One that runs was told of it by its own surroundings.
+fn signing_key(home: &Home, config: &Config, findings: &mut Findings) {
+    if identity::living(home).is_some() || findings.is_bad(&home.path().join("hub.db")) {
+        return;
+    }
+    if let Err(error) = check_key_file(home, &reach::surroundings(home, config)) {
+        findings.bad(home.path(), &error.to_string());
     }
 }
 

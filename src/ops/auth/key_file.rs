@@ -1,9 +1,9 @@
 //! Keys that are bound to a file outside the home: each stored secret is a master only together with it, so that the
 //! database, or a backup of it, signs nothing by itself (operator-token B2). Rotation goes on as without.
 
-use super::{AuthError, Authority, Surroundings};
+use super::{AuthError, Authority, DATABASE_NAME, Surroundings};
 use crate::db::{Db, DbError};
-use crate::store::signing_key;
+use crate::store::{Home, signing_key};
 use crate::token::keyring::FileKey;
 use std::path::Path;
 
@@ -37,6 +37,13 @@ pub(super) fn compare(db: &Db, key: Option<&FileKey>) -> Result<Bound, AuthError
         (stored, mark) if stored == mark => Ok(Bound::AsTold),
         (_, _) => Ok(Bound::Otherwise),
     }
+}
+
+/// Why the next hub would not work with the file that it is told of, or without one; nothing is changed.
+pub(crate) fn check_key_file(home: &Home, surroundings: &Surroundings) -> Result<(), AuthError> {
+    let key = read(surroundings)?;
+    let Some(db) = Db::look(&home.path().join(DATABASE_NAME))? else { return Ok(()) };
+    compare(&db, key.as_ref()).map(drop)
 }
 
 /// Stores to which file the keys are bound from now on.
