@@ -311,6 +311,9 @@ fn without_a_token_status_asks_the_modules_themselves() {
     assert!(of("web")["latency_ms"].is_number() && of("web")["notes"].to_string().contains("health path answers"));
     assert_eq!((&of("idle")["state"], &of("idle")["latency_ms"]), (&json!("inactive"), &Value::Null), "{status:#}");
     assert!(status["data"]["hub"]["latency_ms"].is_number(), "{status:#}");
+    let told = hub.run(&["doctor"]).fails_with(6);
+    assert_eq!(told.stdout.matches("operator.token: ").count(), 1, "{told}");
+    assert!(told.stdout.contains("create one with: parachute auth rotate-operator"), "{told}");
     assert!(of("web")["notes"].to_string().contains("states unknown"), "the reason is said once: {status:#}");
     fs::rename(token.with_extension("away"), &token).expect("ours");
 }

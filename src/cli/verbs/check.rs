@@ -25,6 +25,9 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+/// What a missing token comes to while no hub runs.
+pub(super) const NO_TOKEN: &str = "is not there; parachute serve writes one when it starts";
+
 /// A file of the hub's own is a file: never a link, a directory or a FIFO.
 const NOT_REGULAR: &str = "is not a regular file; move it away";
 
@@ -162,6 +165,11 @@ impl Findings {
 
     pub(super) fn well(&mut self, file: &Path, text: &str) {
         self.push(Weight::Well, file, text);
+    }
+
+    /// Takes back what was found about a file.
+    pub(super) fn forget(&mut self, file: &Path, text: &str) {
+        self.0.retain(|finding| finding.file != file || finding.text != text);
     }
 
     /// The file stands before the text: one that begins with it would say it twice.
@@ -396,7 +404,7 @@ fn token(home: &Home, findings: &mut Findings) {
                 findings.bad(&file, &format!("is empty; {NEW_TOKEN}"));
             }
             Err(OperatorTokenError::Missing { .. }) => {
-                findings.note(&file, "is not there; parachute serve writes one when it starts");
+                findings.note(&file, NO_TOKEN);
             }
             Err(error) => findings.bad(&file, &error.to_string()),
         }

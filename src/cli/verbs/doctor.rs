@@ -48,7 +48,7 @@ pub(super) fn run(fix: bool, config: &Config, out: &mut Out) -> Result<Report, F
         let plural = if wrong == 1 { "" } else { "s" };
         let hint = match fix {
             true => "what is left needs a decision; correct it, then: parachute doctor",
-            false => "mend what is safe with: parachute doctor --fix",
+            false => "correct it; what is safe to mend is mended by: parachute doctor --fix",
         };
         Failure::new(Code::InvalidConfig, format!("{wrong} problem{plural} found"), hint).with_exit(Exit::Unhealthy)
     });
