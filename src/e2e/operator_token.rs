@@ -324,6 +324,7 @@ fn what_is_no_file_of_ours_in_the_place_of_the_token_is_to_be_moved_away_first()
     let mut hub = Hub::start(&[]);
     hub.end();
     let path = hub.home.path().join("operator.token");
+    let mut kept = hub.home.read("operator.token");
     let away = hub.home.path().join("away");
     for make in [|path: &Path| fs::create_dir(path), |path: &Path| std::os::unix::fs::symlink("nowhere", path)] {
         fs::remove_file(&path).expect("ours");
@@ -333,8 +334,12 @@ fn what_is_no_file_of_ours_in_the_place_of_the_token_is_to_be_moved_away_first()
             assert!(refused.stderr.contains("  move it away, then: parachute auth rotate-operator"), "{refused}");
         }
         fs::rename(&path, &away).expect("ours");
+        let mut list = hub.home.command(&["auth", "list-tokens"]);
+        list.env("PARACHUTE_OPERATOR_TOKEN", kept.trim());
+        Finished::run(list).succeeds();
         hub.run(&["auth", "rotate-operator"]).succeeds();
         hub.run(&["auth", "list-tokens"]).succeeds();
+        kept = hub.home.read("operator.token");
         fs::remove_dir(&away).or_else(|_| fs::remove_file(&away)).expect("ours");
     }
 }

@@ -104,6 +104,12 @@ pub(crate) fn find(home: &Home, text: Option<&str>, file: Option<&Path>) -> Resu
     }
 }
 
+/// Whether a token could be put into the home's file, or what stands in its place: nothing is to be revoked for one that
+/// cannot be written then.
+pub(crate) fn look_at_place(home: &Home) -> Result<(), StoreError> {
+    atomic::look_at_place(home, Path::new(NAME))
+}
+
 /// Puts `token` into the home's file. A link in its place is refused. After an error the old file is as it was.
 pub(crate) fn write(home: &Home, token: &str) -> Result<(), StoreError> {
     atomic::write(home, NAME, format!("{token}\n").as_bytes(), PRIVATE)

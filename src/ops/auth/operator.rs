@@ -336,6 +336,7 @@ impl Authority {
 
     /// Set and subject of the operator token that takes the place of the one in the file.
     pub(super) fn next_set(&self, told: Option<ScopeSet>, now_unix: i64) -> Result<(ScopeSet, String), AuthError> {
+        operator_token::look_at_place(&self.home)?;
         match (self.held(now_unix), told) {
             (Held::Operators { set, sub }, told) => Ok((told.unwrap_or(set), sub)),
             (Held::Others { .. } | Held::Nothing, Some(told)) => Ok((told, SUBJECT.to_owned())),

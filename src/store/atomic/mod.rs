@@ -87,14 +87,23 @@ fn write_as(home: &Home, relative: &Path, bytes: &[u8], mode: u32, sync: Sync) -
     replace(home, &Target::to_write(home, relative)?, bytes, mode, sync)
 }
 
-fn replace(home: &Home, target: &Target, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
-    let there = target.stat()?.map(|stat| stat.kind);
-    match there {
-        Some(Kind::Symlink) => return Err(StoreError::Symlink { path: target.path.clone() }),
-        Some(Kind::Directory) => return Err(StoreError::NotRegular { path: target.path.clone() }),
+/// Whether [`write`] could put a file there, as far as what is in its place goes.
+pub(super) fn look_at_place(home: &Home, relative: &Path) -> Result<(), StoreError> {
+    Target::locate(home, relative, Links::Refuse)?.map_or(Ok(()), |target| replaceable(&target).map(drop))
+}
+
+/// What is there now, which a new file may take the place of.
+fn replaceable(target: &Target) -> Result<Option<Kind>, StoreError> {
+    match target.stat()?.map(|stat| stat.kind) {
+        Some(Kind::Symlink) => Err(StoreError::Symlink { path: target.path.clone() }),
+        Some(Kind::Directory) => Err(StoreError::NotRegular { path: target.path.clone() }),
         // A rename replaces everything else.
-        Some(Kind::Regular | Kind::Socket | Kind::Other) | None => {}
+        there @ (Some(Kind::Regular | Kind::Socket | Kind::Other) | None) => Ok(there),
     }
+}
+
+fn replace(home: &Home, target: &Target, bytes: &[u8], mode: u32, sync: Sync) -> Result<(), StoreError> {
+    let there = replaceable(target)?;
     let staged = target.stage_as(bytes, permitted(home, mode), sync)?;
     // In the place of another file ext4 has a new one written at once, which a boot would wait for once a module.
     let changes_places = sync == Sync::Never && there.is_some() && staged.commit(Rename::Exchange).is_ok();
