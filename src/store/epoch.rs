@@ -5,13 +5,15 @@ use super::atomic::{self, PRIVATE, SMALL_FILE_MAX_BYTES};
 use super::{Home, StoreError};
 
 const NAME: &str = "hub/run/epoch";
+/// No number of ours: it is raised by one with each thing taken back. What is higher could not be raised any more.
+const EPOCH_MAX: u64 = 1 << 53;
 
-/// The epoch that was noted; `None` when there is none. [`StoreError::NoEpoch`] when what stands there is no number: that is
-/// never ours, because it is written as a whole, and it hides one that was.
+/// The epoch that was noted; `None` when there is none. [`StoreError::NoEpoch`] when what stands there is no number, or
+/// one beyond all: that is never ours, because it is written as a whole, and it hides one that was.
 pub(crate) fn read(home: &Home) -> Result<Option<u64>, StoreError> {
     let Some(bytes) = atomic::read(home, NAME, SMALL_FILE_MAX_BYTES)? else { return Ok(None) };
     let text = std::str::from_utf8(&bytes).ok();
-    let epoch = text.and_then(|text| text.trim().parse().ok());
+    let epoch = text.and_then(|text| text.trim().parse().ok()).filter(|epoch| *epoch <= EPOCH_MAX);
     epoch.map(Some).ok_or_else(|| StoreError::NoEpoch { path: home.path().join(NAME) })
 }
 
@@ -38,7 +40,7 @@ mod tests {
             note(&home, epoch).expect("written");
             assert_eq!(read(&home).expect("readable"), Some(noted), "{epoch}");
         }
-        for text in ["", "x", "-1", "1.5", "99999999999999999999", "\0"] {
+        for text in ["", "x", "-1", "1.5", "99999999999999999999", "18446744073709551615", "9007199254740993", "\0"] {
             home.put(NAME, text);
             let error = read(&home).expect_err("no number");
             assert!(matches!(error, StoreError::NoEpoch { .. }), "{text:?}: {error}");

@@ -1,9 +1,7 @@
 //! What was seen of the database before, kept beside it: an older copy is known by that (operator-token B8).
 
+use crate::db::{BEYOND_ANY_COPY, EPOCH_MAX};
 use crate::store::{Home, StoreError, epoch};
-
-/// More than an epoch is ever raised by between two copies of a database: it grows by one with each thing taken back.
-const BEYOND_ANY_COPY: u64 = 1 << 32;
 
 /// What the file beside the database says of its epoch.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +26,7 @@ impl Noted {
             Self::Nothing => 0,
             Self::Epoch(noted) => noted,
             // Then every database that has been in use may be an older copy.
-            Self::Lost => epoch.saturating_add(BEYOND_ANY_COPY),
+            Self::Lost => epoch.saturating_add(BEYOND_ANY_COPY).min(EPOCH_MAX),
         }
     }
 }

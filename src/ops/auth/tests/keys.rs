@@ -136,7 +136,7 @@ fn c42_an_older_copy_of_the_database_accepts_nothing_until_its_key_is_changed() 
 /// Whoever cannot read what was noted does not know whether the database is an older copy.
 #[test]
 fn a_note_of_the_epoch_that_is_no_number_has_nothing_accepted_until_the_key_is_changed() {
-    for garbage in ["", "garbage"] {
+    for garbage in ["", "garbage", "18446744073709551615\n", "9007199254740991\n", "9007199254740992\n"] {
         let home = TestDir::new("auth-garbled-epoch");
         let (authority, _) = operator(home.path());
         let first = token_in(home.path());
