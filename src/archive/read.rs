@@ -1,6 +1,6 @@
 //! From an archive to a home: everything is checked before anything is made, and again while it is made.
 
-use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Said};
+use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Records, Said};
 use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, LOST_AND_FOUND, PIECE_BYTES, ROOT, SUMS, sum_line};
 use crate::db;
 use crate::store::{Create, Home, StoreError, epoch, services};
@@ -238,21 +238,15 @@ impl Reader {
     fn next(&mut self) -> Result<Option<Header>, ArchiveError> {
         let bad = |reader: &Self, Malformed(reason)| reader.malformed(reason);
         let block = self.block()?;
-        let header = match tar::decode(&block).map_err(|error| bad(self, error))? {
+        let header = match tar::decode(&block, Records::default()).map_err(|error| bad(self, error))? {
             Said::Zeros => return Ok(None),
             Said::Entry(header) => header,
             Said::Pax { size_bytes } => {
-                let mut records = Vec::new();
-                self.content(size_bytes, &mut |piece| {
-                    records.extend_from_slice(piece);
-                    Ok(())
-                })?;
+                let records = self.own(size_bytes, tar::PAX_MAX_BYTES)?;
+                let records = tar::records(&records).map_err(|error| bad(self, error))?;
                 let block = self.block()?;
-                match tar::decode(&block).map_err(|error| bad(self, error))? {
-                    Said::Entry(mut header) => {
-                        tar::apply(&records, &mut header).map_err(|error| bad(self, error))?;
-                        header
-                    }
+                match tar::decode(&block, records).map_err(|error| bad(self, error))? {
+                    Said::Entry(header) => header,
                     Said::Pax { .. } | Said::Zeros => return Err(self.malformed("records without an entry")),
                 }
             }

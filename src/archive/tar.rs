@@ -98,7 +98,9 @@ pub(crate) fn encode(header: &Header) -> Vec<u8> {
         blocks.resize(blocks.len() + padding, 0);
     }
     let type_ = if header.kind == Kind::Directory { b'5' } else { b'0' };
-    let short = name.as_bytes().get(..HEADER_NAME_BYTES.min(name.len())).unwrap_or_default();
+    // For who knows no records; whole characters, or the name of the header would be no text.
+    let end = (0..=HEADER_NAME_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    let short = name.as_bytes().get(..end).unwrap_or_default();
     blocks.extend(block(short, type_, header.mode, header.size_bytes.min(HEADER_SIZE_MAX), header.mtime_s));
     blocks
 }
@@ -142,8 +144,8 @@ fn checksum(block: &Block) -> u32 {
     block.iter().enumerate().map(|(at, byte)| sum(at, *byte)).sum()
 }
 
-/// Reads one header block. The name is not judged yet.
-pub(crate) fn decode(block: &Block) -> Result<Said, Malformed> {
+/// Reads one header block, and lays over it what the `records` before it say. The name is not judged yet.
+pub(crate) fn decode(block: &Block, records: Records) -> Result<Said, Malformed> {
     if block.iter().all(|byte| *byte == 0) {
         return Ok(Said::Zeros);
     }
@@ -166,7 +168,9 @@ pub(crate) fn decode(block: &Block) -> Result<Said, Malformed> {
         Some(b'5') => Kind::Directory,
         _ => return Err(Malformed("an entry is neither a file nor a directory")),
     };
-    let name = text(field(0..HEADER_NAME_BYTES))?;
+    // A name that did not fit may be cut anywhere.
+    let name = records.path.map_or_else(|| text(field(0..HEADER_NAME_BYTES)), Ok)?;
+    let size_bytes = records.size_bytes.unwrap_or(size_bytes);
     let mode = u32::try_from(mode & 0o7777).unwrap_or(0);
     Ok(Said::Entry(Header { name, kind, mode, size_bytes, mtime_s }))
 }
@@ -190,10 +194,18 @@ fn octal(bytes: &[u8]) -> Option<u64> {
     u64::from_str_radix(digits, 8).ok()
 }
 
-/// Lays the records of a pax header over the entry behind it.
-pub(crate) fn apply(records: &[u8], header: &mut Header) -> Result<(), Malformed> {
+/// What stands before an entry whose header has no room for it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Records {
+    path: Option<String>,
+    size_bytes: Option<u64>,
+}
+
+/// Reads the records of a pax header.
+pub(crate) fn records(bytes: &[u8]) -> Result<Records, Malformed> {
     const BAD: Malformed = Malformed("the records of an entry are not well formed");
-    let mut rest = std::str::from_utf8(records).map_err(|_| BAD)?;
+    let mut rest = std::str::from_utf8(bytes).map_err(|_| BAD)?;
+    let mut records = Records::default();
     while !rest.is_empty() {
         let (length, _) = rest.split_once(' ').ok_or(BAD)?;
         let bytes: usize =
@@ -201,14 +213,14 @@ pub(crate) fn apply(records: &[u8], header: &mut Header) -> Result<(), Malformed
         let record = rest.get(length.len() + 1..bytes).and_then(|record| record.strip_suffix('\n')).ok_or(BAD)?;
         rest = rest.get(bytes..).ok_or(BAD)?;
         match record.split_once('=').ok_or(BAD)? {
-            ("path", value) => header.name = value.to_owned(),
+            ("path", value) => records.path = Some(value.to_owned()),
             ("size", value) if value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                header.size_bytes = value.parse().map_err(|_| BAD)?;
+                records.size_bytes = Some(value.parse().map_err(|_| BAD)?);
             }
             _ => return Err(Malformed("an entry has a record that is none of ours")),
         }
     }
-    Ok(())
+    Ok(records)
 }
 
 /// Judges the name of a whole entry and takes the `/` off that ends a directory's.
@@ -244,16 +256,16 @@ mod tests {
     /// All headers in some blocks, as a reader puts them together.
     fn read(bytes: &[u8]) -> Result<Header, Malformed> {
         let block = |at: usize| -> Block { bytes[at..at + BLOCK_BYTES].try_into().expect("a block") };
-        match decode(&block(0))? {
+        match decode(&block(0), Records::default())? {
             Said::Entry(header) => settle(header),
             Said::Zeros => Err(Malformed("zeros")),
             Said::Pax { size_bytes } => {
                 let size = usize::try_from(size_bytes).expect("small");
-                let Said::Entry(mut header) = decode(&block(BLOCK_BYTES + size + padding(size_bytes)))? else {
-                    return Err(Malformed("no entry behind the records"));
-                };
-                apply(&bytes[BLOCK_BYTES..BLOCK_BYTES + size], &mut header)?;
-                settle(header)
+                let records = records(&bytes[BLOCK_BYTES..BLOCK_BYTES + size])?;
+                match decode(&block(BLOCK_BYTES + size + padding(size_bytes)), records)? {
+                    Said::Entry(header) => settle(header),
+                    other => panic!("{other:?} behind the records"),
+                }
             }
         }
     }
@@ -273,6 +285,21 @@ mod tests {
             let header = header(name, kind, size_bytes);
             assert_eq!(read(&encode(&header)), Ok(header), "{name} {size_bytes}");
         }
+        for (length, kind) in (80..120).flat_map(|length| [(length, Kind::File), (length, Kind::Directory)]) {
+            for character in ["ä", "ノ", "🪂"] {
+                let header = header(&format!("{}{}", "x".repeat(length), character.repeat(9)), kind, 0);
+                assert_eq!(read(&encode(&header)), Ok(header), "{length} {character}");
+            }
+        }
+        // Others cut it where they like.
+        let name = "x".repeat(99) + "ä";
+        let mut bytes = encode(&header(&name, Kind::File, 0));
+        let at = bytes.len() - BLOCK_BYTES;
+        bytes[at + 99] = "ä".as_bytes()[0];
+        let block: &mut Block = (&mut bytes[at..]).try_into().expect("a block");
+        let sum = checksum(block);
+        block[CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        assert_eq!(read(&bytes).map(|header| header.name), Ok(name));
         for length in 1..300 {
             let record = record("path", &"x".repeat(length));
             let text = String::from_utf8(record).expect("text");
@@ -318,6 +345,7 @@ mod tests {
             block[CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
             block
         };
+        let decode = |block: &Block| decode(block, Records::default());
         assert!(decode(&changed(0, b"b")).is_ok());
         for (what, block) in [
             ("hard link", changed(TYPE, b"1")),
@@ -372,9 +400,8 @@ mod tests {
             ("path=a\n", false),
             (" ", false),
         ] {
-            let mut header = header("x", Kind::File, 1);
-            assert_eq!(apply(records.as_bytes(), &mut header).is_ok(), ok, "{records:?}");
+            assert_eq!(super::records(records.as_bytes()).is_ok(), ok, "{records:?}");
         }
-        assert!(apply(b"10 path=\xff\n", &mut header("x", Kind::File, 1)).is_err());
+        assert!(records(b"10 path=\xff\n").is_err());
     }
 }
