@@ -2,6 +2,7 @@
 
 use super::error::Class;
 use super::{CreatedVia, Db, DbError, DbHealth, Entry, KeyState, NewToken, Replacing, Via, verify};
+use super::{EPOCH_MAX, epoch};
 use crate::sys::fault::{Fault, play};
 use crate::sys::testdir::TestDir;
 use rusqlite::Connection;
@@ -301,6 +302,25 @@ fn a_loose_mode_is_tightened_and_said() {
     let db = open(&path);
     assert_eq!(mode(&path), 0o600);
     assert!(db.notices().iter().any(|notice| notice.contains("from 0644 to 0600")), "{:?}", db.notices());
+}
+
+/// However high it is; SQLite makes a float of more than 64 bits.
+#[test]
+fn an_epoch_stays_a_number_and_never_goes_down() {
+    let dir = TestDir::new("db-epoch");
+    for (value, raised) in [("0", 1), ("9007199254740991", EPOCH_MAX), ("9223372036854775807", EPOCH_MAX)] {
+        let db = open(&dir.join("hub.db"));
+        db.execute_for_test(&format!("REPLACE INTO settings (key, value, updated_at) VALUES ('epoch', '{value}', 1)"));
+        for least in [0, 0, u64::MAX] {
+            db.write("raise it", |transaction| {
+                epoch::raise_to(transaction, least, 1)?;
+                epoch::raise(transaction, 1)
+            })
+            .expect("raised");
+            assert!(db.epoch().expect("read") >= raised && db.epoch().expect("read") <= EPOCH_MAX, "{value} {least}");
+        }
+        assert_eq!(db.epoch().expect("read"), EPOCH_MAX, "{value}");
+    }
 }
 
 #[test]
