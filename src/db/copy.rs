@@ -2,8 +2,8 @@
 
 use super::{DbError, epoch, open};
 use crate::sys::fs;
-use rusqlite::OpenFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -14,16 +14,25 @@ const FILE_MODE: u32 = 0o600;
 /// none. Writers wait for nothing; what they write meanwhile is not in the copy.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<bool, DbError> {
     let from = open::resolve(from)?;
-    if open::inspect(&from)?.is_none_or(|facts| facts.size_bytes == 0) {
-        return Ok(false);
+    let Some(before) = open::inspect(&from)?.filter(|facts| facts.size_bytes > 0) else { return Ok(false) };
+    // One that nobody has open is copied from a disk, too, that is full or takes no files of SQLite's beside it.
+    if !open::is_in_use(&from)? {
+        let copied = open::identify(&from, open::UNCHANGEABLE).and_then(|connection| copy_all(&connection, &from, to));
+        // Somebody who has opened it meanwhile may have left it again: what was read may be of two moments.
+        if !open::is_in_use(&from)? && open::inspect(&from)? == Some(before) {
+            return copied.map(|()| true);
+        }
+        drop(fs::unlink(to));
     }
     open::look_inside(&from)?;
-    let connection = open::connect(&from, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    copy_all(&open::connect(&from, OpenFlags::SQLITE_OPEN_READ_WRITE)?, &from, to).map(|()| true)
+}
+
+fn copy_all(connection: &Connection, from: &Path, to: &Path) -> Result<(), DbError> {
     // A path is bytes, and SQLite asks no more of it.
     let name = ToSqlOutput::Borrowed(ValueRef::Text(to.as_os_str().as_bytes()));
-    connection.execute("VACUUM INTO ?1", [name]).map_err(|source| DbError::sqlite(&from, "copy it", &source))?;
-    fs::set_mode_at(to, FILE_MODE).map_err(|source| open::files(to, "make private", source))?;
-    Ok(true)
+    connection.execute("VACUUM INTO ?1", [name]).map_err(|source| DbError::sqlite(from, "copy it", &source))?;
+    fs::set_mode_at(to, FILE_MODE).map_err(|source| open::files(to, "make private", source))
 }
 
 /// The epoch of our database at `path` (see [`super::Db::epoch`]); `None` when there is none. Changes nothing.

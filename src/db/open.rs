@@ -25,7 +25,7 @@ const LOOSE_BITS: u32 = 0o077;
 /// What SQLite keeps beside the database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// For a file that nobody has open: SQLite locks nothing, and puts nothing beside it.
-const UNCHANGEABLE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_URI);
+pub(super) const UNCHANGEABLE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_URI);
 
 pub(super) struct Opened {
     pub(super) connection: Connection,
@@ -189,7 +189,8 @@ pub(super) fn look_from_outside(path: &Path) -> Result<Option<u64>, DbError> {
     }
 }
 
-fn is_in_use(path: &Path) -> Result<bool, DbError> {
+/// Whether somebody has the database open, or was killed with it open.
+pub(super) fn is_in_use(path: &Path) -> Result<bool, DbError> {
     let companions = COMPANIONS.iter().map(|companion| inspect(&beside(path, companion)));
     let found = companions.collect::<Result<Vec<_>, _>>()?;
     Ok(found.iter().flatten().any(|facts| facts.size_bytes > 0))
@@ -208,7 +209,7 @@ fn uri(path: &Path) -> PathBuf {
     PathBuf::from(uri)
 }
 
-fn identify(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
+pub(super) fn identify(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
     let connection = connect(path, access)?;
     let (application_id, version, tables, predecessor) =
         facts_inside(&connection).map_err(|source| DbError::sqlite(path, "read whose it is", &source))?;
