@@ -30,10 +30,6 @@ pub(crate) enum ArchiveError {
     InsideHome {
         path: PathBuf,
     },
-    /// It became shorter while it was read.
-    Changed {
-        path: PathBuf,
-    },
     /// The archive is damaged, or not one of ours.
     Malformed {
         path: PathBuf,
@@ -67,9 +63,6 @@ impl fmt::Display for ArchiveError {
                     path.display()
                 )
             }
-            Self::Changed { path } => {
-                write!(f, "{} became shorter while it was read; stop its module, then try again", path.display())
-            }
             Self::Malformed { path, at_bytes, reason } => {
                 write!(f, "{} cannot be used: at byte {at_bytes}, {reason}; nothing was changed", path.display())
             }
@@ -85,7 +78,7 @@ impl std::error::Error for ArchiveError {
             Self::Read { source, .. } | Self::Write { source, .. } | Self::Torn { source, .. } => Some(source),
             Self::Database(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::Exists { .. } | Self::InsideHome { .. } | Self::Changed { .. } | Self::Malformed { .. } => None,
+            Self::Exists { .. } | Self::InsideHome { .. } | Self::Malformed { .. } => None,
         }
     }
 }

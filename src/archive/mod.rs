@@ -2,12 +2,13 @@
 //!
 //! `parachute-backup.json` comes first and says what it is, the home's files follow below `parachute-home/`, and
 //! `SHA256SUMS` comes last: `tar xf FILE && sha256sum -c SHA256SUMS` checks it without this program. Left out are
-//! what only means something while a hub runs (`hub/run`, locks, logs) and what is neither file nor directory. What
+//! what only means something while a hub runs (`hub/run`, locks), its logs and those of modules, and what is neither file nor directory. What
 //! cannot be read is missing, and told apart from that.
 //! Must not know argv.
 
 mod error;
 mod read;
+mod stage;
 pub(crate) mod tar;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,8 @@ const FORMAT: u64 = 1;
 const PIECE_BYTES: usize = 64 << 10;
 /// The database below the home, which is copied by SQLite and not as a file.
 const DATABASE: &str = "hub.db";
+/// Where a running hub keeps what means something only to itself; below the home, in the archive's names.
+const RUN: &str = "parachute-home/hub/run";
 
 /// At the root of a volume; what is in it is the file system's and not the home's.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -49,7 +52,10 @@ pub(crate) struct Contents {
     pub(crate) bytes: u64,
 }
 
-/// A line of `SHA256SUMS`.
+/// A line of `SHA256SUMS`; one that begins with a backslash has two for each in the name.
 fn sum_line(hash: &str, name: &str) -> String {
-    format!("{hash}  {name}\n")
+    match name.contains('\\') {
+        true => format!("\\{hash}  {}\n", name.replace('\\', "\\\\")),
+        false => format!("{hash}  {name}\n"),
+    }
 }

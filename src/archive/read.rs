@@ -1,18 +1,19 @@
 //! From an archive to a home: everything is checked before anything is made, and again while it is made.
 
-use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Records, Said};
-use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, LOST_AND_FOUND, PIECE_BYTES, ROOT, SUMS, sum_line};
-use crate::db;
+use super::stage::{self, DIR_MODE, Stage};
+use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Owner, Records, Said};
+use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, LOST_AND_FOUND, PIECE_BYTES, ROOT, RUN, SUMS, sum_line};
+use crate::db::{self, DbError};
 use crate::store::{Create, Home, StoreError, epoch, services};
 use crate::sys::fs::{self, Dir};
-use crate::sys::random;
 use crate::token::digest::Digest;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The file about the archive is a few lines.
 const ABOUT_MAX_BYTES: u64 = 64 << 10;
@@ -20,13 +21,15 @@ const ABOUT_MAX_BYTES: u64 = 64 << 10;
 const ENTRIES_MAX: usize = 1_000_000;
 /// Zeros that other programs fill the last record with.
 const TRAILING_MAX_BYTES: u64 = 64 << 10;
-const DIR_MODE: u32 = 0o700;
 /// Nobody but the owner may write what was restored.
 const MODE_MASK: u32 = 0o755;
+/// Who may give files away.
+const ROOT_UID: u32 = 0;
 
-/// Reads the whole archive and checks every name, length and hash.
-pub(crate) fn verify(archive: &Path) -> Result<Contents, ArchiveError> {
-    Reader::open(archive)?.go_through(None)
+/// Reads a whole archive, which is to be `path`, and checks every name, length and hash.
+pub(super) fn verify(mut file: File, path: &Path) -> Result<Contents, ArchiveError> {
+    file.rewind().map_err(|source| ArchiveError::Read { path: path.to_owned(), source })?;
+    Ok(Reader::of(file, path)?.go_through(None)?.0)
 }
 
 /// The home that an archive has become.
@@ -35,6 +38,8 @@ pub(crate) struct Restored {
     pub(crate) contents: Contents,
     /// How many rows named places below the path where the home was, and name those below its new one now.
     pub(crate) moved_rows: usize,
+    /// No token is taken until the key is changed, because what was revoked since is good in the database.
+    pub(crate) is_older_copy: bool,
     /// What will not run as it did, each with the reason.
     pub(crate) warnings: Vec<String>,
     /// Why a power failure may still take it back.
@@ -45,8 +50,9 @@ pub(crate) struct Restored {
 /// directory. Where there is nothing it appears as a whole; an empty directory, which may be a mounted volume, gets one
 /// entry after the other, the list of modules last. After an error there is what was before.
 pub(crate) fn unpack(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
-    verify(archive)?;
+    Reader::open(archive)?.go_through(None)?;
     let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
+    stage::sweep(home);
     match fs::names(home) {
         Ok(names) if is_free(home, &names) => into_empty(archive, &home.canonicalize().map_err(write_error)?),
         Ok(_) => Err(ArchiveError::Exists { path: home.to_owned() }),
@@ -61,53 +67,64 @@ fn is_free(home: &Path, names: &[OsString]) -> bool {
     names.iter().all(|name| name == LOST_AND_FOUND && is_directory(name))
 }
 
-/// A directory that is made beside its place, and is gone again unless it got there.
-struct Stage {
-    path: PathBuf,
-}
-
-impl Stage {
-    fn new(beside: &Path, name: &OsStr) -> Result<Self, ArchiveError> {
-        let mut temp = OsString::from(".");
-        temp.push(name);
-        temp.push(format!(".{}.tmp", random::hex(8)));
-        let path = beside.join(temp);
-        fs::make_dirs(&path, DIR_MODE).map_err(|source| ArchiveError::Write { path: path.clone(), source })?;
-        Ok(Self { path })
-    }
-
-    /// Unpacks and looks at what came out as a hub would. What was revoked after the backup is good in its database:
-    /// noting an epoch that this one has not reached makes it known as the older copy that it is, so that no token is
-    /// taken until its key is changed (operator-token B8). What rows name below the path of the old home, `add`ed
-    /// commands above all, is looked for below `home`, where this one will be.
-    fn fill(&self, archive: &Path, home: &Path) -> Result<Filled, ArchiveError> {
-        let contents = Reader::open(archive)?.go_through(Some(&self.path))?;
-        let database = self.path.join(DATABASE);
-        db::verify(&database)?;
-        let stage = Home::open(&self.path, Create::No)?;
-        if let Some(found) = db::epoch_of(&database)? {
-            epoch::note(&stage, found.saturating_add(1)).map_err(|error| unstaged(error, home))?;
-        }
+/// Unpacks into the stage and looks at what came out as a hub would. What was revoked after the backup is good in its
+/// database: noting an epoch that this one has not reached makes it known as the older copy that it is, so that no token
+/// is taken until its key is changed (operator-token B8). What rows name below the path of the old home, `add`ed commands
+/// above all, is looked for below `home`, where this one will be.
+fn fill(stage: &Stage, archive: &Path, home: &Path) -> Result<Filled, ArchiveError> {
+    let fill = || {
+        let (contents, mut entries) = Reader::open(archive)?.go_through(Some(&stage.path))?;
+        let staged = Home::open(&stage.path, Create::No)?;
+        let (database, database_there) = (stage.path.join(DATABASE), home.join(DATABASE));
+        let found = match db::verify(&database).and_then(|_| db::epoch_of(&database)) {
+            Ok(None) => Database::Missing,
+            Ok(Some(found)) => {
+                epoch::note(&staged, found.saturating_add(1))?;
+                Database::Older
+            }
+            // It was as bad when it was archived; who mends it has an older copy as well.
+            Err(error) if error.is_damage() || error.is_invalid() => {
+                epoch::note(&staged, db::BEYOND_ANY_COPY)?;
+                Database::Unusable(error.at(&database_there))
+            }
+            Err(error) => return Err(error.at(&database_there).into()),
+        };
         let from = contents.home.as_deref().filter(|from| *from != home);
-        let rows = services::move_home(&stage, from, home).map_err(|error| unstaged(error, home))?;
-        Ok(Filled { contents, rows })
-    }
+        let rows = services::move_home(&staged, from, home)?;
+        let owners = settle(&stage.path, &mut entries)?;
+        Ok(Filled { contents, rows, database: found, owners })
+    };
+    fill().map_err(|error| unstaged(error, &stage.path, home))
 }
 
-/// An error about a file of the stage, which goes away with it, in the words of the home that was asked for.
-fn unstaged(error: StoreError, home: &Path) -> ArchiveError {
+/// An error about the stage, which goes away with it, in the words of the home that was asked for.
+fn unstaged(error: ArchiveError, stage: &Path, home: &Path) -> ArchiveError {
     match error {
-        StoreError::Write { source, .. } | StoreError::Unsettled { source, .. } => {
+        ArchiveError::Store(StoreError::Write { source, .. } | StoreError::Unsettled { source, .. }) => {
             ArchiveError::Write { path: home.to_owned(), source }
         }
-        other => other.into(),
+        ArchiveError::Write { path, source } => match path.strip_prefix(stage) {
+            Ok(below) => ArchiveError::Write { path: home.join(below), source },
+            Err(_) => ArchiveError::Write { path, source },
+        },
+        other => other,
     }
+}
+
+/// The database that came out.
+enum Database {
+    Missing,
+    /// What was revoked since is good in it.
+    Older,
+    Unusable(DbError),
 }
 
 /// What a stage holds.
 struct Filled {
     contents: Contents,
     rows: services::Moved,
+    database: Database,
+    owners: Owners,
 }
 
 impl Filled {
@@ -122,14 +139,92 @@ impl Filled {
         if self.rows.unusable {
             warnings.push("the list of modules cannot be used and is as it was; see: parachute check".to_owned());
         }
-        Restored { contents: self.contents, moved_rows: self.rows.rows, warnings, unsettled: synced.err() }
+        if let Database::Unusable(error) = &self.database {
+            warnings.push(format!("the database cannot be used and is as it was: {error}"));
+        }
+        warnings.extend(self.owners.warnings());
+        let is_older_copy = matches!(self.database, Database::Older);
+        Restored {
+            contents: self.contents,
+            moved_rows: self.rows.rows,
+            is_older_copy,
+            warnings,
+            unsettled: synced.err(),
+        }
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = fs::remove_tree(&self.path);
+/// Whose the home is, and what belongs to somebody else than it should.
+struct Owners {
+    of_home: Owner,
+    lost: u64,
+}
+
+impl Owners {
+    /// Gives what stands at `path` to whom it belonged. Who is not root has it all; that the home itself was somebody
+    /// else's is then meant.
+    fn give(&mut self, path: &Path, owner: Owner) -> io::Result<()> {
+        if fs::effective_uid() != ROOT_UID {
+            self.lost += u64::from(owner != self.of_home);
+            return Ok(());
+        }
+        let stat = fs::stat(path)?;
+        if (stat.uid, stat.gid) == (owner.uid, owner.gid) {
+            return Ok(());
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let file = Dir::open(parent)?.open_read(name)?;
+        match fs::set_owner(&file, owner.uid, owner.gid) {
+            // A root of a container, who has no say over all users.
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => {
+                self.lost += 1;
+                Ok(())
+            }
+            done => done.and_then(|()| fs::sync(&file)),
+        }
     }
+
+    fn warnings(&self) -> impl Iterator<Item = String> {
+        let Owner { uid, gid } = self.of_home;
+        let foreign = fs::effective_uid() == ROOT_UID && uid != ROOT_UID;
+        let foreign =
+            foreign.then(|| format!("it belongs to user {uid}, group {gid}, as it did; start its hub as that user"));
+        let lost = (self.lost > 0).then(|| {
+            format!(
+                "{} of its files and directories belonged to other users or groups and are yours now; to have them back, \
+                 restore as root",
+                self.lost
+            )
+        });
+        foreign.into_iter().chain(lost)
+    }
+}
+
+/// Gives everything of the home in the stage its owner and, once nothing is made in it any more, each directory its
+/// time; all that is on the disk afterwards.
+fn settle(stage: &Path, entries: &mut Entries) -> Result<Owners, ArchiveError> {
+    let of_home = entries.get(ROOT).map_or(Owner { uid: ROOT_UID, gid: ROOT_UID }, |entry| entry.owner);
+    let mut owners = Owners { of_home, lost: 0 };
+    // What was made without an entry is the home's.
+    for (name, kind) in [("hub", Kind::Directory), ("hub/run", Kind::Directory), ("hub/run/epoch", Kind::File)] {
+        if fs::stat(&stage.join(name)).is_ok() {
+            let made = Entry { kind, owner: of_home, mtime: None };
+            entries.entry(format!("{ROOT}/{name}")).or_insert(made);
+        }
+    }
+    for (name, entry) in entries.iter().rev() {
+        let path = place(stage, name);
+        let settled = owners.give(&path, entry.owner).and_then(|()| match entry.kind {
+            Kind::File => Ok(()),
+            Kind::Directory => {
+                let dir = Dir::open(&path)?;
+                entry.mtime.map_or(Ok(()), |mtime| fs::set_mtime(&dir, mtime))?;
+                dir.sync()
+            }
+        });
+        settled.map_err(|source| ArchiveError::Write { path, source })?;
+    }
+    Ok(owners)
 }
 
 fn into_nothing(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
@@ -141,8 +236,8 @@ fn into_nothing(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     // Without links, as the home will know itself.
     let parent = parent.canonicalize().map_err(write_error)?;
     let above = Dir::open(&parent).map_err(write_error)?;
-    let stage = Stage::new(&parent, name)?;
-    let filled = stage.fill(archive, &parent.join(name))?;
+    let stage = Stage::new(&parent)?;
+    let filled = fill(&stage, archive, &parent.join(name))?;
     fs::rename(&stage.path, &parent.join(name)).map_err(write_error)?;
     Ok(filled.restored(above.sync()))
 }
@@ -152,16 +247,20 @@ fn into_empty(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     // One that no command would use afterwards is not filled.
     Home::open(home, Create::No)?;
     let dir = Dir::open(home).map_err(write_error)?;
-    let stage = Stage::new(home, OsStr::new("restore"))?;
-    let filled = stage.fill(archive, home)?;
+    let stage = Stage::new(home)?;
+    let mut filled = fill(&stage, archive, home)?;
     let mut names = fs::names(&stage.path).map_err(write_error)?;
     // A hub that finds a part of it must not take that for all: without its list it runs nothing.
     names.sort_by_key(|name| name == "services.json");
-    let mode = dir.own_stat().map_err(write_error)?.mode;
+    let before = dir.own_stat().map_err(write_error)?;
     dir.set_mode(DIR_MODE).map_err(write_error)?;
-    if let Err(error) = move_all(&stage.path, home, &names) {
+    let of_home = filled.owners.of_home;
+    if let Err(error) =
+        filled.owners.give(home, of_home).map_err(write_error).and_then(|()| move_all(&stage.path, home, &names))
+    {
         // As it was; who finds it private now can open it again.
-        let _ = dir.set_mode(mode);
+        let _ = filled.owners.give(home, Owner { uid: before.uid, gid: before.gid });
+        let _ = dir.set_mode(before.mode);
         return Err(error);
     }
     Ok(filled.restored(dir.sync()))
@@ -207,7 +306,12 @@ impl Reader {
             return Err(read_error(io::ErrorKind::InvalidInput.into()));
         };
         let file = Dir::open(parent).and_then(|dir| dir.open_read(name)).map_err(read_error)?;
-        let stat = fs::stat_of(&file).map_err(read_error)?;
+        Self::of(file, path)
+    }
+
+    /// From the start of a file on.
+    fn of(file: File, path: &Path) -> Result<Self, ArchiveError> {
+        let stat = fs::stat_of(&file).map_err(|source| ArchiveError::Read { path: path.to_owned(), source })?;
         let reader = Self { file, path: path.to_owned(), at_bytes: 0, size_bytes: stat.size_bytes };
         match stat.kind {
             fs::Kind::Regular => Ok(reader),
@@ -294,12 +398,11 @@ impl Reader {
         Ok(bytes)
     }
 
-    /// Reads everything once, and makes it below `into`.
-    fn go_through(mut self, into: Option<&Path>) -> Result<Contents, ArchiveError> {
+    /// Reads everything once, and makes it below `into`, but for what another hub had for itself.
+    fn go_through(mut self, into: Option<&Path>) -> Result<(Contents, Entries), ArchiveError> {
         let mut sums = String::new();
         let mut contents = self.about(&mut sums)?;
-        let mut directories = BTreeSet::new();
-        let mut files = BTreeSet::new();
+        let mut entries = Entries::new();
         loop {
             let Some(header) = self.next()? else { return Err(self.malformed(format!("it has no {SUMS}"))) };
             if header.name == SUMS && header.kind == Kind::File {
@@ -309,33 +412,23 @@ impl Reader {
                 }
                 break;
             }
-            self.judge(&header, &directories, &files)?;
+            self.judge(&header, &entries)?;
+            let into = into.filter(|_| !is_of_run(&header.name));
             match header.kind {
-                Kind::Directory => {
-                    if let Some(into) = into {
-                        make_directory(into, &header)?;
-                    }
-                    directories.insert(header.name);
-                }
+                Kind::Directory => into.map_or(Ok(()), |into| make_directory(into, &header))?,
                 Kind::File => {
                     let hash = self.file(&header, into)?;
                     sums.push_str(&sum_line(&hash, &header.name));
                     contents.files += 1;
                     contents.bytes += header.size_bytes;
-                    files.insert(header.name);
                 }
             }
+            let (kind, owner, mtime) = (header.kind, header.owner, Some(mtime(&header)));
+            entries.insert(header.name, Entry { kind, owner, mtime });
         }
         self.end()?;
-        if let Some(into) = into {
-            // The entries of a directory, once there will be no more.
-            for name in directories.iter().rev() {
-                let path = place(into, name);
-                let synced = Dir::open(&path).and_then(|dir| dir.sync());
-                synced.map_err(|source| ArchiveError::Write { path, source })?;
-            }
-        }
-        Ok(contents)
+        entries.retain(|name, _| !is_of_run(name));
+        Ok((contents, entries))
     }
 
     /// The first entry: what the archive says of itself.
@@ -362,21 +455,17 @@ impl Reader {
     }
 
     /// Every entry has its directory before it, and its name for itself.
-    fn judge(
-        &self,
-        header: &Header,
-        directories: &BTreeSet<String>,
-        files: &BTreeSet<String>,
-    ) -> Result<(), ArchiveError> {
+    fn judge(&self, header: &Header, entries: &Entries) -> Result<(), ArchiveError> {
         let name = &header.name;
-        let known = name == ROOT || name.rsplit_once('/').is_some_and(|(above, _)| directories.contains(above));
+        let is_directory = |name: &str| entries.get(name).is_some_and(|entry| entry.kind == Kind::Directory);
+        let known = name == ROOT || name.rsplit_once('/').is_some_and(|(above, _)| is_directory(above));
         if !known || (name == ROOT && header.kind == Kind::File) {
             return Err(self.malformed(format!("{name} lies outside of the home")));
         }
-        if directories.contains(name) || files.contains(name) {
+        if entries.contains_key(name) {
             return Err(self.malformed(format!("{name} is there twice")));
         }
-        if directories.len() + files.len() >= ENTRIES_MAX {
+        if entries.len() >= ENTRIES_MAX {
             return Err(self.malformed(format!("it has more than {ENTRIES_MAX} entries")));
         }
         Ok(())
@@ -403,6 +492,7 @@ impl Reader {
         })?;
         if let Some((file, path)) = made {
             fs::set_mode(&file, header.mode & MODE_MASK | 0o600)
+                .and_then(|()| fs::set_mtime(&file, mtime(header)))
                 .and_then(|()| fs::sync(&file))
                 .map_err(|source| ArchiveError::Write { path, source })?;
         }
@@ -424,6 +514,25 @@ impl Reader {
         }
         if blocks == 0 { Err(self.malformed("it ends too early")) } else { Ok(()) }
     }
+}
+
+/// What is known of an entry that was read.
+struct Entry {
+    kind: Kind,
+    owner: Owner,
+    mtime: Option<SystemTime>,
+}
+
+/// By their names.
+type Entries = BTreeMap<String, Entry>;
+
+fn mtime(header: &Header) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(header.mtime_s)
+}
+
+/// Whether an entry is the run-time state of the hub that was.
+fn is_of_run(name: &str) -> bool {
+    name.strip_prefix(RUN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Where an entry of the home goes; the name was judged.

@@ -13,6 +13,8 @@ pub(crate) const NAME_MAX_BYTES: usize = 4096;
 pub(crate) const PAX_MAX_BYTES: u64 = 16 << 10;
 /// Room for a name in the header itself.
 const HEADER_NAME_BYTES: usize = 100;
+/// Seven octal digits.
+const HEADER_ID_MAX: u32 = 0o777_7777;
 /// Eleven octal digits.
 const HEADER_SIZE_MAX: u64 = 0o777_7777_7777;
 
@@ -35,6 +37,13 @@ pub(crate) enum Kind {
     Directory,
 }
 
+/// Whose an entry is, in numbers: names may mean others elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
 /// What stands before the content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -43,6 +52,7 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
     /// Permission bits.
     pub(crate) mode: u32,
+    pub(crate) owner: Owner,
     /// 0 for a directory.
     pub(crate) size_bytes: u64,
     /// Seconds since 1970.
@@ -90,9 +100,14 @@ pub(crate) fn encode(header: &Header) -> Vec<u8> {
     if header.size_bytes > HEADER_SIZE_MAX {
         records.extend(record("size", &header.size_bytes.to_string()));
     }
+    for (key, id) in [("uid", header.owner.uid), ("gid", header.owner.gid)] {
+        if id > HEADER_ID_MAX {
+            records.extend(record(key, &id.to_string()));
+        }
+    }
     let mut blocks = Vec::new();
     if !records.is_empty() {
-        blocks.extend(block(b"pax", b'x', 0o600, records.len() as u64, header.mtime_s));
+        blocks.extend(block(b"pax", b'x', header, records.len() as u64));
         let padding = padding(records.len() as u64);
         blocks.append(&mut records);
         blocks.resize(blocks.len() + padding, 0);
@@ -101,7 +116,7 @@ pub(crate) fn encode(header: &Header) -> Vec<u8> {
     // For who knows no records; whole characters, or the name of the header would be no text.
     let end = (0..=HEADER_NAME_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
     let short = name.as_bytes().get(..end).unwrap_or_default();
-    blocks.extend(block(short, type_, header.mode, header.size_bytes.min(HEADER_SIZE_MAX), header.mtime_s));
+    blocks.extend(block(short, type_, header, header.size_bytes.min(HEADER_SIZE_MAX)));
     blocks
 }
 
@@ -115,7 +130,8 @@ fn record(key: &str, value: &str) -> Vec<u8> {
     format!("{length}{rest}").into_bytes()
 }
 
-fn block(name: &[u8], type_: u8, mode: u32, size_bytes: u64, mtime_s: u64) -> Block {
+fn block(name: &[u8], type_: u8, header: &Header, size_bytes: u64) -> Block {
+    let (Header { mode, mtime_s, .. }, Owner { uid, gid }) = (header, header.owner);
     let mut block = [0; BLOCK_BYTES];
     let mut put = |at: usize, bytes: &[u8]| {
         if let Some(room) = block.get_mut(at..at + bytes.len()) {
@@ -124,11 +140,10 @@ fn block(name: &[u8], type_: u8, mode: u32, size_bytes: u64, mtime_s: u64) -> Bl
     };
     put(0, name);
     put(MODE.start, format!("{:07o}", mode & 0o7777).as_bytes());
-    // Whoever unpacks it owns it: numbers of another machine mean nothing.
-    put(UID.start, b"0000000");
-    put(GID.start, b"0000000");
+    put(UID.start, format!("{:07o}", uid.min(HEADER_ID_MAX)).as_bytes());
+    put(GID.start, format!("{:07o}", gid.min(HEADER_ID_MAX)).as_bytes());
     put(SIZE.start, format!("{size_bytes:011o}").as_bytes());
-    put(MTIME.start, format!("{:011o}", mtime_s.min(HEADER_SIZE_MAX)).as_bytes());
+    put(MTIME.start, format!("{:011o}", (*mtime_s).min(HEADER_SIZE_MAX)).as_bytes());
     put(TYPE, &[type_]);
     put(MAGIC.start, b"ustar\x0000");
     let sum = checksum(&block);
@@ -161,6 +176,7 @@ pub(crate) fn decode(block: &Block, records: Records) -> Result<Said, Malformed>
     }
     let number = |range| octal(field(range)).ok_or(Malformed("a number in a header is not octal"));
     let (mode, size_bytes, mtime_s) = (number(MODE)?, number(SIZE)?, number(MTIME)?);
+    let (uid, gid) = (number(UID)?, number(GID)?);
     let kind = match block.get(TYPE) {
         Some(b'x') if size_bytes <= PAX_MAX_BYTES => return Ok(Said::Pax { size_bytes }),
         Some(b'x') => return Err(Malformed("the records of an entry are too long")),
@@ -171,8 +187,11 @@ pub(crate) fn decode(block: &Block, records: Records) -> Result<Said, Malformed>
     // A name that did not fit may be cut anywhere.
     let name = records.path.map_or_else(|| text(field(0..HEADER_NAME_BYTES)), Ok)?;
     let size_bytes = records.size_bytes.unwrap_or(size_bytes);
-    let mode = u32::try_from(mode & 0o7777).unwrap_or(0);
-    Ok(Said::Entry(Header { name, kind, mode, size_bytes, mtime_s }))
+    let narrow = |number: u64| u32::try_from(number).map_err(|_| Malformed("a number in a header is too high"));
+    let uid = records.uid.map_or_else(|| narrow(uid), Ok)?;
+    let gid = records.gid.map_or_else(|| narrow(gid), Ok)?;
+    let (mode, owner) = (narrow(mode & 0o7777)?, Owner { uid, gid });
+    Ok(Said::Entry(Header { name, kind, mode, owner, size_bytes, mtime_s }))
 }
 
 /// Up to the first NUL, behind which nothing may stand.
@@ -199,6 +218,8 @@ fn octal(bytes: &[u8]) -> Option<u64> {
 pub(crate) struct Records {
     path: Option<String>,
     size_bytes: Option<u64>,
+    uid: Option<u32>,
+    gid: Option<u32>,
 }
 
 /// Reads the records of a pax header.
@@ -212,11 +233,13 @@ pub(crate) fn records(bytes: &[u8]) -> Result<Records, Malformed> {
             length.parse().ok().filter(|_| length.bytes().all(|byte| byte.is_ascii_digit())).ok_or(BAD)?;
         let record = rest.get(length.len() + 1..bytes).and_then(|record| record.strip_suffix('\n')).ok_or(BAD)?;
         rest = rest.get(bytes..).ok_or(BAD)?;
-        match record.split_once('=').ok_or(BAD)? {
-            ("path", value) => records.path = Some(value.to_owned()),
-            ("size", value) if value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                records.size_bytes = Some(value.parse().map_err(|_| BAD)?);
-            }
+        let (key, value) = record.split_once('=').ok_or(BAD)?;
+        let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+        match key {
+            "path" => records.path = Some(value.to_owned()),
+            "size" if is_number => records.size_bytes = Some(value.parse().map_err(|_| BAD)?),
+            "uid" if is_number => records.uid = Some(value.parse().map_err(|_| BAD)?),
+            "gid" if is_number => records.gid = Some(value.parse().map_err(|_| BAD)?),
             _ => return Err(Malformed("an entry has a record that is none of ours")),
         }
     }
@@ -242,7 +265,7 @@ pub(crate) fn settle(mut header: Header) -> Result<Header, Malformed> {
 /// Whether a name leads down, step by step, and nowhere else.
 pub(crate) fn is_plain(name: &str) -> bool {
     let step = |step: &str| !step.is_empty() && step.len() <= 255 && step != "." && step != "..";
-    name.len() <= NAME_MAX_BYTES && name.split('/').all(step) && !name.contains(|c: char| c.is_control() || c == '\\')
+    name.len() <= NAME_MAX_BYTES && name.split('/').all(step) && !name.contains(char::is_control)
 }
 
 #[cfg(test)]
@@ -250,7 +273,8 @@ mod tests {
     use super::*;
 
     fn header(name: &str, kind: Kind, size_bytes: u64) -> Header {
-        Header { name: name.to_owned(), kind, mode: 0o600, size_bytes, mtime_s: 1_800_000_000 }
+        let owner = Owner { uid: 1000, gid: 0 };
+        Header { name: name.to_owned(), kind, mode: 0o600, owner, size_bytes, mtime_s: 1_800_000_000 }
     }
 
     /// All headers in some blocks, as a reader puts them together.
@@ -291,6 +315,12 @@ mod tests {
                 assert_eq!(read(&encode(&header)), Ok(header), "{length} {character}");
             }
         }
+        for id in [0, HEADER_ID_MAX, HEADER_ID_MAX + 1, u32::MAX] {
+            for owner in [Owner { uid: id, gid: 7 }, Owner { uid: 7, gid: id }] {
+                let header = Header { owner, ..header("a", Kind::File, 1) };
+                assert_eq!(read(&encode(&header)), Ok(header), "{owner:?}");
+            }
+        }
         // Others cut it where they like.
         let name = "x".repeat(99) + "ä";
         let mut bytes = encode(&header(&name, Kind::File, 0));
@@ -325,7 +355,7 @@ mod tests {
             ("a/./b", false),
             ("a\nb", false),
             ("a\0b", false),
-            ("a\\b", false),
+            ("a\\b", true),
             ("a\u{1b}b", false),
             (&"x".repeat(255), true),
             (&"x".repeat(256), false),
@@ -396,6 +426,11 @@ mod tests {
             ("+10 path=a\n", false),
             ("11 size=-7\n", false),
             ("12 mtime=7\n", false),
+            ("8 uid=7\n", true),
+            ("8 gid=7\n", true),
+            ("7 uid=7\n", false),
+            ("10 gid=-7\n", false),
+            ("18 uid=4294967296\n", false),
             ("14 linkpath=a\n", false),
             ("path=a\n", false),
             (" ", false),

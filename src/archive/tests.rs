@@ -1,6 +1,6 @@
 //! Archives as files: what goes in comes out, standard tools read it, and a hostile one makes nothing.
 
-use super::tar::{BLOCK_BYTES, Header, Kind, encode, padding};
+use super::tar::{BLOCK_BYTES, Header, Kind, Owner, encode, padding};
 use super::*;
 use crate::store::{Create, Home, StoreError};
 use crate::sys::fault::{Fault, play};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -22,6 +22,11 @@ const EIO: i32 = 5;
 /// What writers that died have left in the home.
 const TEMPORARY: [&str; 3] =
     [".services.json.0123456789abcdef.tmp", ".hub.db.0123456789abcdef.tmp-journal", "wiki/..env.0123456789abcdef.tmp"];
+
+const LOGS: [&str; 4] =
+    ["wiki/logs/wiki.log", "wiki/logs/wiki.log.1", "wiki/logs/wiki.log.12", "hub/logs/access.log.2"];
+
+const OURS: Owner = Owner { uid: 0, gid: 0 };
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + NOW
@@ -44,6 +49,9 @@ fn home(dir: &TestDir) -> Home {
     put(&path("wiki/data/empty"), "", 0o640);
     put(&path("wiki/data/hub.key.spare"), "the module's own", 0o600);
     put(&path("modules/logs/.parachute/module.json"), "{}", 0o644);
+    put(&path("photos/logs/important"), "the module's own", 0o600);
+    put(&path("photos/logs/photos.log.old"), "the owner's own", 0o600);
+    put(&path("photos/data\\x2d1"), "as systemd writes a name", 0o600);
     put(&path("wiki/.draft.tmp"), "the module's own", 0o600);
     put(&path(".notes.0123.tmp"), "the owner's own", 0o600);
     put(&path("wiki/run/hub.key"), "secret\n", 0o600);
@@ -53,11 +61,15 @@ fn home(dir: &TestDir) -> Home {
     db.settings().put("a", "kept", 1).expect("stored");
     // What stays behind.
     put(&path("hub/run/hub.pid"), "1 2 x\n", 0o600);
-    put(&path("wiki/logs/wiki.log"), "printed\n", 0o600);
+    LOGS.iter().for_each(|name| put(&path(name), "printed\n", 0o600));
     put(&path("wiki/run/hub.key.spare"), "void\n", 0o600);
     put(&path("services.json.lock"), "", 0o600);
     TEMPORARY.iter().for_each(|name| put(&path(name), "half", 0o600));
     home
+}
+
+fn verified(archive: &Path) -> Result<Contents, ArchiveError> {
+    read::verify(fs::File::open(archive).expect("there"), archive)
 }
 
 /// Mode and content of all below `path`; of directories the mode only.
@@ -92,7 +104,7 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
     let archive = dir.join("a.tar");
     let written = write(&home, &archive, now()).expect("written");
     assert_eq!(fs::metadata(&archive).expect("there").permissions().mode() & 0o777, 0o600);
-    assert_eq!((written.contents.files, written.left_out.len()), (12, 1), "{written:?}");
+    assert_eq!((written.contents.files, written.left_out.len()), (15, 1), "{written:?}");
     assert!(written.left_out[0].contains("/link is not in the archive"), "{written:?}");
 
     fs::create_dir(dir.join("empty")).expect("made");
@@ -102,9 +114,9 @@ fn a_home_comes_back_as_it_was_into_nothing_and_into_an_empty_directory() {
         let to = dir.join(to);
         assert_eq!(unpack(&archive, &to).expect("restored").contents, written.contents);
         let (mut before, mut after) = (tree(home.path()), tree(&to));
-        let of_modules = ["wiki/logs/wiki.log", "wiki/logs", "wiki/run/hub.key.spare", "link"];
+        let of_modules = ["wiki/run/hub.key.spare", "link"];
         let of_hub = ["hub.db", "hub.db-wal", "hub.db-shm", "hub/run/hub.pid", "hub/run", "services.json.lock"];
-        for name in of_modules.iter().chain(&of_hub).chain(&TEMPORARY) {
+        for name in of_modules.iter().chain(&of_hub).chain(&TEMPORARY).chain(&LOGS) {
             before.remove(Path::new(name));
         }
         // The database is another file of the same content.
@@ -173,7 +185,8 @@ fn standard_tools_read_it() {
     let script = "tar xf a.tar && sha256sum --quiet -c SHA256SUMS && tar tvf a.tar | wc -l";
     let done = Command::new("/bin/sh").args(["-c", script]).current_dir(dir.path()).output().expect("a shell");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "23");
+    assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "30");
+    assert!(dir.join("parachute-home/photos/data\\x2d1").exists());
     assert_eq!(fs::read(dir.join("parachute-home/operator.token")).expect("unpacked"), b"secret\n");
 }
 
@@ -199,17 +212,19 @@ fn nothing_is_overwritten_and_no_half_file_left() {
 struct Hand {
     bytes: Vec<u8>,
     sums: String,
+    owner: Owner,
 }
 
 impl Hand {
     fn new() -> Self {
-        let mut hand = Self { bytes: Vec::new(), sums: String::new() };
+        let mut hand = Self { bytes: Vec::new(), sums: String::new(), owner: OURS };
         hand.file(ABOUT, br#"{"format":1,"version":"0","created_at":"x"}"#);
         hand
     }
 
     fn header(&mut self, name: &str, kind: Kind, size_bytes: u64) {
-        self.bytes.extend(encode(&Header { name: name.to_owned(), kind, mode: 0o755, size_bytes, mtime_s: 0 }));
+        let (name, owner) = (name.to_owned(), self.owner);
+        self.bytes.extend(encode(&Header { name, kind, mode: 0o755, owner, size_bytes, mtime_s: 0 }));
     }
 
     fn directory(&mut self, name: &str) {
@@ -307,7 +322,7 @@ fn a_hostile_archive_makes_nothing() {
         (
             "long words about itself",
             {
-                let mut hand = Hand { bytes: Vec::new(), sums: String::new() };
+                let mut hand = Hand { bytes: Vec::new(), sums: String::new(), owner: OURS };
                 hand.file(ABOUT, &[b' '; 100 << 10]);
                 hand.end()
             },
@@ -331,14 +346,146 @@ fn a_hostile_archive_makes_nothing() {
     unpack(&archive, &dir.join("home")).expect("restored");
     assert_eq!(fs::read(dir.join("home/a")).expect("read"), b"abc");
 
-    // A database that SQLite refuses is found out before the home is there.
-    let bad = made(|hand| {
+    // What another hub had for itself says nothing of this one.
+    let of_run = inside(|hand| {
+        hand.directory("parachute-home/hub");
+        hand.directory(RUN);
+        hand.file(&format!("{RUN}/epoch"), b"9007199254740992\n");
+        hand.file("parachute-home/hub/runs", b"");
+    });
+    fs::write(&archive, of_run).expect("written");
+    let restored = unpack(&archive, &dir.join("fresh")).expect("restored");
+    assert!(!restored.is_older_copy && restored.warnings.is_empty(), "{restored:?}");
+    assert_eq!(names(&dir.join("fresh/hub")), ["runs"]);
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_kept_as_it_is_and_named() {
+    let dir = TestDir::new("archive-database");
+    let home = home(&dir);
+    let at = |name: &str| home.path().join(name);
+    for name in ["hub.db", "hub.db-wal"] {
+        put(&at(name), [b'x'; 8192], 0o600);
+    }
+    let before = names(home.path());
+    let written = write(&home, &dir.join("a.tar"), now()).expect("written");
+    // That one is SQLite's, which begins to read.
+    fs::remove_file(at("hub.db-shm")).expect("there");
+    assert!(
+        matches!(&written.missing[..], [told] if told.contains("hub.db is in the archive as it is")),
+        "{written:?}"
+    );
+    assert_eq!(names(home.path()), before, "nothing was made in the home");
+    let restored = unpack(&dir.join("a.tar"), &dir.join("new")).expect("restored");
+    let there = dir.join("new/hub.db");
+    assert!(!restored.is_older_copy && restored.warnings[0].contains(&*there.to_string_lossy()), "{restored:?}");
+    for name in ["hub.db", "hub.db-wal"] {
+        assert_eq!(fs::read(dir.join("new").join(name)).expect("there"), [b'x'; 8192], "{name}");
+    }
+    // Who mends it has an older copy.
+    assert_eq!(fs::read_to_string(dir.join("new/hub/run/epoch")).expect("noted"), "4294967296\n");
+
+    for name in ["hub.db", "hub.db-wal"] {
+        fs::remove_file(at(name)).expect("there");
+    }
+    let written = write(&home, &dir.join("none.tar"), now()).expect("written");
+    assert!(written.missing.is_empty(), "no hub has run: {written:?}");
+    assert!(!unpack(&dir.join("none.tar"), &dir.join("none")).expect("restored").is_older_copy);
+    put(&at("hub/run/epoch"), "1\n", 0o600);
+    let written = write(&home, &dir.join("lost.tar"), now()).expect("written");
+    assert!(matches!(&written.missing[..], [told] if told.contains("a hub has had one")), "{written:?}");
+}
+
+#[test]
+fn times_and_owners_come_back() {
+    let dir = TestDir::new("archive-owners");
+    let home = home(&dir);
+    let at = |name: &str| home.path().join(name);
+    let facts = |root: &Path, name: &str| {
+        let facts = fs::metadata(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (facts.mtime(), facts.uid(), facts.gid(), facts.mode() & 0o7777)
+    };
+    let is_root = fs::metadata(home.path()).expect("there").uid() == 0;
+    let far = 3_000_000_000;
+    for (name, uid) in [("wiki/data/big", 33), ("wiki/data", 33), ("services.json", 0), ("modules", far)] {
+        if is_root {
+            chown(at(name), Some(uid), Some(uid)).expect("root may");
+        }
+        let file = fs::File::open(at(name)).expect("opened");
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + u64::from(uid))).expect("set");
+    }
+    fs::set_permissions(at("wiki/data/big"), fs::Permissions::from_mode(0o6755)).expect("set");
+    write(&home, &dir.join("a.tar"), now()).expect("written");
+    fs::create_dir(dir.join("empty")).expect("made");
+    for to in ["new", "empty"].map(|to| dir.join(to)) {
+        let restored = unpack(&dir.join("a.tar"), &to).expect("restored");
+        assert!(restored.warnings.is_empty(), "{restored:?}");
+        for name in ["services.json", "operator.token", "wiki/data", "wiki/data/none", "modules"] {
+            assert_eq!(facts(&to, name), facts(home.path(), name), "{name}");
+        }
+        let (mtime, uid, gid, mode) = facts(home.path(), "wiki/data/big");
+        assert_eq!(facts(&to, "wiki/data/big"), (mtime, uid, gid, mode & 0o755), "nothing runs as its owner");
+    }
+}
+
+#[test]
+fn a_home_of_another_user_is_theirs_again_and_who_may_not_give_it_away_says_so() {
+    let dir = TestDir::new("archive-theirs");
+    let theirs = made(|hand| {
+        hand.owner = Owner { uid: 1234, gid: 1235 };
         hand.directory(ROOT);
         hand.file("parachute-home/hub.db", &[b'x'; 8192]);
+        hand.owner = Owner { uid: 33, gid: 1235 };
+        hand.file("parachute-home/a", b"abc");
     });
-    fs::write(&archive, bad).expect("written");
-    assert!(matches!(unpack(&archive, &dir.join("bad")), Err(ArchiveError::Database(_))));
-    assert_eq!(names(dir.path()), ["a.tar", "home"]);
+    fs::write(dir.join("a.tar"), theirs).expect("written");
+    fs::create_dir(dir.join("empty")).expect("made");
+    for to in ["new", "empty"].map(|to| dir.join(to)) {
+        let restored = unpack(&dir.join("a.tar"), &to).expect("restored");
+        let told = |what: &str| restored.warnings.iter().any(|line| line.contains(what));
+        let uid = |name: &str| fs::metadata(to.join(name)).expect("there").uid();
+        match fs::metadata(dir.path()).expect("there").uid() {
+            0 => {
+                assert!(told("belongs to user 1234, group 1235"), "{restored:?}");
+                let uids = ["", "hub.db", "hub", "hub/run", "hub/run/epoch", "a"].map(uid);
+                assert_eq!(uids, [1234, 1234, 1234, 1234, 1234, 33]);
+            }
+            ours => {
+                assert!(told("1 of its files and directories belonged to other"), "{restored:?}");
+                assert_eq!(["", "a"].map(uid), [ours; 2]);
+            }
+        }
+    }
+}
+
+/// A maker that was killed has left what it had made, and nobody else has.
+#[test]
+fn what_was_killed_leaves_nothing_for_long() {
+    let dir = TestDir::new("archive-swept");
+    let home = home(&dir);
+    let stage = |digits: &str| dir.join(&format!(".parachute.{digits}.tmp"));
+    let (killed, held) = (stage("0123456789abcdef"), stage("1123456789abcdef"));
+    let others = [stage("0123"), stage("g123456789abcdef"), stage("2123456789abcdef")];
+    for path in others.iter().chain([&killed, &held]) {
+        put(&path.join("hub.db"), "secret", 0o600);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("set");
+    }
+    // Not one of ours: others may read it.
+    fs::set_permissions(&others[2], fs::Permissions::from_mode(0o755)).expect("set");
+    let lock = fs::File::open(&held).expect("opened");
+    lock.try_lock().expect("nobody has it");
+    write(&home, &dir.join("a.tar"), now()).expect("written");
+    assert!(!killed.exists() && held.exists() && others.iter().all(|path| path.exists()), "{:?}", names(dir.path()));
+    drop(lock);
+    unpack(&dir.join("a.tar"), &dir.join("new")).expect("restored");
+    assert!(!held.exists());
+
+    // A home that was empty before is so again.
+    let left = dir.join("empty/.parachute.0123456789abcdef.tmp");
+    put(&left.join("operator.token"), "secret", 0o600);
+    fs::set_permissions(&left, fs::Permissions::from_mode(0o700)).expect("set");
+    unpack(&dir.join("a.tar"), &dir.join("empty")).expect("restored");
+    assert!(!left.exists());
 }
 
 /// Bounded; what broke it is in the message.
@@ -353,7 +500,7 @@ fn a_mutated_archive_is_the_same_or_refused() {
     let dir = TestDir::new("archive-fuzz");
     let archive = dir.join("a.tar");
     fs::write(&archive, &good).expect("written");
-    let whole = read::verify(&archive).expect("good");
+    let whole = verified(&archive).expect("good");
     for round in 0..600 {
         let mut random = [0; 8];
         random::fill(&mut random);
@@ -366,7 +513,7 @@ fn a_mutated_archive_is_the_same_or_refused() {
             _ => drop(bytes.splice(at..at, random)),
         }
         fs::write(&archive, &bytes).expect("written");
-        if let Ok(contents) = read::verify(&archive) {
+        if let Ok(contents) = verified(&archive) {
             // Only what no hash covers may differ: modes, times, and zeros behind the end.
             assert_eq!(contents, whole, "round {round}, {random:?} at {at}");
         }
@@ -391,9 +538,12 @@ fn what_cannot_be_read_keeps_nothing_else_out() {
                 Ok(written) => {
                     let lacks = written.contents.files < whole.files;
                     without += u32::from(lacks);
-                    assert!(is_told || written.missing.is_empty(), "{what}: {written:?}");
+                    // Of the database it is told that it is not checked.
+                    let database = format!("{} is in the archive as it is", home.path().join(DATABASE).display());
+                    let missing = written.missing.iter().filter(|told| !told.starts_with(&database)).count();
+                    assert!(is_told || missing == 0, "{what}: {written:?}");
                     assert!(!is_told || !lacks || !written.missing.is_empty(), "{what}: {written:?}");
-                    assert_eq!(read::verify(&to).expect("whole"), written.contents, "{what}");
+                    assert_eq!(verified(&to).expect("whole"), written.contents, "{what}");
                 }
                 Err(ArchiveError::Read { path, .. }) => {
                     let needed = [home.path().to_owned(), home.path().join(DATABASE), to.clone()];
@@ -413,7 +563,7 @@ fn the_file_systems_own_directory_is_no_part_of_a_home() {
     put(&home.path().join("lost+found/#12"), "of another file", 0o600);
     put(&home.path().join("wiki/lost+found/mine"), "the module's own", 0o600);
     let written = write(&home, &dir.join("a.tar"), now()).expect("written");
-    assert_eq!((written.contents.files, written.left_out.len(), written.missing.len()), (13, 0, 0), "{written:?}");
+    assert_eq!((written.contents.files, written.left_out.len(), written.missing.len()), (16, 0, 0), "{written:?}");
     fs::create_dir_all(dir.join("volume/lost+found")).expect("made");
     unpack(&dir.join("a.tar"), &dir.join("volume")).expect("restored");
     assert!(names(&dir.join("volume/lost+found")).is_empty());
@@ -491,11 +641,14 @@ fn at_every_call_that_fails_there_is_the_whole_or_nothing() {
                     true => to.join("services.json").exists(),
                     false => to.exists(),
                 };
+                let secrets =
+                    names(dir.path()).into_iter().filter(|name| name.starts_with('.') && dir.join(name).is_file());
+                assert_eq!(secrets.count(), 0, "{what}: what nobody sweeps");
                 if outcome.is_ok() {
                     assert!(is_whole && left == expected, "{what}: {left:?}");
                 }
                 if is_whole && !at_home {
-                    read::verify(&to).unwrap_or_else(|error| panic!("{what}: half an archive: {error}"));
+                    verified(&to).unwrap_or_else(|error| panic!("{what}: half an archive: {error}"));
                 }
                 if is_whole && at_home {
                     assert!(to.join("operator.token").exists() && to.join("hub.db").exists(), "{what}");

@@ -1,10 +1,13 @@
 //! From a home to an archive: a walk over open directories, every file hashed on its way.
 
-use super::tar::{self, Header, Kind};
-use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, LOST_AND_FOUND, PIECE_BYTES, ROOT, SUMS, read, sum_line};
+use super::stage::Stage;
+use super::tar::{self, Header, Kind, Owner};
+use super::{
+    ABOUT, ArchiveError, Contents, DATABASE, FORMAT, LOST_AND_FOUND, PIECE_BYTES, ROOT, RUN, SUMS, read, sum_line,
+};
 use crate::db;
 use crate::stamp;
-use crate::store::{Home, StoreError, atomic, module_secrets};
+use crate::store::{Home, StoreError, atomic, epoch, module_secrets};
 use crate::sys::fs::{self, Dir, Rename, Stat};
 use crate::sys::random;
 use crate::token::digest::Digest;
@@ -45,29 +48,20 @@ pub(crate) fn write(home: &Home, to: &Path, now: SystemTime) -> Result<Written, 
     if dir.stat(&name).is_ok() {
         return Err(ArchiveError::Exists { path: to.to_owned() });
     }
-    let mut temp = OsString::from(".");
-    temp.push(&name);
-    temp.push(format!(".{}.tmp", random::hex(8)));
-    let file = dir.create_new(&temp, FILE_MODE).map_err(error)?;
-    let temp = Temp { dir: &dir, name: temp };
-    let mut writer = Writer::new(home, &file, to);
-    let contents = writer.whole(now)?;
-    fs::set_mode(&file, FILE_MODE).and_then(|()| fs::sync(&file)).map_err(error)?;
-    let found = read::verify(&directory.join(&temp.name)).map_err(|error| renamed(error, to))?;
+    let draft = Draft::new(&dir, &name).map_err(error)?;
+    let mut writer = Writer::new(home, &draft.file, to);
+    let contents = writer.whole(&directory, now)?;
+    let Writer { left_out, missing, .. } = writer;
+    fs::set_mode(&draft.file, FILE_MODE).and_then(|()| fs::sync(&draft.file)).map_err(error)?;
+    let found = read::verify(draft.file.try_clone().map_err(error)?, to)?;
     debug_assert_eq!(found, contents);
-    match dir.rename(&temp.name, &name, Rename::NoReplace) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {
-            dir.rename(&temp.name, &name, Rename::Replace)
-        }
-        other => other,
-    }
-    .map_err(|source| match source.kind() {
+    draft.publish(&name).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => ArchiveError::Exists { path: to.to_owned() },
         _ => error(source),
     })?;
     // It is whole and the best copy there is: a disk that does not confirm its name is no reason to remove it.
     let unsettled = dir.sync().err();
-    Ok(Written { contents, left_out: writer.left_out, missing: writer.missing, unsettled })
+    Ok(Written { contents, left_out, missing, unsettled })
 }
 
 /// The directory, without links, and the name in it.
@@ -78,27 +72,45 @@ fn place(to: &Path) -> Result<(PathBuf, OsString), ArchiveError> {
     Ok((directory.canonicalize().map_err(write_error)?, name.to_owned()))
 }
 
-/// An error about the temporary file in the words of the one that was asked for.
-fn renamed(error: ArchiveError, to: &Path) -> ArchiveError {
-    match error {
-        ArchiveError::Malformed { at_bytes, reason, .. } => {
-            ArchiveError::Malformed { path: to.to_owned(), at_bytes, reason }
+/// A file that is gone again unless it got its name.
+struct Draft<'a> {
+    dir: &'a Dir,
+    file: File,
+    /// Its name meanwhile, where the file system knows no file without one.
+    temp: Option<OsString>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(dir: &'a Dir, name: &OsStr) -> io::Result<Self> {
+        if let Ok(file) = dir.create_unnamed(FILE_MODE) {
+            return Ok(Self { dir, file, temp: None });
         }
-        ArchiveError::Read { source, .. } => ArchiveError::Read { path: to.to_owned(), source },
-        other => other,
+        let mut temp = OsString::from(".");
+        temp.push(name);
+        temp.push(format!(".{}.tmp", random::hex(8)));
+        let file = dir.create_new(&temp, FILE_MODE)?;
+        Ok(Self { dir, file, temp: Some(temp) })
+    }
+
+    /// Gives it its name, which nobody has yet.
+    fn publish(mut self, name: &OsStr) -> io::Result<()> {
+        let Some(temp) = &self.temp else { return self.dir.link(&self.file, name) };
+        match self.dir.rename(temp, name, Rename::NoReplace) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {
+                self.dir.rename(temp, name, Rename::Replace)
+            }
+            other => other,
+        }?;
+        self.temp = None;
+        Ok(())
     }
 }
 
-/// A file that is gone again unless it got its name.
-struct Temp<'a> {
-    dir: &'a Dir,
-    name: OsString,
-}
-
-impl Drop for Temp<'_> {
+impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        // After the rename there is nothing under that name any more.
-        let _ = self.dir.unlink(&self.name);
+        if let Some(temp) = &self.temp {
+            let _ = self.dir.unlink(temp);
+        }
     }
 }
 
@@ -128,7 +140,8 @@ impl<'a> Writer<'a> {
         Self { home, file, path, at_bytes: 0, sums, left_out: Vec::new(), missing: Vec::new() }
     }
 
-    fn whole(&mut self, now: SystemTime) -> Result<Contents, ArchiveError> {
+    /// Nothing is made in the home; the copy of the database is beside the archive, in `beside`, for a moment.
+    fn whole(&mut self, beside: &Path, now: SystemTime) -> Result<Contents, ArchiveError> {
         let home = self.home;
         let read_error = |source| ArchiveError::Read { path: home.path().to_owned(), source };
         let (version, created_at) = (env!("CARGO_PKG_VERSION").to_owned(), stamp::iso(now));
@@ -141,7 +154,7 @@ impl<'a> Writer<'a> {
         let dir = Dir::open(home.path()).map_err(read_error)?;
         let place = Place { dir: &dir, path: home.path(), name: ROOT.to_owned(), depth: 0 };
         self.directory(&place, &dir.own_stat().map_err(read_error)?)?;
-        self.database(&mut contents)?;
+        self.database(&place, beside, &mut contents)?;
         self.walk(&place, &mut contents)?;
         let sums = std::mem::take(&mut self.sums);
         self.bytes(SUMS, sums.as_bytes(), now)?;
@@ -149,17 +162,29 @@ impl<'a> Writer<'a> {
         Ok(contents)
     }
 
-    /// The database of this moment, by way of a private copy beside it.
-    fn database(&mut self, contents: &mut Contents) -> Result<(), ArchiveError> {
-        let home = self.home;
-        let from = home.path().join(DATABASE);
-        let copy = format!(".{DATABASE}.{}.tmp", random::hex(8));
-        let dir =
-            Dir::open(home.path()).map_err(|source| ArchiveError::Read { path: home.path().to_owned(), source })?;
-        let temp = Temp { dir: &dir, name: copy.clone().into() };
-        if db::copy(&from, &home.path().join(&copy))? {
-            let place = Place { dir: &dir, path: home.path(), name: ROOT.to_owned(), depth: 0 };
-            self.file(&place, &temp.name, DATABASE, contents)?;
+    /// The database of this moment, by way of a private copy. What SQLite cannot copy is better kept as it is than not.
+    fn database(&mut self, place: &Place<'_>, beside: &Path, contents: &mut Contents) -> Result<(), ArchiveError> {
+        let from = place.path.join(DATABASE);
+        let stage = Stage::new(beside)?;
+        let error = match db::copy(&from, &stage.path.join(DATABASE)) {
+            Ok(true) => {
+                let dir = Dir::open(&stage.path).map_err(|source| ArchiveError::Read { path: from, source })?;
+                let place = Place { dir: &dir, path: place.path, name: place.name.clone(), depth: 0 };
+                return self.file(&place, OsStr::new(DATABASE), DATABASE, contents);
+            }
+            Ok(false) if matches!(epoch::read(self.home), Ok(None)) => return Ok(()),
+            Ok(false) => {
+                self.lack(&from, "it is missing or empty, and a hub has had one; its keys and tokens are lost");
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        // With half a copy in it.
+        drop(stage);
+        self.missing
+            .push(format!("{} is in the archive as it is, and not as a database of use: {error}", from.display()));
+        for name in [DATABASE, "hub.db-wal", "hub.db-journal"] {
+            self.attempt(|writer| writer.file(place, OsStr::new(name), name, contents))?;
         }
         Ok(())
     }
@@ -167,16 +192,22 @@ impl<'a> Writer<'a> {
     fn walk(&mut self, place: &Place<'_>, contents: &mut Contents) -> Result<(), ArchiveError> {
         let read_error = |source| ArchiveError::Read { path: place.path.to_owned(), source };
         for name in fs::names(place.path).map_err(read_error)? {
-            let at_bytes = self.at_bytes;
-            match self.entry(place, &name, contents) {
-                Err(ArchiveError::Read { path, source }) => {
-                    self.cut(at_bytes)?;
-                    self.miss(&path, &source);
-                }
-                other => other?,
-            }
+            self.attempt(|writer| writer.entry(place, &name, contents))?;
         }
         Ok(())
+    }
+
+    /// What was written of something that cannot be read to its end is taken back, and told.
+    fn attempt(&mut self, act: impl FnOnce(&mut Self) -> Result<(), ArchiveError>) -> Result<(), ArchiveError> {
+        let at_bytes = self.at_bytes;
+        match act(self) {
+            Err(ArchiveError::Read { path, source }) => {
+                self.cut(at_bytes)?;
+                self.miss(&path, &source);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// One name in a directory. It is not counted before all of it is in the archive.
@@ -268,8 +299,8 @@ impl<'a> Writer<'a> {
     }
 
     fn directory(&mut self, place: &Place<'_>, stat: &Stat) -> Result<(), ArchiveError> {
-        let (name, mtime_s) = (place.name.clone(), mtime_s(stat));
-        self.header(&Header { name, kind: Kind::Directory, mode: stat.mode & 0o777, size_bytes: 0, mtime_s })
+        let (name, mode, owner, mtime_s) = (place.name.clone(), stat.mode & 0o777, owner(stat), mtime_s(stat));
+        self.header(&Header { name, kind: Kind::Directory, mode, owner, size_bytes: 0, mtime_s })
     }
 
     /// One file, as long as it was when it was opened.
@@ -289,8 +320,8 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let name = format!("{}/{archived}", place.name);
-        let (mode, size_bytes, mtime_s) = (stat.mode & 0o777, stat.size_bytes, mtime_s(&stat));
-        self.header(&Header { name: name.clone(), kind: Kind::File, mode, size_bytes, mtime_s })?;
+        let (mode, owner, size_bytes, mtime_s) = (stat.mode & 0o777, owner(&stat), stat.size_bytes, mtime_s(&stat));
+        self.header(&Header { name: name.clone(), kind: Kind::File, mode, owner, size_bytes, mtime_s })?;
         let (mut digest, mut left) = (Digest::default(), size_bytes);
         let mut piece = vec![0; PIECE_BYTES];
         while left > 0 {
@@ -299,7 +330,8 @@ impl<'a> Writer<'a> {
             let read = (&file).read(room).map_err(read_error)?;
             let read = room.get(..read).unwrap_or_default();
             if read.is_empty() {
-                return Err(ArchiveError::Changed { path });
+                let shorter = "it became shorter while it was read; stop its module, then try again";
+                return Err(read_error(io::Error::new(io::ErrorKind::UnexpectedEof, shorter)));
             }
             digest.update(read);
             self.put(read)?;
@@ -314,10 +346,12 @@ impl<'a> Writer<'a> {
     /// A file of the archive's own.
     fn bytes(&mut self, name: &str, bytes: &[u8], now: SystemTime) -> Result<(), ArchiveError> {
         let (size_bytes, mtime_s) = (bytes.len() as u64, stamp::unix_ms(now) / 1_000);
-        self.header(&Header { name: name.to_owned(), kind: Kind::File, mode: FILE_MODE, size_bytes, mtime_s })?;
+        let (name, kind, owner) = (name.to_owned(), Kind::File, Owner { uid: 0, gid: 0 });
+        let header = Header { name, kind, mode: FILE_MODE, owner, size_bytes, mtime_s };
+        self.header(&header)?;
         let mut digest = Digest::default();
         digest.update(bytes);
-        self.sums.push_str(&sum_line(&digest.hex(), name));
+        self.sums.push_str(&sum_line(&digest.hex(), &header.name));
         self.put(bytes)?;
         self.put(&[0; tar::BLOCK_BYTES][..tar::padding(size_bytes)])
     }
@@ -356,19 +390,36 @@ fn is_written_through(place: &Place<'_>, name: &str) -> bool {
     }
 }
 
-/// What means something only to a hub or a writer that runs, or is in the archive already; and what modules printed.
+/// What means something only to a hub or a writer that runs, or is in the archive already; and the logs.
 fn is_passing(place: &Place<'_>, name: &str) -> bool {
     let temporary = atomic::is_temp_name(OsStr::new(name));
     let of_database = [DATABASE, "hub.db-wal", "hub.db-shm", "hub.db-journal", "hub-instance.json"].contains(&name);
     let lock = name == "services.json.lock";
     match place.depth {
         0 => temporary || of_database || lock,
-        // A module may be called that, and its command lies in `modules`.
-        1 if name == "logs" => place.name != format!("{ROOT}/modules"),
-        1 => temporary || name == "run" && place.name == format!("{ROOT}/hub"),
-        2 => module_secrets::is_spare_key(name) && place.name.ends_with("/run"),
+        1 => temporary || format!("{}/{name}", place.name) == RUN,
+        2 => module_secrets::is_spare_key(name) && place.name.ends_with("/run") || is_log(place, name),
         _ => false,
     }
+}
+
+/// Whether it is a log of the hub or of a module, or an older one, which has a number behind.
+fn is_log(place: &Place<'_>, name: &str) -> bool {
+    let of = place.name.strip_suffix("/logs").and_then(|above| above.rsplit_once('/')).map(|(_, of)| of);
+    let log = match of {
+        Some("hub") => "access.log".to_owned(),
+        Some(short) => format!("{short}.log"),
+        None => return false,
+    };
+    match name.strip_prefix(&log) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('.').is_some_and(|number| number.parse::<u32>().is_ok()),
+        None => false,
+    }
+}
+
+fn owner(stat: &Stat) -> Owner {
+    Owner { uid: stat.uid, gid: stat.gid }
 }
 
 fn mtime_s(stat: &Stat) -> u64 {

@@ -315,7 +315,8 @@ pub(crate) const VERBS: &[Verb] = &[
         notes: &[
             "The hub may run. The database is of one moment; stop modules that write",
             "meanwhile. Without: logs, links, what only a running hub needs. What cannot",
-            "be read is named, and the exit code is 1 with the rest in the archive.",
+            "be read is named, and a damaged database archived as it is; then the exit",
+            "code is 1, with the rest in the archive.",
             "By hand: tar xf FILE && sha256sum -c SHA256SUMS",
         ],
         flags: &[],
@@ -332,6 +333,7 @@ pub(crate) const VERBS: &[Verb] = &[
             "The home must be missing or empty. The archive is checked before",
             "anything is made, and a home appears as a whole or not at all. At another",
             "path than before, rows that named places below the old one follow it.",
+            "Times come back, and as root owners, by their numbers.",
         ],
         flags: &[],
         examples: &["parachute restore parachute.tar", "parachute --home /new restore parachute.tar"],

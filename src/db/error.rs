@@ -127,6 +127,20 @@ impl DbError {
         Self::Sqlite { path: path.to_owned(), doing, class: Class::of(source), message: source.to_string() }
     }
 
+    /// The same about the file where it will be.
+    pub(crate) fn at(mut self, there: &Path) -> Self {
+        let (Self::Symlink { path }
+        | Self::NotRegular { path }
+        | Self::ForeignOwner { path, .. }
+        | Self::Predecessor { path }
+        | Self::NotOurs { path, .. }
+        | Self::Newer { path, .. }
+        | Self::Files { path, .. }
+        | Self::Sqlite { path, .. }) = &mut self;
+        there.clone_into(path);
+        self
+    }
+
     /// Whether somebody has to put the file right, and trying again is of no use.
     pub(crate) fn is_invalid(&self) -> bool {
         match self {

@@ -194,3 +194,29 @@ fn a_verb_that_writes_on_a_full_disk_fails_with_the_path_and_changes_nothing() {
     let mode = fs::metadata(hub.home.path().join("operator.token")).expect("the token").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+/// That is when one is needed most.
+#[test]
+fn a_home_that_takes_no_more_files_can_be_backed_up_elsewhere() {
+    let home = Home::new();
+    let disk = SmallDisk::mount(home.path());
+    home.install(&sleeper("web"));
+    let mut hub = Hub::start_in(home, &[]);
+    hub.line_after("web", "ready ");
+    assert!(hub.end().success(), "{}", hub.output());
+    disk.fill();
+    let home = &hub.home;
+    for what in ["full", "read-only"] {
+        if what == "read-only" {
+            let done = Command::new("mount").args(["-o", "remount,ro"]).arg(home.path()).status();
+            assert!(done.is_ok_and(|done| done.success()), "this test needs to make a mount read-only");
+        }
+        let at = |extension: &str| home.path().with_extension(format!("{what}{extension}"));
+        let (archive, to) = (at(".tar"), at(""));
+        let (file, to_text) = (archive.to_str().expect("UTF-8"), to.to_str().expect("UTF-8"));
+        Finished::run(home.command(&["backup", file])).succeeds();
+        Finished::run(home.command(&["--home", to_text, "restore", file])).succeeds();
+        assert_eq!(fs::read(to.join("services.json")).expect("there"), home.read("services.json").as_bytes(), "{what}");
+        assert!(to.join("hub.db").is_file(), "{what}");
+    }
+}

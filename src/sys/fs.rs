@@ -12,11 +12,11 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a taken lock is left alone before it is tried again. Shorter than the 20 ms of files §14.3: with a queue of
@@ -51,6 +51,7 @@ pub(crate) struct Stat {
     /// Permission bits only.
     pub(crate) mode: u32,
     pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// How many names it has.
     pub(crate) links: u64,
     /// Nanoseconds since 1970.
@@ -99,9 +100,33 @@ impl Dir {
         open_at(self.0.as_raw_fd(), name, libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0).map(File::from)
     }
 
-    /// Creates `name` for writing; it must not exist.
+    /// Creates `name` for writing and for reading back; it must not exist.
     pub(crate) fn create_new(&self, name: &OsStr, mode: u32) -> io::Result<File> {
-        open_at(self.0.as_raw_fd(), name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode).map(File::from)
+        open_at(self.0.as_raw_fd(), name, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode).map(File::from)
+    }
+
+    /// Creates a file without a name for writing and for reading back: whatever ends us, nothing is left of it before
+    /// [`Dir::link`]. Fails where the kernel or the file system cannot, or could not link it later.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn create_unnamed(&self, mode: u32) -> io::Result<File> {
+        let file =
+            open_at(self.0.as_raw_fd(), OsStr::new("."), libc::O_RDWR | libc::O_TMPFILE, mode).map(File::from)?;
+        // Without /proc it can never get a name.
+        stat(&descriptor(&file)).map(|_| file)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn create_unnamed(&self, _mode: u32) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a file that was created unnamed the name `name` in this directory; it must not exist.
+    pub(crate) fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
+        let (from, name) = (c_string(descriptor(file).as_os_str())?, c_string(name)?);
+        let (here, follow) = (libc::AT_FDCWD, libc::AT_SYMLINK_FOLLOW);
+        point("link")?;
+        // SAFETY: the descriptor is open and both names are terminated strings that outlive the call.
+        cvt(unsafe { libc::linkat(here, from.as_ptr(), self.0.as_raw_fd(), name.as_ptr(), follow) }).map(drop)
     }
 
     /// Opens `name` for appending, and creates it when it is missing.
@@ -170,6 +195,12 @@ impl Dir {
     }
 }
 
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Rename {
     /// The flags of `renameat2`, or `None` where plain `renameat` does.
     fn flags(self) -> io::Result<Option<u32>> {
@@ -200,6 +231,7 @@ impl Stat {
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
+            gid: stat.st_gid,
             #[allow(clippy::unnecessary_cast, reason = "it has 32 bits on other machines")]
             links: stat.st_nlink as u64,
             mtime_ns: nanos(stat.st_mtime, stat.st_mtime_nsec),
@@ -332,6 +364,19 @@ pub(crate) fn set_mode(file: &impl AsFd, mode: u32) -> io::Result<()> {
     cvt(unsafe { libc::fchmod(file.as_fd().as_raw_fd(), mode) }).map(drop)
 }
 
+/// Gives an open file or directory to a user and a group. Only root may.
+pub(crate) fn set_owner(file: &impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
+    point("chown")?;
+    // SAFETY: fchown touches no memory of ours and the descriptor is open.
+    cvt(unsafe { libc::fchown(file.as_fd().as_raw_fd(), uid, gid) }).map(drop)
+}
+
+/// Sets the time of the last change of an open file or directory.
+pub(crate) fn set_mtime(file: &impl AsFd, mtime: SystemTime) -> io::Result<()> {
+    point("utime")?;
+    File::from(file.as_fd().try_clone_to_owned()?).set_modified(mtime)
+}
+
 /// Cuts an open file to `size_bytes`. Only for files that are not to be old or new as a whole: logs, a lock's holder.
 pub(crate) fn set_size(file: &File, size_bytes: u64) -> io::Result<()> {
     point("truncate")?;
@@ -442,6 +487,11 @@ fn unlink_at(dir: RawFd, name: &OsStr) -> io::Result<()> {
     point("unlink")?;
     // SAFETY: the name is a terminated string that outlives the call.
     cvt(unsafe { libc::unlinkat(dir, name.as_ptr(), 0) }).map(drop)
+}
+
+/// What leads to an open file without a name.
+fn descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 fn c_string(name: &OsStr) -> io::Result<CString> {

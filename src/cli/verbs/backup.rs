@@ -72,10 +72,12 @@ pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Rep
         out.warn(&printable(warning));
     }
     // The registry of tokens is an old one, and only a new key makes void what came between.
-    out.warn(&format!(
-        "no token is accepted until the key is changed, because those revoked after {created_at} would be good again; \
-         run: parachute auth rotate-key --now"
-    ));
+    if restored.is_older_copy {
+        out.warn(&format!(
+            "no token is accepted until the key is changed, because those revoked after {created_at} would be good \
+             again; run: parachute auth rotate-key --now"
+        ));
+    }
     Ok(Report {
         data: json!({
             "home": config.home.to_string_lossy(), "moved_rows": restored.moved_rows, "archive": about(file, contents),
@@ -108,11 +110,11 @@ fn failure(error: &ArchiveError) -> Failure {
             (Code::Conflict, "name a file that is not there yet")
         }
         ArchiveError::Malformed { .. } => (Code::InvalidConfig, "take another copy of the archive"),
-        ArchiveError::Changed { .. } => (Code::Busy, "try again in a moment"),
-        ArchiveError::Read { .. } | ArchiveError::Write { .. } | ArchiveError::Torn { .. } | ArchiveError::Store(_) => {
-            (Code::Failed, "check the path, its permissions and space")
-        }
-        ArchiveError::Database(_) => (Code::Failed, "see: parachute doctor"),
+        ArchiveError::Read { .. }
+        | ArchiveError::Write { .. }
+        | ArchiveError::Torn { .. }
+        | ArchiveError::Database(_)
+        | ArchiveError::Store(_) => (Code::Failed, "check the path, its permissions and space"),
     };
     Failure::new(code, printable(&error.to_string()), hint)
 }
