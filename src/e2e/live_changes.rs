@@ -138,6 +138,38 @@ fn a_list_that_is_away_for_a_moment_stops_nobody_and_forgets_no_stop() {
     eventually("web is gone", || (ask(&hub, "/web/a", &[]).status == 404).then_some(()));
 }
 
+/// Who finds no list, but the backup of one, does not take that for a home without modules.
+#[test]
+fn a_list_that_was_away_before_anybody_read_it_is_missed_by_all() {
+    let mut hub = Hub::start(&[web("web")]);
+    hub.until_ready("web");
+    let backup = hub.home.path().join("services.json.bak");
+    eventually("a backup", || backup.exists().then_some(()));
+    assert!(hub.end().success());
+    let (list, aside) = (hub.home.path().join("services.json"), hub.home.path().join("services.json~"));
+    fs::rename(&list, &aside).expect("ours");
+    let said = "is not there, and ";
+    let misses = |hub: &Hub, args: &[&str], code: i32| {
+        let finished = hub.run(args).fails_with(code);
+        assert!(format!("{}{}", finished.stdout, finished.stderr).contains(said), "{finished}");
+    };
+    for (args, code) in [(&["status"][..], 1), (&["start", "web"], 78), (&["check"], 78)] {
+        misses(&hub, args, code);
+    }
+    hub.start_again();
+    hub.says("no module is started: ");
+    for (args, code) in [(&["status"][..], 1), (&["status", "--check"], 6), (&["start", "web"], 78)] {
+        misses(&hub, args, code);
+    }
+    assert_eq!(hub.get("/api/ready").json()["ready"], false);
+    let told = hub.api("GET", "/api/modules").json();
+    assert!(told["problem"].as_str().is_some_and(|problem| problem.contains(said)), "{told:#}");
+    fs::rename(&aside, &list).expect("ours");
+    hub.run(&["start", "web"]).succeeds();
+    hub.run(&["status", "--check"]).succeeds();
+    assert_eq!(hub.get("/api/ready").json()["ready"], true);
+}
+
 /// A row that goes and comes while its module takes its time to end.
 #[test]
 fn a_row_that_comes_back_brings_its_module_back() {

@@ -36,7 +36,7 @@ impl Hub {
     pub(crate) fn discovery(&self, asked: Asked<'_>, audience: Audience) -> Result<Value, OpError> {
         let document = match self.reconcile() {
             Ok(document) => document,
-            Err(OpError::Services { source: StoreError::Syntax { .. } }) => Arc::default(),
+            Err(OpError::Services { source: StoreError::Syntax { .. } | StoreError::NoList { .. } }) => Arc::default(),
             Err(error) => return Err(error),
         };
         let modules = self.with_manifests(&document);

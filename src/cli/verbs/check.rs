@@ -221,7 +221,6 @@ fn own_files(home: &Home, services: &Services, findings: &mut Findings) {
         findings.bad(&socket, "is in the way of the hub's socket; move it away");
     }
     let read = [
-        services.look_for_list(),
         services.look_at_backup(),
         services.look_at_journal(),
         children::read_previous(home).map(drop),

@@ -27,8 +27,7 @@ const REMOVED_MAX_BYTES: u64 = 2 * 1024 * 1024;
 pub(super) fn run(name: &str, timeout: Option<Duration>, config: &Config, out: &mut Out) -> Result<Report, Failure> {
     let home = Home::open(&config.home, Create::No).map_err(|error| reach::store_failure(&error))?;
     let services = Services::new(home.clone());
-    let document =
-        services.look_for_list().and_then(|()| services.read()).map_err(|error| reach::store_failure(&error))?;
+    let document = services.read().map_err(|error| reach::store_failure(&error))?;
     let (row_name, short) = find(document.entries(), name).map_or_else(
         || names::resolve(&document, name).map(|short| (name.to_owned(), Some(short))),
         |entry| Ok((entry.name.clone(), entry.short.clone())),

@@ -112,7 +112,8 @@ impl Services {
         Self { home, cache: Mutex::new(None), recoveries: Mutex::new(Vec::new()) }
     }
 
-    /// What it says now, the same `Arc` while it says the same; a missing file says nothing, or what it said before.
+    /// What it says now, the same `Arc` while it says the same; a missing file says what it said before, or nothing, and
+    /// is an error while its backup has rows.
     /// Costs one `stat` while the file is unchanged, and just after a change a look at its bytes. Never writes and never
     /// waits for a writer.
     pub(crate) fn read(&self) -> Result<Arc<Listing>, StoreError> {
@@ -134,6 +135,9 @@ impl Services {
         }
         let stat = read.as_ref().map(|(_, stat)| *stat);
         let bytes = read.as_ref().map(|(bytes, _)| bytes.as_slice());
+        if bytes.is_none() {
+            self.look_for_list()?;
+        }
         let is_settled = stat.is_none_or(|stat| stat.is_settled(now));
         let digest = bytes.filter(|_| !is_settled || before.is_some()).map(token::sha256);
         let listing = match before.filter(|(held, _)| Some(*held) == digest) {

@@ -110,7 +110,7 @@ impl Services {
     /// nobody has decided anything since. When nothing of it is known elsewhere it stays as it is, for somebody to mend.
     pub(crate) fn restore(&self) -> Result<(), EditError> {
         let Some(target) = self.located()? else { return Ok(()) };
-        let Some((bytes, _)) = target.read(SERVICES_MAX_BYTES)? else { return Ok(self.look_for_list()?) };
+        let Some((bytes, _)) = target.read(SERVICES_MAX_BYTES)? else { return Ok(()) };
         if Document::parse(&bytes).is_err() && !self.rebuild(&bytes, &Listing::default())?.0.entries().is_empty() {
             self.edit(|_| Ok(()))?;
         }
@@ -119,7 +119,7 @@ impl Services {
 
     /// A list that is not there is one without rows, unless its backup has some: then somebody has moved it away, and to
     /// begin anew would be the end of the others.
-    pub(crate) fn look_for_list(&self) -> Result<(), StoreError> {
+    pub(super) fn look_for_list(&self) -> Result<(), StoreError> {
         let Some(target) = self.located()? else { return Ok(()) };
         let has_rows = |backup: Document| !backup.entries().is_empty();
         if target.stat()?.is_some() || !self.backup()?.is_some_and(has_rows) {

@@ -44,8 +44,7 @@ pub(super) fn run(
     };
     let hub_only = [HUB.to_owned()];
     let names = if names.is_empty() { &hub_only } else { names };
-    let services = Services::new(home.clone());
-    let list = services.look_for_list().and_then(|()| services.read());
+    let list = Services::new(home.clone()).read();
     let resolve = |name: &str| match &list {
         Ok(document) => names::resolve(document, name),
         // A hub that runs knows its modules by the list as it was.
