@@ -154,6 +154,11 @@ impl DbError {
         }
     }
 
+    /// Whether the database is another program's.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Predecessor { .. } | Self::NotOurs { .. })
+    }
+
     /// Whether the file's contents are beyond use.
     pub(crate) fn is_damage(&self) -> bool {
         matches!(self, Self::Sqlite { class: Class::Corrupt | Class::NotADatabase, .. })

@@ -95,6 +95,16 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, DbError> {
 
 fn attempt(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError> {
     let present = inspect(path)?;
+    let looked = match &present {
+        // Nothing beside it is a link.
+        Some(facts) if facts.size_bytes > 0 => is_in_use(path).and_then(|_| look_inside(path)),
+        Some(_) | None => Ok(()),
+    };
+    let looked = match looked {
+        // Who may read it is for that program to say.
+        Err(error) if error.is_foreign() => return Err(error),
+        other => other,
+    };
     if let Some(facts) = &present {
         notices.extend(tighten(path, facts)?);
     }
@@ -104,9 +114,7 @@ fn attempt(path: &Path, notices: &mut Vec<String>) -> Result<Connection, DbError
             notices.extend(tighten(&companion, &facts)?);
         }
     }
-    if present.as_ref().is_some_and(|facts| facts.size_bytes > 0) {
-        look_inside(path)?;
-    }
+    looked?;
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     if present.is_none() {
         // Created this moment, by SQLite and with our umask; whatever that is, no key goes into a file others can read.

@@ -138,11 +138,15 @@ fn a_database_that_is_not_ours_is_refused_and_not_touched() {
         let dir = TestDir::new("db-foreign");
         let path = dir.join("hub.db");
         foreign(&path, sql);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
         let before = fs::read(&path).expect("read");
-        match Db::open(&path) {
+        let error = match Db::open(&path) {
             Ok(_) => panic!("{name}: was opened"),
-            Err(error) => assert!(refused(&error), "{name}: {error}"),
-        }
+            Err(error) => error,
+        };
+        assert!(refused(&error), "{name}: {error}");
+        let mode = fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, if error.is_foreign() { 0o644 } else { 0o600 }, "{name}");
         assert_eq!(fs::read(&path).expect("read"), before, "{name}");
     }
     assert_eq!(super::open::APPLICATION_ID, 1_346_458_177);

@@ -268,3 +268,19 @@ fn a_database_that_may_be_an_older_copy_is_told_by_check_as_well() {
     assert_eq!(hub.api("GET", "/api/modules").status, 200, "{}", hub.output());
     hub.run(&["check"]).succeeds();
 }
+
+#[test]
+fn another_program_s_database_is_left_as_it_is_by_all() {
+    let home = Home::new();
+    sql(&home, "CREATE TABLE theirs (a)");
+    let file = home.path().join("hub.db");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("ours");
+    for (args, code) in
+        [(&["check"][..], 78), (&["doctor"], 6), (&["doctor", "--fix"], 6), (&["serve", "--port", "0"], 78)]
+    {
+        let told = Finished::run(home.command(args)).fails_with(code);
+        let told = format!("{}{}", told.stdout, told.stderr);
+        assert!(told.contains("is a database of another program") && !told.contains("0600"), "{told}");
+        assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o644, "{args:?}");
+    }
+}

@@ -5,7 +5,7 @@ use crate::cli::exit::{Failure, NEW_TOKEN};
 use crate::cli::out::{Out, Report, printable};
 use crate::cli::reach;
 use crate::config::Config;
-use crate::db;
+use crate::db::{self, DbError};
 use crate::manifest::circles::{Waiting, circles, told};
 use crate::manifest::run::Run;
 use crate::manifest::services::{Listing, Row};
@@ -258,7 +258,14 @@ fn database(home: &Home, findings: &mut Findings) {
     if fs::metadata(file).is_ok_and(|facts| facts.len() == 0) {
         return findings.bad(file, &format!("is empty; {NEW_DATABASE}"));
     }
-    match db::verify(file) {
+    let looked = db::verify(file);
+    // Who may read another program's database is for that one to say.
+    if !looked.as_ref().is_err_and(DbError::is_foreign) {
+        for file in &files {
+            private(file, findings);
+        }
+    }
+    match looked {
         Ok(_) => {}
         Err(error) if error.is_damage() => findings.bad(file, &format!("{error}; {NEW_DATABASE}")),
         Err(error) => findings.bad(file, &error.to_string()),
@@ -297,7 +304,7 @@ fn is_taken(home: &Home, file: &Path, findings: &mut Findings) {
         Ok(facts) if ours.is_some_and(|ours| facts.uid() != ours) => {
             findings.bad(file, &format!("belongs to user {}; run as that user, or change its owner", facts.uid()));
         }
-        Ok(_) | Err(_) => drop(private(file, findings)),
+        Ok(_) | Err(_) => {}
     }
 }
 

@@ -10,6 +10,7 @@ use crate::cli::out::{Out, Report, printable};
 use crate::cli::reach::{self, HEALTH_TIMEOUT};
 use crate::client::{Client, ClientError};
 use crate::config::Config;
+use crate::db;
 use crate::manifest::Problem;
 use crate::manifest::services::Listing;
 use crate::store::identity::{self, HubLock};
@@ -97,7 +98,9 @@ fn mend(config: &Config) -> Vec<String> {
     if home.make_private().unwrap_or(false) {
         mended.push(format!("{}: nobody else may write it any more", home.path().display()));
     }
-    for name in SECRETS {
+    // Who may read another program's database is for that one to say.
+    let is_foreign = db::verify(&home.path().join("hub.db")).is_err_and(|error| error.is_foreign());
+    for name in SECRETS.iter().filter(|name| !(is_foreign && name.starts_with("hub.db"))) {
         tighten(&home, Path::new(name), &mut mended);
     }
     recover(&home, &mut mended);
