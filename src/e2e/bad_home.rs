@@ -355,6 +355,39 @@ fn what_is_in_the_way_of_a_file_or_directory_of_the_hub_is_found_by_check() {
 }
 
 #[test]
+fn what_is_in_the_way_of_a_directory_of_a_module_is_found_by_check() {
+    let used = used_home();
+    for (directory, is_link, code) in [
+        ("web", true, 78),
+        ("web/logs", false, 78),
+        // Lines may well be kept on another disk.
+        ("web/logs", true, 0),
+        ("web/run", false, 78),
+        ("web/run", true, 78),
+    ] {
+        let home = copy_of(&used);
+        let path = home.path().join(directory);
+        let before = Finished::run(home.command(&["check"])).succeeds();
+        assert!(before.stdout.contains("nothing is wrong"), "{before}");
+        // A secret, which is looked for where it does not belong.
+        fs::remove_file(home.path().join("web/run/hub.key")).expect("there");
+        fs::rename(&path, aside(&path)).expect("ours");
+        if is_link {
+            symlink(aside(&path), &path).expect("ours");
+        } else {
+            fs::write(&path, "x").expect("ours");
+        }
+        let checked = Finished::run(home.command(&["check"])).fails_with(code);
+        let said = format!("✗ {}: is not a directory; move it away\n", path.display());
+        assert_eq!(checked.stdout.contains(&said), code != 0, "{directory}: {checked}");
+        let (outcome, output, _left) = serve(home, directory, directory);
+        assert_ne!(outcome, Refuses(78), "{directory}: {output}");
+        let complains = ["is a symbolic link", "web.log: Not a directory", "cannot ask the hub about tokens"];
+        assert_eq!(complains.iter().any(|said| output.contains(said)), code != 0, "{directory}: {output}");
+    }
+}
+
+#[test]
 fn what_takes_the_place_of_the_run_directory_or_the_socket_is_refused() {
     type Make = fn(&Path);
     let rows: &[(&str, &str, Make)] = &[

@@ -47,7 +47,7 @@ const OWN_FILES: [&str; 9] = [
     "services.json.removed",
 ];
 
-/// The same for each module, below its directory.
+/// Files of each module, below its directory.
 const MODULE_FILES: [&str; 2] = ["run/hub.key", "run/verify-keys.json"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,9 +208,8 @@ fn look(home: &Home, hub_port: u16, findings: &mut Findings) {
 /// What the hub keeps for itself, beside the list of modules and the database.
 fn own_files(home: &Home, services: &Services, findings: &mut Findings) {
     for name in OWN_DIRECTORIES {
-        let directory = home.path().join(name);
-        if fs::symlink_metadata(&directory).is_ok_and(|facts| !facts.is_dir()) {
-            return findings.bad(&directory, "is not a directory; move it away");
+        if !is_directory(&home.path().join(name), findings) {
+            return;
         }
     }
     for name in OWN_FILES {
@@ -243,6 +242,15 @@ fn is_file(file: &Path, findings: &mut Findings) {
     if fs::symlink_metadata(file).is_ok_and(|facts| !facts.is_file()) {
         findings.bad(file, NOT_REGULAR);
     }
+}
+
+/// Whether the hub goes through it, which it does through no link. One that is missing does as well.
+fn is_directory(directory: &Path, findings: &mut Findings) -> bool {
+    let is_other = fs::symlink_metadata(directory).is_ok_and(|facts| !facts.is_dir());
+    if is_other {
+        findings.bad(directory, "is not a directory; move it away");
+    }
+    !is_other
 }
 
 /// Whether the hub would take it, and whether what is in it can be used; what it says is for the hub.
@@ -328,15 +336,30 @@ fn rows(home: &Home, hub_port: u16, document: &Listing, findings: &mut Findings)
             }
         }
         if let Some(short) = &entry.short {
-            environment(home, short, findings);
-            is_file(&home.log_dir(short).join(format!("{short}.log")), findings);
-            for name in MODULE_FILES {
-                is_file(&home.module_dir(short).join(name), findings);
-            }
+            module_files(home, short, findings);
         }
     }
     for circle in circles(&waiting) {
         findings.note(&file, &told(&circle));
+    }
+}
+
+/// What the hub keeps for a module.
+fn module_files(home: &Home, short: &Short, findings: &mut Findings) {
+    let directory = home.module_dir(short);
+    if !is_directory(&directory, findings) {
+        return;
+    }
+    environment(home, short, findings);
+    let logs = home.log_dir(short);
+    // They may well be on another disk.
+    if logs.is_dir() || is_directory(&logs, findings) {
+        is_file(&logs.join(format!("{short}.log")), findings);
+    }
+    if is_directory(&directory.join("run"), findings) {
+        for name in MODULE_FILES {
+            is_file(&directory.join(name), findings);
+        }
     }
 }
 
