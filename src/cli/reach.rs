@@ -44,26 +44,32 @@ pub(crate) struct Up {
 /// The hub of `home`; `None` when it is down. An error when something else answers in its place or the answer does
 /// not come within `timeout`.
 pub(crate) fn hub(home: &Home, timeout: Duration) -> Result<Option<Up>, ClientError> {
-    let Some(identity) = published(home)? else { return Ok(None) };
-    let asked = identity.instance.clone();
-    match up(identity, timeout) {
-        // It may be the next one, which was up before it had published itself.
-        Err(error @ ClientError::WrongHub { found: Some(_), .. }) => match published(home)? {
-            Some(next) if next.instance != asked => up(next, timeout),
-            _ => Err(error),
-        },
-        outcome => outcome,
+    let deadline = Instant::now() + PUBLISHING;
+    loop {
+        let Some(identity) = published(home)? else { return Ok(None) };
+        return match up(&identity, timeout) {
+            // It may be the next one, which was up before it had published itself.
+            Err(error @ ClientError::WrongHub { found: Some(_), .. }) => match published(home)? {
+                Some(next) if next.instance != identity.instance => up(&next, timeout).map(Some),
+                _ => Err(error),
+            },
+            Err(ClientError::Unreachable { .. }) if !identity.is_alive() => Ok(None),
+            // It lets go of its port a moment before it is gone; else that is not its port.
+            Err(ClientError::Unreachable { .. }) if Instant::now() < deadline => {
+                fs::pause(LOOK_AGAIN);
+                continue;
+            }
+            Err(ClientError::Unreachable { .. }) => Err(ClientError::CutOff { pid: identity.pid }),
+            outcome => outcome.map(Some),
+        };
     }
 }
 
-fn up(identity: Identity, timeout: Duration) -> Result<Option<Up>, ClientError> {
+fn up(identity: &Identity, timeout: Duration) -> Result<Up, ClientError> {
     let expected = Expected { instance: identity.instance.clone(), secret: identity.secret.clone() };
     let asked = Instant::now();
-    match Client::reach(identity.port, Some(expected), timeout) {
-        Ok((client, health)) => Ok(Some(Up { client, health, identity, latency: asked.elapsed() })),
-        Err(ClientError::Unreachable { .. }) => Ok(None),
-        Err(other) => Err(other),
-    }
+    let (client, health) = Client::reach(identity.port, Some(expected), timeout)?;
+    Ok(Up { client, health, identity: identity.clone(), latency: asked.elapsed() })
 }
 
 /// What the home says of its hub; an error when that one runs and nothing tells any more where. One that starts or ends

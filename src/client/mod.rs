@@ -145,7 +145,7 @@ impl fmt::Display for ClientError {
             Self::CutOff { pid } => write!(
                 f,
                 "the hub runs as process {pid}, and no command reaches it: it starts or ends at the moment, or its files in \
-                 hub/run were removed; try again, and if it stays so end it with: kill {pid}, and then: parachute serve"
+                 hub/run were removed or changed; try again, and if it stays so end it with: kill {pid}, and then: parachute serve"
             ),
             Self::Unproven { port } => write!(
                 f,

@@ -503,3 +503,17 @@ fn a_hub_tells_who_it_is_and_where() {
     assert_eq!(hub.end().code(), Some(0));
     assert_eq!(IDENTITY.map(|file| hub.home.read(file)), ["", "", ""]);
 }
+
+#[test]
+fn a_port_file_that_leads_nowhere_is_no_hub_that_is_down() {
+    let hub = Hub::start(&[]);
+    let nowhere = crate::support::free_port();
+    hub.home.write("hub/run/hub.port", &format!("{nowhere}\n"));
+    let said = format!("the hub runs as process {}, and no command reaches it", hub.pid());
+    for (args, code) in [(&["status"][..], 1), (&["status", "--check"], 6), (&["doctor"], 6), (&["open"], 5)] {
+        let told = hub.run(args).fails_with(code);
+        assert!(format!("{}{}", told.stdout, told.stderr).contains(&said), "{told}");
+    }
+    hub.home.write("hub/run/hub.port", &format!("{}\n", hub.port));
+    hub.run(&["status", "--check"]).succeeds();
+}
