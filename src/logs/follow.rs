@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Most that `tail` looks back over all files together: six times what a module keeps by default.
-const TAIL_BYTES: usize = 64 * 1024 * 1024;
+/// Most that is looked back over all files together: six times what a module keeps by default.
+pub(crate) const TAIL_BYTES: usize = 64 * 1024 * 1024;
 /// Most that one `poll` reads, so that who follows a flood still sees signals and closed pipes.
 const POLL_BYTES: usize = 1024 * 1024;
 /// A line longer than this is handed on in parts. The hub's own lines are shorter; a foreign file's need not be.
@@ -88,6 +88,7 @@ pub(crate) struct Follower {
     files: VecDeque<Source>,
     /// The beginning of a line whose end was not there yet.
     partial: Vec<u8>,
+    is_cut: bool,
 }
 
 #[derive(Debug)]
@@ -131,7 +132,7 @@ impl Follower {
         let mut wanted = lines;
         let mut budget = TAIL_BYTES;
         let mut parts = Vec::new();
-        let mut end_of_current = 0;
+        let (mut end_of_current, mut is_cut) = (0, false);
         for (index, source) in newest_first.iter().enumerate() {
             let size = source.file.metadata().map_err(fail)?.len();
             // An unfinished last line of the file in use belongs to the follower.
@@ -142,6 +143,7 @@ impl Follower {
             wanted -= part.lines.len();
             parts.push(part.lines);
             if wanted == 0 || budget == 0 {
+                is_cut = wanted > 0 && (part.start > 0 || index + 1 < newest_first.len());
                 break;
             }
         }
@@ -150,7 +152,12 @@ impl Follower {
         if has_current {
             files.extend(newest_first.into_iter().next().map(|source| Source { at: end_of_current, ..source }));
         }
-        Ok((tail, Self { path: path.to_owned(), files, partial: Vec::new() }))
+        Ok((tail, Self { path: path.to_owned(), files, partial: Vec::new(), is_cut }))
+    }
+
+    /// Whether there are older lines that were wanted and not looked for, see [`TAIL_BYTES`].
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// What was added since the last call. Does not wait.
@@ -296,7 +303,8 @@ fn open_rotated(
 
 struct Part {
     lines: Vec<FileLine>,
-    /// Where the part ends in the file.
+    /// From where to where the file was read.
+    start: u64,
     end: u64,
 }
 
@@ -331,7 +339,7 @@ fn read_back(file: &File, size: u64, wanted: usize, budget: &mut usize, leave_un
         rest = rest.get(end + 1..).unwrap_or(&[]);
     }
     let lines = slices[slices.len().saturating_sub(wanted)..].iter().map(|line| parse(line)).collect();
-    Ok(Part { lines, end: start + used as u64 })
+    Ok(Part { lines, start, end: start + used as u64 })
 }
 
 /// Takes `time tag text` apart; any other line is all text.

@@ -86,6 +86,26 @@ fn lines_longer_than_a_chunk_are_found_from_the_end() {
 }
 
 #[test]
+fn what_is_too_far_back_is_not_looked_for_which_can_be_told() {
+    let place = Place::new();
+    place.write("a.log", "1\n2\n3\n");
+    for (wanted, rotated_bytes, expected, is_cut) in [
+        (9, 0, &["1", "2", "3"][..], false),
+        (9, TAIL_BYTES, &["old", "1", "2", "3"], true),
+        (4, TAIL_BYTES, &["old", "1", "2", "3"], false),
+    ] {
+        // Sparse.
+        let rotated = File::create(place.0.join("a.log.1")).unwrap();
+        rotated.set_len(rotated_bytes as u64).unwrap();
+        if rotated_bytes > 0 {
+            rotated.write_all_at(b"\nold\n", rotated_bytes as u64).unwrap();
+        }
+        let (lines, follower) = Follower::open(&place.path(), wanted).unwrap();
+        assert_eq!((texts(&lines).as_slice(), follower.is_cut()), (expected, is_cut), "{wanted}, {rotated_bytes}");
+    }
+}
+
+#[test]
 fn what_is_not_there_or_no_file_is_an_error() {
     let place = Place::new();
     assert!(matches!(tail(&place.path(), 5), Err(FollowError::Missing { .. })));

@@ -137,8 +137,9 @@ fn is_not_run(failure: &Failure) -> bool {
 
 /// The last `wanted` lines of the file before those that the hub has told.
 fn older(path: &Path, told: &[LogLine], wanted: usize, out: &mut Out) -> Vec<FileLine> {
-    let mut file = match follow::tail(path, wanted.saturating_add(told.len()).saturating_add(LATER_LINES)) {
-        Ok(file) => file,
+    let looked_for = wanted.saturating_add(told.len()).saturating_add(LATER_LINES);
+    let (mut file, is_cut) = match Follower::open(path, looked_for) {
+        Ok((file, follower)) => (file, follower.is_cut()),
         // It has printed nothing before, or keeps no file.
         Err(FollowError::Missing { .. }) => return Vec::new(),
         Err(error) => {
@@ -152,14 +153,28 @@ fn older(path: &Path, told: &[LogLine], wanted: usize, out: &mut Out) -> Vec<Fil
     }
     file.truncate(before.lines);
     file.drain(..file.len().saturating_sub(wanted));
+    if file.len() < wanted {
+        say_cut(is_cut, path, out);
+    }
     file
+}
+
+fn say_cut(is_cut: bool, path: &Path, out: &mut Out) {
+    if is_cut {
+        let looked_at_mib = follow::TAIL_BYTES >> 20;
+        out.warn(&format!(
+            "older lines were not looked for: they are more than {looked_at_mib} MiB back in {} and the files beside it",
+            path.display()
+        ));
+    }
 }
 
 fn from_files(path: &Path, short: &Short, follow: bool, lines: usize, out: &mut Out) -> Result<Report, Failure> {
     let failed = |error: FollowError| Failure::new(Code::Failed, error.to_string(), "see: parachute check");
     if !follow {
-        return match follow::tail(path, lines) {
-            Ok(tail) => {
+        return match Follower::open(path, lines) {
+            Ok((tail, follower)) => {
+                say_cut(follower.is_cut(), path, out);
                 print(tail.iter().map(of_file), out);
                 Ok(Report::streamed())
             }
@@ -179,6 +194,7 @@ fn from_files(path: &Path, short: &Short, follow: bool, lines: usize, out: &mut 
         ),
         FollowError::Read { .. } => failed(error),
     })?;
+    say_cut(follower.is_cut(), path, out);
     print(tail.iter().map(of_file), out);
     while !out.is_closed() {
         let news = follower.poll().map_err(failed)?;
