@@ -31,6 +31,11 @@ pub(super) fn before(file: &[FileLine], hub: &[LogLine]) -> Before {
     }
     let began = parse_iso8601(&first.at);
     let is_older = |line: &FileLine| line.at_ms.is_some_and(|at| began.is_some_and(|began| at < began));
+    // It was emptied, or begun anew, while the hub had lines in memory.
+    let begins_after = |at: usize| file.iter().zip(hub.iter().skip(at)).all(|(file, hub)| is_same(file, hub));
+    if !file.first().is_some_and(is_older) && (1..hub.len()).any(begins_after) {
+        return Before { lines: 0, gap: false };
+    }
     Before { lines: file.iter().rposition(is_older).map_or(0, |at| at + 1), gap: !file.is_empty() }
 }
 
@@ -53,6 +58,8 @@ mod tests {
             ("the file is read later", "abcdefgh", "def", 3, false),
             ("the last lines are not written yet", "abcd", "cdef", 2, false),
             ("memory has all of the file", "cd", "cdef", 0, false),
+            ("the file begins within memory", "de", "abcdef", 0, false),
+            ("and it is read later", "efgh", "abcdef", 0, false),
             ("all the same", "aaaaaa", "aaa", 3, false),
             ("much the same", "abababab", "abab", 4, false),
             ("the file knows none of them", "abc", "xyz", 0, true),
@@ -61,6 +68,8 @@ mod tests {
             let hub: Vec<_> = hub.chars().map(|text| of_hub(5, text)).collect();
             assert_eq!(before(&file, &hub), Before { lines, gap }, "{what}");
         }
+        let older = [of_file(1, 'b'), of_file(2, 'c')];
+        assert_eq!(before(&older, &[of_hub(5, 'a'), of_hub(6, 'b')]), Before { lines: 2, gap: true }, "by chance");
         // The file failed for a while: what is older is still from before.
         let file = [of_file(1, 'a'), of_file(4, 'b'), of_file(7, 'c')];
         assert_eq!(before(&file, &[of_hub(5, 'x'), of_hub(6, 'y')]), Before { lines: 2, gap: true });
