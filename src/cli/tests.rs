@@ -417,7 +417,7 @@ fn a_check_says_who_is_not_waited_for() {
         row("a", 1950, &["b"]),
         row("b", 1951, &["a", "db"]),
         row("c", 1952, &["parachute-d"]),
-        row("parachute-d", 1953, &[]),
+        row("parachute-d", 1953, &["parachute-d"]),
     ]));
     let (exit, stdout, stderr) = fixture.run(&["check"]);
     assert_eq!(exit, 0, "{stdout}{stderr}");
@@ -427,6 +427,7 @@ fn a_check_says_who_is_not_waited_for() {
         [
             "row b: dependsOn names db, which is no module; it is not waited for",
             "a, b: depend on each other; none of them waits for another",
+            "parachute-d: depends on itself, which it does not wait for",
         ],
         "{stdout}"
     );

@@ -1,4 +1,4 @@
-//! Pure: modules that depend on each other in a circle, so that none of them can go first.
+//! Pure: modules that depend on each other in a circle, or on themselves, so that none of them can go first.
 
 use super::Short;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,12 +9,12 @@ pub(crate) type Waiting = BTreeMap<Short, BTreeSet<Short>>;
 /// From one module to the next.
 type Edges<'a> = BTreeMap<&'a Short, Vec<&'a Short>>;
 
-/// Each set of modules of which every one waits for every other, be it through third ones. One that names itself only
-/// is in none.
+/// Each set of modules of which every one waits for every other, be it through third ones; and each that waits for
+/// itself alone.
 pub(crate) fn circles(waiting: &Waiting) -> Vec<BTreeSet<&Short>> {
     let (mut needs, mut dependents) = (Edges::new(), Edges::new());
     for (short, others) in waiting {
-        for other in others.iter().filter(|other| *other != short && waiting.contains_key(other)) {
+        for other in others.iter().filter(|other| waiting.contains_key(other)) {
             needs.entry(short).or_default().push(other);
             dependents.entry(other).or_default().push(short);
         }
@@ -34,6 +34,9 @@ pub(crate) fn circles(waiting: &Waiting) -> Vec<BTreeSet<&Short>> {
 /// What is said of one.
 pub(crate) fn told(circle: &BTreeSet<&Short>) -> String {
     let names: Vec<&str> = circle.iter().map(|short| short.as_str()).collect();
+    if let [name] = names[..] {
+        return format!("{name}: depends on itself, which it does not wait for");
+    }
     format!("{}: depend on each other; none of them waits for another", names.join(", "))
 }
 
@@ -79,7 +82,7 @@ mod tests {
         for (pairs, expected) in [
             (&[][..], &[][..]),
             (&[("a", &["b"][..]), ("b", &["c"]), ("c", &[])][..], &[]),
-            (&[("a", &["a"]), ("b", &["nobody"])], &[]),
+            (&[("a", &["a"]), ("b", &["nobody"]), ("c", &["a"])], &[&["a"][..]]),
             (&[("a", &["b"]), ("b", &["a"]), ("above", &["a"])], &[&["a", "b"][..]]),
             (&[("a", &["b", "below"]), ("b", &["a", "a"]), ("below", &[])], &[&["a", "b"]]),
             (&[("a", &["b"]), ("b", &["c"]), ("c", &["a"])], &[&["a", "b", "c"]]),
