@@ -4,8 +4,11 @@ use super::parse::Completions;
 use super::spec::{Flag, GLOBAL_FLAGS, SHELLS, VERBS, Verb, Words, every_verb};
 use std::collections::BTreeSet;
 
-/// Prints the installed modules, one a line; silent on a broken machine.
-const MODULES: &str = "parachute completions modules 2>/dev/null";
+/// What prints the installed modules, one a line; silent on a broken machine. `home` is what gives it the `--home` of the
+/// line.
+fn modules(home: &str) -> String {
+    format!("parachute {home} completions modules 2>/dev/null")
+}
 
 /// The script for `kind`; the list of modules is not one.
 pub(crate) fn script(kind: Completions) -> Option<String> {
@@ -67,6 +70,7 @@ enum Value {
     OneOf(&'static [&'static str]),
     File,
     Directory,
+    Any,
 }
 
 fn value(flag: &Flag) -> Option<Value> {
@@ -74,15 +78,16 @@ fn value(flag: &Flag) -> Option<Value> {
         (Some("FILE"), _) => Some(Value::File),
         (Some("DIR"), _) => Some(Value::Directory),
         (Some(_), choices @ [_, ..]) => Some(Value::OneOf(choices)),
-        (Some(_), []) | (None, _) => None,
+        (Some(_), []) => Some(Value::Any),
+        (None, _) => None,
     }
 }
 
-/// The flags of all verbs whose values a shell can tell, each once: those of one name take the same.
-fn valued_flags() -> impl Iterator<Item = (&'static str, Value)> {
+/// The flags of all verbs that take a value, as patterns of a shell and each once: those of one name take the same.
+fn valued_flags() -> impl Iterator<Item = (String, Value)> {
     let mut seen = BTreeSet::new();
     let flags = GLOBAL_FLAGS.iter().chain(every_verb().flat_map(|verb| verb.flags));
-    flags.filter(move |flag| seen.insert(flag.long)).filter_map(|flag| Some((flag.long, value(flag)?)))
+    flags.filter(move |flag| seen.insert(flag.long)).filter_map(|flag| Some((spellings(flag).join("|"), value(flag)?)))
 }
 
 /// Adds paths, `kind` of compgen: a line each, because a space is part of a name, and quoted where they are put in.
@@ -95,23 +100,27 @@ fn bash_paths(kind: char) -> String {
 fn bash() -> String {
     let mut script = format!(
         "# bash completion for parachute\n_parachute() {{\n\
-         \x20   local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} verb= i\n\
+         \x20   local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} verb= home=() i\n\
          \x20   COMPREPLY=()\n\
          \x20   for ((i = 1; i < COMP_CWORD; i++)); do\n\
          \x20       case ${{COMP_WORDS[i]}} in\n\
          \x20           --) return ;;\n\
-         \x20           {}) verb=${{COMP_WORDS[i]}}; break ;;\n\
+         \x20           --home)\n\
+         \x20               [ \"${{COMP_WORDS[i+1]}}\" = = ] && ((i++))\n\
+         \x20               home=(--home \"${{COMP_WORDS[++i]/#\\~\\//$HOME/}}\") ;;\n\
+         \x20           {}) : ${{verb:=${{COMP_WORDS[i]}}}} ;;\n\
          \x20       esac\n\
          \x20   done\n\
          \x20   case $prev in\n",
         verb_names().join("|")
     );
-    for (long, value) in valued_flags() {
+    for (flag, value) in valued_flags() {
         script.push_str(&match value {
-            Value::Directory => format!("        --{long}) :{}; return ;;\n", bash_paths('d')),
-            Value::File => format!("        --{long}) :{}; return ;;\n", bash_paths('f')),
+            Value::Any => format!("        {flag}) return ;;\n"),
+            Value::Directory => format!("        {flag}) :{}; return ;;\n", bash_paths('d')),
+            Value::File => format!("        {flag}) :{}; return ;;\n", bash_paths('f')),
             Value::OneOf(choices) => format!(
-                "        --{long}) COMPREPLY=($(compgen -W '{}' -- \"$cur\")); [ ${{#COMPREPLY[@]}} -gt 0 ] && return ;;\n",
+                "        {flag}) COMPREPLY=($(compgen -W '{}' -- \"$cur\")); [ ${{#COMPREPLY[@]}} -gt 0 ] && return ;;\n",
                 choices.join(" ")
             ),
         });
@@ -119,7 +128,7 @@ fn bash() -> String {
     script.push_str("    esac\n    case $verb in\n");
     for verb in VERBS {
         let flags: Vec<String> = flags_of(verb).into_iter().flat_map(spellings).collect();
-        let words = words(verb, &format!("$({MODULES})"));
+        let words = words(verb, &format!("$({})", modules("\"${home[@]}\"")));
         script.push_str(&format!(
             "        {}) COMPREPLY=($(compgen -W \"{} {words}\" -- \"$cur\"))",
             verb.name,
@@ -149,25 +158,29 @@ fn quoted(text: &str) -> String {
 fn zsh() -> String {
     let mut script = format!(
         "#compdef parachute\n_parachute() {{\n\
-         \x20   local verb= word\n\
-         \x20   local -a items\n\
-         \x20   for word in ${{words[2,CURRENT-1]}}; do\n\
-         \x20       case $word in\n\
-         \x20           --) _normal; return ;;\n\
-         \x20           {}) verb=$word; break ;;\n\
+         \x20   local verb= i\n\
+         \x20   local -a items home\n\
+         \x20   for ((i = 2; i < CURRENT; i++)); do\n\
+         \x20       case $words[i] in\n\
+         \x20           --) shift $i words; ((CURRENT -= i)); _normal; return ;;\n\
+         \x20           --home) home=(--home \"${{${{(Q)words[++i]}}/#\\~\\//$HOME/}}\") ;;\n\
+         \x20           --home=*) home=(\"${{(Q)words[i]}}\") ;;\n\
+         \x20           {}) : ${{verb:=$words[i]}} ;;\n\
          \x20       esac\n\
          \x20   done\n\
          \x20   case $words[CURRENT-1] in\n",
         verb_names().join("|")
     );
-    for (long, value) in valued_flags() {
+    for (flag, value) in valued_flags() {
         script.push_str(&match value {
-            Value::Directory => format!("        --{long}) _files -/; return ;;\n"),
-            Value::File => format!("        --{long}) _files; return ;;\n"),
-            Value::OneOf(choices) => format!("        --{long}) compadd -- {} && return ;;\n", choices.join(" ")),
+            Value::Any => format!("        {flag}) return ;;\n"),
+            Value::Directory => format!("        {flag}) _files -/; return ;;\n"),
+            Value::File => format!("        {flag}) _files; return ;;\n"),
+            Value::OneOf(choices) => format!("        {flag}) compadd -- {} && return ;;\n", choices.join(" ")),
         });
     }
     script.push_str("    esac\n    case $verb in\n");
+    let modules = format!("${{(f)\"$({})\"}}", modules("$home"));
     let describe = |flag: &Flag| -> String {
         spellings(flag).iter().map(|name| format!(" '{name}:{}'", quoted(flag.about).replace(':', "\\:"))).collect()
     };
@@ -176,13 +189,11 @@ fn zsh() -> String {
         script.push_str(&format!("        {}) items=({flags} ); _describe flag items", verb.name));
         match verb.words {
             Words::None | Words::NewName | Words::Jti | Words::MaybeJti | Words::MaybeOrigin | Words::MaybePath => {}
-            Words::Sub => {
-                script.push_str(&format!("; compadd -- {}", sub_words(verb, &format!("${{(f)\"$({MODULES})\"}}"))))
-            }
+            Words::Sub => script.push_str(&format!("; compadd -- {}", sub_words(verb, &modules))),
             Words::Directory => script.push_str("; _files -/"),
             Words::File => script.push_str("; _files"),
             Words::Modules | Words::OneModule => {
-                script.push_str(&format!("; compadd -- ${{(f)\"$({MODULES})\"}}"));
+                script.push_str(&format!("; compadd -- {modules}"));
             }
             Words::MaybeVerb | Words::Shell => script.push_str(&format!("; compadd -- {}", words(verb, ""))),
         }
@@ -197,16 +208,32 @@ fn zsh() -> String {
 }
 
 fn fish() -> String {
-    let mut script = String::from("# fish completion for parachute\ncomplete -c parachute -f\n");
+    let mut script = format!(
+        "# fish completion for parachute\ncomplete -c parachute -f\n\
+         function __parachute_modules\n\
+         \x20   set -l words (commandline -opc)\n\
+         \x20   set -l home\n\
+         \x20   for i in (seq 2 (count $words))\n\
+         \x20       switch $words[$i]\n\
+         \x20           case --home\n\
+         \x20               set home --home (string replace -r '^~/' \"$HOME/\" -- $words[(math $i + 1)])\n\
+         \x20           case '--home=*'\n\
+         \x20               set home $words[$i]\n\
+         \x20       end\n\
+         \x20   end\n\
+         \x20   {}\n\
+         end\n",
+        modules("$home")
+    );
     let flag_line = |condition: &str, flag: &Flag| {
         let short = flag.short.map_or(String::new(), |short| format!(" -s {short}"));
-        let value = match (flag.value, value(flag)) {
-            (None, _) => String::new(),
-            (Some(_), None) => " -x".to_owned(),
-            (Some(_), Some(Value::Directory)) => " -x -a '(__fish_complete_directories)'".to_owned(),
+        let value = match value(flag) {
+            None => String::new(),
+            Some(Value::Any) => " -x".to_owned(),
+            Some(Value::Directory) => " -x -a '(__fish_complete_directories)'".to_owned(),
             // No other line offers files.
-            (Some(_), Some(Value::File)) => " -r -F".to_owned(),
-            (Some(_), Some(Value::OneOf(choices))) => format!(" -x -a '{}'", choices.join(" ")),
+            Some(Value::File) => " -r -F".to_owned(),
+            Some(Value::OneOf(choices)) => format!(" -x -a '{}'", choices.join(" ")),
         };
         let about = flag.about.replace('\\', "\\\\").replace('\'', "\\'");
         format!("complete -c parachute{condition} -l {}{short}{value} -d '{about}'\n", flag.long)
@@ -224,7 +251,7 @@ fn fish() -> String {
         let words = match verb.words {
             Words::Directory => "(__fish_complete_directories)".to_owned(),
             Words::File => "(__fish_complete_path)".to_owned(),
-            _ => words(verb, &format!("({MODULES})")),
+            _ => words(verb, "(__parachute_modules)"),
         };
         if !words.is_empty() {
             script.push_str(&format!("complete -c parachute{condition} -a '{words}'\n"));
@@ -285,7 +312,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("a c")).expect("a directory");
         let offers = |words: &str| {
             let script = format!(
-                "{}\ncd '{}'; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _parachute; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+                "{}\nparachute() {{ case $1 in --home) echo home:$2 ;; *) echo home: ;; esac; }}\ncd '{}'; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _parachute; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
                 bash(),
                 dir.path().display()
             );
@@ -301,6 +328,11 @@ mod tests {
             ("parachute install a", &["a c"]),
             ("parachute --home a", &["a c"]),
             ("parachute auth module-key x --key-file a", &["a b.tar", "a c", "a.tar"]),
+            ("parachute add x -- --", &[""]),
+            ("parachute logs --lines ''", &[""]),
+            ("parachute --home a start h", &["home:a"]),
+            ("parachute start --home = a h", &["home:a"]),
+            ("parachute start h", &["home:"]),
         ] {
             if let Some(offered) = offers(words) {
                 assert_eq!(offered, expected, "{words}");
