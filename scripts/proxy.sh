@@ -37,8 +37,7 @@ proxy_open() {
     PATH="$PATH:/usr/sbin"
     sandbox_open
     servers=
-    # Our own servers, by number.
-    trap 'for server in $servers; do kill "$server" 2>/dev/null || :; done; sandbox_close' EXIT
+    trap 'servers_end; sandbox_close' EXIT
     backend_port=21000 nginx_port=21901 haproxy_port=21902
     mkdir -p "$sandbox/files/m"
     head -c "$PROXY_BIG_BYTES" /dev/zero >"$sandbox/files/m/big"
@@ -95,6 +94,13 @@ CONF
     for port in "$nginx_port" "$haproxy_port" "$hub_port" "$logging_port"; do
         until [ "$(curl -s "http://127.0.0.1:$port/m" || :)" = ok. ]; do sleep 0.1; done
     done
+}
+
+# Ends our own servers, by number, and waits for them: what they still write would be in the way of removing it.
+servers_end() {
+    for server in $servers; do kill "$server" 2>/dev/null || :; done
+    for server in $servers; do wait "$server" 2>/dev/null || :; done
+    servers=
 }
 
 # A second hub in front of the same backend, one that logs every request.
@@ -212,7 +218,6 @@ proxy() {
     for connections in 1 16 64 256; do requests "$connections" close $FRONTS; done
     large down
     large up
-    for server in $servers; do kill "$server" 2>/dev/null || :; done
-    servers=
+    servers_end
     hub_stop
 }

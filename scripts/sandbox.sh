@@ -13,7 +13,7 @@ debug_build() {
     need cargo 'install Rust: https://rustup.rs'
     need cc 'install a C compiler, on Debian: apt-get install gcc libc6-dev'
     (cd "$root" && cargo build --quiet --bins --examples)
-    programs_in "${CARGO_TARGET_DIR:-$root/target}/debug"
+    programs_in "$(cd "$root" && cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug"
 }
 
 # Sets them to the static release build, made when it is not up to date; PARACHUTE_BIN names another build.
@@ -23,8 +23,10 @@ release_build() {
     programs_in "$release"
 }
 
+# They are called from elsewhere and linked to, so their path is made absolute.
 programs_in() {
-    parachute=$1/parachute testchild=$1/examples/testchild respawn=$1/examples/respawn
+    programs=$(cd "$1" && pwd) || exit 3
+    parachute=$programs/parachute testchild=$programs/examples/testchild respawn=$programs/examples/respawn
 }
 
 # A new sandbox; the one before is removed. Sets `sandbox` and `home`.
