@@ -34,6 +34,7 @@ mod restart;
 mod status;
 mod stop;
 mod streams;
+mod stuck_forks;
 mod support;
 mod upstreams;
 mod verify_keys;

@@ -4,7 +4,7 @@ use super::{OpFailure, Snapshot};
 use crate::manifest::Short;
 use crate::sys::poll::Waker;
 use crate::sys::process::Family;
-use crate::sys::spawn::{SpawnFailure, SpawnSpec, Spawned};
+use crate::sys::spawn::{Newborn, SpawnFailure, SpawnSpec, Spawned};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::SyncSender;
@@ -116,7 +116,7 @@ impl ForWorker {
 #[derive(Debug)]
 pub(crate) enum ForMain {
     /// Fork this and send the result to `reply_to`.
-    Fork { spec: Box<SpawnSpec>, child: u64, reply_to: Arc<Inbox<ForWorker>> },
+    Fork { spec: Box<SpawnSpec>, newborn: Arc<Newborn>, child: u64, reply_to: Arc<Inbox<ForWorker>> },
     /// The module came up, failed or came to rest.
     Settled { short: Short, at_rest: bool },
     /// A module that the hub is not to outlive is down for good, by itself.

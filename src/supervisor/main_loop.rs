@@ -129,9 +129,9 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
         if polls.is_ready(inbox) {
             for message in context.main.take() {
                 match message {
-                    ForMain::Fork { spec, child, reply_to } => {
+                    ForMain::Fork { spec, newborn, child, reply_to } => {
                         let result = match &phase {
-                            Phase::Running => duties.spawner.spawn(&spec, &context.family),
+                            Phase::Running => duties.spawner.spawn(&spec, &newborn, &context.family),
                             Phase::Stopping { .. } | Phase::Hurrying { .. } => Err(SpawnFailure::cancelled()),
                         };
                         if let Err(unread) = reply_to.deliver(ForWorker::Forked { child, result }) {

@@ -114,6 +114,10 @@ pub(crate) fn spawn_failure(failure: SpawnFailure, program: &Path) -> StartError
         Step::Limit(_) if failure.is_not_permitted() => {
             (StartErrorKind::InvalidSettings, "; it is above the hub's own hard limit, which nobody here may raise")
         }
+        Step::OnTheWay => (
+            StartErrorKind::SpawnFailed,
+            "; somebody keeps stopping it, or its directory or program lies on a disk that hangs, so it was killed",
+        ),
         Step::Credentials => (StartErrorKind::SpawnFailed, "; run.user and run.group need a hub that runs as root"),
         _ => (StartErrorKind::SpawnFailed, ""),
     };

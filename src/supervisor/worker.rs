@@ -21,7 +21,7 @@ use crate::logs::{Ring, Tap};
 use crate::manifest::Short;
 use crate::sys::poll::{PollSet, Slot};
 use crate::sys::process::{Child, Exit, Signal};
-use crate::sys::spawn::Outcome;
+use crate::sys::spawn::{Newborn, Outcome};
 use crate::sys::{fs, memory, random};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
@@ -44,6 +44,17 @@ struct Living {
     started_at: SystemTime,
 }
 
+/// A child that the main thread was asked for.
+#[derive(Debug)]
+struct Birth {
+    newborn: Arc<Newborn>,
+    look_at: Instant,
+    /// At so many looks it was on its way.
+    seen: u32,
+    /// At so many of these it was stopped.
+    stopped: u32,
+}
+
 pub(super) struct Worker {
     short: Short,
     context: Arc<Context>,
@@ -53,6 +64,8 @@ pub(super) struct Worker {
     settings: Settings,
     tap: Tap,
     output: Output,
+    /// A child that is being forked.
+    birth: Option<Birth>,
     living: Option<Box<Living>>,
     remains: Remains,
     /// Nothing but the remains of a child are left, and they are being looked for.
@@ -126,6 +139,7 @@ impl Worker {
             settings,
             tap,
             output: Output::default(),
+            birth: None,
             living: None,
             remains: Remains::default(),
             clearing: false,
@@ -198,6 +212,7 @@ impl Worker {
             self.probe.as_ref().map(|probe| probe.deadline()),
             self.watch.as_ref().and_then(|watch| watch.deadline()),
             self.look_again_at,
+            self.birth.as_ref().map(|birth| birth.look_at),
         ];
         if let Err(error) = polls.wait(deadline.into_iter().flatten().min()) {
             // ENOMEM is the only error that poll can have here; the module lives on and is looked at again.
@@ -226,6 +241,7 @@ impl Worker {
                 self.hear(message);
             }
         }
+        self.look_at_birth();
         if lifecycle::deadline(&self.module).is_some_and(|at| Instant::now() >= at) {
             self.events.push_back(Event::Deadline);
         }

@@ -25,6 +25,11 @@ impl Stat {
     pub(crate) fn is_zombie(self) -> bool {
         matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
+
+    /// Stopped by a signal, or by whoever traces it.
+    pub(crate) fn is_stopped(self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
 }
 
 /// `None` when there is no such process. Fails when it cannot be told, as when descriptors have run out.

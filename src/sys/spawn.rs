@@ -6,7 +6,8 @@
 //!
 //! Everything is allocated before. Between fork and exec the child makes only async-signal-safe system calls, writes
 //! to nothing but its own stack, and says over a close-on-exec pipe which step failed, and with which errno; the
-//! pipe's end without a word is success.
+//! pipe's end without a word is success. Until then the thread that forked stands still, and whoever can hold up the
+//! child, as a process of the user that it has become can by stopping it, holds up that one: see [`Newborn`].
 
 use super::fault::point;
 use super::process::{Child, Family, Pid, Signal, close_range_unshared};
@@ -16,6 +17,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// A resource that can be limited per child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +150,8 @@ pub(crate) enum Step {
     Directory,
     ParentDeath,
     Exec,
+    /// Any of these that took too long.
+    OnTheWay,
 }
 
 impl Step {
@@ -181,6 +185,7 @@ impl Step {
             Self::Directory => "changing to its directory",
             Self::ParentDeath => "asking for the parent-death signal",
             Self::Exec => "exec",
+            Self::OnTheWay => "reaching its program",
         }
     }
 }
@@ -196,6 +201,7 @@ impl SpawnFailure {
     /// Whether the machine was short of something, so that trying again later is right.
     pub(crate) fn is_transient(self) -> bool {
         matches!(self.errno, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ETXTBSY | libc::EINTR)
+            || self.step == Step::OnTheWay
     }
 
     pub(crate) fn is_not_found(self) -> bool {
@@ -219,6 +225,11 @@ impl SpawnFailure {
     /// Nothing was tried: the hub is on its way down.
     pub(crate) fn cancelled() -> Self {
         Self { step: Step::Fork, errno: libc::ECANCELED }
+    }
+
+    /// It was killed on its way to its program, see [`Newborn`].
+    pub(crate) fn took_too_long() -> Self {
+        Self { step: Step::OnTheWay, errno: libc::ETIME }
     }
 
     pub(crate) fn is_cancelled(self) -> bool {
@@ -270,6 +281,37 @@ impl Outcome {
     }
 }
 
+/// A child on its way to its program, for the one who waits to be handed it and alone collects it. That one can get it,
+/// and with it the thread that forks, out of where it is held up.
+#[derive(Debug, Default)]
+pub(crate) struct Newborn {
+    /// 0 while there is none.
+    pid: AtomicI32,
+}
+
+impl Newborn {
+    /// Its number, once there is one.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    /// Has one go on that was stopped.
+    pub(crate) fn resume(&self) {
+        self.send(libc::SIGCONT);
+    }
+
+    pub(crate) fn kill(&self) {
+        self.send(libc::SIGKILL);
+    }
+
+    fn send(&self, number: libc::c_int) {
+        if let Some(pid) = self.pid() {
+            // SAFETY: kill touches no memory of ours. The number is the child's: nobody but the caller collects it.
+            unsafe { libc::kill(pid, number) };
+        }
+    }
+}
+
 /// The step's byte, see [`Step::of_byte`], and the errno.
 const MESSAGE_BYTES: usize = 5;
 
@@ -302,7 +344,7 @@ impl Spawner {
     }
 
     /// Forks. Whether the child has reached its program says the [`Outcome`], which is known then.
-    pub(crate) fn spawn(&self, spec: &SpawnSpec, family: &Family) -> Result<Spawned, SpawnFailure> {
+    pub(crate) fn spawn(&self, spec: &SpawnSpec, newborn: &Newborn, family: &Family) -> Result<Spawned, SpawnFailure> {
         debug_assert!(super::process::is_main_thread());
         let pipe = || pipe().map_err(|error| SpawnFailure::at(Step::Pipe, &error));
         let (stdout, child_stdout) = pipe()?;
@@ -321,6 +363,7 @@ impl Spawner {
         let environment = spec.environment.pointers();
         let prepared = Prepared {
             spec,
+            newborn,
             argv: argv.as_ptr(),
             environment: environment.as_ptr(),
             stdio: [null, ends[0], ends[1]],
@@ -377,6 +420,7 @@ pub(crate) fn enlarge_pipe(fd: BorrowedFd<'_>, bytes: i32) -> bool {
 /// What the child needs between fork and exec: plain numbers and pointers into memory of the parent's making.
 struct Prepared<'a> {
     spec: &'a SpawnSpec,
+    newborn: &'a Newborn,
     argv: *const *const libc::c_char,
     environment: *const *const libc::c_char,
     stdio: [libc::c_int; 3],
@@ -408,7 +452,8 @@ impl Prepared<'_> {
         let top = unsafe { stack.as_mut_ptr().add(CHILD_STACK_BYTES) };
         // The calling convention wants 16 bytes.
         let top = top.map_addr(|address| address & !15);
-        let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // The child's number is there before the child can be stopped.
+        let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_CHILD_SETTID | libc::SIGCHLD;
         if with_pidfd {
             flags |= libc::CLONE_PIDFD;
         }
@@ -418,11 +463,14 @@ impl Prepared<'_> {
         }
         let mut pidfd: libc::c_int = -1;
         let argument = std::ptr::from_ref(self).cast_mut().cast();
+        let no_tls = std::ptr::null_mut::<libc::c_void>();
+        let newborn = self.newborn.pid.as_ptr();
         // SAFETY: with CLONE_VFORK this thread, and with it everything that `self` borrows, waits until the child has
         // left our memory; the child runs `child_main` on a stack that nobody else uses, makes only system calls
-        // there and never returns. Files, directory, umask and signal actions are its own copies. The last pointer, to
-        // which the kernel writes the pidfd, is that of a live, writable number.
-        let pid = cvt(unsafe { libc::clone(child_main, top.cast(), flags, argument, &raw mut pidfd) })?;
+        // there and never returns. Files, directory, umask and signal actions are its own copies. The two pointers to
+        // which the kernel writes the pidfd and the pid are those of live, writable numbers, the second an atomic one.
+        let pid =
+            cvt(unsafe { libc::clone(child_main, top.cast(), flags, argument, &raw mut pidfd, no_tls, newborn) })?;
         // SAFETY: a descriptor that the kernel has made is new, close-on-exec and owned by nobody else.
         let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
         Ok((pid, pidfd))

@@ -1,6 +1,6 @@
 //! From a wish to a child: its settings, the fork that the main thread makes, and whether its program came to run.
 
-use super::{Living, Worker};
+use super::{Birth, Living, Worker};
 use crate::supervisor::inbox::ForMain;
 use crate::supervisor::lifecycle::Event;
 use crate::supervisor::settings::{self, Occasion, Prepared, Purpose, Settings};
@@ -9,10 +9,24 @@ use crate::supervisor::words::{self, Killer};
 use crate::supervisor::{Leader, StartError};
 use crate::sys::poll::PollSet;
 use crate::sys::proc;
-use crate::sys::process::Child;
-use crate::sys::spawn::{Outcome, SpawnFailure, Spawned};
+use crate::sys::process::{Child, Signal};
+use crate::sys::spawn::{Newborn, Outcome, SpawnFailure, Spawned};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Most children are at their program in less than a millisecond. One that is not is looked at so often, since until then
+/// the main thread stands still.
+const BIRTH_LOOK: Duration = Duration::from_secs(1);
+/// Whoever is stopped at so many looks is killed.
+const STOPPED_LOOKS: u32 = 3;
+/// Whoever is on its way for so many looks is killed: a disk that slept is awake by then.
+const BIRTH_LOOKS: u32 = 12;
+
+impl Birth {
+    fn is_over(&self) -> bool {
+        self.stopped >= STOPPED_LOOKS || self.seen >= BIRTH_LOOKS
+    }
+}
 
 impl Worker {
     /// Reads the settings anew.
@@ -38,7 +52,10 @@ impl Worker {
         match spec {
             Ok(spec) => {
                 self.record(Leader::Forking);
-                self.context.main.send(ForMain::Fork { spec, child, reply_to: Arc::clone(&self.inbox) });
+                let newborn = Arc::new(Newborn::default());
+                let look_at = Instant::now() + BIRTH_LOOK;
+                self.birth = Some(Birth { newborn: Arc::clone(&newborn), look_at, seen: 0, stopped: 0 });
+                self.context.main.send(ForMain::Fork { spec, newborn, child, reply_to: Arc::clone(&self.inbox) });
             }
             Err(error) => {
                 self.refuse(error);
@@ -55,9 +72,32 @@ impl Worker {
         self.settings = settings;
     }
 
+    /// Looks after a child that is long in coming: somebody may have stopped it.
+    pub(super) fn look_at_birth(&mut self) {
+        let now = Instant::now();
+        let Some(birth) = self.birth.as_mut().filter(|birth| now >= birth.look_at) else { return };
+        birth.look_at = now + BIRTH_LOOK;
+        // Before its turn there is nobody.
+        let Some(pid) = birth.newborn.pid() else { return };
+        birth.seen += 1;
+        birth.stopped += u32::from(proc::stat(pid).is_some_and(proc::Stat::is_stopped));
+        if birth.is_over() {
+            birth.newborn.kill();
+        } else {
+            birth.newborn.resume();
+        }
+    }
+
     /// The main thread's answer.
     pub(super) fn forked(&mut self, child: u64, result: Result<Spawned, SpawnFailure>) {
+        let birth = self.birth.take();
         match result {
+            Ok(spawned) if birth.is_some_and(|birth| birth.is_over()) => {
+                // It may have got there after all, and have children.
+                let _ = spawned.child.signal(Signal::Kill);
+                self.collect_failed(spawned.child);
+                self.not_spawned(SpawnFailure::took_too_long());
+            }
             Ok(spawned) => {
                 let Spawned { child: forked, stdout, stderr, outcome } = spawned;
                 let start_ticks = proc::stat(forked.pid()).map_or(0, |stat| stat.start_ticks);
@@ -108,7 +148,7 @@ impl Worker {
         }
     }
 
-    /// A child whose exec failed is on its way to `_exit`, which nothing can hold up.
+    /// A child whose exec failed, or which was killed before it, is on its way to its end, which nothing can hold up.
     fn collect_failed(&self, mut child: Child) {
         let mut polls = PollSet::default();
         loop {
