@@ -67,7 +67,7 @@ pub(crate) fn run(config: Config, port: Option<u16>) -> Result<u8, ServeError> {
     Ok(match with_console(config, port)? {
         Ended::Asked | Ended::Essential { crashed: false, .. } => 0,
         Ended::Essential { crashed: true, .. } => UNHEALTHY,
-        Ended::HomeLost | Ended::EdgeLost => FAILED,
+        Ended::HomeLost | Ended::EdgeLost | Ended::Unfinished => FAILED,
     })
 }
 

@@ -517,3 +517,31 @@ fn a_port_file_that_leads_nowhere_is_no_hub_that_is_down() {
     hub.home.write("hub/run/hub.port", &format!("{}\n", hub.port));
     hub.run(&["status", "--check"]).succeeds();
 }
+
+/// It is no clean end, and whoever else is left goes all the same.
+#[test]
+fn a_hub_that_gives_up_on_a_process_says_so_and_ends_the_rest() {
+    let home = Home::new();
+    let script = "env -i setsid sh -c 'echo $$ >\"$0\"; exec sleep 600' \"$PARACHUTE_HOME/noted\" >/dev/null 2>&1 & \
+                  until [ -s \"$PARACHUTE_HOME/noted\" ]; do :; done";
+    let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    home.install(&module("bare", argv).run(json!({ "restart": "never", "ready": "none" })));
+    home.install(&module("deaf", testchild(&["ignore-term"])));
+    let mut hub = Hub::start_in(home, &[]);
+    hub.until_status("bare", "stopped");
+    let bare: u32 = hub.home.read("noted").trim().parse().expect("a pid");
+    let deaf = hub.until_ready("deaf");
+    assert!(is_alive(bare), "nothing tells whose it is");
+    // Groups are signalled by it, and nobody else.
+    let deaf_to_us = hub.inject("kill", "error=EPERM", &[]);
+    kill(hub.pid(), "TERM");
+    hub.says("deaf: cannot signal group");
+    kill(hub.pid(), "TERM");
+    let status = hub.until_it_ends();
+    drop(deaf_to_us);
+    let told = hub.output();
+    assert!(!is_alive(bare), "{told}");
+    assert!(told.contains("processes are left that KILL did not end"), "{told}");
+    kill(deaf, "KILL");
+    assert_eq!(status.code(), Some(1), "{told}");
+}

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 /// What is left after KILL is waited for this long.
 const LAST_WAIT: Duration = Duration::from_secs(7);
+/// The same for orphans, when others were waited for in vain.
+const STRANGERS_WAIT: Duration = Duration::from_secs(1);
 /// How often the home is looked at where the kernel does not tell (files §14.5).
 const HOME_LOOK: Duration = Duration::from_secs(5);
 /// While processes are left that cannot be held, as when descriptors have run out, and while the kernel lets nobody wait.
@@ -37,6 +39,8 @@ pub(crate) enum Ended {
     HomeLost,
     /// Nobody serves the network any more.
     EdgeLost,
+    /// It would be a good end, and processes are left that KILL did not end.
+    Unfinished,
 }
 
 /// What the main thread does for others beside its own work.
@@ -185,7 +189,9 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
             Phase::Stopping { why, resting, .. } | Phase::Hurrying { why, resting, .. }
                 if supervisor.all_rest(&resting) =>
             {
-                end_strangers(supervisor, &adopted);
+                if !end_strangers(supervisor, &adopted, Instant::now() + LAST_WAIT) {
+                    return Ok(why.given_up(supervisor));
+                }
                 supervisor.close();
                 return Ok(why);
             }
@@ -194,8 +200,8 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
             }
             Phase::Hurrying { why, give_up_at, .. } if Instant::now() >= give_up_at => {
                 // Their threads wait for processes that the kernel does not end; the process's end takes them along.
-                context.console.line("[supervisor] ", "processes are left that KILL did not end; giving up on them");
-                return Ok(why);
+                end_strangers(supervisor, &adopted, Instant::now() + STRANGERS_WAIT);
+                return Ok(why.given_up(supervisor));
             }
             other => other,
         };
@@ -210,6 +216,18 @@ impl Ended {
             Self::Essential { short, crashed: false } => format!("{short} is essential and has ended well"),
             Self::HomeLost => "the home is lost".into(),
             Self::EdgeLost => "the edge has ended and nothing can reach the hub".into(),
+            Self::Unfinished => "processes are left that KILL did not end; giving up on them".into(),
+        }
+    }
+}
+
+impl Ended {
+    /// What the end has come to with processes left: nothing good.
+    fn given_up(self, supervisor: &Supervisor) -> Self {
+        supervisor.context.console.line("[supervisor] ", &Self::Unfinished.describe());
+        match self {
+            Self::Asked | Self::Essential { crashed: false, .. } => Self::Unfinished,
+            Self::Essential { crashed: true, .. } | Self::HomeLost | Self::EdgeLost | Self::Unfinished => self,
         }
     }
 }
@@ -250,15 +268,16 @@ fn child_ended(supervisor: &Supervisor, pid: Pid) {
     }
 }
 
-/// All modules are down: whatever still came to us as an orphan goes too, except what was there before us.
-fn end_strangers(supervisor: &Supervisor, adopted: &BTreeSet<Pid>) {
+/// The modules are down, or given up on: whatever still came to us as an orphan goes too, except what was there before
+/// us. Returns whether all of it has gone.
+fn end_strangers(supervisor: &Supervisor, adopted: &BTreeSet<Pid>, deadline: Instant) -> bool {
     let family = &supervisor.context.family;
-    let deadline = Instant::now() + LAST_WAIT;
     loop {
         let now = Instant::now();
         let strangers = family.strangers().map(|pids| pids.into_iter().filter(|pid| !adopted.contains(pid)).collect());
-        if strangers.as_ref().is_ok_and(Vec::is_empty) || now >= deadline {
-            return;
+        let are_gone = strangers.as_ref().is_ok_and(Vec::is_empty);
+        if are_gone || now >= deadline {
+            return are_gone;
         }
         let strangers: Vec<Pid> = strangers.unwrap_or_default();
         if !family.has_pidfds() {
@@ -278,7 +297,7 @@ fn end_strangers(supervisor: &Supervisor, adopted: &BTreeSet<Pid>) {
         // Whom nothing announces is looked for again.
         let look_again_at = if held.is_empty() { now + LOOK_AGAIN } else { deadline };
         if polls.wait(Some(look_again_at)).is_err() {
-            return;
+            return false;
         }
     }
 }
