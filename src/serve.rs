@@ -144,6 +144,7 @@ impl Boot {
             hub_pid: identity.pid,
             hub_start_ticks: identity.start_ticks,
             home: Some(home.mark().to_owned()),
+            session: proc::stat(process::own_pid()).map(|stat| stat.session),
         };
         let journal = Arc::new(Journal::begin(&home, &header)?);
         let banner = format!(
@@ -278,6 +279,7 @@ impl Boot {
             short: child.short.to_string(),
             pid: child.pid,
             start_ticks: child.start_ticks,
+            session: header.session,
         };
         Ok(Some((header.instance, left.into_iter().map(leader).collect())))
     }

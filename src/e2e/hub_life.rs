@@ -231,6 +231,21 @@ fn an_orphan_that_the_killed_hub_had_no_time_to_note_is_ended_too() {
     assert!(!hub.home.path().join(RECORD).exists(), "after a clean end there is nobody to look for");
 }
 
+/// A server that has written a title over its environment, behind a shell that the parent-death signal ends.
+#[test]
+fn an_orphan_is_known_by_the_group_of_its_leader_that_has_gone() {
+    let script = format!("env -i PORT=$PORT {:?} http & echo behind $!; wait", testchild(&[])[0]);
+    let mut hub = Hub::start(&[module("titled", ["/bin/sh", "-c", &script].map(str::to_owned).to_vec())]);
+    let leader = hub.until_ready("titled");
+    let orphan = hub.number_after("titled", "behind ");
+    hub.kill();
+    eventually("the parent-death signal at work", || (!is_alive(leader)).then_some(()));
+    assert!(is_alive(orphan), "nobody tells it");
+    hub.start_again();
+    assert!(!is_alive(orphan));
+    hub.until_ready("titled");
+}
+
 /// They are known by what they carry, and so is it that another hub's are not.
 #[test]
 fn orphans_are_ended_also_when_their_record_cannot_be_used() {

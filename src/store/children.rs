@@ -1,7 +1,8 @@
 //! The runtime record: which processes the hub has started, so that the next one can end what it left behind and
 //! nothing else (supervisor B21).
 //!
-//! Text, one line each: a header `parachute-children 1 <instance> <boot id> <hub pid> <hub start> <mark of the home>`,
+//! Text, one line each: a header `parachute-children 1 <instance> <boot id> <hub pid> <hub start> <mark of the home>
+//! <session>`,
 //! then `<short> <pid> <start>`. A line is written in one call; a torn one at the end is no line, and nothing is put behind it.
 
 use super::atomic::{self, PRIVATE};
@@ -36,6 +37,8 @@ pub(crate) struct Header {
     pub(crate) hub_start_ticks: u64,
     /// [`Home::mark`]; `None` where an older release wrote it.
     pub(crate) home: Option<String>,
+    /// The hub's, in which its children are too; `None` where an older release wrote it.
+    pub(crate) session: Option<process::Pid>,
 }
 
 impl Header {
@@ -135,9 +138,12 @@ pub(super) fn path(home: &Home) -> PathBuf {
 
 /// The new file, and how large it is.
 fn rewrite(home: &Home, header: &Header, newest: &BTreeMap<Short, Child>) -> Result<(File, u64), StoreError> {
-    let Header { instance, boot_id, hub_pid, hub_start_ticks, home: mark } = header;
+    let Header { instance, boot_id, hub_pid, hub_start_ticks, home: mark, session } = header;
     let mut text = format!("{MAGIC} {instance} {boot_id} {hub_pid} {hub_start_ticks}");
-    text.extend(mark.iter().flat_map(|mark| [" ", mark]));
+    if let Some(mark) = mark {
+        text.extend([" ", mark]);
+        text.extend(session.iter().flat_map(|session| [" ".to_owned(), session.to_string()]));
+    }
     text.push('\n');
     text.extend(newest.values().map(line_of));
     atomic::write_volatile(home, Path::new(CHILDREN), text.as_bytes(), PRIVATE)?;
@@ -165,6 +171,7 @@ fn parse(text: &str) -> Option<(Header, Vec<Child>)> {
         hub_pid: words.next()?.parse().ok()?,
         hub_start_ticks: words.next()?.parse().ok()?,
         home: words.next().map(str::to_owned),
+        session: words.next().and_then(|session| session.parse().ok()),
     };
     let mut newest = BTreeMap::new();
     for child in lines.filter_map(child_of) {
@@ -191,7 +198,14 @@ mod tests {
     const ENOSPC: i32 = 28;
 
     fn header() -> Header {
-        Header { instance: "3f2a".into(), boot_id: "b-o-o-t".into(), hub_pid: 100, hub_start_ticks: 7, home: None }
+        Header {
+            instance: "3f2a".into(),
+            boot_id: "b-o-o-t".into(),
+            hub_pid: 100,
+            hub_start_ticks: 7,
+            home: None,
+            session: None,
+        }
     }
 
     fn child(name: &str, pid: i32, start_ticks: u64) -> Child {
@@ -209,8 +223,10 @@ mod tests {
         }
         let expected = vec![child("vault", 201, 9), child("wiki", 202, 10)];
         assert_eq!(read_previous(&home).expect("a journal"), Some((header(), expected)));
-        Journal::begin(&home, &header()).expect("a new journal");
-        assert_eq!(read_previous(&home).expect("a journal"), Some((header(), Vec::new())));
+        for header in [header(), Header { home: Some("1-2/3f".into()), session: Some(50), ..header() }] {
+            Journal::begin(&home, &header).expect("a new journal");
+            assert_eq!(read_previous(&home).expect("a journal"), Some((header, Vec::new())));
+        }
         remove(&home).expect("removed");
         assert_eq!(read_previous(&home).expect("nothing"), None);
     }

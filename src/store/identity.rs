@@ -192,6 +192,7 @@ pub(crate) fn announced(home: &Home) -> Option<Header> {
         hub_pid: u32::try_from(record.get("pid")?.as_u64()?).ok()?,
         hub_start_ticks: record.get("startTicks")?.as_u64()?,
         home: text("home"),
+        session: None,
     })
 }
 
@@ -298,6 +299,7 @@ mod tests {
             hub_pid: hub.pid,
             hub_start_ticks: hub.start_ticks,
             home: Some(home.mark().to_owned()),
+            session: None,
         };
         children::Journal::begin(&home, &header).expect("a record");
         for name in [INSTANCE, PID, PORT, "hub/run/children"] {
@@ -427,6 +429,7 @@ mod tests {
             hub_pid: pid,
             hub_start_ticks,
             home: None,
+            session: None,
         };
         let announced = TestHome::new();
         publish(&announced, &hub).expect("published");

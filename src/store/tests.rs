@@ -72,6 +72,7 @@ fn journal(home: &Home, instance: &str) -> Result<(), String> {
         hub_pid: 100,
         hub_start_ticks: 7,
         home: None,
+        session: None,
     };
     let journal = Journal::begin(home, &header).map_err(|error| error.to_string())?;
     text(journal.append(&Child { short: short("wiki"), pid: 200, start_ticks: 8 }))

@@ -25,6 +25,8 @@ pub(crate) struct Leader {
     pub(crate) pid: Pid,
     /// Proves that the pid still means that process.
     pub(crate) start_ticks: u64,
+    /// Its hub's, and so its group's; `None` where that is not known.
+    pub(crate) session: Option<Pid>,
 }
 
 /// What was found and what became of it.
@@ -119,17 +121,17 @@ fn wait_for_one(held: &[Held], signals: &Signals, deadline: Instant) -> io::Resu
 
 /// The earlier hub's processes that live now, held so that none can become another.
 fn find(instance: &str, leaders: &[Leader]) -> io::Result<Vec<Held>> {
-    let mut stats = proc::stats()?;
-    stats.retain(|_, stat| !stat.is_zombie());
+    let stats = proc::stats()?;
     let mut carriers = HashSet::new();
-    for pid in stats.keys() {
-        if carries(*pid, instance)? {
+    for (pid, stat) in &stats {
+        if !stat.is_zombie() && carries(*pid, instance)? {
             carriers.insert(*pid);
         }
     }
     let mut found = Vec::new();
     for pid in belonging(&stats, leaders, process::own_pid(), |pid| carriers.contains(&pid)) {
-        let is_the_same = |now: Stat| stats.get(&pid).is_some_and(|then| then.start_ticks == now.start_ticks);
+        let is_the_same =
+            |now: Stat| stats.get(&pid).is_some_and(|then| then.start_ticks == now.start_ticks && !then.is_zombie());
         match Held::open(pid, || proc::stat(pid).is_some_and(is_the_same)) {
             Ok(held) => found.extend(held),
             // Where nobody can be held, nobody is hit in another's place.
@@ -146,16 +148,24 @@ fn carries(pid: Pid, instance: &str) -> io::Result<bool> {
     Ok(lineage.is_some_and(|lineage| lineage.split(';').any(is_theirs)))
 }
 
-/// Which of these processes are the earlier hub's. Pure but for `carries`.
+/// Which of these processes are the earlier hub's; zombies, which prove whose their group is, may be among them. Pure but
+/// for `carries`.
+///
+/// A leader that was collected leaves a group of its number, which the kernel gives nobody while that has a member. Unless
+/// somebody has the number by now, a group in the hub's session whose members came after the leader is the leader's: it
+/// would be another's only if a shell of that very session had come by the same number for a job, whose leader is gone too.
 fn belonging(stats: &HashMap<Pid, Stat>, leaders: &[Leader], own: Pid, carries: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let is_recorded = |pid: Pid| {
         stats.get(&pid).is_some_and(|stat| leaders.iter().any(|l| l.pid == pid && l.start_ticks == stat.start_ticks))
     };
-    let mut found: Vec<Pid> = stats
-        .iter()
-        .filter(|(pid, stat)| **pid != own && (is_recorded(**pid) || is_recorded(stat.group) || carries(**pid)))
-        .map(|(pid, _)| *pid)
-        .collect();
+    let is_left_of_one = |stat: &Stat| {
+        let is_its_hubs = |l: &Leader| l.session == Some(stat.session) && stat.start_ticks >= l.start_ticks;
+        !stats.contains_key(&stat.group) && leaders.iter().any(|l| l.pid == stat.group && is_its_hubs(l))
+    };
+    let is_theirs =
+        |pid: Pid, stat: &Stat| is_recorded(pid) || is_recorded(stat.group) || is_left_of_one(stat) || carries(pid);
+    let mut found: Vec<Pid> =
+        stats.iter().filter(|(pid, stat)| **pid != own && is_theirs(**pid, stat)).map(|(pid, _)| *pid).collect();
     let mut index = 0;
     while let Some(parent) = found.get(index).copied() {
         index += 1;
@@ -183,7 +193,9 @@ mod tests {
 
     #[test]
     fn only_what_is_provably_the_earlier_hubs_is_found() {
-        let process = |parent, group, start_ticks| Stat { state: b'S', parent, group, threads: 1, start_ticks };
+        let of =
+            |state, session, group, start_ticks| Stat { state, parent: 1, group, session, threads: 1, start_ticks };
+        let process = |parent, group, start_ticks| Stat { parent, ..of(b'S', 50, group, start_ticks) };
         let stats = HashMap::from([
             (1, process(0, 1, 0)),
             (100, process(1, 100, 500)),   // a recorded leader
@@ -194,10 +206,20 @@ mod tests {
             (300, process(1, 300, 600)),   // carries the instance
             (400, process(1, 400, 601)),   // a stranger
             (500, process(300, 500, 900)), // we, started by one of them
+            (600, of(b'Z', 60, 600, 500)), // a recorded leader that nobody has collected
+            (601, of(b'S', 60, 600, 501)), // in its group
+            (701, of(b'S', 50, 700, 501)), // in the group of a recorded leader that was collected
+            (801, of(b'S', 60, 800, 501)), // in a group of such a number, of another session
+            (901, of(b'S', 50, 900, 499)), // the same, and there before the leader
         ]);
-        let leader = |pid, start_ticks| Leader { short: "x".into(), pid, start_ticks };
-        let found = belonging(&stats, &[leader(100, 500), leader(200, 555)], 500, |pid| pid == 300);
-        assert_eq!(found, BTreeSet::from([100, 101, 102]), "our own ancestor is spared");
+        let leader = |pid, start_ticks| Leader { short: "x".into(), pid, start_ticks, session: Some(50) };
+        let leaders =
+            [(100, 500), (200, 555), (600, 500), (700, 500), (800, 500), (900, 500)].map(|(pid, at)| leader(pid, at));
+        let found = belonging(&stats, &leaders, 500, |pid| pid == 300);
+        assert_eq!(found, BTreeSet::from([100, 101, 102, 600, 601, 701]), "our own ancestor is spared");
+        let leaders = leaders.map(|leader| Leader { session: None, ..leader });
+        let found = belonging(&stats, &leaders, 500, |_| false);
+        assert_eq!(found, BTreeSet::from([100, 101, 102, 600, 601]), "as an older release has noted them");
         let found = belonging(&stats, &[], 400, |pid| pid == 300);
         assert_eq!(found, BTreeSet::from([300, 500]));
     }
@@ -208,7 +230,7 @@ mod tests {
         let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
         let pid = Pid::try_from(child.id()).expect("a pid");
         let start_ticks = proc::stat(pid).expect("it lives").start_ticks;
-        let leaders = [Leader { short: "x".into(), pid, start_ticks }];
+        let leaders = [Leader { short: "x".into(), pid, start_ticks, session: None }];
         let signals = Signals::block().expect("signals");
         let failed = play(1, Fault::Errno(EMFILE), || end_previous("nobody's", &leaders, &signals, |_| {}));
         assert_eq!(failed.calls.first(), Some(&"pidfd_open"));

@@ -14,6 +14,7 @@ pub(crate) struct Stat {
     pub(crate) state: u8,
     pub(crate) parent: Pid,
     pub(crate) group: Pid,
+    pub(crate) session: Pid,
     pub(crate) threads: u32,
     /// Clock ticks after boot; with the pid it names a process for the life of the kernel.
     pub(crate) start_ticks: u64,
@@ -74,10 +75,11 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // proc(5) counts from 1: the group is field 5, the number of threads field 20, the start time field 22.
-    let threads = fields.nth(20 - 5 - 1)?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    // proc(5) counts from 1: the session is field 6, the number of threads field 20, the start time field 22.
+    let threads = fields.nth(20 - 6 - 1)?.parse().ok()?;
     let start_ticks = fields.nth(22 - 20 - 1)?.parse().ok()?;
-    Some(Stat { state, parent, group, threads, start_ticks })
+    Some(Stat { state, parent, group, session, threads, start_ticks })
 }
 
 /// The command line with blanks between its words, at most `limit_bytes`; `None` when it cannot be read.
@@ -325,7 +327,8 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
         let line = b"42 (a) b (c)) S 7 9 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 4096 1 18446744073709551615";
-        assert_eq!(parse_stat(line), Some(Stat { state: b'S', parent: 7, group: 9, threads: 1, start_ticks: 123_456 }));
+        let stat = Stat { state: b'S', parent: 7, group: 9, session: 1, threads: 1, start_ticks: 123_456 };
+        assert_eq!(parse_stat(line), Some(stat));
         for broken in [&b""[..], b"42", b"42 (x", b"42 (x) S", b"42 (x) S a b c"] {
             assert_eq!(parse_stat(broken), None, "{broken:?}");
         }
@@ -333,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_process_whose_first_thread_alone_has_ended_has_not() {
-        let stat = |state, threads| Stat { state, parent: 7, group: 9, threads, start_ticks: 1 };
+        let stat = |state, threads| Stat { state, parent: 7, group: 9, session: 9, threads, start_ticks: 1 };
         for (state, threads, ended) in [(b'Z', 2, false), (b'Z', 1, true), (b'Z', 0, true), (b'S', 1, false)] {
             assert_eq!(stat(state, threads).is_zombie(), ended, "{} with {threads}", char::from(state));
         }
