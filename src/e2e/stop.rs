@@ -1,6 +1,6 @@
 //! A stop ends all of a module, and nothing brings it back but a start.
 
-use crate::support::{Finished, Home, Hub, eventually, is_alive, kill, module, testchild};
+use crate::support::{Finished, Home, Hub, eventually, is_alive, is_free, kill, module, testchild};
 use serde_json::json;
 use std::thread;
 
@@ -116,6 +116,48 @@ fn nothing_is_left_of_a_daemon_whose_leader_has_gone() {
     hub.until_status("daemon", "stopped");
     assert!(!is_alive(pid));
     hub.has_nothing_left("daemon", port);
+}
+
+/// As servers that write a title over their environment: what they have open tells whose they are.
+#[test]
+fn nothing_is_left_of_a_daemon_without_an_environment_whose_leader_has_gone() {
+    let home = Home::new();
+    let bare = format!("exec env -i PORT=$PORT {:?}", testchild(&[])[0]);
+    let listens = format!("{bare} daemonize >$PARACHUTE_HOME/noted 2>&1 </dev/null");
+    for (name, script) in [("listens", listens), ("prints", format!("{bare} hold-pipe"))] {
+        let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+        home.install(&module(name, argv).run(json!({ "restart": "never", "ready": "none" })));
+    }
+    let hub = Hub::start_in(home, &[]);
+    let said = |text: &str, key: &str| -> Option<u32> { text.strip_prefix(key)?.strip_suffix('\n')?.parse().ok() };
+    let listens = eventually("a daemon", || said(&hub.home.read("noted"), "daemon "));
+    let prints = hub.number_after("prints", "grandchild ");
+    for (name, daemon) in [("listens", listens), ("prints", prints)] {
+        hub.until_status(name, "stopped");
+        assert!(!is_alive(daemon), "{name} counts as stopped before {daemon} was gone");
+    }
+}
+
+/// It is below the hub like a module's, and nothing tells whose it is.
+#[test]
+fn a_daemon_that_was_there_before_the_hub_is_left_alone() {
+    let home = Home::new();
+    let web = module("web", testchild(&["exit", "0"])).run(json!({ "restart": "never", "ready": "none" }));
+    let before = format!(
+        r#"env -i PORT={} {:?} http >/dev/null 2>&1 & echo $! >"$PARACHUTE_HOME/before"; exec "$0" "$@""#,
+        web.port,
+        testchild(&[])[0]
+    );
+    home.install(&web);
+    let mut hub = Hub::start_through(&["/bin/sh", "-c", &before], home);
+    let pid: u32 = hub.home.read("before").trim().parse().expect("a pid");
+    eventually("it listens", || (!is_free(web.port)).then_some(()));
+    hub.run(&["start", "web"]).succeeds();
+    hub.until_status("web", "stopped");
+    let code = hub.end().code();
+    let lives = is_alive(pid);
+    kill(pid, "KILL");
+    assert_eq!((code, lives), (Some(0), true));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Whose listener it is that a probe has reached (supervisor B13).
 //!
 //! Asked once for each child, when its port answers for the first time. A listener counts as the module's when a process
-//! of it holds the socket: its leader, a descendant, a member of its group, or one that carries its mark. It is a
-//! stranger's only when that is certain. It is believed when
+//! of it holds the socket: its leader, a descendant, or one that is known by its [`Marks`]. It is a stranger's only when
+//! that is certain. It is believed when
 //!
 //! - the kernel does not say which sockets it may be, or nobody whose descriptors may be looked at holds it: a process of
 //!   another user, such as the proxy of a container engine that root runs;
@@ -12,32 +12,31 @@
 //! Whoever else listens for a module needs `run.ready` to be `none`.
 
 use super::probe::{self, Holder};
-use super::remains;
-use crate::sys::process::Pid;
+use super::remains::Marks;
+use crate::sys::process::{Family, Pid};
 use crate::sys::{listener, proc};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The stranger that listens on the port of a module with this leader, if it is one for certain. Takes a few small
+/// The stranger that listens on the port of the module with this leader, if it is one for certain. Takes a few small
 /// reads when the module itself listens, and looks through /proc only when none of its processes is found to.
-pub(super) fn stranger(port: u16, leader: Pid, lineage_word: &str) -> Option<Holder> {
-    let inodes = reached(port);
+pub(super) fn stranger(leader: Pid, marks: &Marks<'_>, family: &Family) -> Option<Holder> {
+    let inodes = reached(marks.port);
     if inodes.is_empty() {
         return None;
     }
     let holds = |pid: &Pid| proc::holds_socket(*pid, &inodes) == Some(true);
-    let mut family = vec![leader];
+    let mut descendants = vec![leader];
     let mut index = 0;
-    while let Some(pid) = family.get(index).copied() {
+    while let Some(pid) = descendants.get(index).copied() {
         if holds(&pid) {
             return None;
         }
-        family.extend(proc::children(pid).into_iter().filter(|child| !family.contains(child)).collect::<Vec<_>>());
+        let children = proc::children(pid).into_iter().filter(|child| !descendants.contains(child));
+        descendants.extend(children.collect::<Vec<_>>());
         index += 1;
     }
-    let is_own = |pid: Pid| {
-        proc::stat(pid).is_some_and(|stat| stat.group == leader)
-            || remains::carries(pid, lineage_word).is_ok_and(|carries| carries)
-    };
+    let is_own =
+        |pid: Pid| proc::stat(pid).is_some_and(|stat| marks.are_of(pid, stat, family).is_ok_and(|are_of| are_of));
     let own_service = proc::service(leader);
     let serves_others = |pid: Pid| proc::service(pid).is_some_and(|service| Some(service) != own_service);
     let holders: Vec<Pid> = proc::pids().ok()?.into_iter().filter(holds).collect();
@@ -61,6 +60,7 @@ fn reached(port: u16) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::output::Output;
     use crate::sys::fault::{Fault, play};
     use crate::sys::process;
     use std::net::TcpListener;
@@ -74,8 +74,14 @@ mod tests {
         let port = socket.local_addr().expect("bound").port();
         let mut child = Command::new("/bin/sleep").arg("600").spawn().expect("a child");
         let other = Pid::try_from(child.id()).expect("a pid");
+        let (family, output) = (Family::new().expect("a family"), Output::default());
+        let stranger = |leader: Pid| {
+            let (leader_too, lineage_word) = (Some(leader), "nobody's");
+            let marks = Marks { leader: leader_too, lineage_word, since_ticks: None, port, output: &output };
+            super::stranger(leader, &marks, &family)
+        };
         for at in [0, 1] {
-            let asked = |leader| play(at, Fault::Errno(ENOENT), || stranger(port, leader, "nobody's"));
+            let asked = |leader| play(at, Fault::Errno(ENOENT), || stranger(leader));
             let found = asked(other);
             assert_eq!(found.calls, ["sock_diag"], "{at}");
             assert!(matches!(found.outcome, Some(Holder::Process { pid, .. }) if pid == process::own_pid()), "{at}");
@@ -84,7 +90,7 @@ mod tests {
         }
         drop(socket);
         for at in [0, 1] {
-            assert!(play(at, Fault::Errno(ENOENT), || stranger(port, other, "nobody's")).outcome.is_none(), "{at}");
+            assert!(play(at, Fault::Errno(ENOENT), || stranger(other)).outcome.is_none(), "{at}");
         }
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");

@@ -2,8 +2,11 @@
 
 use crate::logs::{Stream, Tap};
 use crate::sys::poll::{self, PollSet, Slot};
+use crate::sys::proc;
 use crate::sys::spawn::enlarge_pipe;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// One read takes at most this much.
@@ -46,6 +49,12 @@ impl Output {
     pub(super) fn register(&self, polls: &mut PollSet) -> OutputSlots {
         let mut slot = |pipe: &Option<Pipe>| pipe.as_ref().map(|pipe| polls.readable(pipe.fd.as_fd()));
         OutputSlots { out: slot(&self.out), err: slot(&self.err) }
+    }
+
+    /// What the pipes are called among the open files of whoever holds their other ends.
+    pub(super) fn names(&self) -> io::Result<Vec<PathBuf>> {
+        let pipes = [&self.out, &self.err].into_iter().flatten();
+        pipes.map(|pipe| proc::name_of(pipe.fd.as_fd())).collect()
     }
 
     /// Reads what the poll found.

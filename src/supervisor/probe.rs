@@ -1,7 +1,9 @@
 //! Whether a module answers: a connection to its port, or a look at its health path. Waits for nothing itself: the
 //! worker polls the probe's socket beside everything else.
 
-use crate::sys::{connect, poll, proc, process};
+use super::environment::LINEAGE;
+use crate::sys::process::{self, Family};
+use crate::sys::{connect, poll, proc};
 use std::fmt;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -209,10 +211,17 @@ impl Holder {
     }
 }
 
-/// Whether the process is the hub itself or one that descends from it, so that nobody is told to end it by hand.
-pub(crate) fn is_ours(pid: i32) -> bool {
-    let parent = |pid: &i32| proc::stat(*pid).map(|stat| stat.parent).filter(|parent| *parent > 1);
-    std::iter::successors(Some(pid), parent).take(ANCESTORS_LIMIT).any(|pid| pid == process::own_pid())
+/// Whether the process is the hub itself or of one of its modules, so that nobody is told to end it by hand. One that has
+/// come to the hub, and that nobody knows by its environment, is nobody's.
+pub(crate) fn is_ours(pid: i32, family: &Family) -> bool {
+    let own = process::own_pid();
+    let parent = |pid: &i32| proc::stat(*pid).map(|stat| stat.parent).filter(|parent| *parent > 1 || *parent == own);
+    let line: Vec<i32> = std::iter::successors(Some(pid), parent).take(ANCESTORS_LIMIT).collect();
+    let Some(place) = line.iter().position(|pid| *pid == own) else { return false };
+    let is_of_module = |pid: &i32| {
+        family.is_leader(*pid) || proc::environment_value(*pid, LINEAGE).is_ok_and(|lineage| lineage.is_some())
+    };
+    place == 0 || line.iter().take(place).any(is_of_module)
 }
 
 /// Whether anything answers on the port: the quick look before a start. On loopback the kernel decides at once, or
@@ -281,7 +290,21 @@ mod tests {
         assert!(is_taken(port));
         let own = crate::sys::process::own_pid();
         assert!(matches!(holder(port), Holder::Process { pid, .. } if pid == own));
-        assert!(is_ours(own) && !is_ours(1), "ours are this process and its descendants");
+        let family = Family::new().expect("a family");
+        assert!(is_ours(own, &family) && !is_ours(1, &family));
+        for (word, expected) in [("outer/wiki", true), ("", false)] {
+            let mut sleep = std::process::Command::new("/bin/sleep");
+            sleep.arg("600").env_clear().envs((!word.is_empty()).then_some((LINEAGE, word)));
+            let mut child = sleep.spawn().expect("a child");
+            let pid = process::Pid::try_from(child.id()).expect("a pid");
+            // Its program has begun a moment before its words and its environment are there.
+            while proc::command_line(pid, 64).is_none_or(|line| !line.contains("sleep")) {
+                std::thread::yield_now();
+            }
+            assert_eq!(is_ours(pid, &family), expected, "a child that carries {word:?}");
+            child.kill().expect("it is ours");
+            child.wait().expect("it is ours");
+        }
         drop(listener);
         assert!(!is_taken(port));
         assert_eq!(holder(port), Holder::Nobody);

@@ -4,10 +4,48 @@
 //! nothing is left; only when there are some is /proc looked through.
 
 use super::environment;
-use crate::sys::process::{Family, Held, Pid, Signal};
-use crate::sys::{proc, process};
+use super::output::Output;
+use crate::sys::proc::{self, Stat};
+use crate::sys::process::{self, Family, Held, Pid, Signal};
 use std::io;
 use std::os::fd::BorrowedFd;
+
+/// By what the processes of a module are known.
+pub(crate) struct Marks<'a> {
+    /// Its leader, whose group counts while it is not collected.
+    pub(crate) leader: Option<Pid>,
+    pub(crate) lineage_word: &'a str,
+    /// When its first leader was started; `None` when it had none.
+    pub(crate) since_ticks: Option<u64>,
+    pub(crate) port: u16,
+    pub(crate) output: &'a Output,
+}
+
+impl Marks<'_> {
+    /// Whether a process was started by the module, or by what that has started. It is known by its group, by what stands
+    /// in its environment and, where it has written a title over that, as servers do, by what it has open.
+    pub(crate) fn are_of(&self, pid: Pid, stat: Stat, family: &Family) -> io::Result<bool> {
+        if Some(stat.group) == self.leader {
+            return Ok(true);
+        }
+        if let Some(lineage) = proc::environment_value(pid, environment::LINEAGE)? {
+            return Ok(environment::is_of_lineage(&lineage, self.lineage_word));
+        }
+        // Nobody but a child of ours that no module leads. What was there before the module, such as what was left to us
+        // by whoever became this program, is nobody's.
+        let may_be = stat.parent == process::own_pid()
+            && self.since_ticks.is_some_and(|since| stat.start_ticks >= since)
+            && !family.is_leader(pid);
+        Ok(may_be && self.are_open_in(pid)?)
+    }
+
+    /// Whether it writes to the module's output, or listens on its port.
+    fn are_open_in(&self, pid: Pid) -> io::Result<bool> {
+        let Some(files) = proc::open_files(pid)? else { return Ok(false) };
+        let sockets = proc::listening_inodes(self.port).into_iter().map(proc::name_of_socket);
+        Ok(self.output.names()?.into_iter().chain(sockets).any(|name| files.contains(&name)))
+    }
+}
 
 /// Processes of one module beside its leader, each held by a pidfd where the kernel has them.
 #[derive(Debug, Default)]
@@ -81,14 +119,14 @@ impl Remains {
         }
     }
 
-    /// Looks again who is left. `leader` is the module's leader, whose group counts while it is not collected.
-    /// Returns whether anybody is. An error means that it cannot be told now, as when descriptors have run out.
-    pub(crate) fn look(&mut self, family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<bool> {
+    /// Looks again who is left. Returns whether anybody is. An error means that it cannot be told now, as when
+    /// descriptors have run out.
+    pub(crate) fn look(&mut self, family: &Family, marks: &Marks<'_>) -> io::Result<bool> {
         loop {
             // Whoever was found once belongs to the module until it has ended, however it looks now. Before the others
             // are looked for: what it leaves behind is to be among them.
             self.held.retain(|held| !held.has_ended());
-            let found = find(family, leader, lineage_word)?;
+            let found = find(family, marks)?;
             self.has_unheld = false;
             for process in &found {
                 self.hold(family, *process)?;
@@ -147,7 +185,7 @@ impl Remains {
 }
 
 /// The processes of the module that are left, with their start times; empty only when there are none for certain.
-fn find(family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<Vec<(Pid, u64)>> {
+fn find(family: &Family, marks: &Marks<'_>) -> io::Result<Vec<(Pid, u64)>> {
     let (mut others, mut unseen) = (Vec::new(), Vec::new());
     loop {
         // One that was looked at before and is another module's has descendants that are not ours either.
@@ -169,7 +207,7 @@ fn find(family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<
         if strangers.is_empty() && !has_ended {
             return Ok(Vec::new());
         }
-        let found = descendants(&strangers, family, leader, lineage_word)?;
+        let found = descendants(&strangers, family, marks)?;
         if !found.is_empty() {
             return Ok(found);
         }
@@ -178,18 +216,14 @@ fn find(family: &Family, leader: Option<Pid>, lineage_word: &str) -> io::Result<
 }
 
 /// The strangers that belong to the module, and everything below them, with their start times.
-fn descendants(
-    strangers: &[(Pid, u64)],
-    family: &Family,
-    leader: Option<Pid>,
-    lineage_word: &str,
-) -> io::Result<Vec<(Pid, u64)>> {
+fn descendants(strangers: &[(Pid, u64)], family: &Family, marks: &Marks<'_>) -> io::Result<Vec<(Pid, u64)>> {
     let own = process::own_pid();
     let stats = proc::stats()?;
     let mut found = Vec::new();
     for (pid, _) in strangers {
-        let is_member = stats.get(pid).is_some_and(|stat| Some(stat.group) == leader);
-        if is_member || carries(*pid, lineage_word)? {
+        if let Some(stat) = stats.get(pid)
+            && marks.are_of(*pid, *stat, family)?
+        {
             found.push(*pid);
         }
     }
@@ -208,10 +242,4 @@ fn descendants(
         .into_iter()
         .filter_map(|pid| stats.get(&pid).filter(|stat| !stat.is_zombie()).map(|stat| (pid, stat.start_ticks)))
         .collect())
-}
-
-/// Whether it was started by the module, or by what that has started.
-pub(super) fn carries(pid: Pid, lineage_word: &str) -> io::Result<bool> {
-    let lineage = proc::environment_value(pid, environment::LINEAGE)?;
-    Ok(lineage.is_some_and(|lineage| environment::is_of_lineage(&lineage, lineage_word)))
 }

@@ -1,7 +1,7 @@
 //! From what the files say to what a spawn needs: reads the settings, judges them, prepares the child.
 
 use super::lifecycle::{Liveness, Policy};
-use super::plan::{self, Facts, Inputs};
+use super::plan::{self, Inputs};
 use super::readers::Readers;
 use super::{Context, StartError, StartErrorKind, WORKER_STACK_BYTES, preflight, probe};
 use crate::logs::TapSettings;
@@ -110,7 +110,7 @@ fn read(context: &Context, short: &Short, purpose: Purpose) -> Prepared {
                 Purpose::Fork => None,
                 Purpose::Look { own_port } => own_port,
             };
-            let mut spec = self::spec(&inputs, &context.facts, short, own_port);
+            let mut spec = self::spec(&inputs, context, short, own_port);
             if purpose == Purpose::Fork
                 && spec.is_ok()
                 && let Some(credentials) = &inputs.credentials
@@ -118,7 +118,7 @@ fn read(context: &Context, short: &Short, purpose: Purpose) -> Prepared {
             {
                 // It runs all the same, and is told of no file.
                 inputs.credentials = None;
-                spec = self::spec(&inputs, &context.facts, short, own_port);
+                spec = self::spec(&inputs, context, short, own_port);
             }
             let program =
                 spec.as_ref().map(|spec| OsStr::from_bytes(spec.program.as_bytes()).into()).unwrap_or_default();
@@ -129,9 +129,9 @@ fn read(context: &Context, short: &Short, purpose: Purpose) -> Prepared {
 }
 
 /// Looks whether the child can be made, and prepares it. `own_port` is free once the child before it has gone.
-fn spec(inputs: &Inputs, facts: &Facts, short: &Short, own_port: Option<u16>) -> Result<SpawnSpec, StartError> {
+fn spec(inputs: &Inputs, context: &Context, short: &Short, own_port: Option<u16>) -> Result<SpawnSpec, StartError> {
     let problem = |kind, description: String| StartError { kind, description, binary: None, at: SystemTime::now() };
-    let plan = plan::build(inputs, facts, short).map_err(|refused| problem(refused.kind, refused.reason))?;
+    let plan = plan::build(inputs, &context.facts, short).map_err(|refused| problem(refused.kind, refused.reason))?;
     let program = preflight::resolve(&plan)?;
     let run = &inputs.run;
     let credentials = match (&run.user, &run.group) {
@@ -145,7 +145,7 @@ fn spec(inputs: &Inputs, facts: &Facts, short: &Short, own_port: Option<u16>) ->
     if run.ready.probe != Probe::None && own_port != Some(port) && probe::is_taken(port) {
         let holder = probe::holder(port);
         let stop = match &holder {
-            probe::Holder::Process { pid, .. } if probe::is_ours(*pid) => {
+            probe::Holder::Process { pid, .. } if probe::is_ours(*pid, &context.family) => {
                 "; that process is of this hub, so another module has the port: give one of them another".to_owned()
             }
             probe::Holder::Process { pid, .. } => {

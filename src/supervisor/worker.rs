@@ -81,6 +81,8 @@ pub(super) struct Worker {
     events: VecDeque<Event>,
     /// What is still to be noted of them: a new child, or its end, does not wait for the log.
     said: Vec<String>,
+    /// When its first child was started.
+    since_ticks: Option<u64>,
     /// The number of the newest child that the state machine asked for.
     child: u64,
     /// Who was found to listen on its port in its place.
@@ -151,6 +153,7 @@ impl Worker {
             waiters: Waiters::default(),
             events: VecDeque::new(),
             said: Vec::new(),
+            since_ticks: None,
             child: 0,
             stranger: None,
             killer: Killer::Unknown,
@@ -344,7 +347,9 @@ impl Worker {
     /// Whether it is the module that has answered. Asked until it is ready: from then on the port is its own.
     fn is_own_listener(&mut self) -> bool {
         let Some(living) = self.living.as_ref().filter(|_| !self.module.is_ready()) else { return true };
-        self.stranger = listener::stranger(self.settings.port, living.child.pid(), &self.lineage_word());
+        let word = self.lineage_word();
+        let marks = self.marks(&word);
+        self.stranger = listener::stranger(living.child.pid(), &marks, &self.context.family);
         self.stranger.is_none()
     }
 

@@ -5,6 +5,7 @@ use super::process::Pid;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Seek};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -307,17 +308,27 @@ fn parse_listeners(table: &str, port: u16) -> Vec<u64> {
         .collect()
 }
 
+/// What the process's descriptors are called, `socket:[4711]` or `pipe:[4711]` beside paths; `None` when there is no such
+/// process or it may not be looked at. Fails when it cannot be told, as when descriptors have run out.
+pub(crate) fn open_files(pid: Pid) -> io::Result<Option<Vec<PathBuf>>> {
+    let descriptors = if_there(fs::read_dir(format!("/proc/{pid}/fd")))?;
+    let name = |entry: io::Result<fs::DirEntry>| fs::read_link(entry.ok()?.path()).ok();
+    Ok(descriptors.map(|entries| entries.filter_map(name).collect()))
+}
+
+/// What a descriptor of ours is called; for a pipe the same at both ends.
+pub(crate) fn name_of(fd: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+pub(crate) fn name_of_socket(inode: u64) -> PathBuf {
+    format!("socket:[{inode}]").into()
+}
+
 /// Whether one of the process's descriptors is one of these sockets; `None` when it may not be looked at.
 pub(crate) fn holds_socket(pid: Pid, inodes: &[u64]) -> Option<bool> {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    Some(descriptors.filter_map(Result::ok).any(|entry| {
-        fs::read_link(entry.path()).ok().is_some_and(|target| {
-            target
-                .to_str()
-                .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok())
-                .is_some_and(|inode| inodes.contains(&inode))
-        })
-    }))
+    let files = open_files(pid).ok()??;
+    Some(inodes.iter().any(|inode| files.contains(&name_of_socket(*inode))))
 }
 
 #[cfg(test)]

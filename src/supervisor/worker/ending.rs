@@ -2,6 +2,7 @@
 
 use super::{Living, Worker};
 use crate::supervisor::lifecycle::{Ended, Event};
+use crate::supervisor::remains::Marks;
 use crate::supervisor::words::Killer;
 use crate::supervisor::{Leader, environment};
 use crate::sys::process::{Exit, Signal};
@@ -70,9 +71,21 @@ impl Worker {
 
     /// Returns whether anything but the leader is left.
     pub(super) fn look_for_remains(&mut self) -> io::Result<bool> {
-        let leader = self.living.as_ref().map(|living| living.child.pid());
-        let word = self.lineage_word();
-        self.remains.look(&self.context.family, leader, &word)
+        let mut remains = std::mem::take(&mut self.remains);
+        let left = remains.look(&self.context.family, &self.marks(&self.lineage_word()));
+        self.remains = remains;
+        left
+    }
+
+    /// By what its processes are known.
+    pub(super) fn marks<'a>(&'a self, lineage_word: &'a str) -> Marks<'a> {
+        Marks {
+            leader: self.living.as_ref().map(|living| living.child.pid()),
+            lineage_word,
+            since_ticks: self.since_ticks,
+            port: self.settings.port,
+            output: &self.output,
+        }
     }
 
     pub(super) fn lineage_word(&self) -> String {

@@ -100,8 +100,9 @@ impl Worker {
             }
             Ok(spawned) => {
                 let Spawned { child: forked, stdout, stderr, outcome } = spawned;
-                let start_ticks = proc::stat(forked.pid()).map_or(0, |stat| stat.start_ticks);
-                self.record(Leader::Forked { pid: forked.pid(), start_ticks });
+                let start_ticks = proc::stat(forked.pid()).map(|stat| stat.start_ticks);
+                self.since_ticks = self.since_ticks.or(start_ticks);
+                self.record(Leader::Forked { pid: forked.pid(), start_ticks: start_ticks.unwrap_or(0) });
                 self.output.connect(stdout, stderr);
                 self.went_deep = true;
                 self.tap.set_generation(u32::try_from(child).unwrap_or(u32::MAX));
