@@ -286,6 +286,9 @@ pub(crate) struct ModuleInfo {
     /// The row cannot be used; why, naming the field.
     pub(crate) problem: Option<String>,
     pub(crate) install_dir: Option<String>,
+    /// It does not see the first of its paths, which is taken off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) strip_prefix: bool,
     pub(crate) uis: Vec<serde_json::Value>,
     /// An address, or a path of the hub's origin.
     pub(crate) management_url: Option<String>,

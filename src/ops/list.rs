@@ -4,7 +4,7 @@ use super::Hub;
 use super::state::{last_exit, start_error, status};
 use crate::manifest::module::Manifest;
 use crate::manifest::services::{Entry, Listing, Row, ui_status};
-use crate::manifest::{Short, discovery, known};
+use crate::manifest::{Short, discovery, known, mounts};
 use crate::stamp::iso;
 use crate::supervisor::Snapshot;
 use crate::wire::{ModuleInfo, ModuleList, Supervised};
@@ -127,6 +127,7 @@ fn blank(short: &str) -> ModuleInfo {
         supervisor_start_error: None,
         problem: None,
         install_dir: None,
+        strip_prefix: false,
         uis: Vec::new(),
         management_url: None,
         ui_url: None,
@@ -142,6 +143,7 @@ fn described(module: ModuleInfo, row: &Row, manifest: Option<&Manifest>) -> Modu
         port: Some(row.port.get()),
         paths: row.paths.clone(),
         install_dir: row.install_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned()),
+        strip_prefix: mounts::strips(row, manifest),
         uis: uis(row),
         management_url: link(row, manifest.and_then(|it| it.management_url.as_deref().or(it.ui_url.as_deref()))),
         ui_url: link(row, manifest.and_then(|it| it.ui_url.as_deref())),

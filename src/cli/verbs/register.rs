@@ -302,7 +302,9 @@ pub(super) fn finish(
     };
     let at = wanted.paths.first().map_or(String::new(), |path| format!(" at {path}"));
     if after.no_start {
-        out.done(&format!("✓ {short} {words}: port {port}{at}; start it with: parachute start {short}"));
+        // It may run, as what it was.
+        let verb = if change == Change::Replaced { "restart" } else { "start" };
+        out.done(&format!("✓ {short} {words}: port {port}{at}; {verb} it with: parachute {verb} {short}"));
         return Ok(Report::of(data(None)));
     }
     let mut up = match reach::hub(home, HEALTH_TIMEOUT) {

@@ -12,11 +12,10 @@ use crate::cli::out::{Out, Report};
 use crate::cli::parse::How;
 use crate::cli::reach::{self, HEALTH_TIMEOUT, START_HUB, Up};
 use crate::config::Config;
-use crate::manifest::mounts;
-use crate::manifest::services::{Listing, Row};
+use crate::manifest::services::Listing;
 use crate::shell::quoted;
 use crate::store::services::Services;
-use crate::store::{Create, Home, StoreError, identity, modules};
+use crate::store::{Create, Home, StoreError, identity};
 use crate::sys::proc;
 use crate::wire::{Code, ModuleList};
 pub(super) use rows::exit_words;
@@ -122,10 +121,9 @@ fn look(
     for warning in home.warnings() {
         out.warn(warning);
     }
-    let (document, unread) = match Services::new(home.clone()).read() {
-        Ok(document) => (document, None),
-        Err(error) => (Arc::default(), Some(error.to_string())),
-    };
+    let read = Services::new(home.clone()).read();
+    let unread = read.as_ref().err().map(StoreError::to_string);
+    let document = read.as_ref().map_or_else(|_| Arc::default(), Arc::clone);
     let (mut hub, states) = match reach::hub(home, timeout) {
         Ok(Some(up)) => {
             let age = Some(up.identity.start_ticks).filter(|ticks| *ticks > 0).and_then(proc::age);
@@ -148,23 +146,23 @@ fn look(
         }
         Err(trouble) => (None, trouble),
     };
-    let strips = |row: &Row| {
-        // One that cannot be read is shown where that matters.
-        let manifest = row.install_dir.as_deref().and_then(|dir| modules::read_manifest(dir).ok().flatten());
-        mounts::strips(row, manifest.as_ref())
-    };
     let listed = Some(&*document).filter(|_| unread.is_none());
-    let mut rows = rows::modules(listed, list.as_ref(), home.path(), &strips, now_ms);
+    let mut rows = rows::modules(listed, list.as_ref(), home.path(), now_ms);
     let hub_is_up = hub.state == State::Active;
     if trouble.is_some() && hub_is_up {
         ask_modules(&document, &mut rows);
     }
     let chosen = chosen(names, rows, &document);
-    // The row of the hub says it where that is shown. Whoever is not found may well be in there.
-    if !matches!(chosen, Ok((_, true))) {
+    let (mut modules, with_hub) = match (chosen, &read) {
+        (Ok(chosen), _) => chosen,
+        // Whoever is not found may well be in there.
+        (Err(_), Err(error)) => return Err(reach::store_failure(error)),
+        (Err(unknown), Ok(_)) => return Err(unknown),
+    };
+    // The row of the hub says it where that is shown.
+    if !with_hub {
         unread.iter().for_each(|unread| out.warn(unread));
     }
-    let (mut modules, with_hub) = chosen?;
     if let Some(trouble) = &trouble {
         let note = format!("states unknown: {}; {}", trouble.message, trouble.hint);
         match modules.first_mut() {

@@ -6,8 +6,8 @@ use crate::cli::reach::START_HUB;
 use crate::client::ClientError;
 use crate::manifest::Short;
 use crate::manifest::discovery::address;
-use crate::manifest::known;
 use crate::manifest::services::{Entry, Listing, Row};
+use crate::manifest::{known, mounts};
 use crate::store::identity::Identity;
 use crate::wire::{Health, LastExit, ModuleInfo, ModuleList, StartError, Status};
 use serde_json::Value;
@@ -133,12 +133,10 @@ impl HubRow {
 }
 
 /// Every row of services.json in its order, then what the hub runs without a row; `None` for a list that cannot be read.
-/// `strips` says whether a module is asked for its first path without it.
 pub(super) fn modules(
     document: Option<&Listing>,
     list: Option<&ModuleList>,
     home: &Path,
-    strips: &dyn Fn(&Row) -> bool,
     now_ms: i64,
 ) -> Vec<ModuleRow> {
     let no_row = match document {
@@ -155,7 +153,7 @@ pub(super) fn modules(
         of_short.find(|info| Some(info.name.as_str()) == name).or(first)
     };
     let mut rows: Vec<ModuleRow> =
-        document.entries().iter().map(|entry| of_entry(entry, &live, home, strips, now_ms)).collect();
+        document.entries().iter().map(|entry| of_entry(entry, &live, home, now_ms)).collect();
     let known_to_files = |info: &ModuleInfo| rows.iter().any(|row| row.short.as_deref() == Some(&info.short));
     let orphans: Vec<ModuleRow> = list
         .map_or(&[][..], |list| &list.modules)
@@ -171,7 +169,6 @@ fn of_entry<'a>(
     entry: &Entry,
     live: &impl Fn(&Short) -> Option<&'a ModuleInfo>,
     home: &Path,
-    strips: &dyn Fn(&Row) -> bool,
     now_ms: i64,
 ) -> ModuleRow {
     let short = entry.short.as_ref().map(|short| short.as_str().to_owned());
@@ -215,7 +212,8 @@ fn of_entry<'a>(
         port: Some(row.port.get()),
         version: version(info, row),
         state: State::of(info.and_then(|info| info.supervisor_status)),
-        url: Some(url(row, strips(row))),
+        // What the manifest says of it is the hub's to know: no command reads them all for this.
+        url: Some(url(row, mounts::strips(row, None) || info.is_some_and(|info| info.strip_prefix))),
         source: source(row, home),
         latency: None,
         live: info.cloned().map(Box::new),

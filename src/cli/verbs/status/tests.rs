@@ -45,6 +45,7 @@ fn info(short: &str, status: Option<Status>) -> ModuleInfo {
         supervisor_start_error: None,
         problem: None,
         install_dir: None,
+        strip_prefix: false,
         uis: Vec::new(),
         management_url: None,
         ui_url: None,
@@ -107,7 +108,7 @@ fn document() -> Document {
 }
 
 fn rows(list: Option<&ModuleList>) -> Vec<ModuleRow> {
-    rows::modules(Some(&*document()), list, Path::new("/p"), &|_| false, NOW_MS)
+    rows::modules(Some(&*document()), list, Path::new("/p"), NOW_MS)
 }
 
 fn hub_up() -> HubRow {
@@ -286,7 +287,7 @@ fn a_start_error_that_was_kept_in_the_row_is_shown_while_the_hub_is_down() {
             "lastStartError":{"error_type":"x","error_description":"it broke\nmore"}}]}"#,
     )
     .expect("a list");
-    let rows = rows::modules(Some(&*document), None, Path::new("/p"), &|_| false, NOW_MS);
+    let rows = rows::modules(Some(&*document), None, Path::new("/p"), NOW_MS);
     assert_eq!(rows[0].notes, ["failed to start: it broke"]);
 }
 
@@ -304,7 +305,7 @@ fn a_row_that_another_has_superseded_is_shown_beside_it_and_not_instead() {
         ..of_vault.clone()
     };
     let list = ModuleList { modules: vec![bad, of_vault], ..list() };
-    let rows = rows::modules(Some(&*document), Some(&list), Path::new("/p"), &|_| false, NOW_MS);
+    let rows = rows::modules(Some(&*document), Some(&list), Path::new("/p"), NOW_MS);
     let (shown, _) = super::chosen(&["vault".to_owned()], rows, &document).expect("both");
     let states: Vec<_> = shown.iter().map(|row| (row.name.as_str(), row.state)).collect();
     assert_eq!(states, [("vault", State::Invalid), ("parachute-vault", State::Active)]);
@@ -313,7 +314,7 @@ fn a_row_that_another_has_superseded_is_shown_beside_it_and_not_instead() {
 
 #[test]
 fn without_a_list_that_can_be_read_nobody_is_said_to_have_no_row() {
-    let rows = rows::modules(None, Some(&list()), Path::new("/p"), &|_| false, NOW_MS);
+    let rows = rows::modules(None, Some(&list()), Path::new("/p"), NOW_MS);
     assert!(!rows.is_empty());
     for row in rows {
         assert!(row.notes.iter().any(|note| note == "the hub runs it, services.json cannot be read"), "{row:?}");
@@ -340,11 +341,22 @@ fn those_that_are_named_are_shown_in_that_order_and_no_other() {
 
 #[test]
 fn the_address_of_a_module_has_its_path_only_if_it_gets_to_see_it() {
-    let document =
-        Document::parse(br#"{"services":[{"name":"wiki","port":1950,"paths":["/wiki"],"health":"/","version":"1"}]}"#)
-            .expect("a list");
-    for (strips, expected) in [(false, "http://127.0.0.1:1950/wiki"), (true, "http://127.0.0.1:1950")] {
-        let rows = rows::modules(Some(&*document), None, Path::new("/p"), &|_| strips, NOW_MS);
-        assert_eq!(rows[0].url.as_deref(), Some(expected));
+    let hub_says = |strip_prefix: bool| ModuleList {
+        modules: vec![ModuleInfo { strip_prefix, ..info("wiki", Some(Status::Running)) }],
+        ..list()
+    };
+    let (with, without) = ("http://127.0.0.1:1950/wiki", "http://127.0.0.1:1950");
+    for (row_says, hub, expected) in [
+        ("false", None, with),
+        ("false", Some(hub_says(false)), with),
+        ("false", Some(hub_says(true)), without),
+        ("true", None, without),
+    ] {
+        let row = format!(
+            r#"{{"name":"wiki","port":1950,"paths":["/wiki"],"health":"/","version":"1","stripPrefix":{row_says}}}"#
+        );
+        let document = Document::parse(format!(r#"{{"services":[{row}]}}"#).as_bytes()).expect("a list");
+        let rows = rows::modules(Some(&*document), hub.as_ref(), Path::new("/p"), NOW_MS);
+        assert_eq!(rows[0].url.as_deref(), Some(expected), "{row_says} {hub:?}");
     }
 }
