@@ -403,7 +403,8 @@ fn a_module_that_waits_for_others_at_boot_is_shown_to_wait() {
     let patient = json!({ "ready": { "probe": "port", "timeoutMs": 3_600_000 } });
     home.install(&module("first", ["/bin/sh", "-c", &script].map(str::to_owned).to_vec()).run(patient));
     let others = json!({ "ready": "none", "dependsOn": ["first"] });
-    home.install(&module("second", testchild(&["sleep"])).run(others));
+    home.install(&module("second", testchild(&["sleep"])).run(others.clone()));
+    home.install(&module("third", testchild(&["sleep"])).run(others));
     let hub = Hub::start_in(home, &[]);
     hub.line_after("first", "waiting");
     let waits = hub.run(&["status", "--check", "second", "--json"]).fails_with(6).json();
@@ -413,7 +414,11 @@ fn a_module_that_waits_for_others_at_boot_is_shown_to_wait() {
     let listed = hub.api("GET", "/api/modules/second").json();
     assert_eq!((&listed["waits_for"], &listed["pid"]), (&json!(["first"]), &json!(null)), "{listed:#}");
     let ready = hub.api("GET", "/api/ready").json();
-    assert_eq!(ready["transient_modules"], json!(["first", "second"]), "{ready:#}");
+    assert_eq!(ready["transient_modules"], json!(["first", "second", "third"]), "{ready:#}");
+    // Whoever orders it does not wait for that.
+    hub.run(&["start", "third", "--no-wait"]).succeeds();
+    let third = hub.until("third", "a child", |state| state["pid"].is_number());
+    assert_eq!(third.get("waits_for"), None, "{third:#}");
     hub.home.write("bind-now", "");
     hub.until_ready("second");
     let ran = hub.api("GET", "/api/modules/second").json();

@@ -231,7 +231,7 @@ impl Hub {
     /// Forgets a module that lost its row between the look at the list and what was asked of the supervisor, which then
     /// knows it again. One that loses it after this look is seen by the next to reconcile.
     pub(super) fn forget_if_gone(&self, short: &Short) {
-        if self.parts.services.read().is_ok_and(|document| document.find(short).is_none()) {
+        if self.reconcile().is_ok_and(|document| document.find(short).is_none()) {
             self.forget(vec![short.clone()]);
         }
     }

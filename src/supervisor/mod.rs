@@ -329,6 +329,9 @@ impl Supervisor {
             if self.is_closing() {
                 return Err(OpFailure::ShuttingDown);
             }
+            // What is ordered by hand before its turn at boot holds. Under the same lock: the order is not yet that of a
+            // shutdown.
+            self.order().forget(short);
             if answer == Answer::AtOnce {
                 let before = handle.published.get();
                 handle.order(message(None));
@@ -515,7 +518,7 @@ impl Supervisor {
         let free = {
             let mut order = self.order();
             if !closing {
-                // It was started or stopped by hand before its turn, which holds.
+                // It came to rest before its turn, such as by the loss of its row.
                 order.forget(short);
             }
             order.done(short)

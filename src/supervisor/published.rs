@@ -14,6 +14,8 @@ pub(super) struct Published {
     board: Mutex<Option<Arc<Board>>>,
     /// It has been up since it was last stopped or had crashed for good. Written by its worker only.
     was_up: AtomicBool,
+    /// The worker has told of the module. Changed with the snapshot locked.
+    is_told: AtomicBool,
     on_change: OnChange,
     /// As its settings said at its last start.
     depends_on: Mutex<Vec<Short>>,
@@ -27,6 +29,7 @@ impl Published {
             snapshot: Mutex::new(snapshot),
             board: Mutex::new(Some(board)),
             was_up: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
             on_change,
             depends_on: Mutex::default(),
         }
@@ -64,8 +67,12 @@ impl Published {
 
     /// Its turn to be started comes without anybody asking: until then it is told that it is on its way.
     pub(super) fn await_turn(&self) {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).status = Status::Starting;
-        self.show_on_board(Standing::Starting);
+        let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever was quicker than the boot has ordered something else.
+        if !self.is_told.load(Ordering::Relaxed) {
+            snapshot.status = Status::Starting;
+            self.show_on_board(Standing::Starting);
+        }
     }
 
     /// Shows a new state. `since`: when the child was started that the state is about.
@@ -83,6 +90,8 @@ impl Published {
     }
 
     fn show(&self, snapshot: Snapshot) {
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        let mut shown = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_told.store(true, Ordering::Relaxed);
+        *shown = snapshot;
     }
 }

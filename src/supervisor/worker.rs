@@ -289,6 +289,13 @@ impl Worker {
 
     /// Refuses what cannot start before the old child is touched (supervisor B9).
     fn restart(&mut self, reply: Option<Reply>) {
+        // Until the fork is over nobody else sees to it that it is: neither a lock that the main thread has in it nor a
+        // disk that hangs may hold us up. And there is no old child.
+        if self.birth.is_some() {
+            self.expect(Wants::Up, reply);
+            self.events.push_back(Event::Restart);
+            return;
+        }
         // One that is being forked may have bound it before we hear that it is there.
         let has_child = self.living.is_some() || self.module.is_forking();
         match self.prepare(Purpose::Look { own_port: has_child.then_some(self.settings.port) }).spec {

@@ -1,7 +1,7 @@
 use super::*;
-use crate::supervisor::Snapshot;
 use crate::supervisor::standing::Standing;
 use crate::supervisor::tests::{installed, short, supervisor};
+use crate::supervisor::{Snapshot, Status};
 
 /// Where there are no pidfds, every end of a child wakes all workers.
 #[test]
@@ -20,4 +20,7 @@ fn a_module_that_waits_for_its_turn_is_no_news() {
     worker.hear(ForWorker::Stop(None));
     worker.publish();
     assert_eq!(context.main.take().len(), 1, "whoever waits for it goes on");
+    worker.published.await_turn();
+    assert_eq!(worker.published.get().status, Status::Stopped, "its turn comes too late");
+    assert_eq!(board.get(), Some(Standing::Stopped));
 }
