@@ -376,7 +376,9 @@ impl EventLoop {
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.stop_by.is_some_and(|by| self.clients.len() == 0 || by <= now)
+        // Who has been sent everything and has sent nothing more loses nothing by the end.
+        let is_done = |client: &Client| client.connection.is_lingering() && client.socket.unread() == 0;
+        self.stop_by.is_some_and(|by| by <= now || self.clients.iter().all(|(_, client)| is_done(client)))
     }
 
     fn accept(&mut self, now: Instant) {

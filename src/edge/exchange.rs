@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 const HEAD_READ_BYTES: usize = 4 * 1024;
 /// How long we go on reading after the last answer, so that the client sees all of it and not a reset, which whatever it
 /// still sends would become (RFC 9112 §9.6). Most clients end at once.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// What is thrown away in one read meanwhile.
 const LINGER_READ_BYTES: usize = 16 * 1024;
 
@@ -284,6 +284,11 @@ impl Connection {
     /// Whether its request waits for a word about a module.
     pub(crate) fn is_waiting(&self) -> bool {
         self.relay().is_some_and(Relay::is_waiting)
+    }
+
+    /// Whether all has been sent and only what its client may still send is waited for.
+    pub(crate) fn is_lingering(&self) -> bool {
+        matches!(self.state, State::Lingering { .. })
     }
 
     /// Why it could give way to another and since when; among several the smallest is the one to give up first.
