@@ -65,6 +65,24 @@ fn one_address_elsewhere_takes_no_more_than_its_places_and_nobody_elses() {
 }
 
 #[test]
+fn who_has_its_last_answer_and_closes_late_takes_no_place_of_its_address() {
+    let hub = start(&[]);
+    // Fewer than its places, so that there is somebody among whom the right one is found.
+    let mut held: Vec<_> = (1..CAP).map(|_| holds(&hub)).collect();
+    let mut late = Vec::new();
+    for round in 0..2 * CAP {
+        let mut next = Connection::open_at(own_address(), hub.port);
+        next.send(b"GET /web/a HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let said = next.until_closed();
+        assert!(said.starts_with(b"HTTP/1.1 200 "), "round {round}: {}", said.escape_ascii());
+        late.push(next);
+    }
+    for connection in &mut held {
+        assert_eq!(connection.get("/web/a").expect("an answer").status, 200, "who has a place keeps it");
+    }
+}
+
+#[test]
 fn a_proxy_that_is_trusted_has_as_many_connections_as_there_are() {
     let address = own_address().to_string();
     let origin = ("PARACHUTE_HUB_ORIGIN", "https://hub.example");

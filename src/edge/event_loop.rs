@@ -400,7 +400,9 @@ impl EventLoop {
         let network = layer::network(address);
         let of_network = self.clients_of.get(&network).copied().unwrap_or_default();
         let Settings { limits, proxies, .. } = &self.rules.settings;
-        let too_many_of_one = !proxies.believe(address) && of_network >= limits.connections_per_ip;
+        let too_many_of_one = !proxies.believe(address)
+            && of_network >= limits.connections_per_ip
+            && !self.shed_one(|client| client.network == network && client.connection.is_lingering(), now);
         let Some(connection) = (if too_many_of_one { None } else { self.find_place(peer, now) }) else {
             self.rules.refused += 1;
             self.shared.counters.refused.store(self.rules.refused, Ordering::Relaxed);
@@ -432,18 +434,18 @@ impl EventLoop {
         let all = self.clients.len();
         let reserved =
             if all < usual { 0 } else { self.clients.iter().filter(|(_, one)| one.connection.is_reserved()).count() };
-        if all - reserved < usual || self.shed_one(|connection| !connection.is_reserved(), now) {
+        if all - reserved < usual || self.shed_one(|client| !client.connection.is_reserved(), now) {
             return Some(Connection::new(peer, now));
         }
         let is_near = layer::is_loopback(peer.ip());
-        let is_free = is_near && (reserved < kept || self.shed_one(Connection::is_reserved, now));
+        let is_free = is_near && (reserved < kept || self.shed_one(|client| client.connection.is_reserved(), now));
         is_free.then(|| Connection::reserved(peer, now))
     }
 
     /// Closes the connection among these that is the first to give way; false when none does.
-    fn shed_one(&mut self, is_among: impl Fn(&Connection) -> bool, now: Instant) -> bool {
+    fn shed_one(&mut self, is_among: impl Fn(&Client) -> bool, now: Instant) -> bool {
         let mut first = None;
-        for (key, client) in self.clients.iter().filter(|(_, client)| is_among(&client.connection)) {
+        for (key, client) in self.clients.iter().filter(|(_, client)| is_among(client)) {
             let Some((why, since)) = client.connection.dispensable(now) else { continue };
             // Who came in this turn had none to ask in, and who has asked since is read in the next: no byte keeps its
             // place for longer.
