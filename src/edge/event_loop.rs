@@ -8,7 +8,7 @@ use super::accept::{self, Acceptor, Complaints};
 use super::access::Journal;
 use super::crowd::Crowd;
 use super::date::Date;
-use super::exchange::{Asks, Connection, Dispensable, Release, Rules};
+use super::exchange::{Asks, Connection, Release, Rules};
 use super::identity::Ticket;
 use super::places::{Places, PlacesOf};
 use super::pool::Pool;
@@ -449,7 +449,7 @@ impl EventLoop {
             let Some((why, since)) = client.connection.dispensable(now) else { continue };
             // Who came in this turn had none to ask in, and who has asked since is read in the next: no byte keeps its
             // place for longer.
-            let may_have_asked = || why == Dispensable::Idle && (since >= now || client.socket.unread() > 0);
+            let may_have_asked = || client.connection.is_idle() && (since >= now || client.socket.unread() > 0);
             if first.is_none_or(|first| (why, since, key) < first) && !may_have_asked() {
                 first = Some((why, since, key));
             }

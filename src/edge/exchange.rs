@@ -37,6 +37,9 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// What is thrown away in one read meanwhile.
 const LINGER_READ_BYTES: usize = 16 * 1024;
 
+/// A program that connects sends its request at once; until then it is not taken for one that wants nothing.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// What holds for all connections of a loop.
 pub(crate) struct Rules {
     pub(crate) settings: Settings,
@@ -68,7 +71,8 @@ pub(crate) struct Rules {
 
 /// Which connections give way to a new one when there is no place: first those that can be closed without harm, to which
 /// all has been sent or which have asked nothing, then those whose request does not come to its end, of which a stranger
-/// could make as many as there are places: heads, and bodies and answers that are sent and taken too slowly.
+/// could make as many as there are places: heads, the first of which may not have begun, and bodies and answers that are
+/// sent and taken too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Dispensable {
     Lingering,
@@ -291,10 +295,18 @@ impl Connection {
         matches!(self.state, State::Lingering { .. })
     }
 
+    /// Whether it has all that it has asked for, and has asked for nothing more.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle { .. }) && self.to_client.is_empty()
+    }
+
     /// Why it could give way to another and since when; among several the smallest is the one to give up first.
     pub(crate) fn dispensable(&self, now: Instant) -> Option<(Dispensable, Instant)> {
         match &self.state {
-            State::Idle { since, .. } if self.to_client.is_empty() => Some((Dispensable::Idle, *since)),
+            State::Idle { since, .. } if self.is_idle() => {
+                let is_fresh = self.took_at.is_none() && now.saturating_duration_since(*since) < FRESH;
+                Some((if is_fresh { Dispensable::Unfinished } else { Dispensable::Idle }, *since))
+            }
             State::Head { since, .. } => Some((Dispensable::Unfinished, *since)),
             State::Lingering { until } => Some((Dispensable::Lingering, *until - LINGER)),
             State::Idle { .. } | State::Relaying(_) | State::Closing { .. } | State::Closed => {

@@ -313,6 +313,24 @@ fn a_connection_to_which_all_has_been_sent_waits_for_its_client_and_is_the_first
 }
 
 #[test]
+fn who_has_just_come_gives_way_like_one_whose_head_is_under_way() {
+    let mut stranger = Play::new();
+    stranger.client(b"G", usize::MAX);
+    let mut play = Play::new();
+    play.connection = Connection::new("127.0.0.1:5000".parse().expect("address"), stranger.now + FRESH / 2);
+    play.now = stranger.now + FRESH;
+    let ranks = |play: &Play| play.connection.dispensable(play.now).expect("it gives way");
+    let came = stranger.now + FRESH / 2;
+    assert_eq!(ranks(&play), (Dispensable::Unfinished, came));
+    assert!(ranks(&stranger) < ranks(&play), "who came first is the first to go");
+    play.now = came + FRESH;
+    assert_eq!(ranks(&play), (Dispensable::Idle, came), "it has had its time");
+    play.client(GET, usize::MAX);
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usize::MAX);
+    assert_eq!(ranks(&play), (Dispensable::Idle, play.now), "it has its answer");
+}
+
+#[test]
 fn a_place_that_is_kept_for_this_machine_is_not_for_whom_a_proxy_brings() {
     for (fields, status) in [("", 200), ("X-Forwarded-For: 192.0.2.1\r\n", 503), ("CF-Ray: x\r\n", 503)] {
         let mut play = Play::new();
