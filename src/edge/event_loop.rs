@@ -376,8 +376,7 @@ impl EventLoop {
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        // Who has been sent everything and has sent nothing more loses nothing by the end.
-        let is_done = |client: &Client| client.connection.is_lingering() && client.socket.unread() == 0;
+        let is_done = |client: &Client| client.connection.is_done(|| client.socket.unread());
         self.stop_by.is_some_and(|by| by <= now || self.clients.iter().all(|(_, client)| is_done(client)))
     }
 

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 const HEAD_READ_BYTES: usize = 4 * 1024;
 /// How long we go on reading after the last answer, so that the client sees all of it and not a reset, which whatever it
 /// still sends would become (RFC 9112 §9.6). Most clients end at once.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
 /// What is thrown away in one read meanwhile.
 const LINGER_READ_BYTES: usize = 16 * 1024;
 
@@ -293,6 +293,11 @@ impl Connection {
     /// Whether all has been sent and only what its client may still send is waited for.
     pub(crate) fn is_lingering(&self) -> bool {
         matches!(self.state, State::Lingering { .. })
+    }
+
+    /// Whether its end costs its client nothing: that has been sent everything, and nothing `unread` makes a reset of it.
+    pub(crate) fn is_done(&self, unread: impl FnOnce() -> usize) -> bool {
+        self.is_lingering() && unread() == 0
     }
 
     /// Whether it has all that it has asked for, and has asked for nothing more.

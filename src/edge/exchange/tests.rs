@@ -298,6 +298,9 @@ fn a_connection_to_which_all_has_been_sent_waits_for_its_client_and_is_the_first
         assert_eq!((play.shut_down, play.closed), (stays, false), "{shown}");
         let why = play.connection.dispensable(play.now).map(|(why, _)| why);
         assert_eq!(why, Some(if stays { Dispensable::Lingering } else { Dispensable::Idle }), "{shown}");
+        // The end of the hub does not wait for it, unless what it has sent would make a reset of that.
+        let is_done = |unread| play.connection.is_done(|| unread);
+        assert_eq!((is_done(0), is_done(1)), (stays, false), "{shown}");
         assert!(play.client(b"\r\nmore", usize::MAX).is_empty(), "{shown}: it is read");
         play.client_hangs_up();
         play.settle();
