@@ -1,6 +1,6 @@
 //! From an archive to a home: everything is checked before anything is made, and again while it is made.
 
-use super::stage::{self, DIR_MODE, Stage};
+use super::stage::{self, DIR_MODE, ROOT_UID, Stage};
 use super::tar::{self, BLOCK_BYTES, Block, Header, Kind, Malformed, Owner, Records, Said};
 use super::{ABOUT, ArchiveError, Contents, DATABASE, FORMAT, LOST_AND_FOUND, PIECE_BYTES, ROOT, RUN, SUMS, sum_line};
 use crate::db::{self, DbError};
@@ -23,8 +23,6 @@ const ENTRIES_MAX: usize = 1_000_000;
 const TRAILING_MAX_BYTES: u64 = 64 << 10;
 /// Nobody but the owner may write what was restored.
 const MODE_MASK: u32 = 0o755;
-/// Who may give files away.
-const ROOT_UID: u32 = 0;
 
 /// Reads a whole archive, which is to be `path`, and checks every name, length and hash.
 pub(super) fn verify(mut file: File, path: &Path) -> Result<Contents, ArchiveError> {

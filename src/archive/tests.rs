@@ -1,5 +1,6 @@
 //! Archives as files: what goes in comes out, standard tools read it, and a hostile one makes nothing.
 
+use super::stage::Stage;
 use super::tar::{BLOCK_BYTES, Header, Kind, Owner, encode, padding};
 use super::*;
 use crate::store::{Create, Home, StoreError};
@@ -14,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 const NOW: Duration = Duration::from_secs(1_800_000_000);
@@ -458,6 +460,36 @@ fn a_home_of_another_user_is_theirs_again_and_who_may_not_give_it_away_says_so()
     }
 }
 
+/// Each sweeps what the others have made and not yet locked.
+#[test]
+fn who_sweeps_takes_nothing_from_who_lives() {
+    const ROUNDS: usize = 1000;
+    let dir = TestDir::in_memory("archive-crowd");
+    let makers_left = AtomicUsize::new(4);
+    let make = || {
+        for round in 0..ROUNDS {
+            let stage = Stage::new(dir.path()).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            stage::sweep(dir.path());
+            assert!(stage.path.exists(), "round {round}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let made = std::panic::catch_unwind(make);
+                makers_left.fetch_sub(1, Ordering::Relaxed);
+                made.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            });
+            scope.spawn(|| {
+                while makers_left.load(Ordering::Relaxed) > 0 {
+                    stage::sweep(dir.path());
+                }
+            });
+        }
+    });
+    assert!(names(dir.path()).is_empty(), "{:?}", names(dir.path()));
+}
+
 /// A maker that was killed has left what it had made, and nobody else has.
 #[test]
 fn what_was_killed_leaves_nothing_for_long() {
@@ -477,8 +509,17 @@ fn what_was_killed_leaves_nothing_for_long() {
     write(&home, &dir.join("a.tar"), now()).expect("written");
     assert!(!killed.exists() && held.exists() && others.iter().all(|path| path.exists()), "{:?}", names(dir.path()));
     drop(lock);
+    // In a directory that hands on its group, so do those in it; and one may be given away already.
+    let inherits = stage("3123456789abcdef");
+    let given = stage("4123456789abcdef");
+    for (path, mode) in [(&inherits, 0o2700), (&given, 0o700)] {
+        put(&path.join("hub.db"), "secret", 0o600);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+    }
+    // Without that there is no root who could have given it away.
+    let _ = chown(&given, Some(1500), Some(1500));
     unpack(&dir.join("a.tar"), &dir.join("new")).expect("restored");
-    assert!(!held.exists());
+    assert!(!held.exists() && !inherits.exists() && !given.exists(), "{:?}", names(dir.path()));
 
     // A home that was empty before is so again.
     let left = dir.join("empty/.parachute.0123456789abcdef.tmp");
