@@ -399,6 +399,24 @@ fn a_database_that_cannot_be_used_is_kept_as_it_is_and_named() {
 }
 
 #[test]
+fn what_stands_in_the_place_of_a_database_is_told_once() {
+    let dir = TestDir::new("archive-no-file");
+    let home = home(&dir);
+    let at = |name: &str| home.path().join(name);
+    let link = || symlink("/etc/hostname", at("hub.db")).expect("linked");
+    let fifo = || assert!(Command::new("mkfifo").arg(at("hub.db")).status().expect("run").success());
+    let folder = || fs::create_dir(at("hub.db")).expect("made");
+    fs::remove_file(at("hub.db")).expect("there");
+    for (what, make) in [("a link", &link as &dyn Fn()), ("a FIFO", &fifo), ("a directory", &folder)] {
+        make();
+        let written = write(&home, &dir.join(what), now()).expect("written");
+        let is_told = matches!(&written.missing[..], [told] if told.contains("hub.db is not in the archive"));
+        assert!(is_told && written.left_out.is_empty(), "{what}: {written:?}");
+        let _ = fs::remove_file(at("hub.db"));
+    }
+}
+
+#[test]
 fn times_and_owners_come_back() {
     let dir = TestDir::new("archive-owners");
     let home = home(&dir);
@@ -409,6 +427,10 @@ fn times_and_owners_come_back() {
     };
     let is_root = fs::metadata(home.path()).expect("there").uid() == 0;
     let far = 3_000_000_000;
+    // As one is that was made in a directory that hands on its group.
+    if is_root {
+        chown(at("hub.db"), None, Some(33)).expect("root may");
+    }
     for (name, uid) in [("wiki/data/big", 33), ("wiki/data", 33), ("services.json", 0), ("modules", far)] {
         if is_root {
             chown(at(name), Some(uid), Some(uid)).expect("root may");
@@ -416,13 +438,15 @@ fn times_and_owners_come_back() {
         let file = fs::File::open(at(name)).expect("opened");
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + u64::from(uid))).expect("set");
     }
+    let file = fs::File::open(at("hub.db")).expect("opened");
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).expect("set");
     fs::set_permissions(at("wiki/data/big"), fs::Permissions::from_mode(0o6755)).expect("set");
     write(&home, &dir.join("a.tar"), now()).expect("written");
     fs::create_dir(dir.join("empty")).expect("made");
     for to in ["new", "empty"].map(|to| dir.join(to)) {
         let restored = unpack(&dir.join("a.tar"), &to).expect("restored");
         assert!(restored.warnings.is_empty(), "{restored:?}");
-        for name in ["services.json", "operator.token", "wiki/data", "wiki/data/none", "modules"] {
+        for name in ["services.json", "hub.db", "operator.token", "wiki/data", "wiki/data/none", "modules"] {
             assert_eq!(facts(&to, name), facts(home.path(), name), "{name}");
         }
         let (mtime, uid, gid, mode) = facts(home.path(), "wiki/data/big");

@@ -162,29 +162,42 @@ impl<'a> Writer<'a> {
         Ok(contents)
     }
 
-    /// The database of this moment, by way of a private copy. What SQLite cannot copy is better kept as it is than not.
+    /// The database of this moment, by way of a private copy. A bad one is better kept as it is than not; one that is not
+    /// known to be bad is not, because half of what its owner writes meanwhile would be in it.
     fn database(&mut self, place: &Place<'_>, beside: &Path, contents: &mut Contents) -> Result<(), ArchiveError> {
         let from = place.path.join(DATABASE);
         let stage = Stage::new(beside)?;
         let error = match db::copy(&from, &stage.path.join(DATABASE)) {
             Ok(true) => {
-                let dir = Dir::open(&stage.path).map_err(|source| ArchiveError::Read { path: from, source })?;
-                let place = Place { dir: &dir, path: place.path, name: place.name.clone(), depth: 0 };
-                return self.file(&place, OsStr::new(DATABASE), DATABASE, contents);
+                let read_error = |source| ArchiveError::Read { path: from.clone(), source };
+                let copy = Dir::open(&stage.path).and_then(|dir| dir.open_read(OsStr::new(DATABASE)));
+                let copy = copy.map_err(read_error)?;
+                let (ours, of) = (fs::stat_of(&copy).map_err(read_error)?, fs::stat(&from).map_err(read_error)?);
+                let stat = Stat { uid: of.uid, gid: of.gid, mtime_ns: of.mtime_ns, ..ours };
+                return self.content(&copy, &stat, &from, format!("{}/{DATABASE}", place.name), contents);
             }
             Ok(false) if matches!(epoch::read(self.home), Ok(None)) => return Ok(()),
             Ok(false) => {
                 self.lack(&from, "it is missing or empty, and a hub has had one; its keys and tokens are lost");
                 return Ok(());
             }
-            Err(error) => error,
+            Err(error) if error.is_of_the_file() || error.is_unreadable() => error,
+            Err(error) => return Err(error.into()),
         };
         // With half a copy in it.
         drop(stage);
-        self.missing
-            .push(format!("{} is in the archive as it is, and not as a database of use: {error}", from.display()));
+        let is_file = fs::stat(&from).is_ok_and(|stat| stat.kind == fs::Kind::Regular);
+        if !is_file || error.is_unreadable() {
+            self.lack(&from, &error.to_string());
+            return Ok(());
+        }
+        let files = contents.files;
         for name in [DATABASE, "hub.db-wal", "hub.db-journal"] {
             self.attempt(|writer| writer.file(place, OsStr::new(name), name, contents))?;
+            if name == DATABASE && contents.files > files {
+                let told = format!("{} is in the archive as it is, and not as a database of use", from.display());
+                self.missing.push(format!("{told}: {error}"));
+            }
         }
         Ok(())
     }
@@ -319,15 +332,27 @@ impl<'a> Writer<'a> {
             self.leave_out(&path, "it is no file");
             return Ok(());
         }
-        let name = format!("{}/{archived}", place.name);
-        let (mode, owner, size_bytes, mtime_s) = (stat.mode & 0o777, owner(&stat), stat.size_bytes, mtime_s(&stat));
+        self.content(&file, &stat, &path, format!("{}/{archived}", place.name), contents)
+    }
+
+    /// An open file, which is known as `path`, as what `stat` says of it.
+    fn content(
+        &mut self,
+        mut file: &File,
+        stat: &Stat,
+        path: &Path,
+        name: String,
+        contents: &mut Contents,
+    ) -> Result<(), ArchiveError> {
+        let read_error = |source| ArchiveError::Read { path: path.to_owned(), source };
+        let (mode, owner, size_bytes, mtime_s) = (stat.mode & 0o777, owner(stat), stat.size_bytes, mtime_s(stat));
         self.header(&Header { name: name.clone(), kind: Kind::File, mode, owner, size_bytes, mtime_s })?;
         let (mut digest, mut left) = (Digest::default(), size_bytes);
         let mut piece = vec![0; PIECE_BYTES];
         while left > 0 {
             let room = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
             let room = piece.get_mut(..room).unwrap_or_default();
-            let read = (&file).read(room).map_err(read_error)?;
+            let read = file.read(room).map_err(read_error)?;
             let read = room.get(..read).unwrap_or_default();
             if read.is_empty() {
                 let shorter = "it became shorter while it was read; stop its module, then try again";

@@ -164,6 +164,18 @@ impl DbError {
         matches!(self, Self::Sqlite { class: Class::Corrupt | Class::NotADatabase, .. })
     }
 
+    /// Whether it is the file that is at fault, so that a copy of its bytes is no worse than it is.
+    pub(crate) fn is_of_the_file(&self) -> bool {
+        // What cannot be written to while it is only read has a rollback journal that a crash has left.
+        let lasts = matches!(self, Self::Sqlite { class: Class::ReadOnly | Class::Other, .. });
+        self.is_damage() || self.is_invalid() || lasts
+    }
+
+    /// Whether its contents cannot be had, which says nothing of them.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Sqlite { class: Class::Io | Class::CannotOpen, .. })
+    }
+
     /// Whether another process has it, so that the same may work a moment later.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Sqlite { class: Class::Busy, .. })

@@ -1,6 +1,6 @@
 //! `backup` and `restore` beside hubs that run and homes that are there: nothing of theirs is touched.
 
-use crate::support::{Finished, Home, Hub, module, testchild};
+use crate::support::{Finished, Home, Hub, Spawned, module, testchild};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -8,6 +8,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+
+const PYTHON: &str = "/usr/bin/python3";
 
 fn sleeper(name: &str) -> crate::support::Module {
     module(name, testchild(&["sleep"])).run(json!({"ready": "none"}))
@@ -226,4 +228,31 @@ fn what_is_said_of_a_database_is_what_there_is() {
     assert!(told.stderr.contains(&format!("{}/hub.db", at("bad"))) && !told.stderr.contains(".tmp"), "{told}");
     assert!(!told.stderr.contains("rotate-key"), "{told}");
     assert_eq!(fs::read(Path::new(&at("bad")).join("hub.db")).expect("there"), [b'x'; 8192]);
+
+    // One that cannot be opened may be a good one.
+    let database = home.path().join("hub.db");
+    let options = ["-qq", "-o", "/dev/null", "-P", database.to_str().expect("UTF-8")];
+    let options = [&options[..], &["-e", "trace=openat,?open", "-e", "inject=openat,?open:error=EACCES"]].concat();
+    let told = home.traced(&options, &["backup", &at("closed.tar"), "--json"]).fails_with(1);
+    let missing = &told.json()["data"]["missing"];
+    assert!(missing[0].as_str().is_some_and(|line| line.contains("hub.db is not in the archive")), "{told}");
+    assert!(missing[1].is_null(), "{told}");
+}
+
+/// It is not bad, and half of what that one writes would be in it.
+#[test]
+fn a_database_that_another_process_holds_is_not_archived_as_it_is() {
+    let home = Home::new();
+    home.install(&sleeper("web"));
+    let script = "import sqlite3, sys, time\n\
+        db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+        db.executescript('PRAGMA journal_mode = WAL; PRAGMA locking_mode = EXCLUSIVE; CREATE TABLE t(a)')\n\
+        print('locked', flush=True)\n\
+        time.sleep(100000)\n";
+    let (database, archive) = (home.path().join("hub.db"), home.path().with_extension("tar"));
+    let argv = [PYTHON, "-c", script, database.to_str().expect("UTF-8")].map(str::to_owned);
+    let holder = Spawned::start(&argv);
+    holder.line_after("locked");
+    let refused = Finished::run(home.command(&["backup", archive.to_str().expect("UTF-8")])).fails_with(8);
+    assert!(refused.stderr.contains("another program has it") && !archive.exists(), "{refused}");
 }

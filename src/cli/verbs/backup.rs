@@ -109,6 +109,7 @@ fn failure(error: &ArchiveError) -> Failure {
         ArchiveError::Exists { .. } | ArchiveError::InsideHome { .. } => {
             (Code::Conflict, "name a file that is not there yet")
         }
+        ArchiveError::Database(error) if error.is_busy() => (Code::Busy, "try again in a moment"),
         ArchiveError::Malformed { .. } => (Code::InvalidConfig, "take another copy of the archive"),
         ArchiveError::Read { .. }
         | ArchiveError::Write { .. }
