@@ -74,19 +74,24 @@ fn fill(stage: &Stage, archive: &Path, home: &Path) -> Result<Filled, ArchiveErr
         let (contents, mut entries) = Reader::open(archive)?.go_through(Some(&stage.path))?;
         let staged = Home::open(&stage.path, Create::No)?;
         let (database, database_there) = (stage.path.join(DATABASE), home.join(DATABASE));
-        let found = match db::verify(&database).and_then(|_| db::epoch_of(&database)) {
-            Ok(None) => Database::Missing,
-            Ok(Some(found)) => {
-                epoch::note(&staged, found.saturating_add(1))?;
+        let is_there = fs::stat(&database).is_ok_and(|stat| stat.size_bytes > 0);
+        let found = match db::verify(&database) {
+            Ok(None) if !is_there => Database::Missing,
+            // A journal that is yet to be played back hides how old it is.
+            Ok(found) => {
+                epoch::note(&staged, found.map_or(db::BEYOND_ANY_COPY, |found| found.saturating_add(1)))?;
                 Database::Older
             }
             // It was as bad when it was archived; who mends it has an older copy as well.
-            Err(error) if error.is_damage() || error.is_invalid() => {
+            Err(error) if error.is_of_the_file() => {
                 epoch::note(&staged, db::BEYOND_ANY_COPY)?;
                 Database::Unusable(error.at(&database_there))
             }
             Err(error) => return Err(error.at(&database_there).into()),
         };
+        // Looking at a database with a log makes it, and it is made again by everyone who does.
+        let _ = fs::unlink(&stage.path.join("hub.db-shm"));
+        entries.remove(&format!("{ROOT}/hub.db-shm"));
         let from = contents.home.as_deref().filter(|from| *from != home);
         let rows = services::move_home(&staged, from, home)?;
         let owners = settle(&stage.path, &mut entries)?;
@@ -156,6 +161,8 @@ impl Filled {
 struct Owners {
     of_home: Owner,
     lost: u64,
+    /// Whether something of the home's own owner is among them.
+    is_home_lost: bool,
 }
 
 impl Owners {
@@ -176,6 +183,7 @@ impl Owners {
             // A root of a container, who has no say over all users.
             Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => {
                 self.lost += 1;
+                self.is_home_lost |= owner == self.of_home;
                 Ok(())
             }
             done => done.and_then(|()| fs::sync(&file)),
@@ -184,14 +192,16 @@ impl Owners {
 
     fn warnings(&self) -> impl Iterator<Item = String> {
         let Owner { uid, gid } = self.of_home;
-        let foreign = fs::effective_uid() == ROOT_UID && uid != ROOT_UID;
+        let is_root = fs::effective_uid() == ROOT_UID;
+        let foreign = is_root && uid != ROOT_UID && !self.is_home_lost;
         let foreign =
             foreign.then(|| format!("it belongs to user {uid}, group {gid}, as it did; start its hub as that user"));
         let lost = (self.lost > 0).then(|| {
             format!(
                 "{} of its files and directories belonged to other users or groups and are yours now; to have them back, \
-                 restore as root",
-                self.lost
+                 restore {}",
+                self.lost,
+                if is_root { "where root may give files away" } else { "as root" }
             )
         });
         foreign.into_iter().chain(lost)
@@ -202,7 +212,7 @@ impl Owners {
 /// time; all that is on the disk afterwards.
 fn settle(stage: &Path, entries: &mut Entries) -> Result<Owners, ArchiveError> {
     let of_home = entries.get(ROOT).map_or(Owner { uid: ROOT_UID, gid: ROOT_UID }, |entry| entry.owner);
-    let mut owners = Owners { of_home, lost: 0 };
+    let mut owners = Owners { of_home, lost: 0, is_home_lost: false };
     // What was made without an entry is the home's.
     for (name, kind) in [("hub", Kind::Directory), ("hub/run", Kind::Directory), ("hub/run/epoch", Kind::File)] {
         if fs::stat(&stage.join(name)).is_ok() {

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 const NOW: Duration = Duration::from_secs(1_800_000_000);
+const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const EIO: i32 = 5;
 /// What writers that died have left in the home.
@@ -416,6 +417,29 @@ fn what_stands_in_the_place_of_a_database_is_told_once() {
     }
 }
 
+/// It is the next hub that plays it back; until then nobody knows how old the database is.
+#[test]
+fn a_database_with_a_journal_or_a_log_is_restored_with_it_alone() {
+    let dir = TestDir::new("archive-journal");
+    let home = home(&dir);
+    let database = fs::read(home.path().join("hub.db")).expect("there");
+    for (what, noted) in [("hub.db-journal", "4294967296\n"), ("hub.db-wal", "1\n")] {
+        let archive = made(|hand| {
+            hand.directory(ROOT);
+            hand.file("parachute-home/hub.db", &database);
+            hand.file(&format!("parachute-home/{what}"), &[b'x'; 8192]);
+        });
+        fs::write(dir.join("a.tar"), archive).expect("written");
+        let to = dir.join(what);
+        let restored = unpack(&dir.join("a.tar"), &to).expect("restored");
+        assert!(restored.is_older_copy && restored.warnings.is_empty(), "{what}: {restored:?}");
+        assert_eq!(fs::read_to_string(to.join("hub/run/epoch")).expect("noted"), noted, "{what}");
+        assert_eq!(names(&to), ["hub", "hub.db", what]);
+        let db = crate::db::Db::open(&to.join("hub.db")).expect("a database");
+        assert_eq!(db.settings().get_or_insert("a", "lost", 1).expect("read"), "kept", "{what}");
+    }
+}
+
 #[test]
 fn times_and_owners_come_back() {
     let dir = TestDir::new("archive-owners");
@@ -482,6 +506,28 @@ fn a_home_of_another_user_is_theirs_again_and_who_may_not_give_it_away_says_so()
             }
         }
     }
+}
+
+/// As in a container without the right to.
+#[test]
+fn a_root_that_may_not_give_files_away_is_told_where_one_may() {
+    let dir = TestDir::in_memory("archive-no-chown");
+    let theirs = made(|hand| {
+        hand.owner = Owner { uid: 1500, gid: 1500 };
+        hand.directory(ROOT);
+    });
+    fs::write(dir.join("a.tar"), theirs).expect("written");
+    let run = || {
+        let _ = fs::remove_dir_all(dir.join("new"));
+        unpack(&dir.join("a.tar"), &dir.join("new"))
+    };
+    let calls = play(0, Fault::Dead, run).calls;
+    // Who is not root does not try.
+    let Some(at) = (1..).zip(&calls).find_map(|(at, call)| (*call == "chown").then_some(at)) else { return };
+    let restored = play(at, Fault::Errno(EPERM), run).outcome.expect("restored");
+    let told = "1 of its files and directories belonged to other users or groups and are yours now; to have them back, \
+                restore where root may give files away";
+    assert_eq!(restored.warnings, [told]);
 }
 
 /// Each sweeps what the others have made and not yet locked.

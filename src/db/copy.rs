@@ -1,6 +1,6 @@
 //! The database of one moment as a file of its own, and a look at one without changing it.
 
-use super::{DbError, epoch, open};
+use super::{DbError, open};
 use crate::sys::fs;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
@@ -35,19 +35,8 @@ fn copy_all(connection: &Connection, from: &Path, to: &Path) -> Result<(), DbErr
     fs::set_mode_at(to, FILE_MODE).map_err(|source| open::files(to, "make private", source))
 }
 
-/// The epoch of our database at `path` (see [`super::Db::epoch`]); `None` when there is none. Changes nothing.
-pub(crate) fn epoch_of(path: &Path) -> Result<Option<u64>, DbError> {
-    let path = open::resolve(path)?;
-    if open::inspect(&path)?.is_none_or(|facts| facts.size_bytes == 0) {
-        return Ok(None);
-    }
-    let connection = open::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let found = epoch::read(&connection).map_err(|source| DbError::sqlite(&path, "read the epoch", &source))?;
-    Ok(Some(found))
-}
-
-/// Whether what stands at `path` is a sound database of ours, and its epoch where it has one; none is fine, and so is one that
-/// is empty. Changes nothing, whether a hub has it open or not.
+/// Whether what stands at `path` is a sound database of ours, and its epoch (see [`super::Db::epoch`]) where that can be
+/// read; none is fine, and so is one that is empty. Changes nothing, whether a hub has it open or not.
 pub(crate) fn verify(path: &Path) -> Result<Option<u64>, DbError> {
     let path = open::resolve(path)?;
     match open::inspect(&path)? {

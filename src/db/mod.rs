@@ -19,7 +19,7 @@ mod tokens;
 mod tests;
 
 pub(crate) use auth_log::{AuthLog, Entry, Logged, Via};
-pub(crate) use copy::{copy, epoch_of, verify};
+pub(crate) use copy::{copy, verify};
 pub(crate) use epoch::{BEYOND_ANY_COPY, EPOCH_MAX};
 pub(crate) use error::{DbError, DbHealth};
 pub(crate) use keys::{KeyStanding, KeyState, Keys, Retire, USABLE_LIMIT};
