@@ -1,22 +1,22 @@
 //! Epoll: readiness and deadlines to connections, and what they ask for to sockets. Whatever goes wrong for one connection
 //! ends that one only, and what goes wrong for all of them is tried again; a loop that cannot serve any more says so.
 
+mod admission;
 mod client;
 mod upstreams;
 
-use super::accept::{self, Acceptor, Complaints};
+use super::accept::{Acceptor, Complaints};
 use super::access::Journal;
 use super::crowd::Crowd;
 use super::date::Date;
-use super::exchange::{Asks, Connection, Release, Rules};
+use super::exchange::{Asks, Release, Rules};
 use super::identity::Ticket;
 use super::places::{Places, PlacesOf};
 use super::pool::Pool;
 use super::route::{Hosts, Table};
 use super::slab::{Key, Slab};
-use super::socket::Socket;
 use super::watch::Watch;
-use super::{Hooks, Routing, Settings, Shared, layer};
+use super::{Hooks, Routing, Settings, Shared};
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::{fs, memory};
 use client::Client;
@@ -37,9 +37,6 @@ const ROUNDS_PER_TURN: usize = 32;
 
 /// What was read before it was watched is read once more, so often at once.
 const RELOADS: usize = 4;
-
-/// One in so many connections is kept for programs on this machine.
-const KEPT_PART: usize = 32;
 
 /// Before the next turn after one that failed, doubled while they go on to fail.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(10);
@@ -79,6 +76,8 @@ pub(crate) struct EventLoop {
     /// Clients that had more to do when their turn ended.
     unfinished: Vec<Key>,
     accept_again: bool,
+    /// Newcomers for whom there is a place in the next turn, perhaps.
+    delayed: Vec<(OwnedFd, SocketAddr)>,
     stop_by: Option<Instant>,
     complaints: Complaints,
     watch: Watch,
@@ -142,6 +141,7 @@ impl EventLoop {
             handling: None,
             unfinished: Vec::new(),
             accept_again: true,
+            delayed: Vec::new(),
             stop_by: None,
             complaints: Complaints::new(log),
             watch,
@@ -378,84 +378,6 @@ impl EventLoop {
     fn is_over(&self, now: Instant) -> bool {
         let is_done = |client: &Client| client.connection.is_done(|| client.socket.unread());
         self.stop_by.is_some_and(|by| by <= now || self.clients.iter().all(|(_, client)| is_done(client)))
-    }
-
-    fn accept(&mut self, now: Instant) {
-        if self.stop_by.is_some() {
-            return;
-        }
-        let turn = self.acceptor.accept(now);
-        self.accept_again = turn.more;
-        for (fd, peer) in turn.accepted {
-            self.admit(fd, peer, now);
-        }
-    }
-
-    /// Takes a new client in, if there is a place or one can be made.
-    fn admit(&mut self, fd: OwnedFd, peer: SocketAddr, now: Instant) {
-        // On a socket for both families an IPv4 peer comes inside an IPv6 address.
-        let address = peer.ip().to_canonical();
-        let peer = SocketAddr::new(address, peer.port());
-        let network = layer::network(address);
-        let of_network = self.clients_of.get(&network).copied().unwrap_or_default();
-        let Settings { limits, proxies, .. } = &self.rules.settings;
-        let too_many_of_one = !proxies.believe(address)
-            && of_network >= limits.connections_per_ip
-            && !self.shed_one(|client| client.network == network && client.connection.is_lingering(), now);
-        let Some(connection) = (if too_many_of_one { None } else { self.find_place(peer, now) }) else {
-            self.rules.refused += 1;
-            self.shared.counters.refused.store(self.rules.refused, Ordering::Relaxed);
-            accept::refuse(&fd, self.rules.date);
-            return;
-        };
-        // The token has the key in it, and the socket has the token in it: the place is taken first.
-        let epoll = &self.epoll;
-        let inserted = self.clients.try_insert_with(|key| {
-            let socket = Socket::new(fd, CLIENT << KIND_SHIFT | key.to_bits(), epoll)?;
-            Ok(Client { socket, network, connection, upstream: None, deadline: None })
-        });
-        match inserted {
-            Ok(key) => {
-                *self.clients_of.entry(network).or_default() += 1;
-                self.count();
-                self.schedule(key);
-            }
-            Err(error) => self.complaints.say("cannot watch a connection", &error),
-        }
-    }
-
-    /// A new client's connection, if there is a place for it or one can be made. Those that are kept for programs on this
-    /// machine are counted apart, and only who may be one takes them, or takes them away from another.
-    fn find_place(&mut self, peer: SocketAddr, now: Instant) -> Option<Connection> {
-        let most = self.rules.settings.limits.connections;
-        let kept = most / KEPT_PART;
-        let usual = most - kept;
-        let all = self.clients.len();
-        let reserved =
-            if all < usual { 0 } else { self.clients.iter().filter(|(_, one)| one.connection.is_reserved()).count() };
-        if all - reserved < usual || self.shed_one(|client| !client.connection.is_reserved(), now) {
-            return Some(Connection::new(peer, now));
-        }
-        let is_near = layer::is_loopback(peer.ip());
-        let is_free = is_near && (reserved < kept || self.shed_one(|client| client.connection.is_reserved(), now));
-        is_free.then(|| Connection::reserved(peer, now))
-    }
-
-    /// Closes the connection among these that is the first to give way; false when none does.
-    fn shed_one(&mut self, is_among: impl Fn(&Client) -> bool, now: Instant) -> bool {
-        let mut first = None;
-        for (key, client) in self.clients.iter().filter(|(_, client)| is_among(client)) {
-            let Some((why, since)) = client.connection.dispensable(now) else { continue };
-            // Who came in this turn had none to ask in, and who has asked since is read in the next: no byte keeps its
-            // place for longer.
-            let may_have_asked = || client.connection.is_idle() && (since >= now || client.socket.unread() > 0);
-            if first.is_none_or(|first| (why, since, key) < first) && !may_have_asked() {
-                first = Some((why, since, key));
-            }
-        }
-        let Some((_, _, key)) = first else { return false };
-        self.close(key, now);
-        true
     }
 
     fn expire(&mut self, now: Instant) {

@@ -214,6 +214,8 @@ fn a_crowd_that_a_proxy_brings_is_told_off_and_gets_no_place_that_is_kept_for_th
             let request = format!("{method} /hang HTTP/1.1\r\nHost: box.example\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n");
             client.send(request.as_bytes());
         }
+        let mut behind = world.client();
+        behind.send(GET.as_bytes());
         go.send(()).expect("the edge waits");
         let first = crowd.remove(0);
         for (number, client) in crowd.iter_mut().enumerate() {
@@ -222,6 +224,7 @@ fn a_crowd_that_a_proxy_brings_is_told_off_and_gets_no_place_that_is_kept_for_th
             assert!(client.ends(), "{number}");
         }
         while world.seen.recv_timeout(PATIENCE).expect("seen") != "GET /hang" {}
+        assert_eq!(behind.reply().status, 200, "a program on this machine that came with them");
         // None of them has hung up, and programs on this machine are served all the same.
         still_answers(&world);
         busy.push(first);
