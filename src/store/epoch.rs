@@ -6,7 +6,7 @@ use super::{Home, StoreError};
 
 const NAME: &str = "hub/run/epoch";
 /// No number of ours: it is raised by one with each thing taken back. What is higher could not be raised any more.
-const EPOCH_MAX: u64 = 1 << 53;
+pub(crate) const EPOCH_MAX: u64 = 1 << 53;
 
 /// The epoch that was noted; `None` when there is none. [`StoreError::NoEpoch`] when what stands there is no number, or
 /// one beyond all: that is never ours, because it is written as a whole, and it hides one that was.

@@ -219,9 +219,7 @@ impl Ended {
             Self::Unfinished => "processes are left that KILL did not end; giving up on them".into(),
         }
     }
-}
 
-impl Ended {
     /// What the end has come to with processes left: nothing good.
     fn given_up(self, supervisor: &Supervisor) -> Self {
         supervisor.context.console.line("[supervisor] ", &Self::Unfinished.describe());

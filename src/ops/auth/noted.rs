@@ -3,6 +3,9 @@
 use crate::db::{BEYOND_ANY_COPY, EPOCH_MAX};
 use crate::store::{Home, StoreError, epoch};
 
+/// What the database goes up to is what the file beside it may say.
+const _: () = assert!(EPOCH_MAX == epoch::EPOCH_MAX);
+
 /// What the file beside the database says of its epoch.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Noted {
