@@ -6,8 +6,9 @@ use super::spec::every_verb;
 use std::collections::BTreeSet;
 
 const README: &str = include_str!("../../README.md");
-/// The one file that asks for the environment.
-const CONFIG: &str = include_str!("../config.rs");
+/// The files that ask for the environment.
+const CONFIG: &[&str] =
+    &[include_str!("../config.rs"), include_str!("../config/access_log.rs"), include_str!("../config/limits.rs")];
 
 /// The lines of the section with this heading.
 fn section(heading: &str) -> impl Iterator<Item = &'static str> {
@@ -38,9 +39,8 @@ fn the_exit_codes_are_those_of_the_program() {
 
 #[test]
 fn the_variables_are_those_that_the_program_asks_for() {
-    let product = CONFIG.split("#[cfg(test)]").next().unwrap_or_default();
     let is_name = |word: &&str| word.len() > 3 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    let asked: BTreeSet<_> = product.split('"').filter(is_name).collect();
+    let asked: BTreeSet<_> = CONFIG.iter().flat_map(|file| file.split('"')).filter(is_name).collect();
     let shown: BTreeSet<_> =
         rows("## Environment").iter().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
     assert_eq!(shown, asked);
