@@ -1,8 +1,9 @@
 //! Modules before the hub: how one is known, and what it is told about a token that somebody showed it
 //! (operator-token B9).
 
+use super::bearer::in_force;
 use super::error::Rejection;
-use super::{Asker, AuthError, Authority, Caller, Keys, MODULE_KEY_CHARS, Refusal, in_force, random_name, unix_now};
+use super::{Asker, AuthError, Authority, Caller, Keys, MODULE_KEY_CHARS, Refusal, random_name, unix_now};
 use crate::db::{DbError, Entry};
 use crate::manifest::Short;
 use crate::store::module_secrets;

@@ -4,8 +4,9 @@
 //! Whoever replaces it holds the lock of its file, so that many at once make one new token. It never gets wider, and
 //! one that is not in force is never brought back.
 
+use super::bearer::{AUDIENCES, in_force};
 use super::error::Rejection;
-use super::{Asker, AuthError, Authority, CLIENT_ID, Caller, as_unix, in_force, random_jti, stamp, unix_now};
+use super::{Asker, AuthError, Authority, CLIENT_ID, Caller, as_unix, random_jti, stamp, unix_now};
 use crate::db::{CreatedVia, DbError, Entry, NewToken, Replacing, Via};
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::token::claims::{self, AUDIENCE_OPERATOR, Claims, OWNER_HUB};
@@ -373,7 +374,7 @@ impl Authority {
 
     /// What the token in the file says, if it is this hub's and in force, under whatever origin it was issued.
     fn examine_own(&self, token: &str, now_unix: i64) -> Result<Claims, Rejection> {
-        let expect = Expect { issuers: None, audience: Accept::Named(&super::AUDIENCES), hid: &self.hid, now_unix };
+        let expect = Expect { issuers: None, audience: Accept::Named(&AUDIENCES), hid: &self.hid, now_unix };
         let (verified, row, _) = self.verify(token, OWNER_HUB, &expect)?;
         in_force(&verified, row.as_ref(), now_unix)?;
         Ok(verified.claims)

@@ -28,14 +28,18 @@
 //! are compared by `Mac::verify_slice`, hashes by `same_hash`, and module keys are looked up by their SHA-256, which
 //! whoever guesses cannot steer.
 
+use super::bearer::{AUDIENCES, REMEMBERED_LIMIT, in_force};
 use super::operator::{Outcome, TTL_S};
 use super::*;
-use crate::db::{CreatedVia, Entry, NewToken, Replacing};
+use crate::db::{CreatedVia, Entry, NewToken, Replacing, TokenRow, Tokens};
 use crate::store::operator_token::{self, OperatorTokenError};
 use crate::store::{Create, StoreError};
 use crate::sys::testdir::TestDir;
+use crate::token::claims::Claims;
 use crate::token::mint::sign;
-use crate::token::scope::{HOST_ADMIN, HOST_AUTH};
+use crate::token::scope::{HOST_ADMIN, HOST_AUTH, Scopes};
+use crate::token::sha256;
+use crate::token::verify::Accept;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

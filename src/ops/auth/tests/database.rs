@@ -3,6 +3,7 @@
 use super::registry::{mint, operator};
 use super::*;
 use crate::manifest::Short;
+use crate::ops::auth::bearer::{LOOKUP_SPAN, LOOKUPS};
 use crate::ops::auth::modules::Rejected;
 use std::os::unix::fs::chown;
 
