@@ -29,7 +29,7 @@ use crate::store::identity::{self, HubLock, Identity};
 use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError, atomic, exposure};
-use crate::supervisor::plan::Facts;
+use crate::supervisor::inputs::Facts;
 use crate::supervisor::{Duties, Ended, Hooks, Leader, Recorder, Supervisor, main_loop, orphans};
 use crate::sys::inotify::Inotify;
 use crate::sys::signals::Signals;

@@ -1,6 +1,7 @@
 //! Table `hs_keys`: the master secrets (operator-token B2, B8).
 
 use super::auth_log::{self, Entry};
+use super::good;
 use super::tokens::{self, NewToken, Replacing};
 use super::{Db, DbError, epoch};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -49,11 +50,6 @@ pub(crate) struct Rotated {
     pub(crate) verify_until: Option<i64>,
     /// Live tokens that end before their time, as jti and subject.
     pub(crate) ending: Vec<(String, String)>,
-}
-
-/// Whether the key of the number `kid` signs or verifies at the time that `now` stands for.
-pub(super) fn is_usable(kid: &str, now: &str) -> String {
-    format!("{kid} IN (SELECT kid FROM hs_keys WHERE state = 'active' OR (state = 'verify' AND verify_until > {now}))")
 }
 
 pub(crate) struct Keys<'a>(pub(super) &'a Db);
@@ -146,7 +142,7 @@ impl Keys<'_> {
         entry: &Entry<'_>,
         now_unix: i64,
     ) -> Result<Option<Rotated>, DbError> {
-        let count = format!("SELECT count(*) FROM hs_keys WHERE {}", is_usable("kid", "?1"));
+        let count = format!("SELECT count(*) FROM hs_keys WHERE {}", good::key("kid", "?1"));
         self.0.write("rotate the key", |transaction| {
             let usable: i64 = transaction.query_row(&count, params![now_unix], |row| row.get(0))?;
             if retire != Retire::Now && usable >= USABLE_LIMIT {
@@ -229,7 +225,7 @@ fn ending(transaction: &Connection, at: Option<i64>, now_unix: i64) -> rusqlite:
         "SELECT jti, sub FROM tokens WHERE {} \
          AND (?2 IS NULL OR min(exp, coalesce(revoke_after, exp)) > ?2 \
               AND kid = (SELECT kid FROM hs_keys WHERE state = 'active')) ORDER BY iat, jti",
-        tokens::is_good("?1")
+        good::token("?1")
     ))?;
     query.query_map(params![now_unix, at], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }

@@ -9,6 +9,7 @@ mod auth_log;
 mod copy;
 mod epoch;
 mod error;
+mod good;
 mod keys;
 mod module_keys;
 mod open;

@@ -1,7 +1,7 @@
 //! Table `tokens`: the registry. A token without a row here is not valid (operator-token B6).
 
 use super::auth_log::{self, Entry};
-use super::{Db, DbError, epoch, keys};
+use super::{Db, DbError, epoch, good};
 use rusqlite::{Connection, OptionalExtension, params};
 
 mod list;
@@ -126,16 +126,10 @@ pub(crate) struct Revoked {
 
 pub(crate) struct Tokens<'a>(pub(super) &'a Db);
 
-/// Whether a row of `tokens` is good at the time that `now` stands for: neither expired nor taken back, and its key is
-/// good, too.
-pub(super) fn is_good(now: &str) -> String {
-    format!("revoked_at IS NULL AND min(exp, coalesce(revoke_after, exp)) > {now} AND {}", keys::is_usable("kid", now))
-}
-
 impl Tokens<'_> {
     /// Whether a token that is on record is good.
     pub(crate) fn is_good(&self, jti: &str, now_unix: i64) -> Result<bool, DbError> {
-        let query = format!("SELECT EXISTS (SELECT 1 FROM tokens WHERE jti = ?1 AND {})", is_good("?2"));
+        let query = format!("SELECT EXISTS (SELECT 1 FROM tokens WHERE jti = ?1 AND {})", good::token("?2"));
         self.0.read("look up a token", |connection| {
             connection.query_row(&query, params![jti, now_unix], |row| row.get(0))
         })
@@ -213,7 +207,7 @@ impl Tokens<'_> {
         let standing = format!(
             "SELECT EXISTS (SELECT 1 FROM tokens WHERE jti = ?1 AND {}), \
              EXISTS (SELECT 1 FROM hs_keys WHERE kid = ?2 AND state = 'active')",
-            is_good("?3")
+            good::token("?3")
         );
         self.0.write("register a token", |transaction| {
             let (parent, key): (bool, bool) =

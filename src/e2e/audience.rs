@@ -1,11 +1,10 @@
 //! Pages of modules that not everybody may see.
 
 use crate::database::sql;
-use crate::introspection::{copy_example, mint};
 use crate::login::{open, raw};
 use crate::support::http::{self, Response};
+use crate::support::tokens::{mint, post};
 use crate::support::{Connection, Home, Hub, Module, eventually, free_port, module, testchild};
-use crate::tokens::post;
 use crate::websockets::{chat, shake_hands};
 use serde_json::{Value, json};
 
@@ -362,7 +361,7 @@ fn a_module_that_is_told_of_its_callers_is_told_of_those_who_were_let_in() {
     let run = json!({ "ready": { "probe": "http", "timeoutMs": 60_000 }, "proofHeaders": true });
     let page = json!({ "app": ui(&format!("/{NAME}/app"), "hub-users", &[]) });
     home.install(&module(NAME, argv).run(run).row("uis", page));
-    copy_example(&home, NAME, "server.py");
+    home.copy_example(NAME, "server.py");
     let hub = Hub::start_in(home, &[]);
     hub.until_ready(NAME);
     let (cookie, _) = let_in(&hub, &[]);

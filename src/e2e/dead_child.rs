@@ -1,6 +1,6 @@
 //! What a child was given is good for nothing once it is dead, although its module comes back.
 
-use crate::introspection::{introspect, mint, module_key, web};
+use crate::support::tokens::{introspect, mint, module_key, web};
 use crate::support::{Hub, eventually, kill};
 
 /// How often the machine may have been too slow for anything to be seen between a death and the next child.

@@ -1,56 +1,20 @@
 //! Modules that ask the hub about the tokens of their callers; the numbers are those of operator-token Part C.
 
 use crate::access::flipped;
-use crate::support::{Connection, Finished, Home, Hub, Module, eventually, http, module, testchild};
-use crate::tokens::post;
+use crate::support::tokens::{FORM, introspect, introspect_with, mint, module_key, post, web};
+use crate::support::{Connection, Finished, Home, Hub, eventually, http, module, testchild};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
-
-pub(crate) fn web() -> Module {
-    module("web", testchild(&["http"]))
-}
-
-/// A token for the module `web` or whomever the scope names.
-#[track_caller]
-pub(crate) fn mint(hub: &Hub, scope: &str) -> String {
-    let minted = hub.run(&["auth", "mint-token", "--scope", scope, "--ephemeral"]).succeeds();
-    let token = minted.stdout.trim_end().to_owned();
-    assert!(token.split('.').count() == 3 && !token.contains(char::is_whitespace), "nothing but the token: {minted}");
-    token
-}
-
-pub(crate) fn module_key(hub: &Hub, name: &str) -> String {
-    hub.home.read(&format!("{name}/run/hub.key")).trim().to_owned()
-}
 
 /// The header of a token of the hub, but for the number of its key.
 const UNKNOWN_KEY: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkFBQUFBQUFBQUFBLmh1YiJ9";
-
-const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
-
-fn introspect_with(hub: &Hub, key: &str, headers: &[(&str, &str)], token: &str) -> http::Response {
-    let bearer = format!("Bearer {key}");
-    let headers: Vec<_> = [("Authorization", bearer.as_str()), FORM].iter().chain(headers).copied().collect();
-    let body = format!("token={token}");
-    http::request(hub.port, "POST", "/oauth/introspect", &headers, body.as_bytes()).expect("an answer")
-}
-
-pub(crate) fn introspect(hub: &Hub, key: &str, token: &str) -> http::Response {
-    introspect_with(hub, key, &[], token)
-}
 
 /// Registers one of the example modules under its own name, and starts it with the hub.
 fn example(home: &Home, name: &str, argv: &[&str], file: &str) {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     home.install(&module(name, argv).run(json!({ "ready": { "probe": "http", "timeoutMs": 60_000 } })));
-    copy_example(home, name, file);
-}
-
-pub(crate) fn copy_example(home: &Home, name: &str, file: &str) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/modules").join(name).join(file);
-    fs::copy(source, home.package(name).join(file)).expect("the example is there");
+    home.copy_example(name, file);
 }
 
 #[test]
@@ -61,7 +25,7 @@ fn a_module_that_is_told_by_the_hub_believes_nobody_else() {
     let run = json!({ "ready": { "probe": "http", "timeoutMs": 60_000 }, "proofHeaders": true });
     let proves = module(NAME, argv).run(run);
     home.install(&proves);
-    copy_example(&home, NAME, "server.py");
+    home.copy_example(NAME, "server.py");
     let hub = Hub::start_in(home, &[]);
     hub.until_ready(NAME);
     let tokens = ["ann", "bob"].map(|subject| {

@@ -1,8 +1,7 @@
 //! The operator's token between many processes and kills; the numbers are those of operator-token Part C.
 
-use crate::introspection::{introspect, mint, module_key, web};
+use crate::support::tokens::{introspect, mint, module_key, post, web};
 use crate::support::{Finished, Hub, eventually, module, testchild};
-use crate::tokens::post;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,7 +1,7 @@
 //! The hub's origin as a setting: who follows a change, and when.
 
 use crate::support::http::{self, Response};
-use crate::support::{Home, Hub, eventually, module, testchild};
+use crate::support::{Home, Hub, eventually, module, testchild, tokens};
 use serde_json::{Value, json};
 
 const NEW: &str = "https://new.example";
@@ -51,7 +51,7 @@ fn a_new_origin_holds_at_once_for_tokens_and_callers_and_for_modules_at_their_ne
     assert_eq!(shown(&hub), json!({ "hub_origin": null, "resolved_issuer": own(&hub), "source": "request" }));
     assert_eq!(environment(&hub, web, "PARACHUTE_HUB_ORIGIN"), Some(own(&hub)));
     assert_eq!(from_elsewhere(&hub, "new.example"), 421);
-    let (before, minted) = (hub.token(), crate::introspection::mint(&hub, "web:read"));
+    let (before, minted) = (hub.token(), tokens::mint(&hub, "web:read"));
 
     let set = hub.run(&["hub", "set-origin", "https://New.example:443", "--json"]).succeeds().json()["data"].clone();
     assert_eq!((&set["hub_origin"], &set["source"], &set["changed"]), (&json!(NEW), &json!("settings"), &json!(true)));
@@ -65,8 +65,8 @@ fn a_new_origin_holds_at_once_for_tokens_and_callers_and_for_modules_at_their_ne
     assert_ne!(hub.token(), before, "the operator's token is issued anew");
     let issued = hub.run(&["auth", "show-token", "--json"]).succeeds().json();
     assert_eq!(issued["data"]["claims"]["iss"], NEW, "{issued}");
-    let key = crate::introspection::module_key(&hub, "web");
-    assert_eq!(crate::introspection::introspect(&hub, &key, &minted).json()["active"], true, "old tokens stay good");
+    let key = tokens::module_key(&hub, "web");
+    assert_eq!(tokens::introspect(&hub, &key, &minted).json()["active"], true, "old tokens stay good");
     assert_eq!(hub.home.read("vault/.env"), format!("A=1\nPARACHUTE_HUB_ORIGIN={NEW}\n"));
 
     // The vault is restarted, because it refuses tokens under another origin than its own; whoever else is, is told.
@@ -162,12 +162,12 @@ fn a_hub_that_is_exposed_while_it_runs_has_that_origin_at_once() {
         hub.run(&["start", "web"]).succeeds();
         assert_eq!(shown(&hub), json!({ "hub_origin": null, "resolved_issuer": origin, "source": "expose" }));
         eventually("its host being ours", || (from_elsewhere(&hub, then) == 401).then_some(()));
-        let minted = crate::introspection::mint(&hub, "web:read");
+        let minted = tokens::mint(&hub, "web:read");
         hub.run(&["restart", "web"]).succeeds();
         let told = environment(&hub, hub.until_ready("web"), "PARACHUTE_HUB_ORIGIN");
         assert_eq!(told.as_deref(), Some(origin));
-        let key = crate::introspection::module_key(&hub, "web");
-        assert_eq!(crate::introspection::introspect(&hub, &key, &minted).json()["iss"], origin);
+        let key = tokens::module_key(&hub, "web");
+        assert_eq!(tokens::introspect(&hub, &key, &minted).json()["iss"], origin);
     }
     // Nobody looks: the operator's token follows all the same.
     assert_ne!(hub.token(), before);

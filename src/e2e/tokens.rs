@@ -1,19 +1,11 @@
 //! Tokens from their making to their end; the numbers are those of operator-token Part C.
 
-use crate::introspection::{introspect, mint, module_key, web};
+use crate::support::tokens::{introspect, mint, module_key, post, web};
 use crate::support::{Finished, Home, Hub, eventually, http, module, testchild};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::Command;
-
-#[track_caller]
-pub(crate) fn post(hub: &Hub, path: &str, bearer: &str, body: &Value) -> http::Response {
-    let bearer = format!("Bearer {bearer}");
-    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
-    http::request(hub.port, "POST", path, &headers, body.to_string().as_bytes())
-        .unwrap_or_else(|error| panic!("POST {path}: {error}"))
-}
 
 /// C23, C24, C26, C27, C29, C50, C52
 #[test]

@@ -80,6 +80,17 @@ impl Reply {
         if status == 503 { reply.with_header("retry-after", RETRY_AFTER_SECONDS) } else { reply }
     }
 
+    /// Every 401 reads the same; the reason is in the hub's log (operator-token B4).
+    pub(crate) fn unauthenticated() -> Self {
+        Self::error(
+            401,
+            Code::Unauthenticated,
+            "this needs a valid token (Authorization: Bearer ...); the operator's is in operator.token in the hub's home, and \
+             a module asks about tokens with its own key",
+        )
+        .with_header("www-authenticate", "Bearer error=\"invalid_token\"")
+    }
+
     /// Too many of these at once.
     pub(crate) fn busy() -> Self {
         Self::error(503, Code::Busy, "too many requests are waiting already; try again")

@@ -93,7 +93,7 @@ impl Access {
             Open => return Ok(Visitor::Anybody),
             ModuleKey => return admit_module(hub, req).map(Visitor::Module),
             LocalOr(_) if req.sender.audience == Audience::Local => return Ok(Visitor::Anybody),
-            Bearer(_) if req.bearer.is_none() => return Err(unauthenticated()),
+            Bearer(_) if req.bearer.is_none() => return Err(Reply::unauthenticated()),
             Scopes(scopes) | Bearer(scopes) | LocalOr(scopes) => scopes,
         };
         let admitted = match (&req.bearer, &req.session) {
@@ -113,7 +113,7 @@ fn admit_module(hub: &Hub, req: &Req) -> Result<Short, Reply> {
         return Err(Reply::error(403, Code::LocalOnly, "only programs on this machine may ask this, and directly"));
     }
     hub.module_of_key(req.route, req.bearer.as_deref()).map_err(|refusal| match refusal {
-        NotAnswered::Unknown => unauthenticated(),
+        NotAnswered::Unknown => Reply::unauthenticated(),
         NotAnswered::Unavailable => unavailable(),
     })
 }
@@ -268,7 +268,7 @@ fn matches<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
 
 fn refused(refusal: &Refusal) -> Reply {
     match refusal {
-        Refusal::Unauthenticated { .. } => unauthenticated(),
+        Refusal::Unauthenticated { .. } => Reply::unauthenticated(),
         Refusal::InsufficientScope { required, .. } => {
             Reply::error(403, Code::InsufficientScope, format!("the token is good but lacks the scope {required}"))
                 .with_header("www-authenticate", format!("Bearer error=\"insufficient_scope\", scope=\"{required}\""))
@@ -281,17 +281,6 @@ fn refused(refusal: &Refusal) -> Reply {
         }
         Refusal::Unavailable(_) | Refusal::RolledBack(_) => unavailable(),
     }
-}
-
-/// Every 401 reads the same; the reason is in the hub's log (operator-token B4).
-pub(super) fn unauthenticated() -> Reply {
-    Reply::error(
-        401,
-        Code::Unauthenticated,
-        "this needs a valid token (Authorization: Bearer ...); the operator's is in operator.token in the hub's home, and \
-         a module asks about tokens with its own key",
-    )
-    .with_header("www-authenticate", "Bearer error=\"invalid_token\"")
 }
 
 fn unavailable() -> Reply {

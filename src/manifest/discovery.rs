@@ -1,13 +1,13 @@
 //! Pure: the discovery document, which tells programs and pages where the modules are (http-api §4.1).
 
+pub(super) mod keys;
+
 use super::module::Manifest;
 use super::services::{Exposure, Row, ui_status};
 use serde_json::{Map, Value, json};
 
 /// Version of a row that stands for a module which has not registered itself yet.
 const PLACEHOLDER_VERSION: &str = "0.0.0-linked";
-/// Keys of the document that are not those of a module (http-api H9).
-const OWN_KEYS: [&str; 2] = ["vaults", "services"];
 /// The mount of a module that names none.
 const NO_MOUNT: &str = "/";
 /// Mount of the protocol between modules; no page of a module is below it.
@@ -55,8 +55,8 @@ pub(crate) fn document<'a>(
         }
         let mount = row.paths.first().map_or(NO_MOUNT, |path| mount(path));
         services.push(service(row, manifest, origin, mount));
-        let key = key(&row.name);
-        if !key.is_empty() && !OWN_KEYS.contains(&key) {
+        let key = keys::of_row(&row.name);
+        if !key.is_empty() && !keys::OWN.contains(&key) {
             let items = by_name.entry(key).or_insert_with(|| Value::Array(Vec::new()));
             if let Value::Array(items) = items {
                 items.push(json!({ "url": address(origin, mount), "version": row.version }));
@@ -76,16 +76,6 @@ pub(crate) fn vault_names(row: &Row) -> Vec<String> {
         return Vec::new();
     }
     row.paths.iter().map(|path| vault_name(&row.name, mount(path)).to_owned()).collect()
-}
-
-/// Whether a row of this name would stand under a key of the document that means something else.
-pub(super) fn is_own_key(name: &str) -> bool {
-    OWN_KEYS.contains(&key(name))
-}
-
-/// The key of a module in the document.
-fn key(name: &str) -> &str {
-    name.strip_prefix("parachute-").unwrap_or(name)
 }
 
 /// The first mount where people find the module; `None` when it has none for them.

@@ -6,7 +6,7 @@ use crate::manifest::services::{Listing, Row};
 use crate::manifest::{Problem, Short};
 use crate::store::services::Services;
 use crate::store::{Home, StoreError, dotenv, module_secrets};
-use crate::supervisor::plan::{Credentials, Inputs};
+use crate::supervisor::inputs::{Credentials, Inputs};
 use crate::supervisor::{HandOver, PlanSource, StartError, StartErrorKind};
 use std::collections::HashMap;
 use std::fmt;

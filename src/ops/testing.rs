@@ -10,7 +10,7 @@ use crate::store::identity::Identity;
 use crate::store::intent::Intent;
 use crate::store::services::Services;
 use crate::store::{Create, Home, operator_token};
-use crate::supervisor::plan::Facts;
+use crate::supervisor::inputs::Facts;
 use crate::supervisor::{Hooks, Supervisor};
 use crate::sys::testdir::TestDir;
 use crate::token::claims::{Claims, owner_of};

@@ -1,7 +1,7 @@
 //! The root of everything that the hub keeps: opened once, checked once, and where in it things are.
 
 use super::StoreError;
-use super::atomic::PRIVATE;
+use super::modes::PRIVATE;
 use crate::manifest::Short;
 use crate::shell;
 use crate::sys::fs::{self, Dir, FileLock, Kind, Stat};

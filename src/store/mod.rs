@@ -12,6 +12,7 @@ pub(crate) mod exposure;
 mod home;
 pub(crate) mod identity;
 pub(crate) mod intent;
+mod modes;
 pub(crate) mod module_secrets;
 pub(crate) mod modules;
 pub(crate) mod operator_token;

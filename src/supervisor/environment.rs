@@ -3,7 +3,7 @@
 //! It borrows from what it is made of: every module builds one, and copies of each name and value, freed in as many
 //! threads as there are modules, would stay in the allocator's cache of each thread.
 
-use super::plan::{Facts, Inputs};
+use super::inputs::{Facts, Inputs};
 use crate::manifest::Short;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};

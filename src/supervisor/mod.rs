@@ -6,13 +6,14 @@
 mod budget;
 mod environment;
 mod inbox;
+pub(crate) mod inputs;
 mod lifecycle;
 mod listener;
 mod main_loop;
 mod order;
 pub(crate) mod orphans;
 mod output;
-pub(crate) mod plan;
+mod plan;
 mod preflight;
 mod probe;
 mod published;
@@ -164,11 +165,11 @@ pub(crate) enum OpFailure {
 
 /// What the files say of a module now. Called before every spawn, and before a restart while the old child runs on; of
 /// what that child was handed it changes nothing. Blocks for small reads.
-pub(crate) type PlanSource = Arc<dyn Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync>;
+pub(crate) type PlanSource = Arc<dyn Fn(&Short) -> Result<inputs::Inputs, StartError> + Send + Sync>;
 
 /// Writes what the next child of a module is handed by file; whether it is there, or else it says why not. Called when
 /// nothing but the fork is left to do, and no child of the module is alive. Blocks for small writes.
-pub(crate) type HandOver = Arc<dyn Fn(&Short, &plan::Credentials) -> bool + Send + Sync>;
+pub(crate) type HandOver = Arc<dyn Fn(&Short, &inputs::Credentials) -> bool + Send + Sync>;
 
 /// What becomes of a module's leaders, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,7 +195,7 @@ pub(crate) struct Hooks {
     pub(crate) hand_over: HandOver,
     pub(crate) record: Recorder,
     pub(crate) console: Console,
-    pub(crate) facts: plan::Facts,
+    pub(crate) facts: inputs::Facts,
     pub(crate) on_change: OnChange,
 }
 
@@ -204,7 +205,7 @@ struct Context {
     hand_over: HandOver,
     record: Recorder,
     console: Console,
-    facts: plan::Facts,
+    facts: inputs::Facts,
     family: Family,
     main: Inbox<ForMain>,
     on_change: OnChange,

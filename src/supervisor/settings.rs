@@ -1,7 +1,8 @@
 //! From what the files say to what a spawn needs: reads the settings, judges them, prepares the child.
 
+use super::inputs::Inputs;
 use super::lifecycle::{Liveness, Policy};
-use super::plan::{self, Inputs};
+use super::plan;
 use super::readers::Readers;
 use super::{Context, StartError, StartErrorKind, WORKER_STACK_BYTES, preflight, probe};
 use crate::logs::TapSettings;

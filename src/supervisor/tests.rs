@@ -30,18 +30,18 @@ fn the_next_retry_is_told_by_the_wall_clock_of_whoever_asks() {
 
 /// A supervisor without a main thread: nothing of it ever forks.
 pub(super) fn supervisor(
-    source: impl Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync + 'static,
+    source: impl Fn(&Short) -> Result<inputs::Inputs, StartError> + Send + Sync + 'static,
 ) -> Supervisor {
     supervisor_that_records(source, |_, _| {})
 }
 
 fn supervisor_that_records(
-    source: impl Fn(&Short) -> Result<plan::Inputs, StartError> + Send + Sync + 'static,
+    source: impl Fn(&Short) -> Result<inputs::Inputs, StartError> + Send + Sync + 'static,
     record: impl Fn(&Short, Leader) + Send + Sync + 'static,
 ) -> Supervisor {
     let (console, _thread) = Console::start(std::io::sink()).expect("a thread");
     let facts =
-        plan::Facts { environment: Vec::new(), extra_path: Vec::new(), usual_path: Vec::new(), instance: "x".into() };
+        inputs::Facts { environment: Vec::new(), extra_path: Vec::new(), usual_path: Vec::new(), instance: "x".into() };
     let hooks = Hooks {
         source: Arc::new(source),
         hand_over: Arc::new(|_, _| true),
@@ -54,9 +54,9 @@ fn supervisor_that_records(
 }
 
 /// What a module says whose program does nothing and is there on every machine.
-pub(super) fn installed(_: &Short) -> Result<plan::Inputs, StartError> {
+pub(super) fn installed(_: &Short) -> Result<inputs::Inputs, StartError> {
     let run = Run { ready: Ready { probe: run::Probe::None, ..Ready::default() }, ..Run::default() };
-    Ok(plan::Inputs { argv: vec!["/bin/true".into()], run, ..plan::tests::inputs() })
+    Ok(inputs::Inputs { argv: vec!["/bin/true".into()], run, ..plan::tests::inputs() })
 }
 
 /// The next fork that a worker asks for.
@@ -73,7 +73,7 @@ fn next_fork(supervisor: &Supervisor) -> (u64, Arc<Inbox<ForWorker>>) {
     }
 }
 
-fn not_installed(_: &Short) -> Result<plan::Inputs, StartError> {
+fn not_installed(_: &Short) -> Result<inputs::Inputs, StartError> {
     let (kind, at) = (StartErrorKind::NotInstalled, SystemTime::now());
     Err(StartError { kind, description: "no row".into(), binary: None, at })
 }
@@ -224,7 +224,7 @@ fn a_restart_while_a_child_is_being_forked_does_not_take_it_for_a_stranger() {
     let port = listener.local_addr().expect("bound").port();
     drop(listener);
     let supervisor = supervisor(move |short| {
-        Ok(plan::Inputs { run: Run::default(), row: plan::tests::row_on(port), ..installed(short)? })
+        Ok(inputs::Inputs { run: Run::default(), row: plan::tests::row_on(port), ..installed(short)? })
     });
     let handle = supervisor.start_worker(&short("wiki")).expect("a thread");
     handle.inbox.send(ForWorker::Start(None));

@@ -2,7 +2,7 @@
 
 use super::ports::Wish;
 use super::program;
-use super::register::{self, Change, Extras, Wanted};
+use super::register::{self, CORRECT, Change, Extras, Wanted};
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Report, printable};
 use crate::cli::parse::Install;
@@ -22,8 +22,6 @@ use std::time::Duration;
 const PACKAGE_LIMIT_BYTES: u64 = 256 * 1024;
 /// What a row says of a package without a version.
 const NO_VERSION: &str = "0.0.0";
-/// What to do about a manifest that cannot be used, or not here.
-pub(super) const CORRECT: &str = "correct its .parachute/module.json, then install it again";
 
 pub(super) fn run(
     install: &Install,

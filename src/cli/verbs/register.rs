@@ -1,7 +1,6 @@
 //! What `add` and `install` share: a module becomes a row of services.json, and the hub is told.
 
 use super::discovery;
-use super::install;
 use super::lifecycle::{self, Verdict};
 use super::ports::{self, Holder, Surroundings, Wish};
 use crate::cli::exit::Failure;
@@ -25,6 +24,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What to do about a manifest that cannot be used, or not here.
+pub(super) const CORRECT: &str = "correct its .parachute/module.json, then install it again";
 /// Enough of a command line to recognise a program.
 const COMMAND_LINE_BYTES: usize = 512;
 
@@ -109,7 +110,7 @@ pub(super) fn register(
         // The row is there, and what stands beside it belongs to it.
         Err(error @ EditError::Store(StoreError::Unsettled { .. })) => return Err(edit_failure(&error)),
         Err(error @ EditError::Refused(_)) if matches!(wanted.extras, Extras::AsTheyAre) => {
-            Failure { hint: install::CORRECT.to_owned(), ..edit_failure(&error) }
+            Failure { hint: CORRECT.to_owned(), ..edit_failure(&error) }
         }
         Err(error) => edit_failure(&error),
     };

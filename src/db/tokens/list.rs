@@ -1,7 +1,7 @@
 //! The registry as people and modules look at it.
 
-use super::{CreatedVia, Tokens, is_good};
-use crate::db::{DbError, keys};
+use super::{CreatedVia, Tokens};
+use crate::db::{DbError, good};
 use rusqlite::{OptionalExtension, Row, params};
 
 /// What is read of a token at the time that `now` stands for.
@@ -19,7 +19,7 @@ fn state(now: &str) -> String {
         "CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN exp <= {now} THEN 'expired' \
          WHEN revoke_after <= {now} THEN 'revoked' WHEN NOT ({}) THEN 'void' \
          WHEN revoke_after IS NOT NULL THEN 'replaced' ELSE 'good' END",
-        keys::is_usable("kid", now)
+        good::key("kid", now)
     )
 }
 
@@ -77,7 +77,7 @@ impl Tokens<'_> {
              ORDER BY iat DESC, jti DESC LIMIT ?6",
             columns("?7"),
             state("?7"),
-            is_good("?7")
+            good::token("?7")
         );
         let via = filter.created_via.map(CreatedVia::as_str);
         let after = filter.after.as_ref();
@@ -97,7 +97,7 @@ impl Tokens<'_> {
             let mut query = connection.prepare(&format!(
                 "SELECT jti FROM (SELECT jti, exp FROM tokens WHERE exp > ?1 AND NOT ({}) \
                  ORDER BY exp DESC LIMIT ?2) ORDER BY jti",
-                is_good("?1")
+                good::token("?1")
             ))?;
             query.query_map(params![now_unix, limit], |row| row.get(0))?.collect()
         })

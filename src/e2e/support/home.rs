@@ -78,6 +78,12 @@ impl Home {
         self.root.join("modules").join(name)
     }
 
+    /// Puts a file of one of the example modules into the package of that name.
+    pub(crate) fn copy_example(&self, name: &str, file: &str) {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/modules").join(name).join(file);
+        fs::copy(source, self.package(name).join(file)).expect("the example is there");
+    }
+
     /// The binary with these arguments, in an environment built from nothing.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_parachute")), args)

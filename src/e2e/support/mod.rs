@@ -12,6 +12,7 @@ mod run;
 mod secrets;
 mod state;
 mod strace;
+pub(crate) mod tokens;
 mod victim;
 mod wait;
 

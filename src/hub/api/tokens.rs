@@ -2,7 +2,6 @@
 
 use crate::hub::reply::{Outcome, Reply};
 use crate::hub::request::Req;
-use crate::hub::routes::unauthenticated;
 use crate::ops::Hub;
 use crate::ops::auth::{AuthError, Caller, TokenOpError};
 use crate::ops::tokens::ListQuery;
@@ -137,7 +136,7 @@ fn failed(hub: &Arc<Hub>, req: &Req, error: &TokenOpError) -> Reply {
         // As any other token that is not good; the log knows more.
         TokenOpError::ParentOver => {
             hub.log_failure(req.route, error);
-            return unauthenticated();
+            return Reply::unauthenticated();
         }
         TokenOpError::NotFound => (404, Code::NotFound),
         TokenOpError::TooManyChildren { .. } | TokenOpError::TooFast { .. } => (429, Code::TooManyTokens),

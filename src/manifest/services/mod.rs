@@ -17,8 +17,9 @@ pub(crate) use redo::{Edit, edits, redone};
 pub(in crate::manifest) use row::VAULT_FAMILY_MOUNTS;
 pub(crate) use row::{Exposure, Row, is_hub_mount, is_vault_itself, ui_status};
 
+use super::discovery::keys;
 use super::fields::{self, filled, object, required, wrong};
-use super::{Port, Problem, Short, discovery, json, known, shown};
+use super::{Port, Problem, Short, json, known, shown};
 use serde_json::{Value, json as json_value};
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
@@ -161,7 +162,7 @@ impl Document {
             return Err(problem.clone());
         }
         // Such a row works, but nobody would find it under its name.
-        if discovery::is_own_key(&name) {
+        if keys::is_own(&name) {
             return Err(Problem::new("name", format!("must not be {name:?}, a key of the discovery document")));
         }
         self.adopt(changed)

@@ -6,6 +6,8 @@ mod tests;
 
 pub(super) use secret::{Secret, Trust};
 
+pub(crate) use super::modes::{PRIVATE, PUBLIC};
+
 use super::home::is_trusted;
 use super::{Home, StoreError};
 use crate::sys::fs::{self, Dir, Kind, Rename, Stat};
@@ -18,10 +20,6 @@ use std::time::{Duration, SystemTime};
 
 /// Files without a larger limit of their own.
 pub(crate) const SMALL_FILE_MAX_BYTES: u64 = 64 << 10;
-/// What only we may read.
-pub(crate) const PRIVATE: u32 = 0o600;
-/// What others may read, as far as they can look into the home at all.
-pub(crate) const PUBLIC: u32 = 0o644;
 
 /// A temporary file of ours that is older was left by a process that died.
 const TEMP_MAX_AGE: Duration = Duration::from_secs(3_600);

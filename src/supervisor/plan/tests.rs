@@ -1,6 +1,9 @@
 use super::*;
 use crate::manifest::services::Document;
+use crate::manifest::services::Row;
 use serde_json::json;
+use std::ffi::OsString;
+use std::sync::Arc;
 
 pub(in crate::supervisor) fn row_on(port: u16) -> Arc<Row> {
     let row = json!({ "name": "wiki", "port": port, "paths": ["/wiki"], "health": "/health", "version": "1" });
