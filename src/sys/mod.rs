@@ -12,6 +12,7 @@ pub(crate) mod inotify;
 pub(crate) mod listener;
 pub(crate) mod memchr;
 pub(crate) mod memory;
+mod pid;
 pub(crate) mod poll;
 pub(crate) mod proc;
 pub(crate) mod process;

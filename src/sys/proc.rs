@@ -1,7 +1,7 @@
 //! What /proc says of processes and listeners. Everything is read at once and may be gone the next moment.
 
 use super::cvt;
-use super::process::Pid;
+use super::pid::{Pid, own_pid};
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Seek};
@@ -199,7 +199,7 @@ pub(crate) struct OwnChildren {
 
 impl OwnChildren {
     pub(crate) fn open() -> io::Result<Self> {
-        let own = super::process::own_pid();
+        let own = own_pid();
         match fs::File::open(format!("/proc/self/task/{own}/children")) {
             Ok(list) => Ok(Self { list: Some(list) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self { list: None }),
@@ -217,7 +217,7 @@ impl OwnChildren {
     pub(crate) fn read(&self) -> io::Result<Vec<Pid>> {
         let Some(mut list) = self.list.as_ref() else {
             // Look at everybody.
-            let own = super::process::own_pid();
+            let own = own_pid();
             return Ok(pids()?.into_iter().filter(|pid| stat(*pid).is_some_and(|s| s.parent == own)).collect());
         };
         list.seek(io::SeekFrom::Start(0))?;
@@ -232,7 +232,7 @@ pub(crate) fn boot_id() -> String {
 
 /// Clock ticks after boot at which this process began; 0 without /proc.
 pub(crate) fn own_start_ticks() -> u64 {
-    stat(super::process::own_pid()).map_or(0, |stat| stat.start_ticks)
+    stat(own_pid()).map_or(0, |stat| stat.start_ticks)
 }
 
 /// What this process takes of the machine; `None` where /proc does not say it.
@@ -399,7 +399,7 @@ mod tests {
         command.args(["-c", "cat & wait"]).stdin(std::process::Stdio::piped());
         let mut shell = command.spawn().expect("a shell");
         let pid = Pid::try_from(shell.id()).expect("a pid");
-        assert!(children(super::super::process::own_pid()).contains(&pid));
+        assert!(children(own_pid()).contains(&pid));
         drop(shell.stdin.take());
         shell.wait().expect("it ends");
         assert_eq!(children(pid), [0; 0]);
@@ -427,6 +427,6 @@ mod tests {
         let port = listener.local_addr().expect("bound").port();
         let inodes = listening_inodes(port);
         assert_eq!(inodes.len(), 1);
-        assert_eq!(holds_socket(super::super::process::own_pid(), &inodes), Some(true));
+        assert_eq!(holds_socket(own_pid(), &inodes), Some(true));
     }
 }

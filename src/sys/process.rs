@@ -1,5 +1,7 @@
 //! Processes: our own settings, a child, its exit, its group.
 
+pub(crate) use super::pid::{Pid, own_pid};
+
 use super::fault::point;
 use super::poll::PollSet;
 use super::proc::OwnChildren;
@@ -10,9 +12,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
-
-/// A process id as the kernel counts them: above zero.
-pub(crate) type Pid = i32;
 
 /// A signal that we send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +61,6 @@ pub(crate) fn restrict_umask() {
 /// The umask that this process was started with.
 pub(crate) fn inherited_umask() -> u32 {
     INHERITED_UMASK.load(Ordering::Relaxed)
-}
-
-pub(crate) fn own_pid() -> Pid {
-    // SAFETY: getpid cannot fail.
-    unsafe { libc::getpid() }
 }
 
 /// The effective user and group of this process.
