@@ -7,13 +7,14 @@ mod upstreams;
 
 use super::accept::{Acceptor, Complaints};
 use super::access::Journal;
+use super::asks::{Asks, Release};
 use super::crowd::Crowd;
 use super::date::Date;
-use super::exchange::{Asks, Release, Rules};
 use super::identity::Ticket;
 use super::places::{Places, PlacesOf};
 use super::pool::Pool;
 use super::route::{Hosts, Table};
+use super::rules::Rules;
 use super::slab::{Key, Slab};
 use super::watch::Watch;
 use super::{Hooks, Routing, Settings, Shared};

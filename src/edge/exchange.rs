@@ -4,29 +4,22 @@
 //! and does what it asks; [`Connection::deadline`] says when it wants to be called although nothing has happened.
 #![deny(clippy::wildcard_enum_match_arm)]
 
-mod asks;
 mod deadlines;
 mod leaving;
-mod pace;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use asks::{Asks, Destination, History, Open, Release};
-pub(crate) use pace::Pace;
-
-use super::Settings;
 use super::access::{Journal, Outcome};
 use super::answer::{Answer, Manner};
+use super::asks::{Asks, Destination, Open, Release};
 use super::begin::{self, Begun, Head};
 use super::buffer::{Incoming, Outgoing};
-use super::date::Date;
 use super::head::{self, MAX_HEAD_BYTES};
 use super::identity::Verdict;
-use super::places::{Places, PlacesOf};
+use super::pace::{self, Pace};
 use super::relay::{MAX_BUFFER_BYTES, Progress, Relay, Reply, Unavailable, Upstream};
-use super::route::{Hosts, Table};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use super::rules::Rules;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// One read of a head; most fit.
@@ -39,35 +32,6 @@ const LINGER_READ_BYTES: usize = 16 * 1024;
 
 /// A program that connects sends its request at once; until then it is not taken for one that wants nothing.
 const FRESH: Duration = Duration::from_millis(100);
-
-/// What holds for all connections of a loop.
-pub(crate) struct Rules {
-    pub(crate) settings: Settings,
-    pub(crate) hosts: Hosts,
-    /// Where this edge listens itself.
-    pub(crate) own_ports: Vec<u16>,
-    pub(crate) table: Arc<Table>,
-    pub(crate) websockets: Places,
-    pub(crate) websockets_of: PlacesOf<IpAddr>,
-    /// Of questions about tokens.
-    pub(crate) introspections: Places,
-    /// Of requests that the hub has in hand, and those of one caller elsewhere.
-    pub(crate) hub: Places,
-    pub(crate) hub_of: PlacesOf<IpAddr>,
-    /// Of large bodies that are on their way to the hub.
-    pub(crate) large_bodies: Places,
-    /// Of relays through which much passes.
-    pub(crate) streams: Places,
-    /// For answers that begin now.
-    pub(crate) date: Option<Date>,
-    /// The number of the last request that was sent on.
-    pub(crate) last_exchange: u64,
-    /// Requests seen so far, refused ones included.
-    pub(crate) requests: u64,
-    /// Clients so far for whom there was no place.
-    pub(crate) refused: u64,
-    pub(crate) journal: Journal,
-}
 
 /// Which connections give way to a new one when there is no place: first those that can be closed without harm, to which
 /// all has been sent or which have asked nothing, then those whose request does not come to its end, of which a stranger

@@ -18,6 +18,7 @@
 mod accept;
 mod access;
 mod answer;
+mod asks;
 mod begin;
 mod buffer;
 mod crowd;
@@ -34,12 +35,14 @@ mod identity;
 mod initiator;
 mod layer;
 mod own_hosts;
+mod pace;
 mod page;
 mod path;
 mod places;
 mod pool;
 mod relay;
 mod route;
+mod rules;
 mod slab;
 mod socket;
 #[cfg(test)]

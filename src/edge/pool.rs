@@ -1,6 +1,6 @@
 //! Pure: which open upstream sockets wait for their next request.
 
-use super::exchange::{Destination, History};
+use super::asks::{Destination, History};
 use super::slab::Key;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -14,13 +14,14 @@ pub(crate) use tally::Tally;
 
 use super::access::Entry;
 use super::answer::{Answer, Manner};
+use super::asks::{Destination, History};
 use super::buffer::{Incoming, Outgoing};
 use super::date::Date;
 use super::denial::Denial;
-use super::exchange::{Destination, History, Pace};
 use super::framing::{Coding, Reader};
 use super::head::{self, Version};
 use super::identity::Identity;
+use super::pace::Pace;
 use super::places::Place;
 use super::route::Module;
 use super::visit::Visiting;

@@ -1,7 +1,8 @@
 //! Sockets to the hub and to modules: connecting them, and keeping them for the next request.
 
 use super::{EventLoop, KIND_SHIFT, UPSTREAM};
-use crate::edge::exchange::{Connection, Destination, Open, Release};
+use crate::edge::asks::{Destination, Open, Release};
+use crate::edge::exchange::Connection;
 use crate::edge::relay::Unavailable;
 use crate::edge::slab::Key;
 use crate::edge::socket::Socket;

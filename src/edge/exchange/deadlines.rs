@@ -1,9 +1,9 @@
 //! Pure: how long a connection may take for what it is doing, and what follows when it takes longer.
 
-use super::asks::{Asks, Release};
 use super::{Connection, Rules, State};
 use crate::edge::Settings;
 use crate::edge::answer::Answer;
+use crate::edge::asks::{Asks, Release};
 use crate::edge::framing::Reader;
 use crate::edge::identity;
 use crate::edge::relay::{Relay, Reply, Unavailable, Upstream};

@@ -17,10 +17,14 @@ mod visits;
 
 use super::*;
 use crate::config::AccessFormat;
+use crate::edge::asks::History;
+use crate::edge::date::Date;
 use crate::edge::relay::{LARGE_READ_BYTES, MAX_STREAMS};
+use crate::edge::route::Table;
 use crate::sys::testrandom::Random;
 use leaving::HALF_CLOSED;
 use play::Play;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";

@@ -1,6 +1,7 @@
 //! Bodies of requests for the hub, which hears of them once they are there.
 
 use super::*;
+use crate::edge::places::Places;
 
 /// What may be behind a head that announces so many bytes.
 const MIB: usize = 1024 * 1024;

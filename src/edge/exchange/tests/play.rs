@@ -1,13 +1,18 @@
 //! A small loop that plays client, upstream and clock. It checks what holds at all times.
 
 use super::super::*;
-use crate::edge::OwnHosts;
+use crate::edge::access::Journal;
+use crate::edge::asks::History;
 use crate::edge::identity::Question;
+use crate::edge::places::{Places, PlacesOf};
 use crate::edge::relay::LARGE_READ_BYTES;
+use crate::edge::route::{Hosts, Table};
 use crate::edge::tests::mount;
+use crate::edge::{OwnHosts, Settings};
 use crate::manifest::mounts::Mount;
 use crate::supervisor::standing::{Board, Standing};
 use leaving::HALF_CLOSED;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Plays one connection. Whatever the machine says to the client and to its upstreams is kept.

@@ -1,9 +1,9 @@
 //! Pure: what a connection asks of the loop.
 
-use crate::edge::identity::Question;
+use super::identity::Question;
 use std::sync::Arc;
 
-/// What [`super::Connection::advance`] asks for, to be done in this order.
+/// What [`super::exchange::Connection::advance`] asks for, to be done in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asks {
     /// Give this exchange's upstream back.
