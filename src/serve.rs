@@ -242,8 +242,8 @@ impl Boot {
         if !report.left.is_empty() {
             self.say(&format!("processes of an earlier hub are left and did not end: {:?}", report.left));
         }
-        if report.is_asked {
-            self.say("asked to end before any module was started");
+        if let Some(sender) = report.asked_by {
+            self.say(&format!("{sender}, before any module was started"));
             return Ok(Next::End);
         }
         Ok(Next::Start)

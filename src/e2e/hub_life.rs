@@ -6,7 +6,8 @@ use crate::support::{
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::Command;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
 
 /// The files that tell others of a running hub.
 const IDENTITY: [&str; 3] = ["hub/run/hub.pid", "hub/run/hub.port", "hub-instance.json"];
@@ -165,7 +166,8 @@ fn a_signal_during_the_wait_for_orphans_kills_them_and_starts_nothing() {
     assert_eq!(next.wait().code(), Some(0));
     let output = next.whole_output();
     assert!(!is_alive(orphan), "{output}");
-    assert!(output.contains("asked to end before any module was started"), "{output}");
+    assert!(output.contains("[hub] SIGTERM from process "), "{output}");
+    assert!(output.contains("), before any module was started"), "{output}");
     for told in ["listening on", "cannot be started", "[deaf]"] {
         assert!(!output.contains(told), "{told}: {output}");
     }
@@ -349,9 +351,20 @@ fn a_second_signal_hurries_the_end() {
     let port = slow.port;
     let mut hub = Hub::start(&[slow]);
     hub.line_after("slow", "ready ");
-    kill(hub.pid(), "TERM");
+    // Whoever looks for the reason is told who it was.
+    let sender = Command::new("/bin/sh")
+        .args(["-c", r#"kill -s TERM "$1"; read -r _"#, "sh", &hub.pid().to_string()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let uid = fs::metadata(format!("/proc/{}", sender.id())).expect("it waits").uid();
+    hub.says(&format!("[supervisor] SIGTERM from process {} (sh, user {uid}), taking the hub down", sender.id()));
+    sender.wait_with_output().expect("it has read the end");
     hub.line_after("slow", "term ");
-    assert_eq!(hub.end().code(), Some(0));
+    kill(hub.pid(), "INT");
+    assert_eq!(hub.until_it_ends().code(), Some(0));
+    hub.says("[supervisor] SIGINT from process ");
+    hub.says("), hurrying");
     hub.has_nothing_left("slow", port);
 }
 

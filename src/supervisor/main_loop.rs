@@ -178,7 +178,11 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
         if polls.is_ready(signal) {
             while let Some(received) = signals.next()? {
                 match received {
-                    Received::Terminate => phase = phase.stop(supervisor, &mut duties, Ended::Asked),
+                    Received::Terminate(sender) => {
+                        let what = if matches!(phase, Phase::Running) { "taking the hub down" } else { "hurrying" };
+                        context.console.line("[supervisor] ", &format!("{sender}, {what}"));
+                        phase = phase.stop(supervisor, &mut duties, Ended::Asked);
+                    }
                     Received::Reload => (duties.reload)(),
                     Received::Child(pid) => child_ended(supervisor, pid),
                 }

@@ -4,7 +4,7 @@ use super::environment::LINEAGE;
 use crate::sys::poll::PollSet;
 use crate::sys::proc::{self, Stat};
 use crate::sys::process::{self, Held, Pid, Signal};
-use crate::sys::signals::Signals;
+use crate::sys::signals::{Sender, Signals};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::os::fd::AsFd;
@@ -35,8 +35,8 @@ pub(crate) struct Report {
     pub(crate) ended: Vec<Pid>,
     /// Still there after KILL.
     pub(crate) left: Vec<Pid>,
-    /// Somebody has asked this hub to end meanwhile.
-    pub(crate) is_asked: bool,
+    /// Who has asked this hub to end meanwhile.
+    pub(crate) asked_by: Option<Sender>,
 }
 
 /// How a wait has ended.
@@ -45,7 +45,7 @@ enum Waited {
     OneEnded,
     InVain,
     /// This hub is to end.
-    Asked,
+    Asked(Sender),
 }
 
 /// Ends the recorded leaders, which may be none, with their groups, whatever carries the earlier hub's `instance` in its environment, and
@@ -79,8 +79,8 @@ pub(crate) fn end_previous(
             report.ended.dedup();
             let until = speak_at.map_or(deadline, |at| at.min(deadline));
             match wait_for_one(&found, signals, until)? {
-                Waited::Asked => {
-                    report.is_asked = true;
+                Waited::Asked(sender) => {
+                    report.asked_by = Some(sender);
                     break;
                 }
                 Waited::OneEnded | Waited::InVain if Instant::now() >= deadline => break,
@@ -106,8 +106,10 @@ fn wait_for_one(held: &[Held], signals: &Signals, deadline: Instant) -> io::Resu
         let signal = polls.readable(signals.as_fd());
         let slots: Vec<_> = held.iter().map(|held| polls.readable(held.pidfd())).collect();
         polls.wait(Some(deadline))?;
-        if polls.is_ready(signal) && signals.take_terminate()? {
-            return Ok(Waited::Asked);
+        if polls.is_ready(signal)
+            && let Some(sender) = signals.take_terminate()?
+        {
+            return Ok(Waited::Asked(sender));
         }
         if slots.into_iter().any(|slot| polls.is_ready(slot)) {
             return Ok(Waited::OneEnded);
@@ -238,7 +240,7 @@ mod tests {
         assert_eq!(child.try_wait().expect("ours"), None, "it was left alone");
         // A zombie is no process any more, and this one is ours to collect.
         let report = end_previous("nobody's", &leaders, &signals, |_| {}).expect("told");
-        assert_eq!(report, Report { ended: vec![pid], left: Vec::new(), is_asked: false });
+        assert_eq!(report, Report { ended: vec![pid], left: Vec::new(), asked_by: None });
         child.wait().expect("collected");
     }
 }

@@ -83,6 +83,18 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat { state, parent, group, session, threads, start_ticks })
 }
 
+/// What the kernel calls it: the beginning of its program's name, unless it has given itself another; `None` when it has
+/// ended.
+pub(crate) fn name(pid: Pid) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
+    Some(printable(&name)).filter(|name| !name.is_empty())
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// The command line with blanks between its words, at most `limit_bytes`; `None` when it cannot be read.
 pub(crate) fn command_line(pid: Pid, limit_bytes: usize) -> Option<String> {
     let mut bytes = Vec::new();
@@ -93,8 +105,7 @@ pub(crate) fn command_line(pid: Pid, limit_bytes: usize) -> Option<String> {
     if bytes.is_empty() {
         return None;
     }
-    let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
-    Some(text.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
+    Some(printable(&String::from_utf8_lossy(&bytes).replace('\0', " ")))
 }
 
 /// The value of a variable in the environment that the process was started with; `None` when it has none, has

@@ -1,6 +1,8 @@
 //! The signals that the main thread waits for, as a descriptor.
 
-use super::{cvt, poll};
+use super::pid::Pid;
+use super::{cvt, poll, proc};
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -8,11 +10,33 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
     /// SIGTERM or SIGINT: take the hub down; the second time, hurry.
-    Terminate,
+    Terminate(Sender),
     /// SIGHUP: look at the files again.
     Reload,
     /// A child has ended; one of them is named.
     Child(i32),
+}
+
+/// Where a signal came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sender {
+    signal: &'static str,
+    /// 0 for the kernel, as when Ctrl-C is typed, and for who is not in our pid namespace.
+    pid: Pid,
+    /// Its real user.
+    uid: u32,
+}
+
+/// `SIGTERM from process 4321 (systemd, user 0)`; a process that has ended meanwhile has no name any more.
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { signal, pid, uid } = self;
+        match (pid, proc::name(*pid)) {
+            (0, _) => write!(f, "{signal} from a terminal or another pid namespace"),
+            (pid, Some(name)) => write!(f, "{signal} from process {pid} ({name}, user {uid})"),
+            (pid, None) => write!(f, "{signal} from process {pid} (user {uid})"),
+        }
+    }
 }
 
 /// A signalfd over SIGTERM, SIGINT, SIGHUP and SIGCHLD.
@@ -49,7 +73,8 @@ impl Signals {
 
     /// The next signal that has arrived; `None` when there is none.
     pub(crate) fn next(&self) -> io::Result<Option<Received>> {
-        // signalfd_siginfo begins with the signal's number; the sender's pid is its fourth 32-bit word (signalfd(2)).
+        // signalfd_siginfo begins with the signal's number; the sender's pid is its fourth 32-bit word, and the fifth its
+        // user (signalfd(2)).
         let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
         match poll::read_some(self.fd.as_fd(), &mut info)? {
             None | Some(0) => Ok(None),
@@ -59,23 +84,27 @@ impl Signals {
                     bytes.copy_from_slice(&info[index * 4..index * 4 + 4]);
                     i32::from_ne_bytes(bytes)
                 };
+                let sender = |signal| Sender { signal, pid: word(3), uid: word(4).cast_unsigned() };
                 Ok(Some(match word(0) {
                     libc::SIGCHLD => Received::Child(word(3)),
                     libc::SIGHUP => Received::Reload,
-                    _ => Received::Terminate,
+                    libc::SIGINT => Received::Terminate(sender("SIGINT")),
+                    _ => Received::Terminate(sender("SIGTERM")),
                 }))
             }
         }
     }
 
-    /// Whether we have been asked to end since the last look. For the time before anything is started: files are read
+    /// By whom we have been asked to end since the last look. For the time before anything is started: files are read
     /// after it, and children that have ended are collected then.
-    pub(crate) fn take_terminate(&self) -> io::Result<bool> {
-        let mut is_asked = false;
+    pub(crate) fn take_terminate(&self) -> io::Result<Option<Sender>> {
+        let mut asked_by = None;
         while let Some(received) = self.next()? {
-            is_asked |= received == Received::Terminate;
+            if let Received::Terminate(sender) = received {
+                asked_by = Some(sender);
+            }
         }
-        Ok(is_asked)
+        Ok(asked_by)
     }
 }
 
