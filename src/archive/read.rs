@@ -46,7 +46,8 @@ pub(crate) struct Restored {
 
 /// Makes a home at `home` of the archive, which is checked before. There must be nothing at `home`, or an empty
 /// directory. Where there is nothing it appears as a whole; an empty directory, which may be a mounted volume, gets one
-/// entry after the other, the list of modules last. After an error there is what was before.
+/// entry after the other, the list of modules last. After an error there is what was before, or what somebody else has made
+/// there meanwhile.
 pub(crate) fn unpack(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     Reader::open(archive)?.go_through(None)?;
     let write_error = |source| ArchiveError::Write { path: home.to_owned(), source };
@@ -246,8 +247,19 @@ fn into_nothing(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     let above = Dir::open(&parent).map_err(write_error)?;
     let stage = Stage::new(&parent)?;
     let filled = fill(&stage, archive, &parent.join(name))?;
-    fs::rename(&stage.path, &parent.join(name)).map_err(write_error)?;
+    fs::rename(&stage.path, &parent.join(name)).map_err(|source| unplaced(home, source))?;
     Ok(filled.restored(above.sync()))
+}
+
+/// Why nothing could be put at `home`: somebody else, such as another who restores or a hub that has begun there, may
+/// have been faster.
+fn unplaced(home: &Path, source: io::Error) -> ArchiveError {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
+    let path = home.to_owned();
+    match source.kind() {
+        AlreadyExists | DirectoryNotEmpty | NotADirectory => ArchiveError::Exists { path },
+        _ => ArchiveError::Write { path, source },
+    }
 }
 
 fn into_empty(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
@@ -256,6 +268,12 @@ fn into_empty(archive: &Path, home: &Path) -> Result<Restored, ArchiveError> {
     Home::open(home, Create::No)?;
     let dir = Dir::open(home).map_err(write_error)?;
     let stage = Stage::new(home)?;
+    // Of two who have found it empty at the same time each would take the other's for its own when it takes back.
+    let others: Vec<_> =
+        fs::names(home).map_err(write_error)?.into_iter().filter(|name| !stage.path.ends_with(name)).collect();
+    if !is_free(home, &others) {
+        return Err(ArchiveError::Exists { path: home.to_owned() });
+    }
     let mut filled = fill(&stage, archive, home)?;
     let mut names = fs::names(&stage.path).map_err(write_error)?;
     // A hub that finds a part of it must not take that for all: without its list it runs nothing.
@@ -281,8 +299,7 @@ fn move_all(from: &Path, to: &Path, names: &[OsString]) -> Result<(), ArchiveErr
         // Back to where it goes away from.
         let back = names.iter().take(done).map(|name| move_into(to, from, name));
         let is_torn = back.fold(false, |torn, back| torn | back.is_err());
-        let path = to.to_owned();
-        return Err(if is_torn { ArchiveError::Torn { path, source } } else { ArchiveError::Write { path, source } });
+        return Err(if is_torn { ArchiveError::Torn { path: to.to_owned(), source } } else { unplaced(to, source) });
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -528,6 +529,40 @@ fn a_root_that_may_not_give_files_away_is_told_where_one_may() {
     let told = "1 of its files and directories belonged to other users or groups and are yours now; to have them back, \
                 restore where root may give files away";
     assert_eq!(restored.warnings, [told]);
+}
+
+/// Whoever comes second is told that somebody was there, and takes nothing of it back.
+#[test]
+fn of_many_who_restore_to_one_place_at_once_one_does() {
+    const MAKERS: usize = 4;
+    let dir = TestDir::in_memory("archive-race");
+    let good = dir.join("good.tar");
+    write(&home(&dir), &good, now()).expect("written");
+    unpack(&good, &dir.join("alone")).expect("restored");
+    for round in 0..100 {
+        let to = dir.join(&format!("to-{round}"));
+        let is_empty = round % 2 == 1;
+        if is_empty {
+            fs::create_dir(&to).expect("made");
+        }
+        let begin = Barrier::new(MAKERS);
+        let unpack = || {
+            begin.wait();
+            unpack(&good, &to)
+        };
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..MAKERS).map(|_| scope.spawn(unpack)).collect();
+            makers.into_iter().map(|maker| maker.join().expect("no panic")).collect()
+        });
+        let done = made.iter().filter(|made| made.is_ok()).count();
+        let expected = if done == 1 { names(&dir.join("alone")) } else { Vec::new() };
+        assert_eq!(names(&to), expected, "round {round}: {made:?}");
+        // Those who see each other in an empty directory may all leave it.
+        assert!(done == 1 || is_empty && done == 0, "round {round}: {made:?}");
+        for error in made.into_iter().filter_map(Result::err) {
+            assert!(matches!(error, ArchiveError::Exists { .. }), "round {round}: {error}");
+        }
+    }
 }
 
 /// Each sweeps what the others have made and not yet locked.

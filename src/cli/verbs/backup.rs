@@ -52,9 +52,9 @@ fn incomplete(file: &Path, missing: &[String]) -> Option<Failure> {
 
 pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Report, Failure> {
     let restored = archive::unpack(file, &config.home).map_err(|error| match &error {
-        ArchiveError::Exists { path } if *path == config.home => Failure::new(
+        ArchiveError::Exists { .. } => Failure::new(
             Code::Conflict,
-            format!("{} holds something already, and restore overwrites nothing", path.display()),
+            format!("{} holds something already, and restore overwrites nothing", config.home.display()),
             "stop its hub and move it away, or restore elsewhere: parachute --home DIR restore FILE",
         ),
         ArchiveError::Store(error @ StoreError::ForeignOwner { .. }) => reach::store_failure(error),
