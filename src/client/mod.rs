@@ -25,6 +25,8 @@ const ANSWER_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 const HEAD_LIMIT_BYTES: usize = 16 * 1024;
 /// Enough for one read of most answers; both buffers are taken from the heap when the connection opens.
 const BUFFER_BYTES: usize = 16 * 1024;
+/// A hub without a place left may hang up on who has just come, for another who came later.
+const PROOF_TRIES: u32 = 3;
 /// Added to the time that a long poll may take on the hub before its answer counts as missing.
 const LONG_POLL_SLACK: Duration = Duration::from_secs(5);
 
@@ -271,8 +273,19 @@ impl Client {
         Ok((client, health))
     }
 
-    /// Asks whoever is at the other end of the connection, or of a new one, for the proof. No bearer goes with it.
+    /// Asks whoever is at the other end of the connection, or of a new one, for the proof. No bearer goes with it. Who hangs
+    /// up on that is asked again.
     fn prove(&self) -> Result<Health, ClientError> {
+        let mut tries = 1;
+        loop {
+            match self.prove_once() {
+                Err(ClientError::Broken { .. }) if tries < PROOF_TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn prove_once(&self) -> Result<Health, ClientError> {
         let port = self.port;
         self.is_proven.set(false);
         let asked = self.expected.as_ref().and_then(|expected| expected.secret.as_ref()).map(|secret| {
@@ -384,7 +397,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<T, ClientError> {
         let url = self.url(path);
-        let answer = self.ask(what, timeout, || match method {
+        let answer = self.ask(what, timeout, method, || match method {
             Method::Get => self.authorised(self.agent.get(&url), timeout).call(),
             Method::Post => self.authorised(self.agent.post(&url), timeout).send_empty(),
         })?;
@@ -392,16 +405,20 @@ impl Client {
     }
 
     /// Sends a request over the connection that is kept. Where it is gone the hub may have been killed and its port be
-    /// another's: then whoever is there proves first to be the hub, as it is when the client is made.
+    /// another's: then whoever is there proves first to be the hub, as it is when the client is made. It may also go while
+    /// the request is on its way, because a hub that is short of places closes what it takes for idle (RFC 9112 §9.3.1):
+    /// what changes nothing is asked once more then.
     fn ask(
         &self,
         what: &'static str,
         timeout: Duration,
+        method: Method,
         send: impl Fn() -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<ureq::http::Response<ureq::Body>, ClientError> {
         if self.is_proven.get() {
             match send() {
                 Err(error) if Gate::has_refused(&error) => {}
+                Err(error) if method == Method::Get && is_hung_up(&error) => {}
                 answer => return answer.map_err(|error| self.translate(what, timeout, error)),
             }
         }
@@ -419,7 +436,7 @@ impl Client {
     ) -> Result<T, ClientError> {
         let url = self.url(path);
         let body = serde_json::to_vec(request).map_err(|source| ClientError::BadAnswer { what, source })?;
-        let answer = self.ask(what, self.timeout, || {
+        let answer = self.ask(what, self.timeout, Method::Post, || {
             let request = match how {
                 Sending::Post => self.agent.post(&url),
                 Sending::Put => self.agent.put(&url),
@@ -482,8 +499,16 @@ impl Client {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+/// Whether the connection ended instead of an answer, or in its head.
+fn is_hung_up(error: &ureq::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let ureq::Error::Io(error) = error else { return false };
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
+    /// Changes nothing.
     Get,
     Post,
 }

@@ -1,4 +1,5 @@
 use super::*;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
@@ -210,6 +211,43 @@ fn a_hub_that_closes_every_connection_gets_no_bearer() {
 }
 
 #[test]
+fn who_hangs_up_before_the_proof_is_asked_again_and_not_for_ever() {
+    let (proof, cut) = (Reply::Proof { secret: 7, beside: 0 }, Reply::Cut(Vec::new()));
+    for (cuts, code) in [(0, None), (2, None), (3, Some(Code::HubNotReady))] {
+        let server = serve([vec![cut.clone(); cuts], vec![proof.clone()]].concat());
+        let reached = Client::reach(server.port, ours(), PATIENT);
+        assert_eq!(reached.err().map(|error| error.code()), code, "{cuts}");
+        let heads: Vec<String> = server.heads.try_iter().collect();
+        let challenges: BTreeSet<&str> =
+            heads.iter().filter_map(|head| head.split_once("challenge=")).map(|(_, rest)| rest).collect();
+        assert_eq!((heads.len(), challenges.len()), ((cuts + 1).min(3), (cuts + 1).min(3)), "{heads:?}");
+    }
+}
+
+#[test]
+fn what_only_looks_is_asked_again_where_the_kept_connection_ends_meanwhile() {
+    let proof = Reply::Proof { secret: 7, beside: 0 };
+    let impostor = Reply::Proof { secret: 8, beside: 0 };
+    let cut = Reply::Cut(Vec::new());
+    for (replies, code, lists) in [
+        (vec![proof.clone(), cut.clone(), proof.clone(), ok(LIST)], None, 2),
+        (vec![proof.clone(), cut.clone(), proof.clone(), cut.clone()], Some(Code::HubNotReady), 2),
+        (vec![proof.clone(), cut.clone(), impostor], Some(Code::WrongHub), 1),
+    ] {
+        let server = serve(replies);
+        let (client, _) = Client::reach(server.port, ours(), PATIENT).expect("our hub");
+        assert_eq!(client.modules().err().map(|error| error.code()), code);
+        let heads: Vec<String> = server.heads.try_iter().collect();
+        assert_eq!(heads.iter().filter(|head| head.starts_with("GET /api/modules ")).count(), lists, "{heads:?}");
+    }
+    // Nobody knows whether an order was taken.
+    let server = serve(vec![proof.clone(), cut, proof, ok(LIST)]);
+    let (client, _) = Client::reach(server.port, ours(), PATIENT).expect("our hub");
+    assert_eq!(client.op("web", Op::Stop).expect_err("it hung up").code(), Code::HubNotReady);
+    assert_eq!(server.heads.try_iter().filter(|head| head.starts_with("POST ")).count(), 1);
+}
+
+#[test]
 fn two_calls_share_one_connection_and_the_bearer_goes_only_with_the_second() {
     let server = serve(vec![ok(HEALTH), ok(LIST)]);
     let (mut client, health) = reach(&server, PATIENT).expect("our hub");
@@ -280,7 +318,7 @@ fn an_answer_that_does_not_come_or_breaks_off_is_a_named_failure() {
     ] {
         // Nothing but who it is was asked: what was not asked is not still being done.
         let patience = if matches!(reply, Reply::Hang(_)) { SHORT } else { PATIENT };
-        let error = reach(&serve(vec![reply]), patience).expect_err(name);
+        let error = reach(&serve(vec![reply; 3]), patience).expect_err(name);
         assert_eq!(error.code(), code, "{name}: {error}");
         assert!(!error.to_string().contains('\n'), "{name}: {error}");
     }

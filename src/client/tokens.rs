@@ -38,7 +38,7 @@ impl Client {
     pub(crate) fn introspect(&self, key: &str, token: &str) -> Result<IsActive, ClientError> {
         let what = "the answer to a module";
         let (url, key) = (self.url("/oauth/introspect"), format!("Bearer {key}"));
-        let answer = self.ask(what, self.timeout, || {
+        let answer = self.ask(what, self.timeout, Method::Post, || {
             let request = self.bound(self.agent.post(&url), self.timeout).header("authorization", &key);
             request.send_form([("token", token)])
         })?;
