@@ -3,6 +3,7 @@
 use super::Log;
 use super::answer::{Answer, Manner};
 use super::date::Date;
+use super::head;
 use crate::sys::{epoll::Epoll, epoll::Interest, socket};
 use std::collections::HashMap;
 use std::io;
@@ -146,7 +147,7 @@ pub(crate) fn refuse(client: &OwnedFd, date: Option<Date>) {
     let (mut request, mut bytes) = (Vec::new(), Vec::new());
     // What is left unread makes a reset of the end.
     let _ = socket::receive(client.as_fd(), &mut request, REFUSED_READ_BYTES);
-    let head_only = request.starts_with(b"HEAD ");
+    let head_only = head::is_of_head_request(&request);
     Answer::Busy.write(Manner { head_only, ..Manner::closing(date) }, &mut bytes);
     let _ = socket::send(client.as_fd(), &bytes);
     socket::shutdown_write(client.as_fd());

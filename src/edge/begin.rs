@@ -69,7 +69,8 @@ pub(crate) fn begin(head: Head<'_>, now: Instant, rules: &mut Rules, to_client: 
         }
         Err(bad) => {
             let entry = rules.journal.open_unread(head.bytes, head.peer, head.since);
-            (entry, Err(Refused { answer: Answer::BadHead(bad), head_only: false, keep: false, page: None }))
+            let head_only = head::is_of_head_request(head.bytes);
+            (entry, Err(Refused { answer: Answer::BadHead(bad), head_only, keep: false, page: None }))
         }
     };
     match sent_on {

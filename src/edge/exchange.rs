@@ -513,7 +513,8 @@ impl Connection {
     fn refuse(&mut self, answer: Answer<'_>, since: Instant, now: Instant, rules: &mut Rules) {
         rules.requests += 1;
         let entry = rules.journal.open_unread(self.from_client.bytes(), self.peer, since);
-        let bytes = answer.write(Manner::closing(rules.date), self.to_client.tail());
+        let head_only = head::is_of_head_request(self.from_client.bytes());
+        let bytes = answer.write(Manner { head_only, ..Manner::closing(rules.date) }, self.to_client.tail());
         rules.journal.close(entry, &Outcome::of_edge(answer, None, bytes), now);
     }
 

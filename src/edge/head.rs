@@ -194,6 +194,12 @@ pub(crate) fn may_begin_answer(bytes: &[u8]) -> bool {
     bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected)
 }
 
+/// Whether a request that begins like this is a HEAD, whatever else may be wrong with it: no content follows the answer
+/// (RFC 9110 §9.3.2).
+pub(crate) fn is_of_head_request(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HEAD ")
+}
+
 /// Where the head ends, the empty line included; `None` while it is not complete. `scanned` keeps the place between
 /// calls with more of the same bytes. A line that ends with LF alone is refused at once.
 pub(crate) fn end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, BadHead> {

@@ -84,6 +84,29 @@ fn a_good_exchange_leaves_both_connections_open() {
     assert_eq!(play.rules.last_exchange, 3);
 }
 
+/// RFC 9110 §9.3.2: what follows the head would be taken for the next answer.
+#[test]
+fn a_head_is_answered_without_content_whatever_is_wrong_with_it() {
+    let long = format!("HEAD /{} HTTP/1.1\r\n", "x".repeat(MAX_HEAD_BYTES));
+    for (head, status) in [
+        ("HEAD /a HTTP/1.1\r\n\r\n", 400),
+        ("HEAD a HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        ("HEAD /a HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
+        ("\r\nHEAD /a HTTP/1.1\r\nHost: localhost\n", 400),
+        ("HEAD /a HTTP/1.1\r\nHost: local", 408),
+        (&long, 431),
+    ] {
+        let mut play = Play::new();
+        play.client(head.as_bytes(), usize::MAX);
+        if status == 408 {
+            play.wait();
+        }
+        let said = play.said();
+        let start = format!("HTTP/1.1 {status} ");
+        assert!(said.starts_with(&start) && said.ends_with("\r\n\r\n") && play.is_over(), "{head:.60}: {said}");
+    }
+}
+
 #[test]
 fn what_waits_is_bounded_in_both_directions() {
     let (mut play, _board) = Play::with_module(Duration::ZERO);
