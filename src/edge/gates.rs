@@ -14,6 +14,7 @@ mod tests;
 use super::path;
 use crate::manifest::gates::{Gate, Needs, Served, Way, Whom};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// The pages of one module.
@@ -52,12 +53,15 @@ impl Gates {
 
     /// The pages of each of these rows, which are all of a process, where the process sees them.
     pub(crate) fn seen(rows: &[Served]) -> Vec<Self> {
-        let (mut spelled, mut read) = (HashMap::new(), HashMap::new());
+        let (mut spelled, mut read): (HashMap<_, Taken>, HashMap<_, Taken>) = (HashMap::new(), HashMap::new());
         for Way { path, strip } in rows.iter().flat_map(|row| &row.ways) {
             let Some(spelling) = path::of_mount(path) else { continue };
-            // Of two that claim the same the first has it.
-            as_read(&spelling).map(|path| read.entry(path).or_insert(*strip));
-            spelled.entry(spelling.as_bytes().to_vec()).or_insert(*strip);
+            // Of two that claim the same the first has it. Two that are only read as the same are there both.
+            let Entry::Vacant(new) = spelled.entry(spelling.as_bytes().to_vec()) else { continue };
+            new.insert(Taken::default()).add(*strip);
+            if let Some(path) = as_read(&spelling) {
+                read.entry(path).or_default().add(*strip);
+            }
         }
         let (spelled, read) = (Tree::new(spelled), Tree::new(read));
         let gates = rows.iter().filter_map(|row| row.gates.as_deref()).map(Self::new);
@@ -92,23 +96,37 @@ pub(crate) fn both(one: Option<Arc<Needs>>, other: Option<Arc<Needs>>) -> Option
     }
 }
 
-/// A row's pages where its process sees them. `ways` lead to the process; whether they are taken off.
-fn behind(pages: &Tree<Arc<Needs>>, ways: &Tree<bool>) -> Tree<Arc<Needs>> {
+/// What becomes of a way on the way to the process; both, where ways that are read as the same differ in it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    off: bool,
+    along: bool,
+}
+
+impl Taken {
+    fn add(&mut self, strip: bool) {
+        self.off |= strip;
+        self.along |= !strip;
+    }
+}
+
+/// A row's pages where its process sees them. `ways` lead to the process.
+fn behind(pages: &Tree<Arc<Needs>>, ways: &Tree<Taken>) -> Tree<Arc<Needs>> {
     let mut by_path: HashMap<Vec<u8>, Needs> = HashMap::new();
-    let is_some_kept = ways.by_path.values().any(|strip| !strip);
+    let is_some_kept = ways.by_path.values().any(|way| way.along);
     for (page, needs) in &pages.by_path {
-        let seen = match ways.find(page) {
-            Some((way, true)) => page.get(way.len()..).unwrap_or_default(),
-            Some((_, false)) => page,
+        let (below, whole) = match ways.find(page) {
+            Some((way, taken)) => (page.get(way.len()..).filter(|_| taken.off), taken.along),
             // No request for it comes here itself, but one for something below it may.
-            None if is_some_kept => page,
-            None => continue,
+            None => (None, is_some_kept),
         };
-        by_path.entry(seen.to_vec()).or_insert(Needs::NONE).add(needs);
+        for seen in below.into_iter().chain(whole.then_some(page.as_slice())) {
+            by_path.entry(seen.to_vec()).or_insert(Needs::NONE).add(needs);
+        }
     }
     // What is behind a way within a page is of that page, and where the way is taken off, that is all of the process.
     // Each page once, however many ways there are.
-    let taken_off = ways.by_path.iter().filter(|(_, strip)| **strip).filter_map(|(way, _)| Some(pages.find(way)?.1));
+    let taken_off = ways.by_path.iter().filter(|(_, taken)| taken.off).filter_map(|(way, _)| Some(pages.find(way)?.1));
     let whole: HashMap<*const Needs, &Arc<Needs>> = taken_off.map(|needs| (Arc::as_ptr(needs), needs)).collect();
     for needs in whole.into_values() {
         by_path.entry(Vec::new()).or_insert(Needs::NONE).add(needs);

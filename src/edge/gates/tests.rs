@@ -155,7 +155,9 @@ fn a_page_is_where_its_process_sees_it() {
     let (all, loose) = ([gate("/", HubUsers, &[])], [gate("/WEB/Admin", Operator, &[])]);
     let within = [gate("/web/a", Operator, &[]), gate("/web/open", Anybody, &[])];
     let (taken_off, kept) = ([("/web", true), ("/alt", true)], [("/vault/a", false)]);
-    let rows: [(&[Row<'_>], Expected<'_>); 9] = [
+    let (named, capital) = ([("/wiki", true), ("/Wiki", false)], [gate("/Wiki/admin", Operator, &[])]);
+    let of_capital = [gate("/vault/A/admin", Operator, &[])];
+    let rows: [(&[Row<'_>], Expected<'_>); 11] = [
         (
             &[(&taken_off, &admin)],
             &[
@@ -193,6 +195,15 @@ fn a_page_is_where_its_process_sees_it() {
             &[("/vault/a/admin", Operator), ("/keys", HubUsers), ("/vault/a", Anybody), ("/vault//a", Operator)],
         ),
         (&[(&taken_off, &[]), (&[("/own", true)], &all)], &[("/", HubUsers), ("/x", HubUsers)]),
+        // Ways that are read as the same, of which one is taken off.
+        (
+            &[(&named, &capital)],
+            &[("/Wiki/admin", Operator), ("/Wiki/admin;x", Operator), ("/WIKI/admin", Operator), ("/wiki", Anybody)],
+        ),
+        (
+            &[(&kept, &[]), (&[("/vault/b", true), ("/vault/A", true)], &of_capital)],
+            &[("/admin", Operator), ("/admin;x", Operator), ("/ADMIN", Operator), ("/vault/b/admin", Anybody)],
+        ),
         (&[(&taken_off, &loose)], &[("/admin", Operator), ("/Admin", Operator), ("/x", Anybody)]),
     ];
     for (rows, paths) in rows {
