@@ -2,8 +2,10 @@
 //!
 //! The longest page that the path is in decides, as with mounts. But the module reads the path once more, and may take
 //! for one what are two here: many servers know no case, decode every escape, or leave the parameters of a segment out.
-//! So a path is looked for as it is spelled and as it may be read, and has to satisfy both. What different servers read
-//! as altogether different paths, such as one with an empty segment, takes what the narrowest pages of the module do.
+//! So a path is looked for as it is spelled and as it may be read, and has to satisfy both. To a server that does only
+//! some of that it may be in a page above the one that is found so, which has to be satisfied as well. What different
+//! servers read as altogether different paths, such as one with an empty segment, takes what the narrowest pages of the
+//! module do.
 //!
 //! Where mounts are taken off, or rows share a process, different paths can come to the module as the same. There the
 //! path that the module sees is looked for as well, among the pages as the module sees them.
@@ -76,10 +78,31 @@ impl Gates {
     /// What it takes to see what is at `path`, in its one spelling; `None` when that is nothing.
     pub(crate) fn needs(&self, path: &str) -> Option<Arc<Needs>> {
         let Some(read) = as_read(path) else { return Some(Arc::clone(&self.narrowest)) };
-        let [spelled, read] =
-            [self.spelled.find(path.as_bytes()), self.read.find(&read)].map(|found| Some(Arc::clone(found?.1)));
-        both(spelled, read).filter(|needs| needs.whom != Whom::Anybody)
+        let spelled = self.spelled.find(path.as_bytes());
+        let least = spelled.map_or(0, |(page, _)| depth(page));
+        // The longest page as it may be read, and those above it up to the depth of the one as it is spelled: who does
+        // only some of that finds one of these.
+        let read = self.read.above(&read).enumerate();
+        let read = read.take_while(|(number, (page, _))| *number == 0 || depth(page) >= least).map(|(_, found)| found);
+        all(spelled.into_iter().chain(read).map(|(_, needs)| needs)).filter(|needs| needs.whom != Whom::Anybody)
     }
+}
+
+/// How many segments a page has.
+fn depth(page: &[u8]) -> usize {
+    page.iter().filter(|byte| **byte == b'/').count()
+}
+
+/// What it takes to satisfy each of them.
+fn all<'n>(mut needs: impl Iterator<Item = &'n Arc<Needs>>) -> Option<Arc<Needs>> {
+    let first = needs.next()?;
+    let others: Vec<_> = needs.filter(|other| *other != first).collect();
+    if others.is_empty() {
+        return Some(Arc::clone(first));
+    }
+    let mut all = Needs::clone(first);
+    others.into_iter().for_each(|other| all.add(other));
+    Some(Arc::new(all))
 }
 
 /// What it takes to satisfy both.
@@ -146,16 +169,14 @@ impl<T> Tree<T> {
 
     /// The longest of its paths that `path` is in, and what holds there; segments are never cut.
     fn find<'p>(&self, path: &'p [u8]) -> Option<(&'p [u8], &T)> {
-        let mut candidate = path;
-        loop {
-            if candidate.len() <= self.longest
-                && let Some(found) = self.by_path.get(candidate)
-            {
-                return Some((candidate, found));
-            }
-            let slash = candidate.iter().rposition(|byte| *byte == b'/')?;
-            candidate = candidate.get(..slash)?;
-        }
+        self.above(path).next()
+    }
+
+    /// All of its paths that `path` is in, the longest first.
+    fn above<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = (&'p [u8], &T)> {
+        let shorter = |path: &&'p [u8]| path.get(..path.iter().rposition(|byte| *byte == b'/')?);
+        let candidates = std::iter::successors(Some(path), shorter).filter(|path| path.len() <= self.longest);
+        candidates.filter_map(|path| Some((path, self.by_path.get(path)?)))
     }
 }
 

@@ -75,6 +75,10 @@ fn a_path_that_a_module_may_read_as_another_takes_what_that_one_does() {
         // As it is spelled it is not that page.
         ("/wiki/app/help", HubUsers),
         ("/wiki/app/Help;x", HubUsers),
+        // Who knows no case and does not leave out the rest sees something else below `app`.
+        ("/wiki/APP/Help;x", HubUsers),
+        ("/wiki/APP/Help%3bx", HubUsers),
+        ("/wiki/app;x/HELP", HubUsers),
         ("/wiki/%40admin/x", Operator),
         ("/wiki/@admin/x", Operator),
         ("/wiki/@ADMIN;v=2/X/y", Operator),
@@ -164,7 +168,8 @@ fn a_page_is_where_its_process_sees_it() {
                 ("/admin", Operator),
                 ("/admin/x", Operator),
                 ("/admin/help", Anybody),
-                ("/ADMIN/help;x", Anybody),
+                ("/admin/help;x", Operator),
+                ("/ADMIN/help;x", Operator),
                 ("/Admin", Operator),
                 ("/admin;x/y", Operator),
                 ("//admin", Operator),
