@@ -136,12 +136,19 @@ impl Taken {
 /// A row's pages where its process sees them. `ways` lead to the process.
 fn behind(pages: &Tree<Arc<Needs>>, ways: &Tree<Taken>) -> Tree<Arc<Needs>> {
     let mut by_path: HashMap<Vec<u8>, Needs> = HashMap::new();
-    let is_some_kept = ways.by_path.values().any(|way| way.along);
+    let mut kept: Vec<&[u8]> =
+        ways.by_path.iter().filter(|(_, way)| way.along).map(|(way, _)| way.as_slice()).collect();
+    kept.sort_unstable();
+    let has_kept_below = |page: &[u8]| {
+        let page = [page, b"/"].concat();
+        kept.get(kept.partition_point(|way| *way < page.as_slice())).is_some_and(|way| way.starts_with(&page))
+    };
     for (page, needs) in &pages.by_path {
         let (below, whole) = match ways.find(page) {
             Some((way, taken)) => (page.get(way.len()..).filter(|_| taken.off), taken.along),
-            // No request for it comes here itself, but one for something below it may.
-            None => (None, is_some_kept),
+            // No request for it comes here itself, but one for something below it may. Nothing else is opened by it.
+            None if needs.whom == Whom::Anybody => (None, has_kept_below(page)),
+            None => (None, !kept.is_empty()),
         };
         for seen in below.into_iter().chain(whole.then_some(page.as_slice())) {
             by_path.entry(seen.to_vec()).or_insert(Needs::NONE).add(needs);

@@ -160,8 +160,9 @@ fn a_page_is_where_its_process_sees_it() {
     let within = [gate("/web/a", Operator, &[]), gate("/web/open", Anybody, &[])];
     let (taken_off, kept) = ([("/web", true), ("/alt", true)], [("/vault/a", false)]);
     let (named, capital) = ([("/wiki", true), ("/Wiki", false)], [gate("/Wiki/admin", Operator, &[])]);
+    let outside = [gate("/vault/b", Operator, &[]), gate("/c", Anybody, &[]), gate("/", HubUsers, &[])];
     let of_capital = [gate("/vault/A/admin", Operator, &[])];
-    let rows: [(&[Row<'_>], Expected<'_>); 11] = [
+    let rows: [(&[Row<'_>], Expected<'_>); 13] = [
         (
             &[(&taken_off, &admin)],
             &[
@@ -200,6 +201,12 @@ fn a_page_is_where_its_process_sees_it() {
             &[("/vault/a/admin", Operator), ("/keys", HubUsers), ("/vault/a", Anybody), ("/vault//a", Operator)],
         ),
         (&[(&taken_off, &[]), (&[("/own", true)], &all)], &[("/", HubUsers), ("/x", HubUsers)]),
+        // A public page that no request leads to opens nothing else.
+        (
+            &[(&[("/vault/a", true), ("/mcp", false)], &[]), (&[("/vault/b", true)], &outside)],
+            &[("/c/x", Operator), ("/x", Operator)],
+        ),
+        (&[(&[("/c/d", false), ("/e", true)], &outside)], &[("/c/d/x", Anybody), ("/x", HubUsers)]),
         // Ways that are read as the same, of which one is taken off.
         (
             &[(&named, &capital)],
