@@ -61,11 +61,16 @@ pub(super) fn restore(file: &Path, config: &Config, out: &mut Out) -> Result<Rep
         other => failure(other),
     })?;
     let contents = &restored.contents;
-    let Contents { version, created_at, files, .. } = contents;
+    // The archive says these, and may be anybody's.
+    let [version, created_at] = [&contents.version, &contents.created_at].map(|said| printable(said));
+    let files = contents.files;
     out.done(&format!("✓ {} is as it was at {created_at} (release {version}, {files} files)", config.home.display()));
     if let (Some(from), rows @ 1..) = (&contents.home, restored.moved_rows) {
         let rows = if rows == 1 { "1 row names".to_owned() } else { format!("{rows} rows name") };
-        out.done(&format!("  the home was {}: {rows} its places at the new path now", from.display()));
+        out.done(&format!(
+            "  the home was {}: {rows} its places at the new path now",
+            printable(&from.to_string_lossy())
+        ));
     }
     out.done("  start it with: parachute serve");
     for warning in &restored.warnings {
