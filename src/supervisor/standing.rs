@@ -43,6 +43,8 @@ const NOBODY: u64 = 7;
 impl Board {
     /// Of a module that nobody supervises.
     pub(crate) fn new() -> Self {
+        // The first look at the clock comes before the first child, or all that are older would be of one age.
+        epoch();
         Self { word: AtomicU64::new(NOBODY) }
     }
 

@@ -93,9 +93,10 @@ impl Play {
 
     /// The same with this mount.
     pub(super) fn with_mount(mount: Mount) -> (Self, Arc<Board>) {
-        let mut play = Self::new();
+        // First, for nothing that stands on a board is older than the first of them.
         let board = Arc::new(Board::new());
         board.set(Standing::Stopped);
+        let mut play = Self::new();
         play.rules.table = Arc::new(Table::new(vec![mount], |_| Arc::clone(&board), &Table::default()));
         (play, board)
     }
