@@ -120,6 +120,7 @@ fn decode(path: &str) -> Result<String, BadPath> {
     Ok(decoded)
 }
 
+/// The path begins with a slash, and so does what becomes of it.
 fn resolve(path: &str) -> Result<String, BadPath> {
     let mut resolved = String::with_capacity(path.len());
     let mut segments = path.split('/').skip(1).peekable();
@@ -140,9 +141,6 @@ fn resolve(path: &str) -> Result<String, BadPath> {
         if segments.peek().is_none() {
             resolved.push('/');
         }
-    }
-    if resolved.is_empty() {
-        resolved.push('/');
     }
     Ok(resolved)
 }
