@@ -141,7 +141,7 @@ pub(crate) fn resolve(facts: &Facts<'_>) -> Result<Origins, OriginError> {
     };
     let given: Vec<String> = distinct(stored.into_iter().chain(configured).chain(exposed));
     // It was stored by a hub, in the one spelling.
-    let last = facts.last.filter(|_| given.is_empty()).map(str::to_owned);
+    let last = facts.last.map(str::to_owned);
     let [_, own] = &loopback;
     let canonical = given.first().cloned().or(last).unwrap_or_else(|| own.clone());
     let issuers = std::iter::once(&canonical).chain(&given).chain(&loopback).chain(facts.earlier);
@@ -246,8 +246,7 @@ fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
-    !host.is_empty()
-        && host.len() <= 253
+    host.len() <= 253
         && host.split('.').all(|label| {
             !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         })
