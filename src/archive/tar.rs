@@ -207,7 +207,7 @@ fn text(bytes: &[u8]) -> Result<String, Malformed> {
 fn octal(bytes: &[u8]) -> Option<u64> {
     let digits = bytes.split(|byte| matches!(byte, 0 | b' ')).next()?;
     let rest = bytes.get(digits.len()..)?;
-    let clean = !digits.is_empty() && rest.iter().all(|byte| matches!(byte, 0 | b' '));
+    let clean = rest.iter().all(|byte| matches!(byte, 0 | b' '));
     let digits =
         std::str::from_utf8(digits).ok().filter(|text| clean && text.bytes().all(|b| (b'0'..=b'7').contains(&b)))?;
     u64::from_str_radix(digits, 8).ok()

@@ -65,7 +65,7 @@ fn changed(text: &str, name: &str, value: Option<&str>) -> Result<Option<String>
         seen += 1;
     }
     if let (Some(line), None) = (&line, last) {
-        if !result.is_empty() && !result.ends_with('\n') && result != mark {
+        if !result.ends_with('\n') && result != mark {
             result.push('\n');
         }
         result.push_str(line);
