@@ -166,6 +166,19 @@ mod tests {
         for expected_ms in [30_000, 60_000, 120_000, 240_000, 300_000, 300_000] {
             assert!(within(budget.obstacle(), expected_ms), "{expected_ms}");
         }
+        for expected_ms in [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
+            assert!(within(budget.shortage(), expected_ms), "{expected_ms}");
+        }
+        budget.way_is_clear();
+        assert!(within(budget.shortage(), 500), "there was room in between");
+    }
+
+    #[test]
+    fn modules_that_failed_together_do_not_return_together() {
+        let waits: Vec<u128> = (0..100).map(|seed| Budget::new(seed).shortage().as_millis()).collect();
+        for (word, part) in [("shorter", 450..475), ("longer", 526..551)] {
+            assert!(waits.iter().any(|wait| part.contains(wait)), "nobody waits {word}: {waits:?}");
+        }
     }
 
     #[test]
@@ -178,6 +191,23 @@ mod tests {
             if !expected_slow {
                 assert_eq!(verdict, Verdict::Quick(Duration::ZERO), "at {at_s} s");
             }
+        }
+    }
+
+    #[test]
+    fn who_ran_well_begins_with_the_first_wait_again() {
+        let start = Instant::now();
+        let mut budget = Budget::new(3);
+        for (index, (ran, expected_ms)) in
+            [(Duration::ZERO, 500), (Duration::ZERO, 1000), (RAN_WELL, 0), (Duration::ZERO, 500)]
+                .into_iter()
+                .enumerate()
+        {
+            let verdict = budget.failed(start + WINDOW * index as u32, ran);
+            assert!(
+                matches!(verdict, Verdict::Quick(wait) if within(wait, expected_ms)),
+                "failure {index}: {verdict:?}"
+            );
         }
     }
 
@@ -202,8 +232,11 @@ mod tests {
             budget.failed(start + Duration::from_secs(second), Duration::ZERO);
         }
         assert!(matches!(budget.failed(start + Duration::from_secs(600), Duration::ZERO), Verdict::Slow(_)));
+        assert!(!budget.is_fresh());
+        assert!(within(budget.obstacle(), 30_000));
         budget.reset();
         assert!(budget.is_fresh());
+        assert!(within(budget.obstacle(), 30_000), "what was in its way is forgiven as well");
         assert!(matches!(budget.failed(start + Duration::from_secs(601), Duration::ZERO), Verdict::Quick(_)));
     }
 }

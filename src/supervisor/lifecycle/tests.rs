@@ -1,6 +1,8 @@
 use super::*;
 
 mod orders;
+mod shown;
+mod times;
 
 const SECOND: Duration = Duration::from_secs(1);
 
