@@ -150,6 +150,8 @@ mod tests {
             (":admin", false),
             ("Vault:admin", false),
             ("1a:b", false),
+            ("vAult:admin", false),
+            ("va_ult:admin", false),
             ("vault::admin", false),
             ("vault:a b", false),
             ("a:b  c:d", false),

@@ -2,7 +2,7 @@
 
 use super::claims::{Claims, Shape, owner_of};
 use super::is_hub_bearer;
-use super::keyring::{Keyring, Master, MasterState, Secret};
+use super::keyring::{FileKey, Keyring, Master, MasterState, Secret};
 use super::mint::{self, MintError};
 use super::scope::ScopeSet;
 use super::verify::{self, Accept, Expect, TokenError, Verified};
@@ -321,12 +321,35 @@ fn c7_c20_c51_the_audience_is_one_that_is_accepted_and_its_owner_signed() {
 }
 
 #[test]
+fn a_retired_master_is_over_when_its_time_is() {
+    for (state, now_unix, over) in [
+        (MasterState::Active, i64::MAX, false),
+        (MasterState::VerifyUntil(100), 99, false),
+        (MasterState::VerifyUntil(100), 100, true),
+    ] {
+        assert_eq!(master(KID, 0, state).is_over(now_unix), over, "{state:?} at {now_unix}");
+    }
+}
+
+#[test]
+fn a_key_file_may_have_the_padding_that_its_length_asks_for() {
+    for bytes in 32..=34 {
+        let plain = b64::encode(&vec![7; bytes]);
+        let padded = format!("{plain}{}", "=".repeat((4 - plain.len() % 4) % 4));
+        let [one, other] = [plain, padded].map(|text| FileKey::parse(text.as_bytes()).map(|key| key.mark()));
+        assert!(one.is_some() && one == other, "{bytes} bytes");
+    }
+    assert!(FileKey::parse(b64::encode(&[7; 31]).as_bytes()).is_none(), "too short");
+}
+
+#[test]
 fn an_audience_has_at_most_one_owner() {
     for (audience, owner) in [
         ("operator", Some("hub")),
         ("hub", Some("hub")),
         ("vault", Some("vault")),
         ("vault.work", Some("vault")),
+        ("my-vault_1.a-b_2", Some("my-vault_1")),
         ("vaultx", Some("vaultx")),
         ("vault.", None),
         (".work", None),

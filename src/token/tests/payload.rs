@@ -29,6 +29,8 @@ fn c13_a_payload_is_exactly_what_minting_writes() {
         }
         value
     };
+    let bytes_of_permissions = |bytes: usize| json!({ "a": "x".repeat(bytes - br#"{"a":""}"#.len()) });
+    let lists = |depth: usize| json!({ "a": (1..depth).fold(json!(1), |inner, _| json!([inner])) });
     for (payload, shape) in [
         (b"hello".to_vec(), Shape::Json),
         (b"null".to_vec(), Shape::Json),
@@ -65,12 +67,17 @@ fn c13_a_payload_is_exactly_what_minting_writes() {
         (with_permissions(nested(9)), Shape::Permissions),
         (with_permissions(json!({ "k".repeat(65): 1 })), Shape::Permissions),
         (with_permissions(json!({ "a": [{ "k".repeat(65): 1 }] })), Shape::Permissions),
-        (with_permissions(json!({ "a": "x".repeat(2048) })), Shape::Permissions),
+        (with_permissions(json!({ "a": [1, { "k".repeat(65): 1 }] })), Shape::Permissions),
+        (with_permissions(json!({ "a": { "b": 1, "k".repeat(65): 1 } })), Shape::Permissions),
+        (with_permissions(lists(9)), Shape::Permissions),
+        (with_permissions(bytes_of_permissions(2049)), Shape::Permissions),
     ] {
         let text = String::from_utf8_lossy(&payload).into_owned();
         assert_eq!(check(&signed(&payload)), Err(TokenError::Payload(shape)), "{text:.120}");
     }
-    for permissions in [json!({}), nested(8), json!({ "k".repeat(64): [1, "a", null, true] })] {
+    for permissions in
+        [json!({}), nested(8), lists(8), json!({ "k".repeat(64): [1, "a", null, true] }), bytes_of_permissions(2048)]
+    {
         assert!(check(&signed(&with_permissions(permissions.clone()))).is_ok(), "{permissions}");
     }
 }
@@ -103,6 +110,17 @@ fn c14_c17_times_are_whole_seconds_within_a_year_of_each_other() {
         assert_eq!(with_exp(text), Err(TokenError::Payload(shape)), "{text}");
     }
     assert!(with_exp(r#""exp":1831622400,"#).is_ok(), "a leap year exactly");
+    // Whole seconds are those that every reader of JSON has as whole numbers.
+    let limit = 1 << 53;
+    for (iat, nbf, exp, good) in [
+        (limit - 1, limit - 1, limit, true),
+        (limit, limit, limit + 1, false),
+        (limit - 1, limit, limit, true),
+        (limit - 1, limit + 1, limit, false),
+    ] {
+        let expected = if good { Ok(()) } else { Err(Shape::Times) };
+        assert_eq!(Claims { iat, nbf, exp, ..claims() }.check(), expected, "iat {iat}, nbf {nbf}, exp {exp}");
+    }
 }
 
 /// C15, C16
