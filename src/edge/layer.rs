@@ -172,6 +172,8 @@ mod tests {
             ("127.0.0.1", "Tailscale-User-Login: a@b\r\n", Layer::Tailnet),
             ("127.0.0.1", "Tailscale-User-Login: a@b\r\nX-Forwarded-For: 100.1.1.1\r\n", Layer::Tailnet),
             ("127.0.0.1", "Tailscale-User-Login: a@b\r\nTailscale-Funnel-Request: ?1\r\n", Layer::Public),
+            ("127.0.0.1", "Tailscale-User-Login: a@b\r\nTailscale-Funnel-Request: ?0\r\n", Layer::Tailnet),
+            ("127.0.0.1", "Tailscale-User-Login: a@b\r\nTailscale-User-Name: ?1\r\n", Layer::Tailnet),
             ("127.0.0.1", "Tailscale-Funnel-Request: ?0\r\n", Layer::Public),
             ("127.0.0.1", "Tailscale-User-Login: a@b\r\nCF-Ray: 1\r\n", Layer::Public),
             ("192.168.1.7", "Tailscale-User-Login: a@b\r\n", Layer::Public),
@@ -229,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_proxy_elsewhere_is_believed_when_it_is_named_and_never_near() {
-        let networks = ["10.0.0.0/8", "127.0.0.0/8", "fd00::/8"].map(|text| Network::parse(text).expect("a network"));
+        let networks = ["10.0.0.0/8", "127.0.0.0/8", "fd00::/8", "::1/128"];
+        let networks = networks.map(|text| Network::parse(text).expect("a network"));
         let proxies = Proxies::new(networks.into());
         for (peer, fields, layer, client) in [
             ("10.0.0.1", "", Layer::Public, "10.0.0.1"),

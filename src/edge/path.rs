@@ -175,6 +175,7 @@ mod tests {
             ("/..a", Ok("/..a")),
             ("/%61pi", Ok("/api")),
             ("/%7euser", Ok("/~user")),
+            ("/%2d%5F%2e", Ok("/-_.")),
             ("/a%20b%c3%a9", Ok("/a%20b%C3%A9")),
             ("/%252e%252e/x", Ok("/%252e%252e/x")),
             ("/a;b=c", Ok("/a;b=c")),
@@ -206,9 +207,34 @@ mod tests {
             ("/a%", Err(BadPath::Encoding)),
             ("/a%4", Err(BadPath::Encoding)),
             ("/a%zz", Err(BadPath::Encoding)),
+            ("/a%4g", Err(BadPath::Encoding)),
+            ("/a%g4", Err(BadPath::Encoding)),
             ("/a%+1", Err(BadPath::Encoding)),
         ] {
             assert_eq!(normalise(target).map(|p| p.path.into_owned()), expected.map(str::to_owned), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_mount_is_spelled_as_the_paths_in_it_or_has_none() {
+        for (mount, expected) in [
+            ("/a", Some("/a")),
+            ("/a/b/", Some("/a/b")),
+            ("/a b", Some("/a%20b")),
+            ("/a\u{e9}", Some("/a%C3%A9")),
+            ("/a?b", Some("/a%3Fb")),
+            ("/a#b", Some("/a%23b")),
+            ("/%61/./b", Some("/a/b")),
+            ("/", None),
+            ("*", None),
+            ("a", None),
+            ("", None),
+            ("/a\\b", None),
+            ("/a%2fb", None),
+            ("/100%", None),
+            ("/../a", None),
+        ] {
+            assert_eq!(of_mount(mount).as_deref(), expected, "{mount:?}");
         }
     }
 

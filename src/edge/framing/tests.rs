@@ -57,6 +57,8 @@ fn an_answers_body_follows_from_status_and_method() {
         (200, false, "Transfer-Encoding: chunked\r\n", Ok(Body::Chunked)),
         (200, true, "Content-Length: 3\r\n", Ok(Body::Empty)),
         (200, true, "Transfer-Encoding: chunked\r\n", Ok(Body::Empty)),
+        (100, false, "", Ok(Body::Empty)),
+        (199, false, "Content-Length: 3\r\n", Ok(Body::Empty)),
         (204, false, "", Ok(Body::Empty)),
         (304, false, "Content-Length: 3\r\n", Ok(Body::Empty)),
         (304, false, "Content-Length: x\r\n", Err(BadFraming::Length)),
@@ -90,8 +92,13 @@ fn decode(body: Body, input: &[u8], step: usize) -> Result<(Vec<u8>, usize, bool
 #[test]
 fn a_chunked_body_is_read_however_it_arrives() {
     use BadFraming as Bad;
-    let long_extension = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(257));
-    let long_trailer = format!("0\r\nX: {}\r\n\r\n", "x".repeat(9000));
+    let extension = |bytes: usize| format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(bytes));
+    let (whole_extension, long_extension) = (extension(256), extension(257));
+    // As much as a trailer may have, in all of its lines and without their ends.
+    let trailer = |value: usize| format!("0\r\nX: y\r\nZ: {}\r\n\r\n", "x".repeat(value));
+    let (whole_trailer, long_trailer) = (trailer(8192 - 7), trailer(8192 - 6));
+    let long_name = format!("0\r\n{}", "x".repeat(8193));
+    let many_lines = format!("0\r\n{}\r\n", "X:\r\n".repeat(4097));
     for (input, expected) in [
         ("0\r\n\r\n", Ok(("", "", true))),
         ("5\r\nhello\r\n0\r\n\r\n", Ok(("hello", "", true))),
@@ -122,6 +129,9 @@ fn a_chunked_body_is_read_however_it_arrives() {
         ("10000000000000000\r\n", Err(Bad::ChunkSize)),
         ("5;a\nhello\r\n0\r\n\r\n", Err(Bad::Extension)),
         ("5;a\0\r\nhello\r\n0\r\n\r\n", Err(Bad::Extension)),
+        ("5;a\tb c=\u{e9}~\r\nhello\r\n0\r\n\r\n", Ok(("hello", "", true))),
+        ("5;a\x7f\r\nhello\r\n0\r\n\r\n", Err(Bad::Extension)),
+        (whole_extension.as_str(), Ok(("a", "", true))),
         (long_extension.as_str(), Err(Bad::Extension)),
         ("5;a\rhello", Err(Bad::ChunkSize)),
         ("5\r\nhelloX", Err(Bad::ChunkEnd)),
@@ -130,6 +140,7 @@ fn a_chunked_body_is_read_however_it_arrives() {
         ("5\r\nhello world", Err(Bad::ChunkEnd)),
         ("0\r\nX: y\n\r\n", Err(Bad::Trailer)),
         ("0\r\nX: \0\r\n\r\n", Err(Bad::Trailer)),
+        ("0\r\nX: \x7f\r\n\r\n", Err(Bad::Trailer)),
         ("0\r\nX: y\rZ", Err(Bad::Trailer)),
         ("0\r\n\n", Err(Bad::Trailer)),
         ("0\r\n\rX", Err(Bad::Trailer)),
@@ -139,7 +150,10 @@ fn a_chunked_body_is_read_however_it_arrives() {
         ("0\r\nX : y\r\n\r\n", Err(Bad::Trailer)),
         ("0\r\nX: y\r\n z\r\n\r\n", Err(Bad::Trailer)),
         ("0\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Bad::Trailer)),
+        (whole_trailer.as_str(), Ok(("", "", true))),
         (long_trailer.as_str(), Err(Bad::Trailer)),
+        (long_name.as_str(), Err(Bad::Trailer)),
+        (many_lines.as_str(), Err(Bad::Trailer)),
     ] {
         let expected = expected.map(|(body, rest, done)| (body.as_bytes().to_vec(), input.len() - rest.len(), done));
         for step in [1, 2, 3, 7, 100_000] {
@@ -155,6 +169,16 @@ fn a_length_is_counted_and_the_end_of_a_connection_is_not() {
         assert_eq!(decode(Body::Length(50), b"hello", step), Ok((b"hello".to_vec(), 5, false)));
         assert_eq!(decode(Body::UntilClose, b"hello", step), Ok((b"hello".to_vec(), 5, false)));
         assert_eq!(decode(Body::Empty, b"hello", step), Ok((Vec::new(), 0, true)));
+    }
+    assert_eq!(Reader::new(Body::Empty).next(b"hello"), Ok(Piece { skip: 0, take: 0 }));
+}
+
+#[test]
+fn a_part_of_nothing_ends_no_body() {
+    for coding in [Coding::Plain, Coding::Chunked] {
+        let mut out = Vec::new();
+        coding.write(b"", &mut out);
+        assert_eq!(out, b"", "{coding:?}");
     }
 }
 

@@ -162,7 +162,9 @@ fn a_page_is_where_its_process_sees_it() {
     let (named, capital) = ([("/wiki", true), ("/Wiki", false)], [gate("/Wiki/admin", Operator, &[])]);
     let outside = [gate("/vault/b", Operator, &[]), gate("/c", Anybody, &[]), gate("/", HubUsers, &[])];
     let of_capital = [gate("/vault/A/admin", Operator, &[])];
-    let rows: [(&[Row<'_>], Expected<'_>); 13] = [
+    let of_two_spellings = [gate("/web/Admin", Operator, &[]), gate("/web/admin/help", Anybody, &[])];
+    let elsewhere = [gate("/other", Operator, &[])];
+    let rows: [(&[Row<'_>], Expected<'_>); 15] = [
         (
             &[(&taken_off, &admin)],
             &[
@@ -217,6 +219,10 @@ fn a_page_is_where_its_process_sees_it() {
             &[("/admin", Operator), ("/admin;x", Operator), ("/ADMIN", Operator), ("/vault/b/admin", Anybody)],
         ),
         (&[(&taken_off, &loose)], &[("/admin", Operator), ("/Admin", Operator), ("/x", Anybody)]),
+        // What is open in one spelling is not open in that of a page that is closed.
+        (&[(&taken_off, &of_two_spellings)], &[("/Admin/help", Operator), ("/admin/help", Anybody), ("/x", Anybody)]),
+        // No request for what is outside of all ways gets here.
+        (&[(&taken_off, &elsewhere)], &[("/other", Anybody)]),
     ];
     for (rows, paths) in rows {
         let seen = seen(rows);

@@ -11,13 +11,13 @@ use std::time::SystemTime;
 
 /// The fields that the hub gets, without the two lines that every request has, as `name: value` lines.
 fn passed(peer: &str, fields: &str) -> String {
-    let text = String::from_utf8(written("/a?b", peer, fields, Recipient::Hub)).expect("text");
+    let text = String::from_utf8(written("GET /a?b", peer, fields, Recipient::Hub)).expect("text");
     let rest = text.strip_prefix("GET /a?b HTTP/1.1\r\nHost: Box\r\n").expect("the canonical beginning");
     rest.strip_suffix("\r\n\r\n").expect("an end").replace("\r\n", "\n")
 }
 
-fn written(target: &str, peer: &str, fields: &str, to: Recipient<'_>) -> Vec<u8> {
-    let text = format!("GET {target} HTTP/1.1\r\nHost: Box\r\n{fields}\r\n");
+fn written(line: &str, peer: &str, fields: &str, to: Recipient<'_>) -> Vec<u8> {
+    let text = format!("{line} HTTP/1.1\r\nHost: Box\r\n{fields}\r\n");
     let request = head::request(text.as_bytes()).expect("a good head");
     let peer: SocketAddr = peer.parse().expect("address");
     let (proxies, fields) = (Proxies::default(), &request.fields);
@@ -45,7 +45,7 @@ fn mount(strip: bool, hub_credentials: bool) -> Mount {
 fn for_module(target: &str, fields: &str, mount: &Mount, websocket: bool) -> String {
     let to =
         Recipient::Module { mount, spelling: "/wi%20ki", websocket, is_hub_bearer: |value| value == b"Bearer hub" };
-    String::from_utf8_lossy(&written(target, "127.0.0.1:9", fields, to)).replace("\r\n", "\n")
+    String::from_utf8_lossy(&written(&format!("GET {target}"), "127.0.0.1:9", fields, to)).replace("\r\n", "\n")
 }
 
 #[test]
@@ -74,7 +74,11 @@ fn what_authenticates_to_the_hub_stays_with_the_hub() {
         ("Cookie: parachute_hub_csrf=x\r\n", false, ""),
         ("Cookie: parachute_hub_csrf=x; a=1\r\n", true, "Cookie: parachute_hub_csrf=x; a=1\n"),
         ("Cookie: a=parachute_hub_; b=\r\n", false, "Cookie: a=parachute_hub_; b=\n"),
+        ("Cookie: a=1;b=2;;\r\n", false, "Cookie: a=1;b=2;;\n"),
+        ("Cookie: a=1;; parachute_hub_csrf=x;\r\n", false, "Cookie: a=1\n"),
         ("X-Text: caf\u{e9}\r\n", false, "X-Text: caf\u{e9}\n"),
+        ("X-Text: a;parachute_hub_csrf=x\r\n", false, "X-Text: a;parachute_hub_csrf=x\n"),
+        ("X-Text: Bearer hub\r\n", false, "X-Text: Bearer hub\n"),
     ] {
         let request = for_module("/wi%20ki", fields, &mount(false, open), false);
         let expected = format!(
@@ -116,11 +120,11 @@ fn a_websocket_is_asked_for_in_our_own_words() {
 
 #[test]
 fn what_only_a_proxy_can_know_is_believed_from_this_machine_only() {
-    let fields = "X-Real-IP: 1.2.3.4\r\nCF-Connecting-IP: 1.2.3.4\r\nTailscale-User-Login: a@b\r\n";
+    let fields = "X-Real-IP: 1.2.3.4\r\nCF-Connecting-IP: 1.2.3.4\r\nTailscale-User-Login: a@b\r\nAccept: */*\r\n";
     let mount = mount(false, false);
     let to = Recipient::Module { mount: &mount, spelling: "/wi%20ki", websocket: false, is_hub_bearer: |_| false };
-    for (peer, kept, client) in [("127.0.0.1:9", 3, "1.2.3.4"), ("10.0.0.1:9", 0, "10.0.0.1")] {
-        let text = String::from_utf8(written("/x", peer, fields, to)).expect("text");
+    for (peer, kept, client) in [("127.0.0.1:9", 4, "1.2.3.4"), ("10.0.0.1:9", 1, "10.0.0.1")] {
+        let text = String::from_utf8(written("GET /x", peer, fields, to)).expect("text");
         let said = text.lines().filter(|line| fields.contains(line) && line.contains(": ")).count();
         assert_eq!(said, kept, "{peer}: {text}");
         assert!(text.contains(&format!("X-Parachute-Client-IP: {client}\r\n")), "{peer}: {text}");
@@ -149,7 +153,7 @@ fn pages_of_modules_are_kept_out_of_foreign_frames() {
     ] {
         let head = format!(
             "HTTP/1.1 200 OK\r\n{fields}Set-Cookie: parachute_hub_session=x\r\nSet-Cookie: a=b\r\n\
-                set-cookie: =parachute_hub_session=y\r\nSet-Cookie: = = parachute_hub_csrf\r\n\r\n"
+                set-cookie: =parachute_hub_session=y\r\nSet-Cookie: = \t= parachute_hub_csrf\r\n\r\n"
         );
         let response = head::response(head.as_bytes()).expect("a good head");
         let mut out = Vec::new();
@@ -162,6 +166,7 @@ fn pages_of_modules_are_kept_out_of_foreign_frames() {
         let text = String::from_utf8(out).expect("text");
         let added = text.lines().filter(|line| !head.contains(line)).count();
         assert_eq!(added, expected, "{fields:?}: {text}");
+        assert!(text.matches("nosniff").count() <= 1, "{fields:?}: {text}");
         assert_eq!(text.contains("parachute_hub_"), by == Author::Hub, "{text}");
         assert!(text.contains("Set-Cookie: a=b\r\n"), "{text}");
     }
@@ -185,12 +190,25 @@ fn only_end_to_end_fields_reach_the_hub() {
         ("Transfer_Encoding: chunked\r\nContent_Length: 5\r\nX_Own: 1\r\n", "X_Own: 1\n"),
         ("Upgrade: h2c\r\nConnection: Upgrade\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", ""),
         ("X-Text: caf\u{e9}\r\nX-Stay: 2\r\n", "X-Stay: 2\n"),
+        ("X-Text: parachute_hub_csrf=x; caf\u{e9}\r\n", ""),
+        ("Cookie: a=caf\u{e9}; parachute_hub_csrf=x\r\n", "Cookie: parachute_hub_csrf=x\n"),
+        ("Cookie: a=caf\u{e9}\r\n", ""),
     ] {
         assert_eq!(passed("127.0.0.1:9", fields), format!("{expected}{LOCAL_END}"), "{fields:?}");
     }
     // As good as said by a proxy, and not believed.
     let public_end = LOCAL_END.replace("loopback", "public");
     assert_eq!(passed("127.0.0.1:9", "X_Forwarded_For: 1.2.3.4\r\n"), public_end);
+}
+
+/// Servers wait for a body, or refuse the request, where one is usual and nothing says that there is none.
+#[test]
+fn a_request_that_usually_has_a_body_says_that_it_has_none() {
+    for (method, is_said) in [("GET", false), ("DELETE", false), ("POST", true), ("PUT", true), ("PATCH", true)] {
+        let request = written(&format!("{method} /a"), "127.0.0.1:9", "", Recipient::Hub);
+        let request = String::from_utf8(request).expect("text");
+        assert_eq!(request.contains("\r\nContent-Length: 0\r\n"), is_said, "{request}");
+    }
 }
 
 #[test]
@@ -216,6 +234,10 @@ fn forwarding_fields_are_believed_from_this_machine_only() {
         ("X-Forwarded-Proto: HTTPS, http\r\n", "X-Forwarded-Proto: https\nX-Forwarded-Host: Box\n"),
         ("X-Forwarded-Proto: javascript\r\n", "X-Forwarded-Proto: http\nX-Forwarded-Host: Box\n"),
         ("X-Forwarded-Host: evil.example\r\n", "X-Forwarded-Proto: http\nX-Forwarded-Host: Box\n"),
+        (
+            "X-Forwarded-For:\r\nX-Forwarded-For: caf\u{e9}\r\nX-Forwarded-For: 1.2.3.4\r\n",
+            "X-Forwarded-For: 1.2.3.4, ::1\n",
+        ),
         ("Forwarded: for=a\r\n", "X-Forwarded-Host: Box\nForwarded: for=a, for=\"[::1]\"\n"),
     ] {
         assert!(passed("[::1]:9", said).contains(expected), "{said:?}");
