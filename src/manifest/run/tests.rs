@@ -5,10 +5,33 @@ use serde_json::json;
 fn nothing_said_means_the_defaults() {
     let run = Run::resolve(None, None).expect("defaults");
     assert_eq!(run, Run::default());
-    assert_eq!(run.stop_timeout, Duration::from_secs(5));
-    assert_eq!(run.ready, Ready { probe: Probe::Port, timeout: Duration::from_secs(4) });
-    assert_eq!(run.logs, LogSettings { max_bytes: 2_097_152, files: 5, file: true, console: true });
+    let expected = Run {
+        restart: Restart::Always,
+        give_up: false,
+        stop_signal: StopSignal::Term,
+        stop_timeout: Duration::from_secs(5),
+        depends_on: Vec::new(),
+        ready: Ready { probe: Probe::Port, timeout: Duration::from_secs(4) },
+        live: None,
+        essential: false,
+        limits: Limits::default(),
+        user: None,
+        group: None,
+        umask: None,
+        cwd: None,
+        logs: LogSettings { max_bytes: 2_097_152, files: 5, file: true, console: true },
+        env: EnvSettings { inherit: true, set: Vec::new() },
+        watch: Vec::new(),
+        hold: Duration::from_secs(5),
+        hub_credentials: false,
+        verify_keys: false,
+        proof_headers: false,
+    };
+    assert_eq!(run, expected);
     assert_eq!(Run::resolve(Some(&json!({})), Some(&json!({}))), Ok(run));
+    let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(1));
+    let looked_at = Run::resolve(Some(&json!({ "live": {} })), None).expect("good settings").live;
+    assert_eq!(looked_at, Some(Live { probe: Probe::Http, interval, timeout, failures: 3 }));
 }
 
 #[test]
@@ -66,6 +89,40 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn every_signal_has_its_name() {
+    for (name, expected) in [
+        ("TERM", StopSignal::Term),
+        ("INT", StopSignal::Int),
+        ("HUP", StopSignal::Hup),
+        ("QUIT", StopSignal::Quit),
+        ("USR1", StopSignal::Usr1),
+        ("USR2", StopSignal::Usr2),
+        ("KILL", StopSignal::Kill),
+        ("WINCH", StopSignal::Winch),
+    ] {
+        for name in [name.to_owned(), format!("SIG{name}")] {
+            let run = Run::resolve(Some(&json!({ "stopSignal": name })), None).expect("a signal");
+            assert_eq!(run.stop_signal, expected, "{name}");
+        }
+    }
+}
+
+/// The least and the most of what may be said.
+#[test]
+fn a_value_at_its_limit_is_good() {
+    for layer in [
+        json!({ "umask": "0" }),
+        json!({ "umask": "0777" }),
+        json!({ "ready": { "timeoutMs": 1 } }),
+        json!({ "live": { "timeoutMs": 1, "failures": 1 } }),
+        json!({ "logs": { "files": 1 } }),
+        json!({ "env": { "set": { "_": "", "a1_": "" } } }),
+    ] {
+        assert!(Run::resolve(Some(&layer), None).is_ok(), "{layer}");
+    }
+}
+
+#[test]
 fn the_row_wins_key_by_key() {
     let manifest = json!({
         "restart": "never", "giveUp": true, "ready": { "probe": "http", "timeoutMs": 9 }, "live": "http",
@@ -105,6 +162,7 @@ fn a_bad_value_names_its_key() {
         (json!({ "ready": { "timeout": 1 } }), "run.ready.timeout"),
         (json!({ "live": true }), "run.live"),
         (json!({ "live": { "failures": 0 } }), "run.live.failures"),
+        (json!({ "live": { "timeoutMs": 0 } }), "run.live.timeoutMs"),
         (json!({ "live": { "intervalMs": 1 } }), "run.live.intervalMs"),
         (json!({ "essential": "yes" }), "run.essential"),
         (json!({ "limits": { "files": 1 } }), "run.limits.files"),
@@ -115,12 +173,15 @@ fn a_bad_value_names_its_key() {
         (json!({ "umask": "+27" }), "run.umask"),
         (json!({ "umask": "089" }), "run.umask"),
         (json!({ "umask": "1000" }), "run.umask"),
+        (json!({ "umask": "" }), "run.umask"),
+        (json!({ "umask": "00777" }), "run.umask"),
         (json!({ "logs": { "maxBytes": 1 } }), "run.logs.maxBytes"),
         (json!({ "logs": { "files": 0 } }), "run.logs.files"),
         (json!({ "logs": false }), "run.logs"),
         (json!({ "env": { "inherit": "no" } }), "run.env.inherit"),
         (json!({ "env": { "PATH": "/" } }), "run.env.PATH"),
         (json!({ "env": { "set": { "1A": "" } } }), "run.env.set.1A"),
+        (json!({ "env": { "set": { "A-B": "" } } }), "run.env.set.A-B"),
         (json!({ "env": { "set": { "A": 1 } } }), "run.env.set.A"),
         (json!({ "env": { "set": { "A": "\0" } } }), "run.env.set.A"),
         (json!({ "env": { "set": { "PORT": "1" } } }), "run.env.set.PORT"),

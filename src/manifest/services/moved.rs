@@ -101,7 +101,7 @@ mod tests {
                     "run": {"env": {"set": {"A": "/home/p"}}, "watch": ["a", format!("{home}/b")], "cwd": home}},
                 {"name": "far", "installDir": "/opt/far"},
                 "no row",
-                {"installDir": format!("{home}/bad")},
+                {"installDir": format!("{home}/bad"), "run": {"cwd": "/far/off"}},
                 {"name": "odd", "installDir": 7, "run": {"watch": 1, "cwd": null}},
             ]);
             json!({"before": {"installDir": "/home/p"}, "services": rows, "after": 1})

@@ -161,6 +161,30 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_row_keeps_its_name() {
+        let bad = json!({"services": [{"name": "a", "port": 0}]});
+        let mut document = Document::parse(bad.to_string().as_bytes()).expect("a document");
+        assert_eq!(document.add_usable(&[row("a", 2001), row("b", 2002)]), ["b"]);
+    }
+
+    #[test]
+    fn a_listed_row_comes_back_with_the_fields_that_we_know() {
+        let plain = json!({"name": "b", "port": 2002, "paths": ["/b"], "health": "/", "version": "1"});
+        let known = json!({
+            "name": "a", "port": 2001, "paths": ["/a"], "health": "/", "version": "1", "displayName": "A",
+            "tagline": "t", "publicExposure": "loopback", "installDir": "/opt/a", "stripPrefix": true,
+            "websocket": false, "uis": {}, "run": {"restart": "never"}
+        });
+        let mut row = known.clone();
+        row["mine"] = json!(1);
+        let listed = json!({"services": [row, plain, {"name": "bad"}]}).to_string();
+        let listed = Document::parse(listed.as_bytes()).expect("a document");
+        let mut document = Document::empty();
+        document.add_listed(&listed);
+        assert_eq!(document.rows(), [known, plain]);
+    }
+
+    #[test]
     fn any_damage_costs_only_what_it_touches() {
         let mut random = Random::new();
         let names: Vec<String> = (0..8).map(|index| format!("m{index}")).collect();

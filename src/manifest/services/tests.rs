@@ -3,6 +3,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 mod fuzz;
+mod merging;
 
 fn good_row() -> Value {
     json!({ "name": "wiki", "port": 3000, "paths": ["/wiki"], "health": "/health", "version": "1.0.0" })
@@ -230,18 +231,18 @@ fn only_a_vault_has_paths_below_vault() {
 
 #[test]
 fn an_older_module_that_wants_the_whole_origin_is_at_its_name() {
-    for (name, paths, expected) in [
-        ("wiki", json!(["/"]), json!(["/wiki"])),
-        ("wiki", json!(["/", "/more"]), json!(["/wiki", "/more"])),
-        ("wiki", json!(["/", "/wiki"]), json!(["/wiki"])),
-        ("wiki", json!(["/more", "/"]), json!(["/more"])),
-        ("parachute-scribe", json!(["/"]), json!(["/scribe"])),
-        ("health", json!(["/"]), json!([])),
+    for (name, paths, expected, remaps_root) in [
+        ("wiki", json!(["/"]), json!(["/wiki"]), true),
+        ("wiki", json!(["/", "/more"]), json!(["/wiki", "/more"]), true),
+        ("wiki", json!(["/", "/wiki"]), json!(["/wiki"]), false),
+        ("wiki", json!(["/more", "/"]), json!(["/more"]), false),
+        ("parachute-scribe", json!(["/"]), json!(["/scribe"]), true),
+        ("health", json!(["/"]), json!([]), true),
     ] {
         let mut value = with("paths", paths.clone());
         value["name"] = json!(name);
         let row = Row::parse(&value).expect("a good row");
-        assert_eq!(json!(row.paths), expected, "{name} {paths}");
+        assert_eq!((json!(row.paths), row.remaps_root), (expected, remaps_root), "{name} {paths}");
         assert_eq!(row.refused_paths.len(), 1, "{name} {paths}: it is told");
     }
 }
@@ -291,6 +292,7 @@ fn rows_that_get_in_each_others_way_are_marked_and_stay() {
         (vec![row("parachute-notes", 1), row("parachute-lens", 2)], &[("parachute-lens", "name")]),
         (vec![row("parachute-vault", 1), row("parachute-vault-a", 1), row("parachute-vault-b", 1)], no_names),
         (vec![row("parachute-vault", 1), row("wiki", 1)], &[("wiki", "port")]),
+        (vec![row("wiki", 1), row("parachute-vault", 1)], &[("parachute-vault", "port")]),
         (vec![row("parachute-vault", 1), row("parachute-vaulted", 1)], &[("parachute-vaulted", "port")]),
         // What an older release wrote under the short name, whichever comes first.
         (vec![row("scribe", 1), row("parachute-scribe", 1)], &[("scribe", "name")]),
@@ -327,6 +329,27 @@ fn whoever_is_depended_on_is_a_process_by_its_name_or_that_of_its_row() {
         let short = Short::parse(name).expect("a short");
         assert_eq!(document.process_of(&short).as_str(), process, "{name}");
         assert_eq!(document.dependency(&short).as_ref().map(Short::as_str), needed, "{name}");
+    }
+}
+
+#[test]
+fn what_is_taken_away_is_listed_no_more() {
+    let name_of = |entry: &Entry| entry.name.clone();
+    let retired = json!({ "name": "claw", "port": 9, "paths": ["/claw"], "health": "/", "version": "1" });
+    let mut document = document(&[row("a", 1), retired, row("b", 2), json!({ "name": "" }), json!({})]);
+    assert!(document.remove("nobody").is_none() && document.remove("a").is_some());
+    assert_eq!(document.entries().iter().map(name_of).collect::<Vec<_>>(), ["claw", "b", "#2", "#3"]);
+    assert_eq!(document.take_obsolete().len(), 1);
+    assert_eq!(document.entries().iter().map(name_of).collect::<Vec<_>>(), ["b", "#1", "#2"]);
+}
+
+#[test]
+fn a_row_serves_what_is_below_its_mounts() {
+    let row = Row::parse(&with("paths", json!(["/wiki/", "/more"]))).expect("a good row");
+    for (path, expected) in
+        [("/wiki", true), ("/wiki/", true), ("/wiki/a", true), ("/wikis", false), ("/more/b", true), ("/", false)]
+    {
+        assert_eq!(row.serves(path), expected, "{path}");
     }
 }
 
@@ -462,48 +485,6 @@ fn an_edit_that_would_break_a_row_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_merge_keeps_both_sides() {
-    let base = document(&[row("a", 1), row("b", 2), row("gone", 3)]);
-    let edited = |edit: &dyn Fn(&mut Document)| {
-        let mut document = base.clone();
-        edit(&mut document);
-        document
-    };
-    let ours = edited(&|d| {
-        d.upsert(row("ours", 10)).expect("a row");
-        d.set_field("a", "installDir", Some(json!("/ours"))).expect("a field");
-        d.set_field("a", "version", Some(json!("ours"))).expect("a field");
-        d.set_field("b", "run", Some(json!({}))).expect("a field");
-        d.remove("gone");
-    });
-    let theirs = edited(&|d| {
-        d.upsert(row("theirs", 11)).expect("a row");
-        d.set_field("a", "version", Some(json!("theirs"))).expect("a field");
-        d.set_field("a", "port", Some(json!(7))).expect("a field");
-        d.set_field("a", "odd", Some(json!(null))).expect("a field");
-        d.set_field("gone", "version", Some(json!("again"))).expect("a field");
-        d.remove("b");
-    });
-    let merged = merge(&base, &ours, &theirs);
-    let names: Vec<_> = merged.entries().iter().map(|entry| entry.name.as_str()).collect();
-    assert_eq!(names, ["a", "theirs", "b", "ours"], "a row that they did not know stays, one that we removed goes");
-    let a = merged.rows().first().expect("a");
-    assert_eq!(a["installDir"], "/ours", "the hub's field is ours");
-    assert_eq!(a["version"], "theirs", "the module's field is the module's");
-    assert_eq!(a["port"], 7, "what only they changed is theirs");
-    assert!(a.get("odd").is_some());
-    assert!(merge(&base, &ours, &ours).same_content(&ours));
-}
-
-#[test]
-fn a_module_that_drops_a_field_of_the_hub_gets_it_back() {
-    let base = document(&[with("installDir", json!("/opt/wiki"))]);
-    let theirs = document(&[good_row()]);
-    let merged = merge(&base, &base, &theirs);
-    assert_eq!(merged.rows().first().expect("wiki")["installDir"], "/opt/wiki");
-}
-
-#[test]
 fn an_edit_is_done_again_where_it_was_undone_and_nowhere_else() {
     let with = |name: &str, port: u16, field: &str, value: Value| {
         let mut row = row(name, port);
@@ -513,6 +494,7 @@ fn an_edit_is_done_again_where_it_was_undone_and_nowhere_else() {
     let (a, b) = (row("a", 1), row("b", 2));
     let (moved, elsewhere, both_moved) = (with("a", 3, "x", json!(1)), row("a", 4), with("a", 4, "x", json!(1)));
     let tagged = with("a", 1, "tagline", json!("t"));
+    let otherwise_tagged = with("a", 1, "tagline", json!("u"));
     let foreign = with("a", 1, "version", json!("9"));
     let both = {
         let mut both = tagged.clone();
@@ -528,6 +510,8 @@ fn an_edit_is_done_again_where_it_was_undone_and_nowhere_else() {
         ("a field is back", &[&a], &[&tagged], &[&a], Some(&[&tagged])),
         ("a field is back beside another's", &[&a], &[&tagged], &[&foreign], Some(&[&both])),
         ("a field was taken away and is back", &[&tagged], &[&a], &[&tagged], Some(&[&a])),
+        ("a field was taken away and is back as another", &[&tagged], &[&a], &[&otherwise_tagged], None),
+        ("a new row is gone, and a row that was removed", &[&b], &[&a], &[], Some(&[&a])),
         ("a changed row is gone", &[&a], &[&tagged], &[], None),
         ("a changed field is something else", &[&a], &[&moved], &[&elsewhere], Some(&[&both_moved])),
         ("nothing was changed", &[&a], &[&a], &[], None),
