@@ -92,6 +92,9 @@ fn a_module_s_directory_is_made_again_and_a_home_is_not() {
     let report = add(&mut file, "c\n", 5_000 + 2 * CHECK_EVERY_MS);
     assert!(matches!(report, Some(Report::Failing(FileError::Directory { .. }))));
     assert!(!home.exists());
+    // Where the operator has named the file, there is no home to speak of.
+    let mut file = LogFile::new(home.join("deep/own.log"), 1000, 5);
+    assert!(file.append_with("", b"a\n", 5_000).is_none());
 }
 
 #[test]
@@ -120,6 +123,21 @@ fn files_rotate_before_they_are_too_large() {
         let texts: Vec<String> = names.iter().map(|name| place.read(name).replace(&format!("{AT} out "), "")).collect();
         assert_eq!(texts, expected, "{max_bytes} {files} {names:?}");
     }
+}
+
+#[test]
+fn a_file_rotates_at_its_present_limit_and_never_for_what_it_does_not_hold() {
+    let place = Place::new();
+    let mut file = place.file(1, 3);
+    assert!(works(add(&mut file, "a\n", 5_000)));
+    assert_eq!(place.names(), ["a.log"], "there was nothing to move on");
+    file.set_limits(10_000_000, 3);
+    // In more than one piece.
+    assert!(works(add(&mut file, &"b\n".repeat(WRITE_BYTES), 5_000)));
+    assert_eq!(place.names(), ["a.log"]);
+    file.set_limits(62, 3);
+    assert!(works(add(&mut file, "c\n", 5_000)));
+    assert_eq!((place.names().len(), place.read("a.log")), (2, format!("{AT} out c\n")));
 }
 
 #[test]
@@ -255,6 +273,13 @@ fn a_torn_end_is_cut_off_or_finished() {
     let failure = file.abandon(text.as_bytes(), 40, ErrorKind::StorageFull.into());
     assert_eq!(failure.lost_lines, 1);
     assert_eq!(place.read("a.log"), format!("half a li\n{AT} out a\n{AT} out b\n"));
+    // As after one of which it took not even a line.
+    add(&mut file, "d\n", 5_000);
+    let open = file.open.as_mut().unwrap();
+    open.file.write_all(&text.as_bytes()[..20]).unwrap();
+    let failure = file.abandon(text.as_bytes(), 20, ErrorKind::StorageFull.into());
+    assert_eq!(failure.lost_lines, 2);
+    assert_eq!(place.read("a.log"), format!("half a li\n{AT} out a\n{AT} out b\n{AT} out d\n"));
 }
 
 #[test]

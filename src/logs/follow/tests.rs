@@ -2,6 +2,7 @@ use super::*;
 use crate::logs::file::LogFile;
 use crate::sys::random;
 use std::io::Write;
+use std::time::Duration;
 
 struct Place(PathBuf);
 
@@ -73,6 +74,50 @@ fn the_last_lines_come_from_as_many_files_as_needed() {
     let (_, mut follower) = Follower::open(&place.path(), 1).unwrap();
     place.append("shed\nnew\n");
     assert_eq!(texts(&follower.poll().unwrap().lines), ["unfinished", "new"]);
+    // One that comes in more than one part.
+    for (part, expected) in [("a", &[][..]), ("b", &[]), ("c\nd\n", &["abc", "d"])] {
+        place.append(part);
+        assert_eq!(texts(&follower.poll().unwrap().lines), expected, "{part:?}");
+    }
+}
+
+/// Where nobody writes on, an unfinished line is all there will be of it.
+#[test]
+fn an_unfinished_line_of_a_rotated_file_is_a_line() {
+    let place = Place::new();
+    place.write("a.log.2", "1\n2");
+    place.write("a.log.1", "3\n4");
+    let (lines, mut follower) = Follower::open(&place.path(), 10).unwrap();
+    assert_eq!(texts(&lines), ["1", "2", "3", "4"]);
+    assert!(follower.poll().unwrap().lines.is_empty(), "there is none in use");
+    place.append("5\nunfini");
+    let news = follower.poll().unwrap();
+    assert_eq!((texts(&news.lines).as_slice(), news.gap), (&["5"][..], false));
+    assert_eq!(texts(&tail(&place.path(), 10).unwrap()), ["1", "2", "3", "4", "5"]);
+    for number in [2, 1] {
+        fs::rename(numbered(&place.path(), number), numbered(&place.path(), number + 1)).unwrap();
+    }
+    fs::rename(place.path(), numbered(&place.path(), 1)).unwrap();
+    place.append("6\n");
+    assert_eq!(texts(&follower.poll().unwrap().lines), ["unfini", "6"]);
+}
+
+#[test]
+fn one_number_may_be_free_and_two_are_the_end() {
+    for (numbers, expected) in [
+        (&[1, 2, 3][..], &["3", "2", "1"][..]),
+        (&[2, 3], &["3", "2"]),
+        (&[1, 3, 5], &["5", "3", "1"]),
+        (&[3], &[]),
+        (&[1, 4], &["1"]),
+    ] {
+        let place = Place::new();
+        place.write("a.log", "");
+        for number in numbers {
+            place.write(&format!("a.log.{number}"), &format!("{number}\n"));
+        }
+        assert_eq!(texts(&tail(&place.path(), 10).unwrap()), expected, "{numbers:?}");
+    }
 }
 
 #[test]
@@ -163,6 +208,27 @@ fn files_rotated_away_unread_are_told_as_a_gap() {
     assert_eq!(texts(&news.lines).last(), Some(&"7"));
 }
 
+/// What is older than the file that is gone was read before.
+#[test]
+fn after_a_gap_only_newer_files_are_read() {
+    let place = Place::new();
+    place.write("a.log.1", "old\n");
+    place.write("a.log", "1\n");
+    let written = fs::metadata(place.path()).unwrap().modified().unwrap();
+    let (_, mut follower) = Follower::open(&place.path(), 10).unwrap();
+    fs::rename(numbered(&place.path(), 1), numbered(&place.path(), 3)).unwrap();
+    fs::remove_file(place.path()).unwrap();
+    for (name, text, later_s) in [("a.log.2", "2\n", 1), ("a.log.1", "3\n", 2), ("a.log", "4\n", 3)] {
+        place.write(name, text);
+        let file = fs::OpenOptions::new().append(true).open(place.0.join(name)).unwrap();
+        file.set_modified(written + Duration::from_secs(later_s)).unwrap();
+    }
+    let old = fs::OpenOptions::new().append(true).open(numbered(&place.path(), 3)).unwrap();
+    old.set_modified(written - Duration::from_secs(1)).unwrap();
+    let news = follower.poll().unwrap();
+    assert_eq!((texts(&news.lines).as_slice(), news.gap), (&["2", "3", "4"][..], true));
+}
+
 #[test]
 fn truncation_and_replacement_are_noticed() {
     let place = Place::new();
@@ -171,6 +237,11 @@ fn truncation_and_replacement_are_noticed() {
     fs::OpenOptions::new().write(true).truncate(true).open(place.path()).unwrap();
     place.append("4\n");
     assert_eq!(texts(&follower.poll().unwrap().lines), ["4"]);
+    place.append("half of a long line");
+    assert!(follower.poll().unwrap().lines.is_empty());
+    fs::OpenOptions::new().write(true).truncate(true).open(place.path()).unwrap();
+    place.append("new\n");
+    assert_eq!(texts(&follower.poll().unwrap().lines), ["new"], "what was cut off has no end");
     fs::remove_file(place.path()).unwrap();
     assert!(follower.poll().unwrap().lines.is_empty());
     place.append("5\n");

@@ -70,6 +70,12 @@ fn a_character_is_not_cut_in_two() {
             assert!(lines_of(&[&text.as_bytes()[..at], &text.as_bytes()[at..]]) == lines, "{character} {back} at {at}");
         }
     }
+    // One that is whole stays where it is.
+    for character in ["é", "→", "😀"] {
+        let whole = format!("{}{character}", "x".repeat(LINE_BYTES - character.len()));
+        let lines = lines_of(&[format!("{whole}rest\n").as_bytes()]);
+        assert!(lines[0] == cut_line(whole.as_bytes()) && lines[1] == b"rest\n", "{character}");
+    }
     // Bytes that are no UTF-8 are cut where they are.
     let lines = lines_of(&[&[0x80; LINE_BYTES + 5][..], b"\n"]);
     assert_eq!(lines[0].len(), LINE_BYTES + CONTINUES.len() + 1);
@@ -121,6 +127,19 @@ fn the_newest_lines_begin_at_a_line() {
     }
 }
 
+/// The fast look at eight bytes at once says no more than the slow one.
+#[test]
+fn no_byte_passes_for_clean_that_is_not() {
+    for byte in 0..=u8::MAX {
+        for at in 0..20 {
+            let mut line = vec![b'x'; 20];
+            line[at] = byte;
+            let is_safe = byte == b'\n' || clean(&[byte, b'x']).as_bytes() == [byte, b'x'];
+            assert_eq!(is_clean(&line), is_safe, "{byte:#x} at {at}");
+        }
+    }
+}
+
 #[test]
 fn what_is_shown_cannot_command_a_terminal() {
     for (line, text) in [
@@ -128,6 +147,7 @@ fn what_is_shown_cannot_command_a_terminal() {
         (b"windows\r", "windows"),
         (b"progress 1%\rprogress 2%\r", "progress 1%\u{FFFD}progress 2%"),
         (b"\x1b[1;31mred\x1b[0m", "red"),
+        (b"\x1b[38:5:1mred", "red"),
         (b"\x1b[2Jcleared", "\u{FFFD}[2Jcleared"),
         (b"\x1b]0;title\x07", "\u{FFFD}]0;title\u{FFFD}"),
         (b"nul\0del\x7f", "nul\u{FFFD}del\u{FFFD}"),

@@ -47,6 +47,20 @@ fn a_block_larger_than_the_ring_counts_all_its_lines() {
     assert_eq!(texts(&lines.copy_after(0, 10).into_batch()), ["next"]);
 }
 
+/// What is known of the lines has its bounds like the lines.
+#[test]
+fn tiny_lines_one_by_one_take_no_more_than_large_ones() {
+    let mut lines = Lines::new(BYTES_PER_RUN * 10, 0);
+    for at_ms in 0..100 {
+        lines.push(b"\n", at_ms, Stream::Out, 1);
+        assert!(lines.runs.len() <= 10, "{}", lines.runs.len());
+    }
+    assert_eq!((lines.held, lines.bytes.len()), (10, 10));
+    // What arrives with the last is a part of it, and takes no other's place.
+    lines.push(b"\n", 99, Stream::Out, 1);
+    assert_eq!((lines.runs.len(), lines.held), (10, 11));
+}
+
 #[test]
 fn lines_keep_their_time_stream_and_child() {
     let mut lines = Lines::new(1000, 0);
