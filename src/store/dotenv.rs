@@ -102,6 +102,7 @@ fn unquoted(value: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Create;
     use crate::store::testing::{TestHome, short, testdata};
 
     fn read_sample(name: &str) -> Result<DotEnv, StoreError> {
@@ -204,12 +205,23 @@ mod tests {
     #[test]
     fn a_file_that_others_can_write_is_read_with_a_warning() {
         use std::os::unix::fs::PermissionsExt;
-        let home = TestHome::new();
-        let path = home.put("wiki/.env", "A=1\n");
-        for (mode, warned) in [(0o600, false), (0o644, false), (0o620, true), (0o666, true)] {
+        let private = TestHome::new();
+        let path = private.put("wiki/.env", "A=1\n");
+        std::fs::set_permissions(private.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let open = Home::open(private.path(), Create::No).expect("a home");
+        for (mode, warned, warned_in_an_open_home) in [
+            (0o600, false, false),
+            (0o640, false, true),
+            (0o604, false, true),
+            (0o620, true, true),
+            (0o602, true, true),
+            (0o666, true, true),
+        ] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("a mode");
-            let env = read(&home, &short("wiki")).expect("a good file");
-            assert_eq!((env.pairs.len(), !env.warnings.is_empty()), (1, warned), "{mode:o}");
+            for (home, warned) in [(&*private, warned), (&open, warned_in_an_open_home)] {
+                let env = read(home, &short("wiki")).expect("a good file");
+                assert_eq!((env.pairs.len(), !env.warnings.is_empty()), (1, warned), "{mode:o}");
+            }
         }
     }
 

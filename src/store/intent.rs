@@ -163,6 +163,7 @@ mod tests {
             intent.set_stopped(&short(name), true).expect("written");
         }
         intent.set_stopped(&short("wiki"), true).expect("nothing to do");
+        assert!(intent.is_stopped(&short("wiki")) && !intent.is_stopped(&short("notes")));
         assert_eq!(Intent::load(&home).stopped(), ["vault", "wiki"].map(short).into());
         intent.set_stopped(&short("vault"), false).expect("written");
         assert_eq!(Intent::load(&home).stopped(), [short("wiki")].into());
@@ -222,10 +223,23 @@ mod tests {
             assert_eq!(home.text(INTENT), text, "reading changes nothing");
             intent.set_stopped(&short("wiki"), true).expect("written");
             assert_eq!(Intent::load(&home).stopped(), [short("wiki")].into());
+            assert_eq!(intent.warning(), None, "it is out of the way");
             let files = std::fs::read_dir(home.path().join("hub")).expect("a directory");
             let kept = files.map(|file| file.expect("a file").path()).find(|path| !path.ends_with("intent.json"));
             assert_eq!(std::fs::read_to_string(kept.expect("a copy")).expect("text"), text);
         }
+    }
+
+    #[test]
+    fn a_file_that_can_be_used_again_is_no_longer_replaced() {
+        let home = TestHome::new();
+        home.put(INTENT, "{");
+        let intent = Intent::load(&home);
+        assert!(intent.warning().is_some());
+        home.put(INTENT, "{\"stopped\":[\"vault\"]}");
+        intent.set_stopped(&short("wiki"), true).expect("written");
+        assert_eq!(Intent::load(&home).stopped(), ["vault", "wiki"].map(short).into());
+        assert_eq!(std::fs::read_dir(home.path().join("hub")).expect("a directory").count(), 1, "none is set aside");
     }
 
     #[test]

@@ -105,7 +105,9 @@ fn two_private_files_of_ours_alone_change_places() {
 fn what_others_may_have_in_hand_is_neither_written_into_nor_kept() {
     let (home, elsewhere) = (TestHome::new(), TestHome::new());
     let swap = |text: &str| swap_volatile(&home, Path::new("key"), text.as_bytes());
-    let victim = elsewhere.put("victim", "untouched");
+    // By all but its other name it could be a spare one.
+    let victim = elsewhere.put("victim", "whole");
+    std::fs::set_permissions(&victim, std::fs::Permissions::from_mode(PRIVATE)).expect("a mode");
     let spare = home.path().join("key.spare");
     type Trap<'a> = (&'a str, &'a dyn Fn(&Path));
     let traps: [Trap<'_>; 4] = [
@@ -133,7 +135,7 @@ fn what_others_may_have_in_hand_is_neither_written_into_nor_kept() {
         assert!(!spare.exists() || home.text("key.spare").is_empty(), "{what}: an old key stays nowhere");
         let _ = std::fs::remove_file(home.path().join("key"));
         swap("d key").expect(what);
-        assert_eq!((home.text("key").as_str(), elsewhere.text("victim").as_str()), ("d key", "untouched"), "{what}");
+        assert_eq!((home.text("key").as_str(), elsewhere.text("victim").as_str()), ("d key", "whole"), "{what}");
     }
 }
 
@@ -193,6 +195,10 @@ fn a_file_of_another_user_is_refused() {
     }
     let error = read(&home, "a", 100).expect_err("foreign");
     assert!(matches!(error, StoreError::ForeignOwner { owner_uid: 65_534, .. }), "{error}");
+    // Nor does a link make it ours.
+    symlink(&path, home.path().join("link")).expect("a link");
+    let error = real_path(&home, Path::new("link")).expect_err("foreign");
+    assert!(matches!(error, StoreError::ForeignOwner { owner_uid: 65_534, .. }), "{error}");
 }
 
 #[test]
@@ -210,6 +216,7 @@ fn only_old_files_of_our_pattern_are_swept() {
         (".services.json.0123456789abcdeg.tmp", false),
         ("services.json.0123456789abcdef.tmp", false),
         (".0123456789abcdef.tmp", false),
+        ("..0123456789abcdef.tmp", false),
         (".env", false),
     ] {
         home.put(name, "x");
