@@ -12,6 +12,8 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::Duration;
 
+mod taken_back;
+
 const NOW: i64 = 1_800_000_000;
 const EIO: i32 = 5;
 
