@@ -233,6 +233,44 @@ mod tests {
     }
 
     #[test]
+    fn the_same_command_may_do_later_what_only_somebody_else_keeps_from_it() {
+        let later = [Code::Busy, Code::HubDown, Code::HubNotReady, Code::RequestTimeout, Code::ServiceUnavailable];
+        for code in Code::ALL {
+            assert_eq!(Failure::new(*code, "", "").retryable(), later.contains(code), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_the_hub_refuses_comes_with_what_to_do_about_it() {
+        for (code, given_by, hint) in [
+            (Code::HubDown, None, "start it with: parachute serve"),
+            (Code::WrongHub, None, "is PARACHUTE_HOME right?"),
+            (Code::HubNotReady, None, "see: parachute status"),
+            (Code::RequestTimeout, None, "it may still be done"),
+            (Code::TokenExpired, None, NEW_TOKEN),
+            (Code::TokenExpired, Some("A_TOKEN"), "unset A_TOKEN"),
+            (Code::Unauthenticated, None, NEW_TOKEN),
+            (Code::Unauthenticated, Some("A_TOKEN"), "unset A_TOKEN"),
+            (Code::InsufficientScope, None, WIDER_TOKEN),
+            (Code::InsufficientScope, Some("A_TOKEN"), "unset A_TOKEN"),
+            (Code::Busy, None, "in a moment"),
+            (Code::TooManyTokens, None, "in a moment"),
+            (Code::InvalidHubOrigin, None, "hub set-origin --help"),
+            (Code::InvalidScope, None, "auth mint-token --help"),
+            (Code::ServiceUnavailable, None, "parachute doctor"),
+            (Code::InvalidRequest, None, "parachute --help"),
+            (Code::NotFound, None, "parachute status"),
+        ] {
+            let body = json!({ "error": code.as_str(), "error_description": "so it is" });
+            let body = serde_json::from_value(body).expect("an error's body");
+            let failure = Failure::of_client(&ClientError::Refused { status: 400, given_by, body });
+            assert_eq!(failure.code, code);
+            assert!(failure.hint.contains(hint), "{code:?}: {}", failure.hint);
+            assert!(failure.message.contains("so it is"), "{code:?}: {}", failure.message);
+        }
+    }
+
+    #[test]
     fn the_error_object_has_every_key() {
         let failure =
             Failure::new(Code::HubDown, "hub not answering on 127.0.0.1:1939", "start it with: parachute serve");

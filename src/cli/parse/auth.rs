@@ -212,21 +212,49 @@ mod tests {
             (&["rotate-key", "--now", "--grace", "1h"], "exclude each other"),
             (&["rotate-key", "--grace", "1"], "such as 90s"),
             (&["rotate-key", "--grace", "+1h"], "such as 90s"),
+            (&["rotate-key", "--grace", "0s"], "such as 90s"),
+            (&["rotate-key", "--grace", "h"], "such as 90s"),
             (&["rotate-key", "--grace", "366d"], "such as 90s"),
             (&["rotate-key", "--grace", "99999999999999999999d"], "such as 90s"),
             (&["list-tokens", "--active", "--revoked"], "exclude each other"),
             (&["list-tokens", "--via", "magic"], "one of operator_mint"),
             (&["module-key"], "the module's name is missing"),
             (&["module-key", "m", "--json"], "--json needs --key-file"),
+            (&["module-key", "m", "--key-file", "f", "--remove"], "exclude each other"),
             (&["log", "-n", "0"], "must be an integer"),
         ] {
             let refused = auth(args).expect_err(&format!("{args:?}"));
             assert!(refused.contains(part), "{args:?}: {refused}");
         }
-        assert_eq!(
-            auth(&["rotate-key", "--grace", "24h"]),
-            Ok(Auth::RotateKey { overlap: Overlapping::For(Duration::from_secs(86_400)), set: None })
-        );
+    }
+
+    #[test]
+    fn a_time_is_a_number_with_its_unit() {
+        for (text, seconds) in
+            [("1s", 1), ("90s", 90), ("15m", 900), ("24h", 86_400), ("7d", 604_800), ("365d", 31_536_000)]
+        {
+            let overlap = Overlapping::For(Duration::from_secs(seconds));
+            assert_eq!(auth(&["rotate-key", "--grace", text]), Ok(Auth::RotateKey { overlap, set: None }), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_says_what_its_name_says() {
+        let list = |revoked, active| Auth::List { revoked, active, subject: None, via: None };
+        let revoke = |cascade| Auth::Revoke { jti: "x".into(), cascade };
+        for (args, expected) in [
+            (&["list-tokens"][..], list(None, None)),
+            (&["list-tokens", "--active"], list(None, Some(true))),
+            (&["list-tokens", "--revoked"], list(Some(true), None)),
+            (&["revoke-token", "x"], revoke(true)),
+            (&["revoke-token", "x", "--no-cascade"], revoke(false)),
+        ] {
+            assert_eq!(auth(args), Ok(expected), "{args:?}");
+        }
+        let minted = auth(&["mint-token", "--scope=a:b", "--permissions={\"tags\":[]}", "--expires-in=1"]);
+        let Ok(Auth::Mint(mint)) = minted else { panic!("{minted:?}") };
+        let permissions = mint.permissions.map(Value::Object);
+        assert_eq!((permissions, mint.expires_in_s), (Some(serde_json::json!({ "tags": [] })), Some(1)));
     }
 
     #[test]

@@ -30,7 +30,10 @@ fn every_verb_of_the_table_becomes_its_command() {
         (&["version"], Command::Version),
         (&["--version"], Command::Version),
         (&["-v"], Command::Version),
+        (&["completions", "bash"], Command::Completions { kind: Completions::Bash }),
         (&["completions", "zsh"], Command::Completions { kind: Completions::Zsh }),
+        (&["completions", "fish"], Command::Completions { kind: Completions::Fish }),
+        (&["completions", "modules"], Command::Completions { kind: Completions::Modules }),
         (&["serve"], Command::Serve { port: None }),
         (&["serve", "--port", "0"], Command::Serve { port: Some(0) }),
         (&["start"], lifecycle(Op::Start, &[], Wait::Done)),
@@ -55,6 +58,8 @@ fn every_verb_of_the_table_becomes_its_command() {
         ),
         (&["remove", "wiki"], Command::Remove { name: "wiki".into() }),
         (&["check"], Command::Check),
+        (&["open"], Command::Open { path: None, here: false }),
+        (&["open", "/wiki", "--here"], Command::Open { path: Some("/wiki".into()), here: true }),
         (&["doctor", "--fix"], Command::Doctor { fix: true }),
         (&["backup", "a b.tar"], Command::Backup { file: "a b.tar".into() }),
         (&["backup", "./-"], Command::Backup { file: "./-".into() }),
@@ -135,7 +140,7 @@ fn add_takes_everything_after_the_dashes_as_it_is() {
         "--env",
         "B=x=y",
         "--env",
-        "C=",
+        "_C=",
         "--cwd",
         "/srv",
         "--strip-prefix",
@@ -162,7 +167,7 @@ fn add_takes_everything_after_the_dashes_as_it_is() {
         port: Some(3000),
         path: Some("/wiki".into()),
         health: Some("/up".into()),
-        env: [("A", "1"), ("B", "x=y"), ("C", "")].map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec(),
+        env: [("A", "1"), ("B", "x=y"), ("_C", "")].map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec(),
         cwd: Some("/srv".into()),
         strip_prefix: true,
         exposure: Some(Reachable::Private),
@@ -183,6 +188,7 @@ fn global_flags_stand_anywhere() {
         &["--json", "-q", "--home", "/p", "--timeout=9", "status"][..],
         &["status", "--json", "--quiet", "--home=/p", "--timeout", "9"],
         &["--json", "status", "-q", "--home", "/p", "--timeout", "9"],
+        &["--json", "--json", "status", "-q", "-q", "--home", "/p", "--timeout", "9"],
     ] {
         assert_eq!(run(args).expect("valid").globals, expected, "{args:?}");
     }
@@ -196,6 +202,7 @@ fn help_wins_over_whatever_else_is_wrong() {
         (&["logs", "help"], Some("logs")),
         (&["--help", "logs"], Some("logs")),
         (&["logs", "--bogus", "--help"], Some("logs")),
+        (&["logs", "--bogus", "-h"], Some("logs")),
         (&["logs", "a", "b", "-h"], Some("logs")),
         (&["add", "-h"], Some("add")),
         (&["bogus", "--help"], None),
@@ -226,6 +233,7 @@ fn a_bad_command_line_says_what_is_wrong_with_it() {
         (&["logs", "x", "--lines="], "--lines needs a value: --lines N"),
         (&["logs", "x", "--lines", "--follow"], "--lines needs a value: --lines N"),
         (&["logs", "x", "-n", "-5"], "--lines must be an integer 0..1000000, not \"-5\""),
+        (&["logs", "x", "-n", "+5"], "--lines must be an integer 0..1000000, not \"+5\""),
         (&["logs", "x", "-n", "1e3"], "--lines must be an integer 0..1000000, not \"1e3\""),
         (
             &["logs", "x", "-n", "99999999999999999999"],
@@ -243,17 +251,24 @@ fn a_bad_command_line_says_what_is_wrong_with_it() {
         (&["add", "x", "--", ""], "the module's command is missing; it goes after --"),
         (&["add", "--", "prog"], "the new module's name is missing"),
         (&["add", "x", "prog"], "unexpected argument \"prog\"; the module's command goes after --"),
+        (&["add", "x", "y", "--", "prog"], "unexpected argument \"y\""),
         (&["add", "x", "--public", "--private", "--", "p"], "--public and --private exclude each other"),
         (
             &["add", "x", "--env", "1A=2", "--", "p"],
             "--env must be NAME=VALUE with a name of letters, digits and _, not \"1A=2\"",
         ),
         (
+            &["add", "x", "--env", "A-B=2", "--", "p"],
+            "--env must be NAME=VALUE with a name of letters, digits and _, not \"A-B=2\"",
+        ),
+        (
             &["add", "x", "--restart", "often", "--", "p"],
             "--restart must be one of always, on-failure, never, not \"often\"",
         ),
+        (&["open", "wiki"], "PATH must begin with a slash, such as /wiki, not \"wiki\""),
         (&["completions"], "the shell is missing"),
         (&["completions", "tcsh"], "unknown shell \"tcsh\"; known: bash, zsh, fish"),
+        (&["help", "logs", "x"], "unexpected argument \"x\""),
         (&["help", "logz"], "unknown command \"logz\"; did you mean logs?"),
         (&["logs", "\u{1b}[2J", "b\u{7}"], "unexpected argument \"b\u{fffd}\""),
     ] {
@@ -302,9 +317,14 @@ fn a_refusal_knows_how_it_is_to_be_shown() {
 
 #[test]
 fn a_directory_can_be_spelled_with_its_kind() {
-    for (word, expected) in
-        [("./x", "./x"), ("file:x/y", "x/y"), ("file:/x", "/x"), ("file:///x", "/x"), ("./file:x", "./file:x")]
-    {
+    for (word, expected) in [
+        ("./x", "./x"),
+        ("file:x/y", "x/y"),
+        ("file:/x", "/x"),
+        ("file:///x", "/x"),
+        ("file://x/y", "//x/y"),
+        ("./file:x", "./file:x"),
+    ] {
         match command(&["install", word]) {
             Command::Install(install) => assert_eq!(install.directory, PathBuf::from(expected), "{word}"),
             other => panic!("{word}: {other:?}"),
