@@ -201,6 +201,27 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_kept_of_what_is_over() {
+        let waiters = Waiters::default();
+        for exchange in 0..2 * GONE_LIMIT as u64 {
+            let entry = waiters.enter(Some(exchange), Kind::Stream);
+            assert_eq!(lock(&waiters.inner).live.len(), 1);
+            drop(entry);
+            waiters.client_gone(exchange);
+        }
+        let inner = lock(&waiters.inner);
+        assert_eq!((inner.live.len(), inner.gone.len()), (0, GONE_LIMIT));
+    }
+
+    #[test]
+    fn whoever_is_woken_was_not_gone_before() {
+        let waiters = Waiters::default();
+        let waits = waiters.enter(Some(1), Kind::Once);
+        waiters.client_gone(1);
+        assert!(waits.waiting.cancelled() && lock(&waiters.inner).gone.is_empty());
+    }
+
+    #[test]
     fn closing_ends_waits_that_run_and_waits_that_come() {
         let waiters = Waiters::default();
         let running = waiters.enter(None, Kind::Stream);

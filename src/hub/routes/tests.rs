@@ -3,6 +3,7 @@ use crate::hub::request::Body;
 use crate::ops::testing::Fixture;
 use crate::token::proof::{BootSecret, Challenge};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 mod minting;
 mod refusals;
@@ -329,6 +330,31 @@ fn what_is_not_there_is_json_too() {
         let (reply, body) = ask(&fixture, method, target, token);
         assert_eq!((reply.status, body["error"].as_str()), (status, Some(code)), "{method} {target}: {body}");
         assert!(body["error_description"].as_str().is_some_and(|text| !text.is_empty()), "{method} {target}: {body}");
+    }
+}
+
+/// Also to a browser, which is shown a page only where there is nothing.
+#[test]
+fn a_wrong_method_is_told_with_those_that_are_right() {
+    let fixture = Fixture::new(&rows());
+    for (method, target, allowed) in [
+        ("GET", "/admin/logout", "POST"),
+        ("POST", "/api/modules", "GET, HEAD"),
+        ("DELETE", "/api/settings/hub-origin", "GET, HEAD, PUT"),
+        ("DELETE", "/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
+    ] {
+        let (reply, text) = ask_with(&fixture, method, target, &[LOCAL, HOST, HTML]);
+        assert_eq!((reply.status, header(&reply, "allow")), (405, Some(allowed)), "{method} {target}: {text}");
+    }
+}
+
+#[test]
+fn whoever_waits_as_long_as_told_is_let_in() {
+    for (left_ms, seconds) in [(0, "1"), (999, "1"), (1_500, "2")] {
+        let retry_after = Duration::from_millis(left_ms);
+        let from = "203.0.113.7".parse().expect("an address");
+        let reply = super::refused(&Refusal::TooManyFailures { from, retry_after });
+        assert_eq!((reply.status, header(&reply, "retry-after")), (429, Some(seconds)), "{left_ms} ms");
     }
 }
 
