@@ -267,6 +267,8 @@ mod tests {
             ("http://127.0.0.1:1939", Some("http://127.0.0.1:1939")),
             ("http://[::1]:1939", Some("http://[::1]:1939")),
             ("https://[::1]:443", Some("https://[::1]")),
+            ("https://[::1]", Some("https://[::1]")),
+            ("https://my-box_1.a.example", Some("https://my-box_1.a.example")),
             ("", None),
             ("a.example", None),
             ("ftp://a.example", None),
@@ -281,6 +283,7 @@ mod tests {
             ("https://a.example:0", None),
             ("https://a.example:65536", None),
             ("https://a.example:+80", None),
+            ("https://a.example:+443", None),
             ("https://a b", None),
             ("https://a\nb", None),
             ("https://[::1", None),
@@ -290,6 +293,8 @@ mod tests {
         ] {
             assert_eq!(canonical(text).ok().as_deref(), expected, "{text:?}");
         }
+        let name = |length: usize| format!("https://{}", "a.".repeat(200).get(..length).expect("as long"));
+        assert!(canonical(&name(253)).is_ok() && canonical(&name(255)).is_err(), "a name has 253 bytes at most");
     }
 
     fn configured(configured: Option<&str>) -> Origins {
@@ -417,7 +422,13 @@ mod tests {
             ("http://[::ffff:0.0.0.0]", true),
             ("https://a.example", false),
             ("http://127.0.0.1.a.example", false),
+            ("http://127.12345678", true),
             ("http://127", false),
+            ("http://127.example", false),
+            ("http://127.0.a.1", false),
+            ("http://127.1a", false),
+            ("http://127..1", false),
+            ("http://127.123456789", false),
             ("http://127.0.0.0.1", false),
             ("http://128.1", false),
             ("127.0.0.1", false),
