@@ -377,6 +377,11 @@ mod tests {
         };
         let decode = |block: &Block| decode(block, Records::default());
         assert!(decode(&changed(0, b"b")).is_ok());
+        // Others end a number with a blank, and tell the kind in the mode as well.
+        for (at, bytes) in [(SIZE.start, &b"00000000005 "[..]), (MODE.start, b"0107600 ")] {
+            let Ok(Said::Entry(found)) = decode(&changed(at, bytes)) else { panic!("{at}") };
+            assert_eq!((found.size_bytes, found.mode & 0o777, found.mode & !0o7777), (5, 0o600, 0), "{at}");
+        }
         for (what, block) in [
             ("hard link", changed(TYPE, b"1")),
             ("symbolic link", changed(TYPE, b"2")),
@@ -393,6 +398,8 @@ mod tests {
             ("negative", changed(SIZE.start, b"-0000000005\0")),
             ("blank", changed(SIZE.start, b"            ")),
             ("digit 8", changed(SIZE.start, b"00000000008\0")),
+            ("plus", changed(SIZE.start, b"+0000000005\0")),
+            ("two numbers", changed(SIZE.start, b"0000000\x005\0\0\0")),
             ("text behind the NUL", changed(1, b"\0x")),
             ("not UTF-8", changed(0, b"\xff")),
             ("long records", {
@@ -405,6 +412,8 @@ mod tests {
         ] {
             assert!(decode(&block).is_err(), "{what}: {:?}", decode(&block));
         }
+        let full = encode(&header("a", Kind::Directory, 5));
+        assert_eq!(read(&full), Err(Malformed("a directory has a content")));
         let mut wrong = good;
         wrong[0] = b'b';
         assert_eq!(decode(&wrong), Err(Malformed("the checksum of a header is wrong")));
@@ -423,8 +432,11 @@ mod tests {
             ("10 path=a", false),
             ("0 path=a\n", false),
             ("99999999999999999999 path=a\n", false),
-            ("+10 path=a\n", false),
+            ("+11 path=a\n", false),
             ("11 size=-7\n", false),
+            ("11 size=+7\n", false),
+            ("10 uid=+7\n", false),
+            ("10 gid=+7\n", false),
             ("12 mtime=7\n", false),
             ("8 uid=7\n", true),
             ("8 gid=7\n", true),

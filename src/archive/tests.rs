@@ -715,7 +715,25 @@ fn the_file_systems_own_directory_is_no_part_of_a_home() {
     assert!(names(&dir.join("volume/lost+found")).is_empty());
     assert!(dir.join("volume/wiki/lost+found/mine").exists() && dir.join("volume/services.json").exists());
     put(&dir.join("taken/lost+found"), "a file", 0o600);
-    assert!(matches!(unpack(&dir.join("a.tar"), &dir.join("taken")), Err(ArchiveError::Exists { .. })));
+    fs::create_dir_all(dir.join("used/wiki")).expect("made");
+    for taken in ["taken", "used"] {
+        assert!(matches!(unpack(&dir.join("a.tar"), &dir.join(taken)), Err(ArchiveError::Exists { .. })), "{taken}");
+    }
+}
+
+#[test]
+fn what_comes_back_can_be_used_by_its_owner_and_the_home_by_nobody_else() {
+    let dir = TestDir::new("archive-modes");
+    let home = home(&dir);
+    put(&home.path().join("wiki/data/fixed"), "read only", 0o400);
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    write(&home, &dir.join("a.tar"), now()).expect("written");
+    fs::create_dir(dir.join("empty")).expect("made");
+    for to in ["new", "empty"].map(|to| dir.join(to)) {
+        unpack(&dir.join("a.tar"), &to).expect("restored");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&to), mode(&to.join("wiki/data/fixed"))), (0o700, 0o600), "{}", to.display());
+    }
 }
 
 #[test]
