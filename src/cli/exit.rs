@@ -121,7 +121,6 @@ impl Failure {
             (Code::WrongHub, _) => {
                 (error.to_string(), "is PARACHUTE_HOME right? this home's own hub starts with: parachute serve")
             }
-            (Code::HubNotReady, _) => (error.to_string(), "see: parachute status"),
             (Code::RequestTimeout, _) => (error.to_string(), "it may still be done; see: parachute status"),
             (Code::TokenExpired, ClientError::Refused { body, given_by, .. }) => {
                 let message = format!("operator token expired: {}", body.error_description);

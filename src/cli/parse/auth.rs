@@ -159,7 +159,7 @@ fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let digits = text.get(..text.len() - 1)?;
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = digits.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit_s)?;
     (1..=GRACE_MAX_S).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
