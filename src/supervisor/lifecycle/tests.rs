@@ -513,6 +513,13 @@ fn liveness_counts_failures_in_a_row() {
         let (module, _) = after(policy(), &events, Instant::now());
         assert_eq!(state(&module), expected, "{probes:?}");
     }
+    let live = Some(Liveness { interval: SECOND, failures: 4 });
+    for (looks, expected) in [(3, "running"), (4, "ending>judge")] {
+        let probes = std::iter::repeat_n(["deadline", "probe failed"], looks).flatten();
+        let events: Vec<&str> = up.iter().copied().chain(probes).collect();
+        let (module, _) = after(Policy { live, ..policy() }, &events, Instant::now());
+        assert_eq!(state(&module), expected, "{looks} looks");
+    }
 }
 
 #[test]

@@ -42,10 +42,22 @@ fn the_command_gets_its_port_and_a_hostile_one_is_refused() {
     let (given, hub) = (inputs(), facts(&[]));
     let plan = build(&given, &hub, &short).expect("a good plan");
     assert_eq!(plan.argv, ["wiki", "--port=1944"]);
-    for (argv, word) in [(vec![], "empty"), (vec![""], "empty"), (vec!["a", "b\0c"], "NUL")] {
+    for (argv, word) in [(vec![], "empty"), (vec![""], "empty"), (vec!["", "a"], "empty"), (vec!["a", "b\0c"], "NUL")] {
         let given = Inputs { argv: argv.iter().map(|word| (*word).to_owned()).collect(), ..inputs() };
         let problem = build(&given, &hub, &short).expect_err("refused");
         assert!(problem.reason.contains(word), "{argv:?}: {}", problem.reason);
+    }
+}
+
+#[test]
+fn who_is_not_looked_at_has_no_time_to_become_ready() {
+    let run = Run::default();
+    for (probe, expected) in
+        [(Probe::Port, Some(run.ready.timeout)), (Probe::Http, Some(run.ready.timeout)), (Probe::None, None)]
+    {
+        let mut run = run.clone();
+        run.ready.probe = probe;
+        assert_eq!(gate(&run), expected, "{probe:?}");
     }
 }
 

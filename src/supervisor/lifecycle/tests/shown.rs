@@ -43,6 +43,7 @@ fn every_state_is_told_as_it_is() {
         (policy(), &["start", "running", "exited 1", "gone", "deadline"], Status::Restarting, &["forking"]),
         (policy(), &["start", "running", "exited 1", "gone", "deadline", "start"], Status::Starting, &["forking"]),
         (policy(), &["start", "running", "exited 1", "gone", "deadline", "restart"], Status::Starting, &["forking"]),
+        (policy(), &["start", "running", "probe ok", "deadline", "exited 1", "gone"], Status::Restarting, &["forking"]),
         (policy(), &["start", "running", "restart", "gone"], Status::Starting, &["forking"]),
     ];
     for (policy, events, status, words) in rows {

@@ -12,6 +12,8 @@ fn what_is_due_next_and_when() {
     let quiet = Policy { live: None, ..policy() };
     let hasty = Policy { gate: Some(SECOND / 10 + MILLISECOND / 2), ..policy() };
     let slow = 30 * SECOND;
+    let life = ["running", "exited 1", "gone", "deadline"];
+    let crashed: Vec<&str> = ["start"].iter().chain(&life).chain(&life).chain(&life[..3]).copied().collect();
     let rows: &[(Policy, &[&str], Option<Duration>, Duration)] = &[
         (policy(), &[], None, exact),
         (policy(), &["start"], None, exact),
@@ -31,6 +33,14 @@ fn what_is_due_next_and_when() {
         (policy(), &["start", "running", "stop", "deadline", "deadline"], None, exact),
         (policy(), &["start", "running", "exited 1", "gone"], Some(SECOND / 2), SECOND / 20),
         (policy(), &["start", "shortage"], Some(SECOND / 2), SECOND / 20),
+        (policy(), &crashed, Some(slow), slow / 10),
+        // It is forgiven when nobody looks at it as well.
+        (
+            quiet,
+            &["start", "running", "exited 1", "gone", "deadline", "running", "probe ok"],
+            Some(FORGIVE_AFTER),
+            exact,
+        ),
         (policy(), &["start", "refused"], Some(slow), slow / 10),
         (policy(), &["start", "refused", "deadline", "refused"], Some(2 * slow), slow / 5),
         // What stood in its way before it ran once has nothing to do with what does so afterwards.
