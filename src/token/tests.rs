@@ -320,6 +320,37 @@ fn c7_c20_c51_the_audience_is_one_that_is_accepted_and_its_owner_signed() {
     assert_eq!(verify::check(&format!("{hub}.{payload}.{signature}"), &both, &expect), Err(TokenError::Signature));
 }
 
+/// Who signs for both accepts one of them where only that is asked for.
+#[test]
+fn an_audience_is_refused_where_its_owner_s_other_one_is_wanted() {
+    let token = mint(&claims());
+    for (names, expected) in
+        [(&["operator"][..], Ok(())), (&["hub"], Err(TokenError::Audience)), (&[], Err(TokenError::Audience))]
+    {
+        let now_unix = i64::try_from(NOW).expect("small");
+        let expect = Expect { issuers: None, audience: Accept::Named(names), hid: HID, now_unix };
+        assert_eq!(verify::check(&token, &keyring(), &expect).map(|_| ()), expected, "{names:?}");
+    }
+}
+
+#[test]
+fn a_token_is_whole_when_nothing_of_it_is_cut_off() {
+    let token = mint(&claims());
+    let [header, payload, signature] = parts(&token);
+    assert!(verify::is_whole(&token) && verify::is_whole(&format!("{header}.{payload}.{}", "A".repeat(43))));
+    for part in [
+        "",
+        "junk",
+        &token[..token.len() - 1],
+        &format!("{token}AA"),
+        &format!("{header}.{payload}"),
+        &format!("{header}.{payload}."),
+        &format!("{header}.e30.{signature}"),
+    ] {
+        assert!(!verify::is_whole(part), "{part}");
+    }
+}
+
 #[test]
 fn a_retired_master_is_over_when_its_time_is() {
     for (state, now_unix, over) in [

@@ -75,6 +75,9 @@ fn c13_a_payload_is_exactly_what_minting_writes() {
         let text = String::from_utf8_lossy(&payload).into_owned();
         assert_eq!(check(&signed(&payload)), Err(TokenError::Payload(shape)), "{text:.120}");
     }
+    for sub in ["s".to_owned(), "s".repeat(128)] {
+        assert_eq!(Claims { sub, ..claims() }.check(), Ok(()));
+    }
     for permissions in
         [json!({}), nested(8), lists(8), json!({ "k".repeat(64): [1, "a", null, true] }), bytes_of_permissions(2048)]
     {
