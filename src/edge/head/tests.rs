@@ -75,6 +75,8 @@ fn a_head_that_two_readers_could_take_for_two_things_is_refused() {
         ("GET / HTTP/01.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("GET / http/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
         ("GET / HTTPS/1.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET / HTTP/x.1\r\nHost: a\r\n\r\n", Bad::RequestLine),
+        ("GET / HTTP/1.x\r\nHost: a\r\n\r\n", Bad::RequestLine),
         // Fields.
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Bad::FieldName),
         ("GET / HTTP/1.1\r\nHost\t: a\r\n\r\n", Bad::FieldName),
@@ -146,6 +148,34 @@ fn a_head_has_limits() {
     assert_eq!(end(&vec![b'x'; MAX_HEAD_BYTES], &mut scanned), Err(BadHead::TooLarge));
     let bad_line_behind = [vec![b'x'; MAX_HEAD_BYTES], b"\n\r\n".to_vec()].concat();
     assert_eq!(end(&bad_line_behind, &mut 0), Err(BadHead::TooLarge));
+}
+
+#[test]
+fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+    let (long, too_long) = ("x".repeat(253), "x".repeat(254));
+    for (host, expected) in [
+        ("a", Some("a")),
+        ("my-box_1.a.example:8080", Some("my-box_1.a.example")),
+        ("a.example.", Some("a.example")),
+        ("[::1]:80", Some("::1")),
+        ("[::1]", Some("::1")),
+        (&long, Some(&*long)),
+        (&too_long, None),
+        ("", None),
+        (".", None),
+        (".a", None),
+        ("a:", None),
+        ("a:0", None),
+        ("a:65536", None),
+        ("a:+80", None),
+        ("a/b", None),
+        ("u@a", None),
+        ("[::1", None),
+        ("[::1]x", None),
+        ("[a]", None),
+    ] {
+        assert_eq!(host_name(host), expected, "{host:?}");
+    }
 }
 
 #[test]
