@@ -161,6 +161,14 @@ mod tests {
     }
 
     #[test]
+    fn a_row_within_a_row_is_none() {
+        let mut outer = row("a", 2001);
+        outer["mine"] = row("b", 2002);
+        let spoilt = json!({ "services": [outer] }).to_string();
+        assert_eq!(Document::empty().salvage(spoilt.as_bytes()), ["a"]);
+    }
+
+    #[test]
     fn a_bad_row_keeps_its_name() {
         let bad = json!({"services": [{"name": "a", "port": 0}]});
         let mut document = Document::parse(bad.to_string().as_bytes()).expect("a document");
