@@ -450,3 +450,45 @@ fn owner(stat: &Stat) -> Owner {
 fn mtime_s(stat: &Stat) -> u64 {
     u64::try_from(stat.mtime_ns / NS_PER_S).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Create;
+    use crate::sys::testdir::TestDir;
+
+    /// A file becomes shorter while it is read, as one on a disk that fails in its midst.
+    #[test]
+    fn of_what_cannot_be_read_to_its_end_nothing_is_in_the_archive() {
+        let dir = TestDir::new("archive-cut");
+        let home = Home::open(&dir.join("home"), Create::Yes).expect("a home");
+        let path = home.path().join("log");
+        std::fs::write(&path, [b'x'; 700]).expect("written");
+        let log = File::open(&path).expect("there");
+        let stat = Stat { size_bytes: 2_000, ..fs::stat_of(&log).expect("open") };
+        let written = |to: &Path, is_tried: bool| {
+            let file = File::options().read(true).write(true).create_new(true).open(to).expect("made");
+            let mut writer = Writer::new(&home, &file, to);
+            let (version, created_at) = (String::new(), String::new());
+            let mut contents = Contents { version, created_at, home: None, files: 0, bytes: 0 };
+            writer.bytes("before", b"kept", SystemTime::UNIX_EPOCH).expect("written");
+            if is_tried {
+                let act =
+                    |writer: &mut Writer<'_>| writer.content(&log, &stat, &path, format!("{ROOT}/log"), &mut contents);
+                writer.attempt(act).expect("told, and no more");
+            }
+            writer.bytes("after", b"kept", SystemTime::UNIX_EPOCH).expect("written");
+            assert_eq!(writer.at_bytes, file.metadata().expect("open").len());
+            let Writer { sums, missing, .. } = writer;
+            (std::fs::read(to).expect("there"), sums, contents.files, missing)
+        };
+        let (tried, plain) = (written(&dir.join("tried"), true), written(&dir.join("plain"), false));
+        assert_eq!((tried.0, tried.1, tried.2), (plain.0, plain.1, plain.2));
+        assert!(
+            tried.3.iter().all(|told| told.contains("log is not in the archive: it became shorter")),
+            "{:?}",
+            tried.3
+        );
+        assert_eq!((tried.3.len(), plain.3.len()), (1, 0));
+    }
+}
