@@ -1,10 +1,10 @@
 //! What modules say of themselves, read again only when the file changed.
 
 use crate::manifest::module::Manifest;
-use crate::manifest::services::Row;
+use crate::manifest::services::{Listing, Row};
 use crate::store::{StoreError, modules};
 use crate::sys::fs::{self, Stat};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -56,6 +56,16 @@ impl Manifests {
         read
     }
 
+    /// Forgets those of modules that the list has no more: however many come and go, there is room for who is there.
+    pub(super) fn forget_others(&self, document: &Listing) {
+        let rows = document.entries().iter().filter_map(|entry| entry.row.as_ref().ok());
+        let listed: HashSet<&Path> = rows.filter_map(|row| row.install_dir.as_deref()).collect();
+        let mut remembered = super::lock(&self.remembered);
+        remembered.retain(|install_dir, _| listed.contains(install_dir.as_path()));
+        let room = remembered.len() * 2;
+        remembered.shrink_to(room);
+    }
+
     /// Whether that is news. `held`: `None` when the file cannot be used, which is tried again each time.
     fn remember(&self, install_dir: &Path, held: Option<Remembered>) -> bool {
         let mut remembered = super::lock(&self.remembered);
@@ -93,12 +103,14 @@ mod tests {
         std::fs::write(dir.join(".parachute/module.json"), manifest.to_string()).expect("written");
     }
 
-    fn row(dir: &TestDir) -> Arc<Row> {
+    fn list(dir: &TestDir) -> Listing {
         let row = json!({"name": "wiki", "port": 3000, "paths": ["/wiki"], "health": "/health", "version": "1",
             "installDir": dir.path()});
-        let document = Document::parse(json!({"services": [row]}).to_string().as_bytes()).expect("a list");
-        let listing = crate::manifest::services::Listing::from(document);
-        Arc::clone(listing.entries()[0].row.as_ref().expect("a good row"))
+        Document::parse(json!({"services": [row]}).to_string().as_bytes()).expect("a list").into()
+    }
+
+    fn row(dir: &TestDir) -> Arc<Row> {
+        Arc::clone(list(dir).entries()[0].row.as_ref().expect("a good row"))
     }
 
     /// The kernel's clock for a file's times stands still for some milliseconds, and a file that is written in place keeps
@@ -136,5 +148,17 @@ mod tests {
         assert!(Arc::ptr_eq(&settled, &read()));
         std::fs::remove_file(file(dir.path())).expect("removed");
         assert_eq!(manifests.of(&row).expect("none is no error"), None);
+    }
+    #[test]
+    fn who_has_no_row_any_more_takes_no_room() {
+        let (gone, there) = (TestDir::new("manifests-gone"), TestDir::new("manifests-there"));
+        let manifests = Manifests::new(Box::new(|| {}));
+        for dir in [&gone, &there] {
+            put(dir, 4000);
+            assert!(manifests.of(&row(dir)).expect("a good file").is_some());
+        }
+        manifests.forget_others(&list(&there));
+        let remembered: Vec<_> = super::super::lock(&manifests.remembered).keys().cloned().collect();
+        assert_eq!(remembered, [there.path()]);
     }
 }

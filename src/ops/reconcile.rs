@@ -140,6 +140,7 @@ impl Hub {
             self.keep_backup();
         }
         *lock(&self.reconciled) = Some(Arc::clone(&document));
+        self.parts.manifests.forget_others(&document);
         let known = self.parts.supervisor.snapshots().into_iter().map(|snapshot| snapshot.short).collect();
         let Difference { new, removed } = difference(&document, &self.runnable(&document), &known);
         for short in &new {
@@ -240,8 +241,12 @@ impl Hub {
         for short in removed {
             let (supervisor, services) = (Arc::clone(&self.parts.supervisor), Arc::clone(&self.parts.services));
             let (intent, log) = (Arc::clone(&self.parts.intent), Arc::clone(&self.parts.log));
+            let authority = Arc::clone(&self.parts.authority);
             // Each for itself: one that takes its time to end is no reason for others to run on.
-            let work = move || forget(&short, &supervisor, &services, &intent, &log);
+            let work = move || {
+                forget(&short, &supervisor, &services, &intent, &log);
+                authority.forget_dead_child(&short);
+            };
             let started = thread::Builder::new().name("hub/forget".to_owned()).stack_size(STACK_BYTES).spawn(work);
             if let Err(error) = started {
                 (self.parts.log)(&format!("cannot stop modules whose rows were removed: {error}"));

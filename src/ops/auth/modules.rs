@@ -73,6 +73,16 @@ impl SpawnKeys {
         });
     }
 
+    /// Of a module that has no child, and none on its way.
+    fn forget(&self, short: &Short) {
+        self.with(|all| {
+            if let Some(OfModule { running: None, prepared: None, dead }) = all.by_module.get(short) {
+                dead.inspect(|dead| drop(all.owners.remove(dead)));
+                all.by_module.remove(short);
+            }
+        });
+    }
+
     fn owner(&self, hash: &[u8; 32]) -> Option<KeyOwner> {
         self.with(|all| all.owners.get(hash).cloned())
     }
@@ -134,6 +144,11 @@ impl Authority {
         let secret = grants.proofs.then_some(secret);
         self.spawn_keys.prepare(short, SpawnKey { hash: sha256(key.as_bytes()), secret });
         Ok(())
+    }
+
+    /// A module that has no child and no row is not told of any more, also not by its last key.
+    pub(crate) fn forget_dead_child(&self, short: &Short) {
+        self.spawn_keys.forget(short);
     }
 
     /// The child that the last key was made for begins to run: from now on that key is good, and no earlier one.

@@ -64,6 +64,26 @@ fn c44_a_key_is_good_for_one_child_of_one_module() {
 }
 
 #[test]
+fn of_a_module_that_is_forgotten_only_a_dead_child_is() {
+    let home = TestDir::new("auth-forgotten");
+    let (authority, _) = operator(home.path());
+    let vault = short("vault");
+    let first = issue(&authority, &vault);
+    authority.module_spawned(&vault);
+    authority.forget_dead_child(&vault);
+    assert_eq!(owner(&authority, &first), Some(KeyOwner::Child(vault.clone())), "it lives");
+    authority.module_ended(&vault);
+    let second = issue(&authority, &vault);
+    authority.forget_dead_child(&vault);
+    authority.module_spawned(&vault);
+    assert_eq!(owner(&authority, &second), Some(KeyOwner::Child(vault.clone())), "it was on its way");
+    authority.module_ended(&vault);
+    assert_eq!(owner(&authority, &second), Some(KeyOwner::Gone(vault.clone())));
+    authority.forget_dead_child(&vault);
+    assert_eq!(owner(&authority, &second), None);
+}
+
+#[test]
 fn only_the_child_that_was_promised_proofs_gets_them_and_under_its_own_key() {
     let home = TestDir::new("auth-proofs");
     let (authority, caller) = operator(home.path());
