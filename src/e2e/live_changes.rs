@@ -1,7 +1,7 @@
 //! What changes in the files that the routes come from is live at once.
 
 use crate::origin::{ask, web};
-use crate::support::{Connection, Home, Hub, eventually, module, testchild};
+use crate::support::{Connection, Home, Hub, Module, eventually, module};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -170,31 +170,51 @@ fn a_list_that_was_away_before_anybody_read_it_is_missed_by_all() {
     assert_eq!(hub.get("/api/ready").json()["ready"], true);
 }
 
+const MAY_END: &str = "may-end";
+
+/// A module that on TERM waits until it may end, by a file that it takes away.
+fn held(home: &Home) -> Module {
+    const SCRIPT: &str = r#"
+        trap 'until rm "$1"; do sleep 0.05; done 2>/dev/null; exit' TERM
+        echo "ready $$"
+        while :; do sleep 3600 & wait; done
+    "#;
+    let file = home.path().join(MAY_END);
+    let argv = ["/bin/sh", "-c", SCRIPT, "sh", file.to_str().expect("a temporary directory is UTF-8")];
+    module("slow", argv.map(str::to_owned).to_vec()).run(json!({ "ready": "none", "stopTimeoutMs": 600_000 }))
+}
+
 /// A row that goes and comes while its module takes its time to end.
 #[test]
 fn a_row_that_comes_back_brings_its_module_back() {
-    let slow = module("slow", testchild(&["slow-term", "300"])).run(json!({"ready": "none"}));
-    let hub = Hub::start(std::slice::from_ref(&slow));
-    let first = hub.until_ready("slow");
+    let home = Home::new();
+    home.install(&held(&home));
+    let hub = Hub::start_in(home, &[]);
+    let first = hub.number_after("slow", "ready ");
     let list = hub.home.read("services.json");
     hub.home.write("services.json", "{\"services\": []}\n");
     hub.says("slow: its row was removed from services.json, stopping it");
     hub.home.write("services.json", &list);
+    hub.home.write(MAY_END, "");
     hub.says("slow: its row is there again, starting it");
     eventually("another child", || (hub.number_after("slow", "ready ") != first).then_some(()));
     hub.run(&["status", "--check"]).succeeds();
+    hub.home.write(MAY_END, "");
 }
 
 /// It is on its way down because of the row, and now because of the operator as well.
 #[test]
 fn a_stop_holds_although_the_row_comes_back() {
-    let slow = module("slow", testchild(&["slow-term", "700"])).run(json!({"ready": "none"}));
-    let mut hub = Hub::start(std::slice::from_ref(&slow));
-    hub.until_ready("slow");
+    let home = Home::new();
+    home.install(&held(&home));
+    let mut hub = Hub::start_in(home, &[]);
+    hub.line_after("slow", "ready ");
     let list = hub.home.read("services.json");
     hub.home.write("services.json", "{\"services\": []}\n");
     hub.says("slow: its row was removed from services.json, stopping it");
     hub.home.write("services.json", &list);
+    hub.run(&["stop", "slow", "--no-wait"]).succeeds();
+    hub.home.write(MAY_END, "");
     hub.run(&["stop", "slow"]).succeeds();
     assert_eq!(hub.end().code(), Some(0));
     assert!(!hub.output().contains("its row is there again"), "{}", hub.output());

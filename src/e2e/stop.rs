@@ -357,7 +357,7 @@ fn a_start_during_a_stop_comes_after_it() {
 fn a_restart_of_what_is_being_stopped_and_cannot_start_is_a_failed_start() {
     let slow = module("slow", testchild(&["slow-term", "700"])).run(json!({ "ready": "none" }));
     let hub = Hub::start(std::slice::from_ref(&slow));
-    hub.until_ready("slow");
+    hub.line_after("slow", "ready ");
     hub.run(&["stop", "slow", "--no-wait"]).succeeds();
     hub.line_after("slow", "term ");
     hub.home.install(&slow.run(json!({ "ready": "none", "cwd": "/nonexistent" })));
