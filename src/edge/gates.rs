@@ -84,25 +84,14 @@ impl Gates {
         // only some of that finds one of these.
         let read = self.read.above(&read).enumerate();
         let read = read.take_while(|(number, (page, _))| *number == 0 || depth(page) >= least).map(|(_, found)| found);
-        all(spelled.into_iter().chain(read).map(|(_, needs)| needs)).filter(|needs| needs.whom != Whom::Anybody)
+        let found = spelled.into_iter().chain(read).map(|(_, needs)| Some(Arc::clone(needs)));
+        found.fold(None, both).filter(|needs| needs.whom != Whom::Anybody)
     }
 }
 
 /// How many segments a page has.
 fn depth(page: &[u8]) -> usize {
     page.iter().filter(|byte| **byte == b'/').count()
-}
-
-/// What it takes to satisfy each of them.
-fn all<'n>(mut needs: impl Iterator<Item = &'n Arc<Needs>>) -> Option<Arc<Needs>> {
-    let first = needs.next()?;
-    let others: Vec<_> = needs.filter(|other| *other != first).collect();
-    if others.is_empty() {
-        return Some(Arc::clone(first));
-    }
-    let mut all = Needs::clone(first);
-    others.into_iter().for_each(|other| all.add(other));
-    Some(Arc::new(all))
 }
 
 /// What it takes to satisfy both.

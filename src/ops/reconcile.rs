@@ -244,8 +244,9 @@ impl Hub {
             let authority = Arc::clone(&self.parts.authority);
             // Each for itself: one that takes its time to end is no reason for others to run on.
             let work = move || {
-                forget(&short, &supervisor, &services, &intent, &log);
-                authority.forget_dead_child(&short);
+                if forget(&short, &supervisor, &services, &intent, &log) {
+                    authority.forget_dead_child(&short);
+                }
             };
             let started = thread::Builder::new().name("hub/forget".to_owned()).stack_size(STACK_BYTES).spawn(work);
             if let Err(error) = started {
@@ -257,11 +258,11 @@ impl Hub {
     }
 }
 
-/// Stops a module that has lost its row, unless it has it again. Blocks until it has ended.
-fn forget(short: &Short, supervisor: &Supervisor, services: &Services, intent: &Intent, log: &Log) {
+/// Stops a module that has lost its row, unless it has it again. Blocks until it has ended; whether it is still without.
+fn forget(short: &Short, supervisor: &Supervisor, services: &Services, intent: &Intent, log: &Log) -> bool {
     let is_back = || services.read().is_ok_and(|document| document.find(short).is_some());
     if is_back() {
-        return;
+        return false;
     }
     log(&format!("{short}: its row was removed from services.json, stopping it"));
     match supervisor.forget(short) {
@@ -269,9 +270,12 @@ fn forget(short: &Short, supervisor: &Supervisor, services: &Services, intent: &
         Ok(()) | Err(OpFailure::NotSupervised | OpFailure::ShuttingDown) => {}
         Err(_) => log(&format!("{short}: processes of it may be left, they did not end in time")),
     }
-    // It may have come back while it was known as one that runs: nobody else would start it. Whoever has stopped it
-    // since has done so for good.
-    if is_back() && !intent.is_stopped(short) {
+    if !is_back() {
+        return true;
+    }
+    // It came back while it was known as one that runs: nobody else would start it. Whoever has stopped it since has
+    // done so for good.
+    if !intent.is_stopped(short) {
         log(&format!("{short}: its row is there again, starting it"));
         // What becomes of it is in its own log.
         let _ordered = supervisor.start(short, Answer::AtOnce);
@@ -280,6 +284,7 @@ fn forget(short: &Short, supervisor: &Supervisor, services: &Services, intent: &
             let _ordered = supervisor.stop(short, Answer::AtOnce);
         }
     }
+    false
 }
 
 #[cfg(test)]

@@ -31,10 +31,12 @@ pub(crate) struct Sender {
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { signal, pid, uid } = self;
-        match (pid, proc::name(*pid)) {
-            (0, _) => write!(f, "{signal} from a terminal or another pid namespace"),
-            (pid, Some(name)) => write!(f, "{signal} from process {pid} ({name}, user {uid})"),
-            (pid, None) => write!(f, "{signal} from process {pid} (user {uid})"),
+        if *pid == 0 {
+            return write!(f, "{signal} from a terminal or another pid namespace");
+        }
+        match proc::name(*pid) {
+            Some(name) => write!(f, "{signal} from process {pid} ({name}, user {uid})"),
+            None => write!(f, "{signal} from process {pid} (user {uid})"),
         }
     }
 }

@@ -118,15 +118,15 @@ impl EventLoop {
         let (mut first, mut unread) = (None, false);
         for (key, client) in self.clients.iter().filter(|(_, client)| is_among(client)) {
             let Some((why, since)) = client.connection.dispensable(now) else { continue };
-            // Who came in this turn had none to ask in, and who has asked since is read in the next: no byte keeps its
-            // place for longer.
-            let may_have_asked = || client.connection.is_idle() && (since >= now || client.socket.unread() > 0);
             if first.is_some_and(|first| (why, since, key) >= first) {
                 continue;
             }
-            match may_have_asked() {
-                true => unread = true,
-                false => first = Some((why, since, key)),
+            // Who came in this turn had none to ask in, and who has asked since is read in the next: no byte keeps its
+            // place for longer.
+            if client.connection.is_idle() && (since >= now || client.socket.unread() > 0) {
+                unread = true;
+            } else {
+                first = Some((why, since, key));
             }
         }
         match first {
