@@ -4,6 +4,7 @@
 //! variable's name; an empty variable counts as unset.
 
 mod access_log;
+mod control_groups;
 mod error;
 #[cfg(feature = "fault-injection")]
 pub(crate) mod faults;
@@ -12,6 +13,7 @@ mod network;
 mod variables;
 
 pub(crate) use access_log::{AccessFormat, AccessLog};
+pub(crate) use control_groups::ControlGroups;
 pub(crate) use error::ConfigError;
 pub(crate) use limits::Limits;
 pub(crate) use network::Network;
@@ -58,6 +60,7 @@ pub(crate) struct Config {
     pub(crate) bad_tokens: usize,
     /// `None`: requests are not logged.
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) control_groups: ControlGroups,
     /// The whole environment, for the children. There is always a `PATH`, see [`DEFAULT_PATH`].
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
@@ -130,6 +133,7 @@ impl Config {
             limits: Limits::read(&variables)?,
             bad_tokens: bad_tokens.unwrap_or(DEFAULT_BAD_TOKENS),
             access_log: AccessLog::read(&variables, &home)?,
+            control_groups: ControlGroups::read(&variables)?,
             home,
             environment,
         })

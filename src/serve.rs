@@ -4,6 +4,7 @@
 //! another hub could be using, and no module is started before what an earlier hub left has been ended.
 
 mod error;
+mod groups;
 mod identities;
 mod listen;
 mod notify;
@@ -31,6 +32,7 @@ use crate::store::services::Services;
 use crate::store::{Create, Home, StoreError, atomic, exposure};
 use crate::supervisor::inputs::Facts;
 use crate::supervisor::{Duties, Ended, Hooks, Leader, Recorder, Supervisor, main_loop, orphans};
+use crate::sys::cgroup::{Locked, Own};
 use crate::sys::inotify::Inotify;
 use crate::sys::signals::Signals;
 use crate::sys::spawn::Spawner;
@@ -99,6 +101,12 @@ struct Boot {
     console: Console,
 }
 
+/// By what the next hub knows the children of one that was killed.
+struct Traces {
+    journal: Arc<Journal>,
+    groups: Option<Locked>,
+}
+
 /// What is up and has to be taken down.
 struct Running {
     supervisor: Arc<Supervisor>,
@@ -126,7 +134,8 @@ impl Boot {
         if let Err(error) = atomic::sweep(&home, SystemTime::now(), atomic::Sweep::OwnFiles) {
             self.say(&error.to_string());
         }
-        if self.end_previous(&home, signals)? == Next::End {
+        let own_group = groups::own(self.config.control_groups, |line| self.say(line));
+        if self.end_previous(&home, own_group.as_ref(), signals)? == Next::End {
             return Ok(Ended::Asked);
         }
 
@@ -154,7 +163,9 @@ impl Boot {
             authority.origins().canonical
         );
 
-        let running = self.start(&home, &lock, listeners, authority, &identity, journal)?;
+        let groups = own_group
+            .and_then(|own| groups::make(self.config.control_groups, &own, &identity.instance, |line| self.say(line)));
+        let running = self.start(&home, &lock, listeners, authority, &identity, Traces { journal, groups })?;
         if let Err(error) = identity::announce(&home, &identity) {
             self.say(&format!("{error}; until then no program reads there which hub runs"));
         }
@@ -175,6 +186,7 @@ impl Boot {
         };
         let ended = main_loop(&running.supervisor, signals, duties);
         let all_down = running.supervisor.snapshots().is_empty();
+        running.supervisor.remove_groups();
         running.stop();
         if matches!(ended, Ok(Ended::HomeLost)) {
             // What stands at the home's path now is another's: SQLite would take its log away on closing.
@@ -229,12 +241,13 @@ impl Boot {
 
     /// Ends what a hub left behind that had no clean end, or its record would not be there. One that names no child is
     /// no proof that there is none: the last one may have been started and not yet noted.
-    fn end_previous(&self, home: &Home, signals: &Signals) -> Result<Next, ServeError> {
+    fn end_previous(&self, home: &Home, own_group: Option<&Own>, signals: &Signals) -> Result<Next, ServeError> {
         let Some((instance, leaders)) = self.left_behind(home)? else { return Ok(Next::Start) };
         let on_wait = |left: &[process::Pid]| {
             self.say(&format!("waiting for processes that an earlier hub left behind to end: {left:?}"));
         };
-        let report = orphans::end_previous(&instance, &leaders, signals, on_wait)
+        let group = own_group.and_then(|own| groups::of_hub(own, &instance));
+        let report = orphans::end_previous(&instance, &leaders, group.as_ref(), signals, on_wait)
             .map_err(ServeError::starting("looking for processes of an earlier hub"))?;
         if !report.ended.is_empty() {
             self.say(&format!("ended processes that an earlier hub left behind: {:?}", report.ended));
@@ -291,7 +304,7 @@ impl Boot {
         listeners: Listeners,
         authority: Arc<Authority>,
         identity: &Identity,
-        journal: Arc<Journal>,
+        traces: Traces,
     ) -> Result<Running, ServeError> {
         let bell = edge::Bell::new().map_err(ServeError::starting("the edge"))?;
         let (ring, reroute) = (Arc::clone(&bell), Arc::clone(&bell));
@@ -317,10 +330,11 @@ impl Boot {
         let hooks = Hooks {
             source: files.plan_source(),
             hand_over: files.hand_over(),
-            record: record(journal, Arc::clone(&authority), self.log()),
+            record: record(traces.journal, Arc::clone(&authority), self.log()),
             console: self.console.clone(),
             facts: self.facts(&identity.instance),
             on_change: Arc::new(move || ring.ring()),
+            groups: traces.groups,
         };
         let own_hosts = edge::OwnHosts::default();
         own_hosts.replace(&authority.origins().given);

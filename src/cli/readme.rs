@@ -7,8 +7,12 @@ use std::collections::BTreeSet;
 
 const README: &str = include_str!("../../README.md");
 /// The files that ask for the environment.
-const CONFIG: &[&str] =
-    &[include_str!("../config.rs"), include_str!("../config/access_log.rs"), include_str!("../config/limits.rs")];
+const CONFIG: &[&str] = &[
+    include_str!("../config.rs"),
+    include_str!("../config/access_log.rs"),
+    include_str!("../config/control_groups.rs"),
+    include_str!("../config/limits.rs"),
+];
 
 /// The lines of the section with this heading.
 fn section(heading: &str) -> impl Iterator<Item = &'static str> {

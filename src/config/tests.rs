@@ -101,6 +101,21 @@ fn one_bad_proxy_is_named() {
 }
 
 #[test]
+fn control_groups_are_used_where_they_may_be() {
+    for (value, expected) in [
+        ("", Some(ControlGroups::Auto)),
+        ("auto", Some(ControlGroups::Auto)),
+        ("on", Some(ControlGroups::On)),
+        ("off", Some(ControlGroups::Off)),
+        ("1", None),
+        ("ON", None),
+    ] {
+        let read = config(&[("HOME", "/h"), ("PARACHUTE_CGROUPS", value)]);
+        assert_eq!(read.ok().map(|config| config.control_groups), expected, "{value:?}");
+    }
+}
+
+#[test]
 fn an_access_log_is_asked_for_by_its_format() {
     let home = Some("/h/.parachute/hub/logs/access.log");
     for (format, file, expected) in [

@@ -7,6 +7,7 @@ mod audience;
 mod browser;
 mod callers;
 mod checking;
+mod control_groups;
 mod crowds;
 mod descriptors;
 mod differential;

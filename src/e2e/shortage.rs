@@ -23,7 +23,7 @@ fn a_fork_that_fails_is_a_failed_attempt_and_no_crash() {
     let first = hub.number_after("web", "ready ");
     let other = hub.number_after("other", "ready ");
 
-    let without_forks = hub.inject("fork,vfork,clone", "error=EAGAIN", &[]);
+    let without_forks = hub.inject("fork,vfork,clone,clone3", "error=EAGAIN", &[]);
     kill(first, "KILL");
     let failed = eventually("an attempt that fails for want of a process", || {
         let told = told(&hub, "web");

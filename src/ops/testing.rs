@@ -64,6 +64,7 @@ impl Fixture {
             instance: "test-instance".to_owned(),
         };
         let hooks = Hooks {
+            groups: None,
             source: files.plan_source(),
             hand_over: files.hand_over(),
             record: Arc::new(|_, _| {}),

@@ -6,7 +6,7 @@ use crate::sys::poll::Waker;
 use crate::sys::process::Family;
 use crate::sys::spawn::{Newborn, SpawnFailure, SpawnSpec, Spawned};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -115,8 +115,14 @@ impl ForWorker {
 /// What the main thread is told.
 #[derive(Debug)]
 pub(crate) enum ForMain {
-    /// Fork this and send the result to `reply_to`.
-    Fork { spec: Box<SpawnSpec>, newborn: Arc<Newborn>, child: u64, reply_to: Arc<Inbox<ForWorker>> },
+    /// Fork this, into the control group that is open, and send the result to `reply_to`.
+    Fork {
+        spec: Box<SpawnSpec>,
+        group: Option<OwnedFd>,
+        newborn: Arc<Newborn>,
+        child: u64,
+        reply_to: Arc<Inbox<ForWorker>>,
+    },
     /// The module came up, failed or came to rest.
     Settled { short: Short, at_rest: bool },
     /// A module that the hub is not to outlive is down for good, by itself.

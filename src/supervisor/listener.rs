@@ -13,7 +13,7 @@
 
 use super::probe::{self, Holder};
 use super::remains::Marks;
-use crate::sys::process::{Family, Pid};
+use crate::sys::process::{self, Family, Pid};
 use crate::sys::{listener, proc};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -37,8 +37,9 @@ pub(super) fn stranger(leader: Pid, marks: &Marks<'_>, family: &Family) -> Optio
     }
     let is_own =
         |pid: Pid| proc::stat(pid).is_some_and(|stat| marks.are_of(pid, stat, family).is_ok_and(|are_of| are_of));
-    let own_service = proc::service(leader);
-    let serves_others = |pid: Pid| proc::service(pid).is_some_and(|service| Some(service) != own_service);
+    // In a control group of its own it may be in none by name.
+    let own_services = [leader, process::own_pid()].map(proc::service);
+    let serves_others = |pid: Pid| proc::service(pid).is_some_and(|service| !own_services.contains(&Some(service)));
     let holders: Vec<Pid> = proc::pids().ok()?.into_iter().filter(holds).collect();
     if holders.iter().any(|pid| is_own(*pid) || serves_others(*pid)) {
         return None;
@@ -62,7 +63,6 @@ mod tests {
     use super::*;
     use crate::supervisor::output::Output;
     use crate::sys::fault::{Fault, play};
-    use crate::sys::process;
     use std::net::TcpListener;
     use std::process::Command;
 
@@ -77,7 +77,15 @@ mod tests {
         let (family, output) = (Family::new().expect("a family"), Output::default());
         let stranger = |leader: Pid| {
             let (leader_too, lineage_word) = (Some(leader), "nobody's");
-            let marks = Marks { leader: leader_too, lineage_word, since_ticks: None, port, output: &output };
+            let marks = Marks {
+                leader: leader_too,
+                leader_lives: true,
+                group: None,
+                lineage_word,
+                since_ticks: None,
+                port,
+                output: &output,
+            };
             super::stranger(leader, &marks, &family)
         };
         for at in [0, 1] {

@@ -133,9 +133,10 @@ pub(crate) fn main_loop(supervisor: &Supervisor, signals: &Signals, mut duties: 
         if polls.is_ready(inbox) {
             for message in context.main.take() {
                 match message {
-                    ForMain::Fork { spec, newborn, child, reply_to } => {
+                    ForMain::Fork { spec, group, newborn, child, reply_to } => {
+                        let group = group.as_ref().map(AsFd::as_fd);
                         let result = match &phase {
-                            Phase::Running => duties.spawner.spawn(&spec, &newborn, &context.family),
+                            Phase::Running => duties.spawner.spawn(&spec, &newborn, &context.family, group),
                             Phase::Stopping { .. } | Phase::Hurrying { .. } => Err(SpawnFailure::cancelled()),
                         };
                         if let Err(unread) = reply_to.deliver(ForWorker::Forked { child, result }) {

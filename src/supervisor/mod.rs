@@ -30,6 +30,7 @@ pub(crate) use main_loop::{Duties, Ended, main_loop};
 
 use crate::logs::{Console, RING_BYTES, Ring};
 use crate::manifest::Short;
+use crate::sys::cgroup::Locked;
 use crate::sys::process::{self, Exit, Family};
 use inbox::{ForMain, ForWorker, Inbox, Reply};
 use order::Order;
@@ -197,6 +198,8 @@ pub(crate) struct Hooks {
     pub(crate) console: Console,
     pub(crate) facts: inputs::Facts,
     pub(crate) on_change: OnChange,
+    /// Where each module gets a control group of its own; `None` where there can be none.
+    pub(crate) groups: Option<Locked>,
 }
 
 /// What every worker shares.
@@ -209,6 +212,9 @@ struct Context {
     family: Family,
     main: Inbox<ForMain>,
     on_change: OnChange,
+    groups: Option<Locked>,
+    /// A module is not in a control group of its own, although it should be, and that was said.
+    has_told_of_groups: AtomicBool,
     /// The hub is on its way down. Set under the lock of the modules.
     closing: AtomicBool,
 }
@@ -251,10 +257,20 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// A supervisor without modules. Nothing runs before [`main_loop`] does, which forks for it.
     pub(crate) fn new(hooks: Hooks) -> io::Result<Self> {
-        let Hooks { source, hand_over, record, console, facts, on_change } = hooks;
-        let main = Inbox::new()?;
-        let (family, closing) = (Family::new()?, AtomicBool::new(false));
-        let context = Context { source, hand_over, record, console, facts, family, main, on_change, closing };
+        let Hooks { source, hand_over, record, console, facts, on_change, groups } = hooks;
+        let context = Context {
+            source,
+            hand_over,
+            record,
+            console,
+            facts,
+            family: Family::new()?,
+            main: Inbox::new()?,
+            on_change,
+            groups,
+            has_told_of_groups: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+        };
         Ok(Self {
             context: Arc::new(context),
             modules: Mutex::default(),
@@ -267,6 +283,14 @@ impl Supervisor {
 
     fn modules(&self) -> MutexGuard<'_, BTreeMap<Short, Handle>> {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the control groups back, as far as nobody is left in them.
+    pub(crate) fn remove_groups(&self) {
+        if let Some(groups) = &self.context.groups {
+            // The next hub sweeps.
+            let _in_use = groups.remove();
+        }
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Ends what a killed hub left behind, before this one starts anything: only processes that are provably its own.
 
 use super::environment::LINEAGE;
+use crate::sys::cgroup::Group;
 use crate::sys::poll::PollSet;
 use crate::sys::proc::{self, Stat};
 use crate::sys::process::{self, Held, Pid, Signal};
@@ -48,13 +49,15 @@ enum Waited {
     Asked(Sender),
 }
 
-/// Ends the recorded leaders, which may be none, with their groups, whatever carries the earlier hub's `instance` in its environment, and
-/// all descendants of these. The record must be of this boot. Blocks for ten seconds at most, and `on_wait` hears whom it
-/// waits for when it is not over at once; a signal that asks us to end has them killed, and a second one ends the wait
-/// (supervisor B1). Fails when it cannot be told now who is left, as when descriptors have run out.
+/// Ends the recorded leaders, which may be none, with their groups, whatever carries the earlier hub's `instance` in its
+/// environment, whoever is in its control `group`, and all descendants of these. The record must be of this boot. Blocks
+/// for ten seconds at most, and `on_wait` hears whom it waits for when it is not over at once; a signal that asks us to end
+/// has them killed, and a second one ends the wait (supervisor B1). Fails when it cannot be told now who is left, as when
+/// descriptors have run out.
 pub(crate) fn end_previous(
     instance: &str,
     leaders: &[Leader],
+    group: Option<&Group>,
     signals: &Signals,
     on_wait: impl Fn(&[Pid]),
 ) -> io::Result<Report> {
@@ -62,11 +65,15 @@ pub(crate) fn end_previous(
     let mut speak_at = Some(Instant::now() + QUIET);
     for (signal, wait) in [(Signal::Term, GRACE), (Signal::Kill, KILL_WAIT)] {
         let deadline = Instant::now() + wait;
+        if signal == Signal::Kill {
+            kill(group)?;
+        }
         // What they forked meanwhile is found by looking again.
         loop {
-            let found = find(instance, leaders)?;
+            let found = find(instance, leaders, group)?;
             report.left = found.iter().map(Held::pid).collect();
             if found.is_empty() {
+                give_back(group);
                 return Ok(report);
             }
             for held in &found {
@@ -93,7 +100,8 @@ pub(crate) fn end_previous(
             }
         }
     }
-    report.left = find(instance, leaders)?.iter().map(Held::pid).collect();
+    report.left = find(instance, leaders, group)?.iter().map(Held::pid).collect();
+    give_back(group);
     report.ended.retain(|pid| !report.left.contains(pid));
     Ok(report)
 }
@@ -121,10 +129,38 @@ fn wait_for_one(held: &[Held], signals: &Signals, deadline: Instant) -> io::Resu
     }
 }
 
+/// Ends the earlier hub's control group as a whole, unless we were started in it.
+fn kill(group: Option<&Group>) -> io::Result<()> {
+    let Some(group) = group else { return Ok(()) };
+    let members = group.members()?;
+    let mut line = std::iter::successors(Some(process::own_pid()), |pid| {
+        proc::stat(*pid).map(|stat| stat.parent).filter(|parent| *parent > 1 && parent != pid)
+    });
+    if !line.any(|pid| members.contains(&pid)) {
+        // Each of them is killed besides.
+        let _ = group.kill();
+    }
+    Ok(())
+}
+
+/// Whoever is left in the earlier hub's control group cannot be told by us, or is our own ancestor, or we ourselves.
+fn give_back(group: Option<&Group>) {
+    if let Some(group) = group {
+        let _in_use = group.remove();
+    }
+}
+
 /// The earlier hub's processes that live now, held so that none can become another.
-fn find(instance: &str, leaders: &[Leader]) -> io::Result<Vec<Held>> {
-    let stats = proc::stats()?;
-    let mut carriers = HashSet::new();
+fn find(instance: &str, leaders: &[Leader], group: Option<&Group>) -> io::Result<Vec<Held>> {
+    let mut stats = proc::stats()?;
+    // Behind the others, so that whoever is left when these have ended meanwhile is seen.
+    let members = group.map(Group::members).transpose()?.unwrap_or_default();
+    for pid in &members {
+        if !stats.contains_key(pid) {
+            stats.extend(proc::look_at(*pid)?.map(|stat| (*pid, stat)));
+        }
+    }
+    let mut carriers: HashSet<Pid> = members.into_iter().collect();
     for (pid, stat) in &stats {
         if !stat.is_zombie() && carries(*pid, instance)? {
             carriers.insert(*pid);
@@ -234,12 +270,12 @@ mod tests {
         let start_ticks = proc::stat(pid).expect("it lives").start_ticks;
         let leaders = [Leader { short: "x".into(), pid, start_ticks, session: None }];
         let signals = Signals::block().expect("signals");
-        let failed = play(1, Fault::Errno(EMFILE), || end_previous("nobody's", &leaders, &signals, |_| {}));
+        let failed = play(1, Fault::Errno(EMFILE), || end_previous("nobody's", &leaders, None, &signals, |_| {}));
         assert_eq!(failed.calls.first(), Some(&"pidfd_open"));
         assert_eq!(failed.outcome.expect_err("it cannot be told").raw_os_error(), Some(EMFILE));
         assert_eq!(child.try_wait().expect("ours"), None, "it was left alone");
         // A zombie is no process any more, and this one is ours to collect.
-        let report = end_previous("nobody's", &leaders, &signals, |_| {}).expect("told");
+        let report = end_previous("nobody's", &leaders, None, &signals, |_| {}).expect("told");
         assert_eq!(report, Report { ended: vec![pid], left: Vec::new(), asked_by: None });
         child.wait().expect("collected");
     }

@@ -5,6 +5,7 @@
 
 use super::environment;
 use super::output::Output;
+use crate::sys::cgroup::Group;
 use crate::sys::proc::{self, Stat};
 use crate::sys::process::{self, Family, Held, Pid, Signal};
 use std::io;
@@ -12,8 +13,11 @@ use std::os::fd::BorrowedFd;
 
 /// By what the processes of a module are known.
 pub(crate) struct Marks<'a> {
-    /// Its leader, whose group counts while it is not collected.
+    /// Its leader, whose process group counts while it is not collected.
     pub(crate) leader: Option<Pid>,
+    pub(crate) leader_lives: bool,
+    /// Its control group.
+    pub(crate) group: Option<&'a Group>,
     pub(crate) lineage_word: &'a str,
     /// When its first leader was started; `None` when it had none.
     pub(crate) since_ticks: Option<u64>,
@@ -22,10 +26,15 @@ pub(crate) struct Marks<'a> {
 }
 
 impl Marks<'_> {
-    /// Whether a process was started by the module, or by what that has started. It is known by its group, by what stands
+    /// Whether a process was started by the module, or by what that has started. It is known by its groups, by what stands
     /// in its environment and, where it has written a title over that, as servers do, by what it has open.
     pub(crate) fn are_of(&self, pid: Pid, stat: Stat, family: &Family) -> io::Result<bool> {
         if Some(stat.group) == self.leader {
+            return Ok(true);
+        }
+        if let Some(group) = self.group
+            && group.members()?.contains(&pid)
+        {
             return Ok(true);
         }
         if let Some(lineage) = proc::environment_value(pid, environment::LINEAGE)? {
@@ -112,10 +121,7 @@ impl Remains {
             if self.held.iter().any(|known| known.pid() == held.pid()) {
                 continue;
             }
-            if let Some(signal) = self.signal {
-                let _ = held.signal(signal);
-            }
-            self.held.push(held);
+            self.take(held);
         }
     }
 
@@ -131,12 +137,47 @@ impl Remains {
             for process in &found {
                 self.hold(family, *process)?;
             }
+            // Until the leader has ended they are its own affair.
+            if let Some(group) = marks.group.filter(|_| !marks.leader_lives) {
+                self.hold_members(group, marks.leader)?;
+            }
             // If all that were found have gone meanwhile, whom they left behind has not been looked for.
             let is_left = self.has_unheld || !self.held.is_empty();
             if is_left || found.is_empty() {
                 return Ok(is_left);
             }
         }
+    }
+
+    /// Holds who is in the control group, and has them hear what the others have heard: whom nothing else tells.
+    fn hold_members(&mut self, group: &Group, leader: Option<Pid>) -> io::Result<()> {
+        let Some(members) = group.leave()? else { return Ok(()) };
+        let mut newcomers = Vec::new();
+        for pid in members {
+            if Some(pid) == leader || self.held.iter().any(|held| held.pid() == pid) {
+                continue;
+            }
+            match Held::open(pid, || true) {
+                Ok(held) => newcomers.extend(held),
+                Err(error) if process::has_no_pidfds(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // Whoever is still listed is the one that is held.
+        let still = if newcomers.is_empty() { Vec::new() } else { group.members()? };
+        for held in newcomers.into_iter().filter(|held| still.contains(&held.pid())) {
+            self.take(held);
+        }
+        // Somebody is in there who cannot be told, or has ended and is not gone yet. KILL reaches everybody.
+        self.has_unheld |= self.held.is_empty();
+        Ok(())
+    }
+
+    fn take(&mut self, held: Held) {
+        if let Some(signal) = self.signal {
+            let _ = held.signal(signal);
+        }
+        self.held.push(held);
     }
 
     /// Holds a process that was found, and has it hear what the others have heard.
@@ -147,12 +188,7 @@ impl Remains {
         }
         let still = || proc::stat(pid).is_some_and(|stat| stat.start_ticks == start_ticks);
         match Held::open(pid, still) {
-            Ok(Some(held)) => {
-                if let Some(signal) = self.signal {
-                    let _ = held.signal(signal);
-                }
-                self.held.push(held);
-            }
+            Ok(Some(held)) => self.take(held),
             Ok(None) => {}
             Err(error) if process::has_no_pidfds(&error) => {
                 self.has_unheld = true;

@@ -43,6 +43,7 @@ fn supervisor_that_records(
     let facts =
         inputs::Facts { environment: Vec::new(), extra_path: Vec::new(), usual_path: Vec::new(), instance: "x".into() };
     let hooks = Hooks {
+        groups: None,
         source: Arc::new(source),
         hand_over: Arc::new(|_, _| true),
         record: Arc::new(record),

@@ -19,6 +19,7 @@ use super::words::{self, Killer};
 use super::{Context, Leader, OpFailure, StartError, StartErrorKind};
 use crate::logs::{Ring, Tap};
 use crate::manifest::Short;
+use crate::sys::cgroup::Group;
 use crate::sys::poll::{PollSet, Slot};
 use crate::sys::process::{Child, Exit, Signal};
 use crate::sys::spawn::{Newborn, Outcome};
@@ -67,6 +68,8 @@ pub(super) struct Worker {
     /// A child that is being forked.
     birth: Option<Birth>,
     living: Option<Box<Living>>,
+    /// Where its children are born; there while one of them is.
+    group: Option<Group>,
     remains: Remains,
     /// Nothing but the remains of a child are left, and they are being looked for.
     clearing: bool,
@@ -134,6 +137,8 @@ impl Worker {
         let tap = Tap::new(short.as_ref(), settings.tap.clone(), ring, context.console.clone());
         Self {
             module: Module::new(settings.policy, u64::from_ne_bytes(seed)),
+            // No file of the kernel's in there is called like that.
+            group: context.groups.as_ref().map(|groups| groups.below(&format!("{short}.module"))),
             short,
             context,
             inbox,

@@ -81,6 +81,10 @@ impl Dir {
         open_at(self.0.as_raw_fd(), name, libc::O_RDONLY | libc::O_DIRECTORY, 0).map(Self)
     }
 
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     /// Makes the directory `name`, with `mode` less the umask.
     pub(crate) fn make_dir(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         let name = c_string(name)?;

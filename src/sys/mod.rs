@@ -4,6 +4,7 @@
 
 pub(crate) mod account;
 mod address;
+pub(crate) mod cgroup;
 pub(crate) mod connect;
 pub(crate) mod epoll;
 pub(crate) mod fault;

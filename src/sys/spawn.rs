@@ -9,6 +9,7 @@
 //! pipe's end without a word is success. Until then the thread that forked stands still, and whoever can hold up the
 //! child, as a process of the user that it has become can by stopping it, holds up that one: see [`Newborn`].
 
+mod clone3;
 mod failure;
 mod prepared;
 mod spec;
@@ -34,6 +35,8 @@ pub(crate) struct Spawned {
     /// Non-blocking.
     pub(crate) stderr: OwnedFd,
     pub(crate) outcome: Outcome,
+    /// Why it is not in the control group that was asked for.
+    pub(crate) outside: Option<io::Error>,
 }
 
 /// The step's byte, see [`Step`], and the errno.
@@ -74,6 +77,8 @@ impl Outcome {
 pub(crate) struct Newborn {
     /// 0 while there is none.
     pid: AtomicI32,
+    /// Why it could not join its control group; 0 while nothing is known against it.
+    outside: AtomicI32,
 }
 
 impl Newborn {
@@ -127,8 +132,15 @@ impl Spawner {
         Ok(Self { null, places, altered: signals::altered() })
     }
 
-    /// Forks. Whether the child has reached its program says the [`Outcome`], which is known then.
-    pub(crate) fn spawn(&self, spec: &SpawnSpec, newborn: &Newborn, family: &Family) -> Result<Spawned, SpawnFailure> {
+    /// Forks, into the control group that is open if there is one and the kernel lets it. Whether the child has reached
+    /// its program says the [`Outcome`], which is known then.
+    pub(crate) fn spawn(
+        &self,
+        spec: &SpawnSpec,
+        newborn: &Newborn,
+        family: &Family,
+        group: Option<BorrowedFd<'_>>,
+    ) -> Result<Spawned, SpawnFailure> {
         debug_assert!(super::process::is_main_thread());
         let pipe = || pipe().map_err(|error| SpawnFailure::at(Step::Pipe, &error));
         let (stdout, child_stdout) = pipe()?;
@@ -157,11 +169,11 @@ impl Spawner {
             parent: super::process::own_pid(),
         };
 
-        let mut pidfd = None;
+        let (mut pidfd, mut outside) = (None, None);
         let forked = family.add(|| {
-            let (pid, fd) = prepared.fork(family.has_pidfds())?;
-            pidfd = fd;
-            Ok(pid)
+            let forked = prepared.fork(family.has_pidfds(), group)?;
+            (pidfd, outside) = (forked.pidfd, forked.outside);
+            Ok(forked.pid)
         });
         // The pipes end with the child alone. This cannot fail, because something is open there.
         for place in self.places.iter().flatten() {
@@ -172,7 +184,8 @@ impl Spawner {
         // then has done it itself.
         // SAFETY: setpgid touches no memory; the pid is our unreaped child.
         unsafe { libc::setpgid(pid, pid) };
-        Ok(Spawned { child: Child::adopt(pid, pidfd), stdout, stderr, outcome: Outcome { pipe: outcome } })
+        let (child, outcome) = (Child::adopt(pid, pidfd), Outcome { pipe: outcome });
+        Ok(Spawned { child, stdout, stderr, outcome, outside })
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) use connection::Connection;
 pub(crate) use home::{Home, through};
 pub(crate) use hub::{Hub, Refused};
 pub(crate) use module::{Module, free_port, module};
-pub(crate) use process::{Spawned, is_alive, kill, testchild};
+pub(crate) use process::{Spawned, children, is_alive, kill, testchild};
 pub(crate) use run::Finished;
 pub(crate) use secrets::remember;
 pub(crate) use state::{is_free, pid_of};

@@ -26,6 +26,13 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     fields.first().is_some_and(|state| !matches!(*state, "Z" | "X") || has_others())
 }
 
+/// Of every thread of the process, also those that have ended and are not collected.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect::<Vec<_>>()).collect()
+}
+
 /// Sends a signal by its name (`TERM`, `KILL`, `STOP`). A process that is gone is no error.
 pub(crate) fn kill(pid: u32, signal: &str) {
     // The shell's own `kill`: the package with the other one may be missing.

@@ -5,6 +5,7 @@ use crate::supervisor::lifecycle::{Ended, Event};
 use crate::supervisor::remains::Marks;
 use crate::supervisor::words::Killer;
 use crate::supervisor::{Leader, environment};
+use crate::sys::cgroup::Group;
 use crate::sys::process::{Exit, Signal};
 use std::io;
 use std::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// After a look at what a child left behind that has failed, as when descriptors have run out, or has found what
 /// nothing announces the end of.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Worker {
     /// Looks whether the leader has ended, without collecting it.
@@ -58,6 +59,10 @@ impl Worker {
         }
         if signal == Signal::Kill {
             self.remains.take_escaped();
+            // Also who is just being forked, and who is another user's.
+            if let Some(Err(error)) = self.group.as_ref().map(Group::kill) {
+                self.said.push(format!("cannot kill its control group: {error}"));
+            }
         }
         self.remains.signal(signal);
         if self.clearing {
@@ -81,6 +86,8 @@ impl Worker {
     pub(super) fn marks<'a>(&'a self, lineage_word: &'a str) -> Marks<'a> {
         Marks {
             leader: self.living.as_ref().map(|living| living.child.pid()),
+            leader_lives: self.living.as_ref().is_some_and(|living| !living.ended),
+            group: self.group.as_ref(),
             lineage_word,
             since_ticks: self.since_ticks,
             port: self.settings.port,

@@ -7,11 +7,14 @@ use crate::supervisor::settings::{self, Occasion, Prepared, Purpose, Settings};
 use crate::supervisor::watch::Watch;
 use crate::supervisor::words::{self, Killer};
 use crate::supervisor::{Leader, StartError};
+use crate::sys::cgroup::Group;
 use crate::sys::poll::PollSet;
 use crate::sys::proc;
 use crate::sys::process::{Child, Signal};
 use crate::sys::spawn::{Newborn, Outcome, SpawnFailure, Spawned};
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Most children are at their program in less than a millisecond. One that is not is looked at so often, since until then
@@ -55,12 +58,25 @@ impl Worker {
                 let newborn = Arc::new(Newborn::default());
                 let look_at = Instant::now() + BIRTH_LOOK;
                 self.birth = Some(Birth { newborn: Arc::clone(&newborn), look_at, seen: 0, stopped: 0 });
-                self.context.main.send(ForMain::Fork { spec, newborn, child, reply_to: Arc::clone(&self.inbox) });
+                let group = self.group.as_ref().and_then(|group| {
+                    let opened = group.open();
+                    opened.inspect_err(|error| self.tell_of_group(error)).ok()
+                });
+                let reply_to = Arc::clone(&self.inbox);
+                self.context.main.send(ForMain::Fork { spec, group, newborn, child, reply_to });
             }
             Err(error) => {
                 self.refuse(error);
                 self.events.push_back(Event::Refused { child });
             }
+        }
+    }
+
+    /// It does without a control group. Once for all modules: what is in the way of one usually is in that of all.
+    fn tell_of_group(&self, error: &io::Error) {
+        if !self.context.has_told_of_groups.swap(true, Ordering::Relaxed) {
+            let text = format!("{} runs outside of a control group of its own: {error}", self.short);
+            self.context.console.line("[supervisor] ", &text);
         }
     }
 
@@ -95,11 +111,13 @@ impl Worker {
             Ok(spawned) if birth.is_some_and(|birth| birth.is_over()) => {
                 // It may have got there after all, and have children.
                 let _ = spawned.child.signal(Signal::Kill);
+                let _ = self.group.as_ref().map(Group::kill);
                 self.collect_failed(spawned.child);
                 self.not_spawned(SpawnFailure::took_too_long());
             }
             Ok(spawned) => {
-                let Spawned { child: forked, stdout, stderr, outcome } = spawned;
+                let Spawned { child: forked, stdout, stderr, outcome, outside } = spawned;
+                outside.iter().for_each(|error| self.tell_of_group(error));
                 let start_ticks = proc::stat(forked.pid()).map(|stat| stat.start_ticks);
                 self.since_ticks = self.since_ticks.or(start_ticks);
                 self.record(Leader::Forked { pid: forked.pid(), start_ticks: start_ticks.unwrap_or(0) });

@@ -1,13 +1,15 @@
 //! The fork, and what the child does between it and exec.
 
+use super::clone3::{self, Birth};
 use super::failure::Step;
 use super::spec::SpawnSpec;
 use super::{MESSAGE_BYTES, Newborn};
 use crate::sys::fault::point;
 use crate::sys::process::{Pid, close_range_unshared};
-use crate::sys::{cvt, wide};
+use crate::sys::{cgroup, cvt, wide};
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 /// What the child needs between fork and exec: plain numbers and pointers into memory of the parent's making.
 pub(super) struct Prepared<'a> {
@@ -24,28 +26,78 @@ pub(super) struct Prepared<'a> {
     pub(super) parent: Pid,
 }
 
+/// Whether it would be in the way of any fork.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))
+}
+
 /// What the child needs until exec; the deepest call is a system call.
 const CHILD_STACK_BYTES: usize = 64 * 1024;
 
+/// A child that is there, and has left our memory.
+pub(super) struct Forked {
+    pub(super) pid: Pid,
+    pub(super) pidfd: Option<OwnedFd>,
+    /// Why it is not in the control group that was asked for.
+    pub(super) outside: Option<io::Error>,
+}
+
+/// What the child's first function is handed.
+struct Handed<'a> {
+    prepared: &'a Prepared<'a>,
+    /// The members of the group that it is to join by itself.
+    join: Option<BorrowedFd<'a>>,
+}
+
 /// The child's first function.
-extern "C" fn child_main(prepared: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: `fork` passes a `Prepared` that it keeps alive, and unchanged, until the child has left its memory.
-    let prepared = unsafe { &*prepared.cast::<Prepared<'_>>() };
-    prepared.run()
+extern "C" fn child_main(handed: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `fork` passes a `Handed` that it keeps alive, and unchanged, until the child has left its memory.
+    let handed = unsafe { &*handed.cast::<Handed<'_>>() };
+    handed.prepared.run(handed.join)
 }
 
 impl Prepared<'_> {
     /// Returns once the child has called exec or ended: until then this thread stands still. The pidfd is made with
     /// the child: when no descriptor is left for it, there is no child either that nobody would see end.
-    pub(super) fn fork(&self, with_pidfd: bool) -> io::Result<(Pid, Option<OwnedFd>)> {
+    ///
+    /// A child is born into its control group where the kernel can do that. To join it later, which is all that others
+    /// can, takes the kernel some milliseconds on most releases, since it waits for every other fork.
+    pub(super) fn fork(&self, with_pidfd: bool, group: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
         point("fork")?;
+        let mut outside = None;
+        if let Some(group) = group {
+            match self.fork_as(with_pidfd, Some(group), None) {
+                Ok((pid, pidfd)) => return Ok(Forked { pid, pidfd, outside: None }),
+                Err(error) if is_shortage(&error) => return Err(error),
+                // Whatever the matter is with the group: the child comes all the same.
+                Err(_) => match cgroup::open_processes(group) {
+                    Ok(members) => {
+                        let (pid, pidfd) = self.fork_as(with_pidfd, None, Some(members.as_fd()))?;
+                        let errno = self.newborn.outside.load(Ordering::Relaxed);
+                        outside = (errno != 0).then(|| io::Error::from_raw_os_error(errno));
+                        return Ok(Forked { pid, pidfd, outside });
+                    }
+                    Err(error) => outside = Some(error),
+                },
+            }
+        }
+        let (pid, pidfd) = self.fork_as(with_pidfd, None, None)?;
+        Ok(Forked { pid, pidfd, outside })
+    }
+
+    fn fork_as(
+        &self,
+        with_pidfd: bool,
+        born_in: Option<BorrowedFd<'_>>,
+        join: Option<BorrowedFd<'_>>,
+    ) -> io::Result<(Pid, Option<OwnedFd>)> {
         let mut stack: Vec<u8> = Vec::with_capacity(CHILD_STACK_BYTES);
         // SAFETY: the end of the allocation, which is one past its last byte; stacks grow down.
         let top = unsafe { stack.as_mut_ptr().add(CHILD_STACK_BYTES) };
         // The calling convention wants 16 bytes.
         let top = top.map_addr(|address| address & !15);
         // The child's number is there before the child can be stopped.
-        let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_CHILD_SETTID | libc::SIGCHLD;
+        let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_CHILD_SETTID;
         if with_pidfd {
             flags |= libc::CLONE_PIDFD;
         }
@@ -54,22 +106,37 @@ impl Prepared<'_> {
             flags |= libc::CLONE_FILES;
         }
         let mut pidfd: libc::c_int = -1;
-        let argument = std::ptr::from_ref(self).cast_mut().cast();
-        let no_tls = std::ptr::null_mut::<libc::c_void>();
+        let handed = Handed { prepared: self, join };
+        let argument = std::ptr::from_ref(&handed).cast_mut().cast();
         let newborn = self.newborn.pid.as_ptr();
-        // SAFETY: with CLONE_VFORK this thread, and with it everything that `self` borrows, waits until the child has
-        // left our memory; the child runs `child_main` on a stack that nobody else uses, makes only system calls
-        // there and never returns. Files, directory, umask and signal actions are its own copies. The two pointers to
-        // which the kernel writes the pidfd and the pid are those of live, writable numbers, the second an atomic one.
-        let pid =
-            cvt(unsafe { libc::clone(child_main, top.cast(), flags, argument, &raw mut pidfd, no_tls, newborn) })?;
+        let pid = match born_in {
+            Some(group) => {
+                let birth = Birth { flags, pidfd: &raw mut pidfd, child_tid: newborn, stack: &mut stack, top, group };
+                // SAFETY: as below.
+                unsafe { clone3::clone_into(birth, child_main, argument) }?
+            }
+            None => {
+                let no_tls = std::ptr::null_mut::<libc::c_void>();
+                let flags = flags | libc::SIGCHLD;
+                // SAFETY: with CLONE_VFORK this thread, and with it everything that `handed` borrows, waits until the
+                // child has left our memory; the child runs `child_main` on a stack that nobody else uses, makes only
+                // system calls there and never returns. Files, directory, umask and signal actions are its own copies.
+                // The two pointers to which the kernel writes the pidfd and the pid are those of live, writable numbers,
+                // the second an atomic one.
+                cvt(unsafe { libc::clone(child_main, top.cast(), flags, argument, &raw mut pidfd, no_tls, newborn) })?
+            }
+        };
         // SAFETY: a descriptor that the kernel has made is new, close-on-exec and owned by nobody else.
         let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
         Ok((pid, pidfd))
     }
 
     /// The child's whole life before exec. Allocates nothing and takes no lock.
-    fn run(&self) -> ! {
+    fn run(&self, join: Option<BorrowedFd<'_>>) -> ! {
+        // While its open files are the parent's.
+        if let Some(Err(error)) = join.map(cgroup::join) {
+            self.newborn.outside.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Relaxed);
+        }
         let (step, errno) = match self.steps() {
             Ok(never) => match never {},
             Err(failure) => failure,
