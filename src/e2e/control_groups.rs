@@ -1,9 +1,16 @@
 //! Modules in control groups of their own: whatever they do, all that they started is known as theirs.
 
-use crate::support::{Home, Hub, Spawned, children, eventually, is_alive, kill, module, testchild, through};
+use crate::support::{Home, Hub, Module, Spawned, children, eventually, is_alive, kill, module, testchild, through};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+const WITH_GROUPS: &[(&str, &str)] = &[("PARACHUTE_CGROUPS", "on")];
+
+#[track_caller]
+fn start(modules: &[Module]) -> Hub {
+    Hub::start_with(modules, WITH_GROUPS)
+}
 
 /// A daemon without an environment, a parent, an open file or a group of its module; its number is in `noted` then.
 const HIDES: &str = "env -i setsid sh -c 'echo $$ >\"$0\"; exec sleep 600' \"$PARACHUTE_HOME/noted\" >/dev/null 2>&1 & \
@@ -30,13 +37,20 @@ fn group_of(pid: u32) -> String {
     groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default().to_owned()
 }
 
+/// Where control groups of version 2 are mounted.
+fn cgroup_mount() -> String {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let mount = mounts.lines().rfind(|line| line.contains(" - cgroup2 ")).expect("control groups of version 2");
+    mount.split(' ').nth(4).expect("a mount point").to_owned()
+}
+
 fn name(path: &Path) -> String {
     path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned()
 }
 
 #[test]
 fn each_module_has_a_group_for_as_long_as_anything_of_it_runs() {
-    let mut hub = Hub::start(&[module("web", testchild(&["http"])), module("other", testchild(&["http"]))]);
+    let mut hub = start(&[module("web", testchild(&["http"])), module("other", testchild(&["http"]))]);
     let groups = directory(&hub);
     for short in ["web", "other"] {
         let pid = hub.until_ready(short);
@@ -61,7 +75,7 @@ fn each_module_has_a_group_for_as_long_as_anything_of_it_runs() {
 #[test]
 fn whom_nothing_else_tells_ends_with_its_leader() {
     let hides = module("hides", shell(HIDES)).run(json!({ "restart": "never", "ready": "none" }));
-    let hub = Hub::start(&[hides]);
+    let hub = start(&[hides]);
     let hidden = noted(&hub);
     hub.until_status("hides", "stopped");
     assert!(!is_alive(hidden), "it counts as stopped before {hidden} was gone");
@@ -70,7 +84,7 @@ fn whom_nothing_else_tells_ends_with_its_leader() {
 #[test]
 fn whom_nothing_else_tells_ends_with_a_stop_and_a_restart() {
     let script = format!("{HIDES}; exec {:?} http", testchild(&[])[0]);
-    let hub = Hub::start(&[module("hides", shell(&format!("({script})")))]);
+    let hub = start(&[module("hides", shell(&format!("({script})")))]);
     let mut before = None;
     for verb in ["restart", "stop"] {
         hub.until_ready("hides");
@@ -93,7 +107,7 @@ fn whoever_forks_and_ends_without_a_pause_does_not_outrun_a_stop() {
     home.install(
         &module("hops", shell(script)).run(json!({ "restart": "never", "ready": "none", "stopTimeoutMs": 200 })),
     );
-    let hub = Hub::start_in(home, &[]);
+    let hub = Hub::start_in(home, WITH_GROUPS);
     let group = directory(&hub).join("hops.module");
     eventually("some hops", || (hub.home.read("hopped").len() > 20).then_some(()));
     hub.run(&["stop", "hops"]).succeeds();
@@ -106,7 +120,7 @@ fn whoever_forks_and_ends_without_a_pause_does_not_outrun_a_stop() {
 #[test]
 fn the_next_hub_ends_whom_nothing_else_tells() {
     let script = format!("{HIDES}; exec {:?} http", testchild(&[])[0]);
-    let mut hub = Hub::start(&[module("hides", shell(&format!("({script})")))]);
+    let mut hub = start(&[module("hides", shell(&format!("({script})")))]);
     hub.until_ready("hides");
     let (hidden, before) = (noted(&hub), directory(&hub));
     hub.kill();
@@ -128,7 +142,7 @@ fn a_hub_that_a_module_of_the_killed_one_starts_ends_the_others() {
     let script = format!("{HIDES}; export PARACHUTE_BIN={:?}; {next}", env!("CARGO_BIN_EXE_parachute"));
     let run = json!({ "restart": "never", "ready": "none" });
     home.install(&module("next", shell(&script)).run(run));
-    let mut hub = Hub::start_in(home, &[]);
+    let mut hub = Hub::start_in(home, WITH_GROUPS);
     let (hidden, old) = (noted(&hub), directory(&hub));
     // The one that comes starts nothing.
     hub.home.write("services.json", r#"{"services":[]}"#);
@@ -147,10 +161,7 @@ fn a_hub_that_a_module_of_the_killed_one_starts_ends_the_others() {
 
 #[test]
 fn where_no_group_can_be_made_modules_run_without() {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
-    let mount = mounts.lines().rfind(|line| line.contains(" - cgroup2 ")).expect("control groups of version 2");
-    let point = mount.split(' ').nth(4).expect("a mount point");
-    let script = format!("mount -o remount,bind,ro {point} && exec \"$0\" \"$@\"");
+    let script = format!("mount -o remount,bind,ro {} && exec \"$0\" \"$@\"", cgroup_mount());
     let read_only = ["unshare", "--mount", "/bin/sh", "-c", &script];
     for (setting, said) in [("auto", None), ("on", Some("cannot make control groups")), ("off", None)] {
         let home = Home::new();
@@ -174,7 +185,9 @@ fn a_module_that_cannot_be_born_in_its_group_joins_it() {
     let home = Home::new();
     home.install(&module("web", testchild(&["http"])));
     let none = ["strace", "-f", "-o", "/dev/null", "-e", "trace=clone3", "-e", "inject=clone3:error=ENOSYS"];
-    let mut strace = Spawned::spawn(through(&none, &home.command(&["serve", "--port", "0"])));
+    let mut serve = home.command(&["serve", "--port", "0"]);
+    serve.envs(WITH_GROUPS.iter().copied());
+    let mut strace = Spawned::spawn(through(&none, &serve));
     let groups = strace.line_after("[hub] each module runs in a control group of its own below ");
     let pid: u32 = strace.line_after("[supervisor] web: started, pid ").parse().expect("a pid");
     assert!(group_of(pid).ends_with(&format!("/{}/web.module", name(Path::new(&groups)))), "{}", group_of(pid));
@@ -186,7 +199,7 @@ fn a_module_that_cannot_be_born_in_its_group_joins_it() {
 
 #[test]
 fn a_group_that_was_taken_away_keeps_no_module_from_running() {
-    let hub = Hub::start(&[module("web", testchild(&["http"]))]);
+    let hub = start(&[module("web", testchild(&["http"]))]);
     let groups = directory(&hub);
     hub.until_ready("web");
     hub.run(&["stop", "web"]).succeeds();
@@ -207,7 +220,7 @@ fn whoever_leaves_the_group_is_ended_all_the_same() {
     let home = Home::new();
     home.install(&module("moves", shell(&script)).run(json!({ "ready": "none" })));
     home.write("hub/intent.json", r#"{"stopped":["moves"]}"#);
-    let hub = Hub::start_in(home, &[]);
+    let hub = Hub::start_in(home, WITH_GROUPS);
     let groups = directory(&hub);
     hub.home.write("top", groups.parent().and_then(Path::to_str).expect("a path"));
     hub.run(&["start", "moves"]).succeeds();
@@ -216,4 +229,32 @@ fn whoever_leaves_the_group_is_ended_all_the_same() {
     assert_eq!(group_of(leader), group_of(hub.pid()));
     hub.run(&["stop", "moves"]).succeeds();
     assert!(!is_alive(leader) && !is_alive(grandchild));
+}
+
+/// Systemd marks what it has left to somebody; the topmost is nobody else's.
+#[test]
+fn without_a_word_groups_are_made_where_they_may_be() {
+    let hub = Hub::start(&[module("web", testchild(&["http"]))]);
+    let pid = hub.until_ready("web");
+    let is_top = group_of(hub.pid()) == "/";
+    assert_eq!(group_of(pid).ends_with("/web.module"), is_top, "{}", group_of(pid));
+    assert_eq!(hub.output().contains("control group"), is_top, "{}", hub.output());
+}
+
+/// It stays alive, and no stop waits for it.
+#[test]
+fn a_hub_that_a_module_has_put_into_its_group_is_not_ended_with_it() {
+    let script = "group=$(sed -n 's/^0:://p' /proc/self/cgroup); echo $PPID >\"$(cat $PARACHUTE_HOME/mount)$group/cgroup.procs\"; \
+                  trap '' TERM; echo put $$; exec sleep 600";
+    let home = Home::new();
+    home.install(&module("puts", shell(script)).run(json!({ "ready": "none", "stopTimeoutMs": 200 })));
+    home.write("mount", cgroup_mount().as_str());
+    let mut hub = Hub::start_in(home, WITH_GROUPS);
+    let leader = hub.number_after("puts", "put ");
+    assert!(group_of(hub.pid()).ends_with("/puts.module"), "{}", group_of(hub.pid()));
+    hub.run(&["stop", "puts"]).succeeds();
+    assert!(!is_alive(leader));
+    hub.run(&["start", "puts"]).succeeds();
+    hub.run(&["restart", "puts"]).succeeds();
+    assert_eq!(hub.end().code(), Some(0));
 }

@@ -151,10 +151,16 @@ impl Remains {
 
     /// Holds who is in the control group, and has them hear what the others have heard: whom nothing else tells.
     fn hold_members(&mut self, group: &Group, leader: Option<Pid>) -> io::Result<()> {
-        let Some(members) = group.leave()? else { return Ok(()) };
+        let Some(mut members) = group.leave()? else { return Ok(()) };
+        // Root may have put us there. It is no place to end ourselves.
+        let we = process::own_pid();
+        if members == [we] {
+            return Ok(());
+        }
+        members.retain(|pid| *pid != we && Some(*pid) != leader);
         let mut newcomers = Vec::new();
         for pid in members {
-            if Some(pid) == leader || self.held.iter().any(|held| held.pid() == pid) {
+            if self.held.iter().any(|held| held.pid() == pid) {
                 continue;
             }
             match Held::open(pid, || true) {

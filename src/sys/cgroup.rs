@@ -15,13 +15,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Groups below one that are looked into; whoever nests deeper, or makes more, is still killed with the rest.
 const DEPTH_MAX: usize = 16;
 const GROUPS_MAX: usize = 1024;
 /// What the lists of the kernel are read to: some thousand processes in one group.
 const LIST_MAX_BYTES: u64 = 1024 * 1024;
+
+/// Whoever begins while others sweep tries again for so long: they take a moment.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The group that this process is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +71,7 @@ impl Own {
             }
             let group = Group { directory: self.directory.join(name) };
             // Somebody's who lives is locked.
-            if let Ok(lock) = group.lock() {
+            if let Ok(lock) = group.lock(Instant::now()) {
                 let _is_in_use = group.remove();
                 drop(lock);
             }
@@ -86,19 +89,29 @@ pub(crate) struct Locked {
 impl Locked {
     /// Makes it. Fails where the kernel is of before 5.14, and cannot end a group as a whole.
     pub(crate) fn make(group: Group) -> io::Result<Self> {
-        // Whoever sweeps may take it away before it is locked.
-        for _ in 0..3 {
-            group.make()?;
-            if !group.directory.join(KILL).exists() {
-                group.remove()?;
-                return Err(io::ErrorKind::Unsupported.into());
-            }
-            let lock = group.lock()?;
-            if group.directory.is_dir() {
-                return Ok(Self { group, _lock: lock });
+        // Whoever sweeps may take it away before it is locked, and has it locked meanwhile.
+        let deadline = Instant::now() + SWEEP_PATIENCE;
+        loop {
+            match Self::make_once(&group, deadline) {
+                Err(error) if is_gone(&error) && Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+                Ok(lock) => return Ok(Self { group, _lock: lock }),
             }
         }
-        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn make_once(group: &Group, deadline: Instant) -> io::Result<FileLock> {
+        group.make()?;
+        let lock = group.lock(deadline)?;
+        // Nobody takes it away any more; it may be gone already.
+        match [KILL, PROCESSES].map(|file| group.directory.join(file).exists()) {
+            [true, _] => Ok(lock),
+            [false, true] => {
+                group.remove()?;
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            [false, false] => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+        }
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -147,8 +160,8 @@ impl Group {
         fs::Dir::open(&self.directory).map(fs::Dir::into_fd)
     }
 
-    fn lock(&self) -> io::Result<FileLock> {
-        FileLock::acquire(fs::open_read(&self.directory)?, Instant::now())
+    fn lock(&self, deadline: Instant) -> io::Result<FileLock> {
+        FileLock::acquire(fs::open_read(&self.directory)?, deadline)
     }
 
     /// Removes it if nobody is in it or below it, which then is certain: whoever is not there can have no more children

@@ -6,7 +6,7 @@ use crate::supervisor::remains::Marks;
 use crate::supervisor::words::Killer;
 use crate::supervisor::{Leader, environment};
 use crate::sys::cgroup::Group;
-use crate::sys::process::{Exit, Signal};
+use crate::sys::process::{self, Exit, Signal};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -60,7 +60,7 @@ impl Worker {
         if signal == Signal::Kill {
             self.remains.take_escaped();
             // Also who is just being forked, and who is another user's.
-            if let Some(Err(error)) = self.group.as_ref().map(Group::kill) {
+            if let Some(Err(error)) = self.group.as_ref().map(kill) {
                 self.said.push(format!("cannot kill its control group: {error}"));
             }
         }
@@ -129,4 +129,10 @@ impl Worker {
         self.output.finish(&mut self.tap);
         self.events.push_back(Event::Gone { child: self.child });
     }
+}
+
+/// Ends all of the group, unless we are among them, where only root can have put us.
+pub(super) fn kill(group: &Group) -> io::Result<()> {
+    let are_in = group.members().is_ok_and(|members| members.contains(&process::own_pid()));
+    if are_in { Ok(()) } else { group.kill() }
 }

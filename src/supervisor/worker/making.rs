@@ -1,13 +1,12 @@
 //! From a wish to a child: its settings, the fork that the main thread makes, and whether its program came to run.
 
-use super::{Birth, Living, Worker};
+use super::{Birth, Living, Worker, ending};
 use crate::supervisor::inbox::ForMain;
 use crate::supervisor::lifecycle::Event;
 use crate::supervisor::settings::{self, Occasion, Prepared, Purpose, Settings};
 use crate::supervisor::watch::Watch;
 use crate::supervisor::words::{self, Killer};
 use crate::supervisor::{Leader, StartError};
-use crate::sys::cgroup::Group;
 use crate::sys::poll::PollSet;
 use crate::sys::proc;
 use crate::sys::process::{Child, Signal};
@@ -111,7 +110,7 @@ impl Worker {
             Ok(spawned) if birth.is_some_and(|birth| birth.is_over()) => {
                 // It may have got there after all, and have children.
                 let _ = spawned.child.signal(Signal::Kill);
-                let _ = self.group.as_ref().map(Group::kill);
+                let _ = self.group.as_ref().map(ending::kill);
                 self.collect_failed(spawned.child);
                 self.not_spawned(SpawnFailure::took_too_long());
             }

@@ -3,7 +3,6 @@ use crate::sys::fault::{Fault, play};
 use crate::sys::random;
 use crate::sys::testdir::TestDir;
 use std::process::{Child, Command};
-use std::time::Duration;
 
 const EMFILE: i32 = 24;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -156,19 +155,46 @@ fn groups_of_those_that_have_gone_are_swept_and_others_are_not() {
 }
 
 #[test]
-fn a_group_is_made_again_that_was_swept_before_it_was_locked() {
+fn a_group_is_locked_for_one_at_a_time() {
     let ground = Playground::new();
     let group = Group { directory: ground.0.directory.join("hub") };
     let locked = Locked::make(group.clone()).expect("made");
-    assert!(Locked::make(group).is_err(), "it is somebody's");
+    assert_eq!(Locked::make(group).expect_err("it is somebody's").kind(), io::ErrorKind::WouldBlock);
     drop(locked);
 }
 
+/// It may be taken away before it is locked, and be locked by whoever takes it away.
 #[test]
-fn a_directory_that_is_no_group_is_none_to_be_killed_at_once() {
-    let dir = TestDir::new("no-group");
+fn whoever_begins_while_others_sweep_gets_a_group() {
+    let ground = Playground::new();
+    let own = Own { directory: ground.0.directory.clone(), is_top: true };
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                own.sweep("hub-");
+            }
+        });
+        for round in 0..300 {
+            let made = Locked::make(own.below("hub-1"));
+            let stays = made.as_ref().is_ok_and(|locked| locked.directory().is_dir());
+            if !stays {
+                is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            assert!(stays, "round {round}: {:?}", made.err());
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+/// As on kernels of before 5.14.
+#[test]
+fn a_group_that_cannot_be_killed_at_once_is_given_back() {
+    let dir = TestDir::new("no-kill");
     let group = Group { directory: dir.join("hub") };
-    assert_eq!(Locked::make(group.clone()).expect_err("no group").kind(), io::ErrorKind::Unsupported);
+    std::fs::create_dir(&group.directory).expect("made");
+    std::fs::create_dir(group.directory.join(PROCESSES)).expect("made");
+    assert_eq!(Locked::make(group.clone()).expect_err("no kill").kind(), io::ErrorKind::Unsupported);
     assert!(!group.directory.exists());
 }
 
