@@ -7,6 +7,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 /// What the child is to be, beside its first function.
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64")),
+    allow(dead_code, reason = "nobody reads it there")
+)]
 pub(super) struct Birth<'a> {
     pub(super) flags: libc::c_int,
     /// Written with CLONE_PIDFD.
