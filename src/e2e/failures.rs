@@ -141,6 +141,8 @@ fn serve_says_why_it_does_not_come_up_in_the_language_that_it_was_asked_in() {
 fn a_hub_that_does_not_answer_is_not_ready_and_not_at_it() {
     let hub = web();
     let pid = hub.pid();
+    // Or it would not be well yet at the end.
+    hub.line_after("web", "ready ");
     crate::support::kill(pid, "STOP");
     // Each thread stops when it is its turn, and may answer before.
     eventually("all of it stopped", || {

@@ -150,7 +150,6 @@ fn a_module_that_is_installed_in_place_of_itself_runs_as_its_manifest_says_now()
     fs::write(&file, manifest.to_string()).expect("ours");
     let replaced = install(&["--replace"]);
     assert!(replaced.stdout.contains("wiki replaced") && replaced.stdout.contains("wiki restarted"), "{replaced}");
-    let second = hub.number_after("wiki", "ready ");
-    assert_ne!(second, first);
+    let second = hub.next_line_after("wiki", "ready ", &first.to_string());
     assert!(fs::read_to_string(format!("/proc/{second}/environ")).expect("it runs").contains("NEW=1"));
 }

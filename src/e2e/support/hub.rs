@@ -173,7 +173,15 @@ impl Hub {
         eventually(&format!("a line of {short} that begins with {key:?}"), || self.lines_after(short, key).pop())
     }
 
-    /// The same, as a number.
+    /// The same, once it is another than `before`: of the next child, whose start is told before it has said anything.
+    #[track_caller]
+    pub(crate) fn next_line_after(&self, short: &str, key: &str, before: &str) -> String {
+        eventually(&format!("a line of {short} that begins with {key:?} and does not end with {before:?}"), || {
+            self.lines_after(short, key).pop().filter(|newest| newest != before)
+        })
+    }
+
+    /// What [`Hub::line_after`] finds, as a number.
     #[track_caller]
     pub(crate) fn number_after(&self, short: &str, key: &str) -> u32 {
         let text = self.line_after(short, key);
