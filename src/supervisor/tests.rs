@@ -4,7 +4,7 @@ use crate::sys::fault::{Fault, play};
 use crate::sys::spawn::SpawnFailure;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// More than a worker takes for what it does at once.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,6 +7,7 @@
 use super::fault::point;
 use super::fs::{self, FileLock};
 use super::pid::Pid;
+use super::proc;
 use super::{cvt, cvt_r};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::Permissions;
@@ -193,8 +194,7 @@ impl Group {
         let mut members = Vec::new();
         for directory in self.tree() {
             let list = read_if_there(&directory.join(PROCESSES))?.unwrap_or_default();
-            let words = list.split(u8::is_ascii_whitespace).filter_map(|word| std::str::from_utf8(word).ok());
-            members.extend(words.filter_map(|word| word.parse::<Pid>().ok()).filter(|pid| *pid > 0));
+            members.extend(proc::pids_in(&list).filter(|pid| *pid > 0));
         }
         Ok(members)
     }

@@ -184,8 +184,13 @@ fn read_list(mut list: &fs::File) -> io::Result<Vec<Pid>> {
             Err(error) => return Err(error),
         }
     }
-    let words = text.split(u8::is_ascii_whitespace).filter_map(|word| std::str::from_utf8(word).ok());
-    Ok(words.filter_map(|word| word.parse().ok()).collect())
+    Ok(pids_in(&text).collect())
+}
+
+/// The numbers in a list of the kernel's.
+pub(super) fn pids_in(list: &[u8]) -> impl Iterator<Item = Pid> {
+    let words = list.split(u8::is_ascii_whitespace).filter_map(|word| std::str::from_utf8(word).ok());
+    words.filter_map(|word| word.parse().ok())
 }
 
 /// The service of the service manager to which a process belongs, the manager itself included: the path of its control
