@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// Groups below one that are looked into; whoever nests deeper, or makes more, is still killed with the rest.
 const DEPTH_MAX: usize = 16;
 const GROUPS_MAX: usize = 1024;
-/// What the lists of the kernel are read to: some thousand processes in one group.
+/// What the lists of the kernel are read to: more than a hundred thousand processes in one group.
 const LIST_MAX_BYTES: u64 = 1024 * 1024;
 
 /// Whoever begins while others sweep tries again for so long: they take a moment.
@@ -239,7 +239,7 @@ impl Group {
     }
 }
 
-/// Makes the calling process, or the one that has this descriptor of the file, a member. Async-signal-safe.
+/// Makes the calling process a member. Async-signal-safe.
 pub(super) fn join(processes: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: pointer and length are those of a constant.
     cvt(unsafe { libc::write(processes.as_raw_fd(), b"0".as_ptr().cast(), 1) as libc::c_int }).map(drop)
