@@ -1,22 +1,14 @@
 //! The hub's own life: it is the only one in its home, starts in order, ends in order and leaves nothing behind.
 
 use crate::support::{
-    Finished, Home, Hub, Module, Spawned, children, eventually, free_port, is_alive, is_free, kill, module, pid_of,
-    testchild, through,
+    Finished, Home, Hub, Spawned, WITHOUT_GROUPS, children, eventually, free_port, is_alive, is_free, kill, module,
+    pid_of, start_without_groups, testchild, through,
 };
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
-
-/// As on most machines: what belongs to a module is known by all else that tells it.
-const WITHOUT_GROUPS: &[(&str, &str)] = &[("PARACHUTE_CGROUPS", "off")];
-
-#[track_caller]
-fn start(modules: &[Module]) -> Hub {
-    Hub::start_with(modules, WITHOUT_GROUPS)
-}
 
 /// The files that tell others of a running hub.
 const IDENTITY: [&str; 3] = ["hub/run/hub.pid", "hub/run/hub.port", "hub-instance.json"];
@@ -39,7 +31,7 @@ fn noted(name: &str, file: &str) -> Vec<String> {
 
 #[test]
 fn a_second_hub_in_the_same_home_is_refused_and_touches_nothing() {
-    let hub = start(&[module("web", testchild(&["http"]))]);
+    let hub = start_without_groups(&[module("web", testchild(&["http"]))]);
     let pid = hub.until_ready("web");
     let files = IDENTITY.iter().chain(&["services.json", "operator.token"]);
     let before: Vec<String> = files.clone().map(|file| hub.home.read(file)).collect();
@@ -58,7 +50,7 @@ fn a_second_hub_in_the_same_home_is_refused_and_touches_nothing() {
 /// The lock is in a file, and whoever removes that takes nothing from the hub that has it.
 #[test]
 fn a_second_hub_is_refused_also_when_the_lock_of_the_first_was_removed() {
-    let mut hub = start(&[module("web", testchild(&["http"]))]);
+    let mut hub = start_without_groups(&[module("web", testchild(&["http"]))]);
     let pid = hub.until_ready("web");
     fs::remove_file(hub.home.path().join("hub/run/hub.lock")).expect("removed");
     hub.says("hub.lock was removed: ");
@@ -98,7 +90,7 @@ fn refused_while_it_lives(hub: &Hub) {
 /// As somebody makes one to try something out. What it says of the hub of the other is nothing to it.
 #[test]
 fn a_copy_of_a_home_in_use_has_a_hub_of_its_own_and_leaves_the_other_alone() {
-    let hub = start(&[module("job", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
+    let hub = start_without_groups(&[module("job", testchild(&["sleep"])).run(json!({ "ready": "none" }))]);
     let pid = hub.number_after("job", "ready ");
     let copy = in_home(&hub.home, "../copy");
     let copied = Command::new("cp").args(["-a", &in_home(&hub.home, "."), &copy]).status().expect("cp runs");
@@ -121,7 +113,7 @@ fn a_copy_of_a_home_in_use_has_a_hub_of_its_own_and_leaves_the_other_alone() {
 
 #[test]
 fn a_lock_that_another_program_holds_names_no_hub_that_is_gone() {
-    let mut hub = start(&[]);
+    let mut hub = start_without_groups(&[]);
     let gone = hub.pid();
     assert!(hub.end().success());
     let lock = in_home(&hub.home, "hub/run/hub.lock");
@@ -136,7 +128,7 @@ fn a_lock_that_another_program_holds_names_no_hub_that_is_gone() {
 /// What the killed hub has left says where the next one listens, and is not what that one says of itself.
 #[test]
 fn a_command_that_comes_while_the_next_hub_ends_orphans_is_for_that_one() {
-    let mut hub = start(&[module("deaf", testchild(&["ignore-term"]))]);
+    let mut hub = start_without_groups(&[module("deaf", testchild(&["ignore-term"]))]);
     hub.until_ready("deaf");
     hub.kill();
     let mut next = Spawned::spawn(hub.home.command(&["serve", "--port", &hub.port.to_string()]));
@@ -149,7 +141,7 @@ fn a_command_that_comes_while_the_next_hub_ends_orphans_is_for_that_one() {
 
 #[test]
 fn orphans_are_ended_also_when_the_directory_of_their_record_is_gone() {
-    let mut hub = start(&[module("deaf", testchild(&["ignore-term"]))]);
+    let mut hub = start_without_groups(&[module("deaf", testchild(&["ignore-term"]))]);
     let orphan = hub.until_ready("deaf");
     hub.kill();
     fs::remove_dir_all(hub.home.path().join("hub/run")).expect("removed");
@@ -163,7 +155,7 @@ fn orphans_are_ended_also_when_the_directory_of_their_record_is_gone() {
 /// Supervisor B1: the wait for what another hub left is a part of the boot.
 #[test]
 fn a_signal_during_the_wait_for_orphans_kills_them_and_starts_nothing() {
-    let mut hub = start(&[module("deaf", testchild(&["ignore-term"]))]);
+    let mut hub = start_without_groups(&[module("deaf", testchild(&["ignore-term"]))]);
     let orphan = hub.until_ready("deaf");
     hub.kill();
     let mut next = Spawned::spawn(hub.home.command(&["serve", "--port", "0"]));
@@ -202,7 +194,7 @@ fn a_killed_hub_leaves_no_orphan_and_no_duplicate_to_the_next_one() {
     let deaf = module("deaf", testchild(&["ignore-term"]));
     let daemon = module("daemon", testchild(&["daemonize", "stay"]));
     let wrap = module("wrap", testchild(&["fork-and-ignore-term"]));
-    let mut hub = start(&[polite, deaf, daemon, wrap]);
+    let mut hub = start_without_groups(&[polite, deaf, daemon, wrap]);
     let all = ["polite", "deaf", "daemon", "wrap"];
     all.iter().for_each(|short| _ = hub.until_ready(short));
     let old: Vec<Vec<u32>> =
@@ -226,7 +218,7 @@ fn a_killed_hub_leaves_no_orphan_and_no_duplicate_to_the_next_one() {
 
 #[test]
 fn an_orphan_that_the_killed_hub_had_no_time_to_note_is_ended_too() {
-    let mut hub = start(&[module("deaf", testchild(&["ignore-term"]))]);
+    let mut hub = start_without_groups(&[module("deaf", testchild(&["ignore-term"]))]);
     let orphan = hub.until_ready("deaf");
     hub.kill();
     let record = hub.home.read(RECORD);
@@ -246,7 +238,7 @@ fn an_orphan_that_the_killed_hub_had_no_time_to_note_is_ended_too() {
 #[test]
 fn an_orphan_is_known_by_the_group_of_its_leader_that_has_gone() {
     let script = format!("env -i PORT=$PORT {:?} http & echo behind $!; wait", testchild(&[])[0]);
-    let mut hub = start(&[module("titled", ["/bin/sh", "-c", &script].map(str::to_owned).to_vec())]);
+    let mut hub = start_without_groups(&[module("titled", ["/bin/sh", "-c", &script].map(str::to_owned).to_vec())]);
     let leader = hub.until_ready("titled");
     let orphan = hub.number_after("titled", "behind ");
     hub.kill();
@@ -260,9 +252,9 @@ fn an_orphan_is_known_by_the_group_of_its_leader_that_has_gone() {
 /// They are known by what they carry, and so is it that another hub's are not.
 #[test]
 fn orphans_are_ended_also_when_their_record_cannot_be_used() {
-    let other = start(&[module("fork", testchild(&["fork-and-ignore-term"]))]);
+    let other = start_without_groups(&[module("fork", testchild(&["fork-and-ignore-term"]))]);
     let spared = [other.until_ready("fork"), other.number_after("fork", "grandchild ")];
-    let mut hub = start(&[module("fork", testchild(&["fork-and-ignore-term"]))]);
+    let mut hub = start_without_groups(&[module("fork", testchild(&["fork-and-ignore-term"]))]);
     hub.until_ready("fork");
     let orphan = hub.number_after("fork", "grandchild ");
     hub.kill();
@@ -279,7 +271,7 @@ fn orphans_are_ended_also_when_their_record_cannot_be_used() {
 
 #[test]
 fn a_record_that_cannot_be_used_beside_files_that_tell_of_no_hub_is_said() {
-    let mut hub = start(&[module("web", testchild(&["http"]))]);
+    let mut hub = start_without_groups(&[module("web", testchild(&["http"]))]);
     let orphan = hub.until_ready("web");
     hub.kill();
     for file in [RECORD, IDENTITY[0], IDENTITY[2]] {
@@ -321,7 +313,7 @@ fn without_pidfds_nothing_is_left_of_daemons_either() {
 fn the_end_of_a_hub_with_fifty_modules_leaves_nothing() {
     let run = json!({ "ready": "none" });
     let modules: Vec<_> = (0..50).map(|n| module(&format!("m{n}"), testchild(&["http"])).run(run.clone())).collect();
-    let mut hub = start(&modules);
+    let mut hub = start_without_groups(&modules);
     for module in &modules {
         hub.until_ready(&module.name);
     }
@@ -339,7 +331,7 @@ fn a_module_that_is_being_removed_does_not_cut_short_the_grace_of_another() {
     let none = json!({ "ready": "none" });
     let gone = module("gone", testchild(&["slow-term", "1000"])).run(none.clone());
     let busy = module("busy", testchild(&["slow-term", "2500"])).run(none);
-    let mut hub = start(&[gone, busy]);
+    let mut hub = start_without_groups(&[gone, busy]);
     for name in ["gone", "busy"] {
         hub.number_after(name, "ready ");
     }
@@ -358,7 +350,7 @@ fn a_module_that_is_being_removed_does_not_cut_short_the_grace_of_another() {
 fn a_second_signal_hurries_the_end() {
     let slow = module("slow", testchild(&["slow-term", "3600000"])).run(json!({ "ready": "none" }));
     let port = slow.port;
-    let mut hub = start(&[slow]);
+    let mut hub = start_without_groups(&[slow]);
     hub.line_after("slow", "ready ");
     // Whoever looks for the reason is told who it was.
     let sender = Command::new("/bin/sh")
@@ -450,7 +442,7 @@ fn a_module_that_waits_for_others_at_boot_is_shown_to_wait() {
 
 #[test]
 fn rows_that_come_and_go_need_no_restart_of_the_hub() {
-    let hub = start(&[module("old", testchild(&["http"]))]);
+    let hub = start_without_groups(&[module("old", testchild(&["http"]))]);
     let old = hub.until_ready("old");
 
     let new = module("new", testchild(&["http"]));
@@ -510,7 +502,7 @@ fn a_hub_that_is_process_1_collects_what_comes_to_it_and_ends_when_told() {
 
 #[test]
 fn a_hub_tells_who_it_is_and_where() {
-    let mut hub = start(&[]);
+    let mut hub = start_without_groups(&[]);
     let health = hub.get("/health").json();
     let record: Value = serde_json::from_str(&hub.home.read("hub-instance.json")).expect("JSON");
     assert_eq!(record["instance"], health["instance"]);
@@ -541,7 +533,7 @@ fn a_hub_tells_who_it_is_and_where() {
 
 #[test]
 fn a_port_file_that_leads_nowhere_is_no_hub_that_is_down() {
-    let hub = start(&[]);
+    let hub = start_without_groups(&[]);
     let nowhere = crate::support::free_port();
     hub.home.write("hub/run/hub.port", &format!("{nowhere}\n"));
     let said = format!("the hub runs as process {}, and no command reaches it", hub.pid());

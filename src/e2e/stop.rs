@@ -1,16 +1,10 @@
 //! A stop ends all of a module, and nothing brings it back but a start.
 
-use crate::support::{Finished, Home, Hub, Module, eventually, is_alive, is_free, kill, module, testchild};
+use crate::support::{
+    Finished, Home, Hub, WITHOUT_GROUPS, eventually, is_alive, is_free, kill, module, start_without_groups, testchild,
+};
 use serde_json::json;
 use std::thread;
-
-/// As on most machines: what belongs to a module is known by all else that tells it.
-const WITHOUT_GROUPS: &[(&str, &str)] = &[("PARACHUTE_CGROUPS", "off")];
-
-#[track_caller]
-fn start(modules: &[Module]) -> Hub {
-    Hub::start_with(modules, WITHOUT_GROUPS)
-}
 
 /// A shell that runs the test child with this subcommand and waits for it.
 fn wrapped(subcommand: &str) -> Vec<String> {
@@ -22,7 +16,7 @@ fn wrapped(subcommand: &str) -> Vec<String> {
 fn stop_also_ends_a_grandchild_that_ignores_term() {
     let wrap = module("wrap", wrapped("fork-and-ignore-term")).run(json!({ "stopTimeoutMs": 200 }));
     let port = wrap.port;
-    let hub = start(&[wrap]);
+    let hub = start_without_groups(&[wrap]);
     hub.until_ready("wrap");
     let grandchild = hub.number_after("wrap", "grandchild ");
     hub.run(&["stop", "wrap"]).succeeds();
@@ -39,7 +33,7 @@ fn nothing_is_left_of_a_long_chain_whose_last_ignores_term() {
         .iter()
         .map(|name| module(name, testchild(&["chain", "30"])).run(json!({ "stopTimeoutMs": 200 })))
         .collect();
-    let hub = start(&modules);
+    let hub = start_without_groups(&modules);
     let last: Vec<u32> = names
         .iter()
         .map(|name| {
@@ -64,7 +58,7 @@ fn what_one_hands_over_that_ends_while_the_hub_looks_is_ended_too() {
     let argv = ["/bin/sh", "-c", leader, &between].map(str::to_owned).to_vec();
     let handed = module("handed", argv).run(json!({ "stopTimeoutMs": 1500 }));
     let port = handed.port;
-    let hub = start(&[handed]);
+    let hub = start_without_groups(&[handed]);
     hub.until_ready("handed");
     let (between, last) = (hub.number_after("handed", "between "), hub.number_after("handed", "ready "));
     let slow = hub.inject("openat", "delay_enter=600000", &["-P", &format!("/proc/{between}/stat")]);
@@ -79,7 +73,7 @@ fn what_one_hands_over_that_ends_while_the_hub_looks_is_ended_too() {
 fn a_child_that_ignores_term_is_killed() {
     let deaf = module("deaf", testchild(&["ignore-term"])).run(json!({ "stopTimeoutMs": 100 }));
     let port = deaf.port;
-    let hub = start(&[deaf]);
+    let hub = start_without_groups(&[deaf]);
     hub.until_ready("deaf");
     hub.run(&["stop", "deaf"]).succeeds();
     hub.has_nothing_left("deaf", port);
@@ -94,7 +88,7 @@ fn a_child_that_ignores_term_is_killed() {
 fn a_child_may_end_in_its_own_time() {
     let slow = module("slow", testchild(&["slow-term", "300"])).run(json!({ "ready": "none" }));
     let port = slow.port;
-    let hub = start(&[slow]);
+    let hub = start_without_groups(&[slow]);
     let pid = hub.number_after("slow", "ready ");
     hub.run(&["stop", "slow"]).succeeds();
     hub.has_nothing_left("slow", port);
@@ -106,7 +100,7 @@ fn a_child_may_end_in_its_own_time() {
 fn nothing_is_left_of_a_daemon_after_a_stop() {
     let daemon = module("daemon", testchild(&["daemonize", "stay"])).run(json!({ "stopTimeoutMs": 500 }));
     let port = daemon.port;
-    let hub = start(&[daemon]);
+    let hub = start_without_groups(&[daemon]);
     hub.until_ready("daemon");
     let pid = hub.number_after("daemon", "daemon ");
     assert!(is_alive(pid));
@@ -119,7 +113,7 @@ fn nothing_is_left_of_a_daemon_after_a_stop() {
 fn nothing_is_left_of_a_daemon_whose_leader_has_gone() {
     let daemon = module("daemon", testchild(&["daemonize"])).run(json!({ "restart": "never", "ready": "none" }));
     let port = daemon.port;
-    let hub = start(&[daemon]);
+    let hub = start_without_groups(&[daemon]);
     let pid = hub.number_after("daemon", "daemon ");
     hub.until_status("daemon", "stopped");
     assert!(!is_alive(pid));
@@ -173,7 +167,7 @@ fn nothing_is_left_of_daemons_when_the_hub_ends() {
     let stays = module("stays", testchild(&["daemonize", "stay"]));
     let deaf = module("deaf", wrapped("fork-and-ignore-term")).run(json!({ "stopTimeoutMs": 200 }));
     let ports = [stays.port, deaf.port];
-    let mut hub = start(&[stays, deaf]);
+    let mut hub = start_without_groups(&[stays, deaf]);
     hub.until_ready("stays");
     hub.until_ready("deaf");
     assert_eq!(hub.end().code(), Some(0));
@@ -191,7 +185,7 @@ fn nothing_is_left_of_a_process_whose_first_thread_has_ended() {
     let modules = [("inside", wrapped("headless")), ("outside", outside)]
         .map(|(name, argv)| module(name, argv).run(json!({ "ready": "none", "stopTimeoutMs": 200 })));
     let ports = modules.each_ref().map(|module| module.port);
-    let hub = start(&modules);
+    let hub = start_without_groups(&modules);
     for (name, port) in ["inside", "outside"].into_iter().zip(ports) {
         let pid = hub.number_after(name, "ready ");
         assert!(is_alive(pid), "{name}: it lives without its first thread");
@@ -208,7 +202,7 @@ fn nothing_is_left_of_those_that_left_the_group_and_emptied_their_environment() 
     let bare = format!("env -i setsid {:?} sleep", testchild(&[])[0]);
     let script = format!("{bare} & ({bare}; true) & wait");
     let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
-    let hub = start(&[module("bare", argv).run(json!({ "ready": "none" }))]);
+    let hub = start_without_groups(&[module("bare", argv).run(json!({ "ready": "none" }))]);
     let mut runs = Vec::new();
     for verb in ["restart", "stop"] {
         let pids = eventually("both of this run", || {
@@ -229,7 +223,7 @@ fn a_leader_that_left_its_group_is_stopped_and_killed_like_any_other() {
     let polite = module("polite", testchild(&["leave-group"]));
     let deaf = module("deaf", testchild(&["leave-group", "ignore-term"])).run(json!({ "stopTimeoutMs": 200 }));
     let ports = [polite.port, deaf.port];
-    let mut hub = start(&[polite, deaf]);
+    let mut hub = start_without_groups(&[polite, deaf]);
     for (name, port) in ["polite", "deaf"].into_iter().zip(ports) {
         hub.until_ready(name);
         hub.run(&["stop", name]).succeeds();
@@ -249,7 +243,7 @@ fn a_grandchild_that_keeps_the_pipe_open_does_not_hold_up_a_stop() {
     let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
     let piped = module("piped", argv).run(json!({ "ready": "none" }));
     let port = piped.port;
-    let hub = start(&[piped]);
+    let hub = start_without_groups(&[piped]);
     let grandchild = hub.number_after("piped", "grandchild ");
     hub.line_after("piped", "ready ");
     hub.run(&["stop", "piped"]).succeeds();
@@ -259,7 +253,7 @@ fn a_grandchild_that_keeps_the_pipe_open_does_not_hold_up_a_stop() {
 
 #[test]
 fn a_stop_is_remembered_until_a_start() {
-    let mut hub = start(&[module("web", testchild(&["http"])), module("other", testchild(&["http"]))]);
+    let mut hub = start_without_groups(&[module("web", testchild(&["http"])), module("other", testchild(&["http"]))]);
     hub.until_ready("web");
     hub.run(&["stop", "web"]).succeeds();
     // What is asked for holds already.
@@ -328,7 +322,7 @@ fn what_is_stopped_without_a_hub_stays_stopped_and_what_cannot_be_kept_is_a_fail
 
 #[test]
 fn restarts_at_the_same_time_leave_one_child() {
-    let hub = start(&[module("web", testchild(&["http"]))]);
+    let hub = start_without_groups(&[module("web", testchild(&["http"]))]);
     let first = hub.until_ready("web");
     thread::scope(|scope| {
         for _ in 0..3 {
@@ -346,7 +340,7 @@ fn restarts_at_the_same_time_leave_one_child() {
 #[test]
 fn a_start_during_a_stop_comes_after_it() {
     let slow = module("slow", testchild(&["slow-term", "300"])).run(json!({ "ready": "none" }));
-    let hub = start(&[slow]);
+    let hub = start_without_groups(&[slow]);
     let first = hub.number_after("slow", "ready ");
     thread::scope(|scope| {
         let stop = scope.spawn(|| hub.run(&["stop", "slow"]));
@@ -364,7 +358,7 @@ fn a_start_during_a_stop_comes_after_it() {
 #[test]
 fn a_restart_of_what_is_being_stopped_and_cannot_start_is_a_failed_start() {
     let slow = module("slow", testchild(&["slow-term", "700"])).run(json!({ "ready": "none" }));
-    let hub = start(std::slice::from_ref(&slow));
+    let hub = start_without_groups(std::slice::from_ref(&slow));
     hub.line_after("slow", "ready ");
     hub.run(&["stop", "slow", "--no-wait"]).succeeds();
     hub.line_after("slow", "term ");
@@ -382,7 +376,7 @@ fn another_stop_signal_ends_a_module_and_one_that_is_stopped_hears_its_own() {
     let int = module("int", testchild(&["http"])).run(json!({ "stopSignal": "INT" }));
     let frozen = module("frozen", testchild(&["http"])).run(json!({ "stopTimeoutMs": 600_000 }));
     let ports = [int.port, frozen.port];
-    let hub = start(&[int, frozen]);
+    let hub = start_without_groups(&[int, frozen]);
     hub.until_ready("int");
     kill(hub.until_ready("frozen"), "STOP");
     hub.run(&["stop", "int", "frozen"]).succeeds();

@@ -5,7 +5,7 @@
 //! together, and holds up whoever touches new memory meanwhile.
 //!
 //! Everything is allocated before. Between fork and exec the child makes only async-signal-safe system calls, writes
-//! to nothing but its own stack, and says over a close-on-exec pipe which step failed, and with which errno; the
+//! to nothing but its own stack and its [`Newborn`], and says over a close-on-exec pipe which step failed, and with which errno; the
 //! pipe's end without a word is success. Until then the thread that forked stands still, and whoever can hold up the
 //! child, as a process of the user that it has become can by stopping it, holds up that one: see [`Newborn`].
 

@@ -14,6 +14,14 @@ use std::time::Duration;
 /// How long the last of a hub's processes may take to vanish once the hub has gone.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
 
+/// As on most machines: what belongs to a module is known by all else that tells it.
+pub(crate) const WITHOUT_GROUPS: &[(&str, &str)] = &[("PARACHUTE_CGROUPS", "off")];
+
+#[track_caller]
+pub(crate) fn start_without_groups(modules: &[Module]) -> Hub {
+    Hub::start_with(modules, WITHOUT_GROUPS)
+}
+
 /// A hub that answers on a port of its own. Dropping it ends it, checks that nothing of it is left and removes the home.
 pub(crate) struct Hub {
     // Dropped first: the home outlives the process.

@@ -19,7 +19,7 @@ mod wait;
 pub(crate) use backend::{Backend, Recorded, Said, services_at};
 pub(crate) use connection::Connection;
 pub(crate) use home::{Home, through};
-pub(crate) use hub::{Hub, Refused};
+pub(crate) use hub::{Hub, Refused, WITHOUT_GROUPS, start_without_groups};
 pub(crate) use module::{Module, free_port, module};
 pub(crate) use process::{Spawned, children, is_alive, kill, testchild};
 pub(crate) use run::Finished;
