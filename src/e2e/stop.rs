@@ -120,6 +120,38 @@ fn nothing_is_left_of_a_daemon_whose_leader_has_gone() {
     hub.has_nothing_left("daemon", port);
 }
 
+/// They are nobody's for all that the hub can tell, and new ones come while it looks.
+#[test]
+fn no_stop_waits_for_processes_that_hide_and_fork_and_end_without_a_pause() {
+    const HOP: &str = "trap '' TERM; env -i setsid /bin/sh \"$0\" \"$1\" >/dev/null 2>&1 & echo >>\"$1\"; sleep 0.02";
+    let home = Home::new();
+    home.write("hop", HOP);
+    let script = "for each in 1 2 3 4 5 6 7 8 9 10 11 12; do \
+                  env -i setsid /bin/sh \"$PARACHUTE_HOME/hop\" \"$PARACHUTE_HOME/hopped\" >/dev/null 2>&1 & \
+                  done; exec sleep 600";
+    let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    home.install(&module("hops", argv).run(json!({ "restart": "never", "ready": "none", "stopTimeoutMs": 200 })));
+    let web = module("web", wrapped("fork-and-ignore-term")).run(json!({ "stopTimeoutMs": 200 }));
+    let port = web.port;
+    home.install(&web);
+    let mut hub = Hub::start_in(home, WITHOUT_GROUPS);
+    hub.until_ready("web");
+    eventually("some hops", || (hub.home.read("hopped").len() > 100).then_some(()));
+    let grandchild = hub.number_after("web", "grandchild ");
+    hub.run(&["restart", "web"]).succeeds();
+    assert!(!is_alive(grandchild), "restart has returned before the grandchild was gone");
+    for name in ["web", "hops"] {
+        hub.run(&["stop", name]).succeeds();
+    }
+    hub.has_nothing_left("web", port);
+    let hops = hub.home.read("hopped").len();
+    eventually("more hops", || (hub.home.read("hopped").len() > hops).then_some(()));
+    // The end of the hub is theirs, too.
+    assert_eq!(hub.end().code(), Some(0));
+    let hops = hub.home.read("hopped").len();
+    assert_eq!(hub.home.read("hopped").len(), hops);
+}
+
 /// As servers that write a title over their environment: what they have open tells whose they are.
 #[test]
 fn nothing_is_left_of_a_daemon_without_an_environment_whose_leader_has_gone() {

@@ -63,6 +63,7 @@ mod tests {
     use super::*;
     use crate::supervisor::output::Output;
     use crate::sys::fault::{Fault, play};
+    use std::cell::OnceCell;
     use std::net::TcpListener;
     use std::process::Command;
 
@@ -85,6 +86,7 @@ mod tests {
                 since_ticks: None,
                 port,
                 output: &output,
+                shared: OnceCell::new(),
             };
             super::stranger(leader, &marks, &family)
         };

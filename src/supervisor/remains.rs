@@ -8,8 +8,15 @@ use super::output::Output;
 use crate::sys::cgroup::Group;
 use crate::sys::proc::{self, Stat};
 use crate::sys::process::{self, Family, Held, Pid, Signal};
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+/// Looks at all strangers before whoever asked is told that it cannot be known now. Each takes a fraction of a millisecond.
+const ROUNDS_MAX: u32 = 256;
 
 /// By what the processes of a module are known.
 pub(crate) struct Marks<'a> {
@@ -23,6 +30,9 @@ pub(crate) struct Marks<'a> {
     pub(crate) since_ticks: Option<u64>,
     pub(crate) port: u16,
     pub(crate) output: &'a Output,
+    /// What of the module's a process without an environment may have open, once it was needed: it takes longer to find
+    /// out than all the rest.
+    pub(crate) shared: OnceCell<Vec<PathBuf>>,
 }
 
 impl Marks<'_> {
@@ -51,8 +61,15 @@ impl Marks<'_> {
     /// Whether it writes to the module's output, or listens on its port.
     fn are_open_in(&self, pid: Pid) -> io::Result<bool> {
         let Some(files) = proc::open_files(pid)? else { return Ok(false) };
-        let sockets = proc::listening_inodes(self.port).into_iter().map(proc::name_of_socket);
-        Ok(self.output.names()?.into_iter().chain(sockets).any(|name| files.contains(&name)))
+        let shared = match self.shared.get() {
+            Some(shared) => shared,
+            None => {
+                let mut shared = self.output.names()?;
+                shared.extend(proc::listening_inodes(self.port).into_iter().map(proc::name_of_socket));
+                self.shared.get_or_init(|| shared)
+            }
+        };
+        Ok(shared.iter().any(|name| files.contains(name)))
     }
 }
 
@@ -128,11 +145,12 @@ impl Remains {
     /// Looks again who is left. Returns whether anybody is. An error means that it cannot be told now, as when
     /// descriptors have run out.
     pub(crate) fn look(&mut self, family: &Family, marks: &Marks<'_>) -> io::Result<bool> {
+        let mut rounds = 0..ROUNDS_MAX;
         loop {
             // Whoever was found once belongs to the module until it has ended, however it looks now. Before the others
             // are looked for: what it leaves behind is to be among them.
             self.held.retain(|held| !held.has_ended());
-            let found = find(family, marks)?;
+            let found = find(family, marks, &mut rounds)?;
             self.has_unheld = false;
             for process in &found {
                 self.hold(family, *process)?;
@@ -226,50 +244,50 @@ impl Remains {
     }
 }
 
-/// The processes of the module that are left, with their start times; empty only when there are none for certain.
-fn find(family: &Family, marks: &Marks<'_>) -> io::Result<Vec<(Pid, u64)>> {
-    let (mut others, mut unseen) = (Vec::new(), Vec::new());
-    loop {
-        // One that was looked at before and is another module's has descendants that are not ours either.
-        let (mut strangers, mut has_ended) = (Vec::new(), false);
+/// The processes of the module that are left, with their start times; empty only when there are none for certain. Each
+/// look takes one of `rounds`, and when there are no more it cannot be told now.
+fn find(family: &Family, marks: &Marks<'_>, rounds: &mut Range<u32>) -> io::Result<Vec<(Pid, u64)>> {
+    // Those that were looked at before.
+    let (mut seen, mut unseen) = (HashSet::new(), HashSet::new());
+    for _ in rounds {
+        let (mut ours, mut has_ended) = (Vec::new(), false);
         for pid in family.strangers()? {
-            match proc::look_at(pid)? {
-                Some(stat) => strangers.push((pid, stat.start_ticks)),
+            let Some(stat) = proc::look_at(pid)? else {
                 // One that is there again is another user's, in a /proc that does not show those: nothing can be done
                 // about it.
-                None if unseen.contains(&pid) => {}
-                None => {
-                    unseen.push(pid);
-                    has_ended = true;
-                }
+                has_ended |= unseen.insert(pid);
+                continue;
+            };
+            if !seen.insert((pid, stat.start_ticks)) {
+                continue;
+            }
+            if marks.are_of(pid, stat, family)? {
+                ours.push(pid);
+            } else if !proc::is_alive(pid, stat.start_ticks) {
+                has_ended = true;
             }
         }
-        strangers.retain(|stranger| !others.contains(stranger));
-        // One that has ended since, and was collected by another thread, has left us its children as new strangers.
-        if strangers.is_empty() && !has_ended {
+        if !ours.is_empty() {
+            let found = with_descendants(ours, family)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            has_ended = true;
+        }
+        // Whoever ended before it was known whose it was has left us its children as new strangers. Who comes without that
+        // descends from one that lived when it was seen to be another module's, and so is another module's too.
+        if !has_ended {
             return Ok(Vec::new());
         }
-        let found = descendants(&strangers, family, marks)?;
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        others.extend(strangers);
     }
+    Err(io::Error::other("processes come and go faster than they can be looked at"))
 }
 
-/// The strangers that belong to the module, and everything below them, with their start times.
-fn descendants(strangers: &[(Pid, u64)], family: &Family, marks: &Marks<'_>) -> io::Result<Vec<(Pid, u64)>> {
+/// These and everything below them that lives, with their start times.
+fn with_descendants(mut found: Vec<Pid>, family: &Family) -> io::Result<Vec<(Pid, u64)>> {
     let own = process::own_pid();
     let stats = proc::stats()?;
-    let mut found = Vec::new();
-    for (pid, _) in strangers {
-        if let Some(stat) = stats.get(pid)
-            && marks.are_of(*pid, *stat, family)?
-        {
-            found.push(*pid);
-        }
-    }
-    // Everything below them, generation by generation.
+    // Generation by generation.
     let mut index = 0;
     while let Some(parent) = found.get(index).copied() {
         index += 1;
@@ -284,4 +302,36 @@ fn descendants(strangers: &[(Pid, u64)], family: &Family, marks: &Marks<'_>) -> 
         .into_iter()
         .filter_map(|pid| stats.get(&pid).filter(|stat| !stat.is_zombie()).map(|stat| (pid, stat.start_ticks)))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testdir::TestDir;
+
+    #[test]
+    fn one_look_at_a_stranger_that_lives_is_enough_and_none_tells_nothing() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
+        let stranger = Pid::try_from(child.id()).expect("a pid");
+        let dir = TestDir::new("remains");
+        let list = dir.join("children");
+        std::fs::write(&list, format!("{stranger} ")).expect("written");
+        let (family, output) = (Family::listed_in(&list), Output::default());
+        let marks = Marks {
+            leader: None,
+            leader_lives: false,
+            group: None,
+            lineage_word: "nobody's",
+            since_ticks: None,
+            port: 1,
+            output: &output,
+            shared: OnceCell::new(),
+        };
+        for (rounds, told) in [(0, false), (1, true)] {
+            let found = find(&family, &marks, &mut (0..rounds));
+            assert_eq!(found.ok(), told.then(Vec::new), "{rounds}");
+        }
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+    }
 }

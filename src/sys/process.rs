@@ -337,6 +337,10 @@ fn heard(signal: Signal, send: impl Fn(libc::c_int) -> io::Result<libc::c_int>) 
     Ok(())
 }
 
+/// How often the children are listed, while some of them end each time, before nobody can be told who is there. Whoever forks
+/// or collects a child waits meanwhile.
+const LISTINGS_MAX: u32 = 256;
+
 /// The pids of the children that we forked and have not reaped. Collecting a child and listing children take turns,
 /// because the kernel's list may skip entries when one is removed while it is read.
 #[derive(Debug)]
@@ -366,6 +370,13 @@ impl Family {
         };
         let (known, asked) = (Mutex::default(), AtomicU64::new(1));
         Ok(Self { known, children: OwnChildren::open()?, has_pidfds, asked })
+    }
+
+    /// One whose children are those that a test writes to a file.
+    #[cfg(test)]
+    pub(crate) fn listed_in(list: &std::path::Path) -> Self {
+        let list = std::fs::File::open(list).expect("the test's list");
+        Self { children: OwnChildren::listed_in(list), ..Self::new().expect("a family") }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -403,7 +414,8 @@ impl Family {
     }
 
     /// Children of ours that we did not fork: orphans that came to us as their subreaper. Those that have ended are
-    /// collected on the way. Empty proves that no descendant of a dead leader is left anywhere.
+    /// collected on the way. Empty proves that no descendant of a dead leader is left anywhere. Fails when that cannot be
+    /// told now, as when descriptors have run out.
     ///
     /// The kernel takes the longer the more children there are, and when all modules end at once everybody asks: whoever
     /// waited while another one looked, and found nobody, need not look again, if that look began after the question.
@@ -413,7 +425,7 @@ impl Family {
         if known.alone_at > asked_at {
             return Ok(Vec::new());
         }
-        loop {
+        for _ in 0..LISTINGS_MAX {
             let began_at = self.asked.fetch_add(1, Ordering::AcqRel);
             let mut strangers = self.children.read()?;
             strangers.retain(|pid| !known.leaders.contains(pid));
@@ -428,6 +440,7 @@ impl Family {
                 return Ok(strangers);
             }
         }
+        Err(io::Error::other("children end faster than they can be listed"))
     }
 }
 
@@ -483,16 +496,24 @@ mod tests {
         let dir = TestDir::new("abandoned");
         let list = dir.join("children");
         std::fs::write(&list, "").expect("written");
-        let family = Family {
-            children: OwnChildren::listed_in(std::fs::File::open(&list).expect("opened")),
-            ..Family::new().expect("a family")
-        };
+        let family = Family::listed_in(&list);
         let mut sleep = std::process::Command::new("/bin/sleep");
         sleep.arg("600").process_group(0);
         let pid = family.add(|| sleep.spawn().map(|child| child.id() as Pid)).expect("a child");
         Child::adopt(pid, None).abandon(&family);
         assert!(!family.is_leader(pid), "whoever looks for strangers collects it");
         assert_eq!(wait(pid, 0).expect("it is there"), Some(Exit::Signal(libc::SIGKILL)));
+    }
+
+    /// As when they end faster than they can be listed: whoever forks or collects a child waits meanwhile.
+    #[test]
+    fn a_list_that_is_never_the_same_as_who_is_there_is_given_up() {
+        let dir = TestDir::new("listings");
+        let list = dir.join("children");
+        std::fs::write(&list, format!("{} ", own_pid())).expect("written");
+        let family = Family::listed_in(&list);
+        let error = family.strangers().expect_err("nobody is no child of its own");
+        assert_eq!(error.to_string(), "children end faster than they can be listed");
     }
 
     /// Whoever waits for another one's look takes it for its own only if it began after the question.
@@ -503,10 +524,7 @@ mod tests {
         std::fs::write(&list, "").expect("written");
         let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
         let stranger = Pid::try_from(child.id()).expect("a pid");
-        let family = Family {
-            children: OwnChildren::listed_in(std::fs::File::open(&list).expect("opened")),
-            ..Family::new().expect("a family")
-        };
+        let family = Family::listed_in(&list);
         assert!(family.strangers().expect("read").is_empty(), "nobody is there");
         let deadline = Instant::now() + Duration::from_secs(60);
         for asked_before in [true, false] {

@@ -7,6 +7,7 @@ use crate::supervisor::words::Killer;
 use crate::supervisor::{Leader, environment};
 use crate::sys::cgroup::Group;
 use crate::sys::process::{self, Exit, Signal};
+use std::cell::OnceCell;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -92,6 +93,7 @@ impl Worker {
             since_ticks: self.since_ticks,
             port: self.settings.port,
             output: &self.output,
+            shared: OnceCell::new(),
         }
     }
 
