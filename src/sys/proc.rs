@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,11 +109,24 @@ pub(crate) fn command_line(pid: Pid, limit_bytes: usize) -> Option<String> {
     Some(printable(&String::from_utf8_lossy(&bytes).replace('\0', " ")))
 }
 
+/// How often a process is looked at that shows neither environment nor program, as it does for a microsecond or two while
+/// execve(2) puts one program in place of another, before it counts as one that has none.
+const LOOKS_MAX: u32 = 64;
+
 /// The value of a variable in the environment that the process was started with; `None` when it has none, has
 /// overwritten it, or it may not be read. Fails when it cannot be told, as when descriptors have run out.
 pub(crate) fn environment_value(pid: Pid, name: &str) -> io::Result<Option<String>> {
     let process = format!("/proc/{pid}");
     let mut environment = environment_of(Path::new(&process))?;
+    let mut looks = 0..LOOKS_MAX;
+    while environment.is_empty() && looks.next().is_some() && has_memory(&process) {
+        let is_in_between = shows_no_program(&process);
+        environment = environment_of(Path::new(&process))?;
+        if !is_in_between {
+            break;
+        }
+        std::thread::yield_now();
+    }
     if environment.is_empty() {
         // Once the first thread has ended, only the others still show what all of them have.
         let threads = if_there(fs::read_dir(format!("{process}/task")))?;
@@ -132,11 +146,29 @@ pub(crate) fn environment_value(pid: Pid, name: &str) -> io::Result<Option<Strin
 /// What a process or a thread shows in its directory; empty when that may not be read or there is none any more.
 fn environment_of(directory: &Path) -> io::Result<Vec<u8>> {
     /// execve(2) allows more, but no environment that we made is larger.
-    const LIMIT_BYTES: u64 = 2 * 1024 * 1024;
-    let mut bytes = Vec::new();
-    let file = fs::File::open(directory.join("environ"));
-    if_there(file.and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes)))?;
-    Ok(bytes)
+    const LIMIT_BYTES: usize = 2 * 1024 * 1024;
+    let Some(file) = if_there(fs::File::open(directory.join("environ")))? else { return Ok(Vec::new()) };
+    let mut bytes = vec![0; 16 * 1024];
+    // In one piece: when the process becomes another program between two, the second is empty, as at the end.
+    loop {
+        let length = if_there(file.read_at(&mut bytes, 0))?.unwrap_or(0);
+        if length < bytes.len() || length >= LIMIT_BYTES {
+            bytes.truncate(length);
+            return Ok(bytes);
+        }
+        bytes.resize(length * 2, 0);
+    }
+}
+
+/// Whether it has neither ended nor is a thread of the kernel's own. `process` is its directory.
+fn has_memory(process: &str) -> bool {
+    // proc_pid_statm(5): the first number is the size of all of it.
+    fs::read(format!("{process}/statm")).is_ok_and(|sizes| !sizes.starts_with(b"0 "))
+}
+
+/// Whether it has not even a command line. `process` is its directory.
+fn shows_no_program(process: &str) -> bool {
+    fs::read(format!("{process}/cmdline")).is_ok_and(|line| line.is_empty())
 }
 
 /// All processes, as they are listed now.
@@ -419,6 +451,21 @@ mod tests {
         drop(shell.stdin.take());
         shell.wait().expect("it ends");
         assert_eq!(children(pid), [0; 0]);
+    }
+
+    #[test]
+    fn the_environment_of_a_process_that_becomes_another_program_is_there_all_the_time() {
+        let mut command = std::process::Command::new("/bin/sh");
+        let again = r#"exec "$0" -c "$1" "$0" "$1""#;
+        command.args(["-c", again, "/bin/sh", again]).env("PROC_TEST", "as ever");
+        let mut child = command.spawn().expect("a shell");
+        let pid = Pid::try_from(child.id()).expect("a pid");
+        let look = || environment_value(pid, "PROC_TEST").expect("it may be read");
+        let other = (0..20_000).map(|_| look()).find(|value| value.as_deref() != Some("as ever"));
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+        assert_eq!(other, None);
+        assert_eq!(environment_value(pid, "PROC_TEST").expect("there is none"), None);
     }
 
     #[test]
