@@ -382,6 +382,9 @@ pub(crate) struct HubInfo {
     pub(crate) source: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) container_build_time: Option<String>,
+    /// The directory below which each module has its control group; `None` when they run without.
+    #[serde(default)]
+    pub(crate) control_groups: Option<String>,
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use self::loopback::Loopback;
 use crate::sys::random;
 use crate::token::proof::{BootSecret, Challenge};
 use crate::wire::origin::{OriginReply, OriginRequest};
-use crate::wire::{Code, ErrorBody, Health, LogsReply, ModuleList, OpReply};
+use crate::wire::{Code, ErrorBody, Health, HubInfo, LogsReply, ModuleList, OpReply};
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -339,6 +339,10 @@ impl Client {
     /// Every later phase of a call takes at most this long.
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
+    }
+
+    pub(crate) fn hub(&self) -> Result<HubInfo, ClientError> {
+        self.call("GET /api/hub", "/api/hub", Method::Get)
     }
 
     pub(crate) fn modules(&self) -> Result<ModuleList, ClientError> {

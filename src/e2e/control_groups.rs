@@ -57,6 +57,10 @@ fn each_module_has_a_group_for_as_long_as_anything_of_it_runs() {
         assert!(group_of(pid).ends_with(&format!("/{}/{short}.module", name(&groups))), "{}", group_of(pid));
     }
     assert!(!group_of(hub.pid()).contains("parachute-"), "the hub stays where it was");
+    assert_eq!(hub.api("GET", "/api/hub").json()["control_groups"], groups.to_str().expect("text"));
+    let doctor = hub.run(&["doctor"]).succeeds();
+    let told = format!("each module runs in a control group of its own below {}", groups.display());
+    assert!(doctor.stdout.contains(&told), "{doctor}");
     let of_web = groups.join("web.module");
     hub.run(&["stop", "web"]).succeeds();
     assert!(!of_web.exists());
@@ -171,6 +175,9 @@ fn where_no_group_can_be_made_modules_run_without() {
         let mut hub = Hub::start_through(&wrapper, home);
         let pid = hub.until_ready("web");
         assert_eq!(group_of(pid), group_of(hub.pid()), "{setting}");
+        assert!(hub.api("GET", "/api/hub").json()["control_groups"].is_null(), "{setting}");
+        let doctor = hub.run(&["doctor"]).succeeds();
+        assert!(doctor.stdout.contains("run without control groups of their own"), "{setting}: {doctor}");
         hub.run(&["stop", "web"]).succeeds();
         hub.end();
         let output = hub.output();

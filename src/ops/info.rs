@@ -49,6 +49,7 @@ impl Hub {
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             source: if container { "container" } else { "binary" }.to_owned(),
             container_build_time: self.parts.build_time.clone().filter(|_| container),
+            control_groups: self.parts.supervisor.groups_directory().map(|directory| directory.display().to_string()),
         }
     }
 }

@@ -42,6 +42,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -197,6 +198,11 @@ impl Supervisor {
 
     fn modules(&self) -> MutexGuard<'_, BTreeMap<Short, Handle>> {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directory below which each module has its control group; `None` when they run without.
+    pub(crate) fn groups_directory(&self) -> Option<&Path> {
+        self.context.groups.as_ref().map(|groups| groups.directory())
     }
 
     /// Gives the control groups back, as far as nobody is left in them.

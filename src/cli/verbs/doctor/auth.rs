@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::manifest::Short;
 use crate::ops::auth::{About, Weight, checkup};
 use crate::store::{Home, module_secrets, operator_token};
-use crate::wire::{Code, ModuleInfo, Status};
+use crate::wire::{Code, HubInfo, ModuleInfo, Status};
 
 /// What stands in the files.
 pub(super) fn files(home: &Home, config: &Config, findings: &mut Findings) {
@@ -47,7 +47,13 @@ pub(super) fn running(home: &Home, config: &Config, mut up: reach::Up, findings:
         .authorise(home, config, &mut silent)
         .and_then(|()| up.client.modules().map_err(|error| Failure::of_client(&error)));
     match asked {
-        Ok(list) => modules(home, &up.client, &list.modules, findings),
+        Ok(list) => {
+            // Not every token that may see the modules may see this.
+            if let Ok(hub) = up.client.hub() {
+                findings.well(home.path(), &groups(&hub));
+            }
+            modules(home, &up.client, &list.modules, findings);
+        }
         Err(_) if findings.is_bad(&file) => {}
         // The operator has made it so, or somebody gave us one that is for something else.
         Err(failure) if failure.code == Code::InsufficientScope => findings.note(
@@ -63,6 +69,14 @@ pub(super) fn running(home: &Home, config: &Config, mut up: reach::Up, findings:
 }
 
 /// Each module that runs and has a key asks about a token, as it would about a caller's.
+/// Whether whatever a module starts is known as its own.
+fn groups(hub: &HubInfo) -> String {
+    match &hub.control_groups {
+        Some(directory) => format!("each module runs in a control group of its own below {directory}"),
+        None => "the modules run without control groups of their own".to_owned(),
+    }
+}
+
 fn modules(home: &Home, client: &Client, modules: &[ModuleInfo], findings: &mut Findings) {
     let mut answered = 0_u32;
     for module in modules.iter().filter(|module| module.supervisor_status == Some(Status::Running)) {
