@@ -18,9 +18,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Groups below one that are looked into; whoever nests deeper, or makes more, is still killed with the rest.
-const DEPTH_MAX: usize = 16;
-const GROUPS_MAX: usize = 1024;
+/// Groups below one that are looked into, more than a path can name in each other; whoever makes more is still killed with
+/// the rest.
+const GROUPS_MAX: usize = 4096;
 /// What the lists of the kernel are read to: more than a hundred thousand processes in one group.
 const LIST_MAX_BYTES: u64 = 1024 * 1024;
 
@@ -199,21 +199,18 @@ impl Group {
         Ok(members)
     }
 
-    /// Its directory and those below it, each before those in it.
+    /// Its directory and those below it, each before those in it. Of more than [`GROUPS_MAX`] there are some that have
+    /// none in them, which makes room for others when they are removed.
     fn tree(&self) -> Vec<PathBuf> {
-        let mut found = vec![(self.directory.clone(), 0)];
-        let mut index = 0;
-        while let Some((directory, depth)) = found.get(index).filter(|_| found.len() < GROUPS_MAX).cloned() {
-            index += 1;
-            if depth == DEPTH_MAX {
-                continue;
-            }
+        let (mut found, mut others) = (Vec::new(), vec![self.directory.clone()]);
+        while let Some(directory) = others.pop().filter(|_| found.len() < GROUPS_MAX) {
             // One that has gone meanwhile has none.
-            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
             let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            found.extend(groups.map(|entry| (entry.path(), depth + 1)));
+            others.extend(groups.map(|entry| entry.path()));
+            found.push(directory);
         }
-        found.into_iter().map(|(directory, _)| directory).collect()
+        found
     }
 
     /// Ends all that are in it and below it, whoever they belong to. One that is not there is no error.

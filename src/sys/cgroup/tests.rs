@@ -47,6 +47,22 @@ fn pid_of(child: &Child) -> Pid {
 }
 
 #[test]
+fn groups_are_removed_however_deep_they_are_and_however_many() {
+    let playground = Playground::new();
+    let group = &playground.0;
+    std::fs::create_dir_all(group.directory.join("deep/".repeat(400))).expect("made");
+    assert_eq!(group.leave().expect("removed"), None);
+    assert!(!group.directory.exists());
+    let many = group.directory.join("many");
+    for number in 0..GROUPS_MAX + 10 {
+        std::fs::create_dir_all(many.join(format!("{number}/in"))).expect("made");
+    }
+    // Each makes room for the next.
+    let removals = (0..4).take_while(|_| group.remove().is_err()).count();
+    assert!(!group.directory.exists(), "after {removals}");
+}
+
+#[test]
 fn our_group_is_found_below_the_mount_that_shows_it() {
     let whole = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw";
     let hybrid = "30 23 0:26 / /sys/fs/cgroup/cpu rw shared:4 - cgroup cgroup rw,cpu\n\
