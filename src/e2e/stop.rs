@@ -1,7 +1,8 @@
 //! A stop ends all of a module, and nothing brings it back but a start.
 
 use crate::support::{
-    Finished, Home, Hub, WITHOUT_GROUPS, eventually, is_alive, is_free, kill, module, start_without_groups, testchild,
+    Finished, Home, Hub, Module, WITHOUT_GROUPS, eventually, is_alive, is_free, kill, module, start_without_groups,
+    testchild,
 };
 use serde_json::json;
 use std::thread;
@@ -120,23 +121,35 @@ fn nothing_is_left_of_a_daemon_whose_leader_has_gone() {
     hub.has_nothing_left("daemon", port);
 }
 
+/// A dozen processes that ignore TERM and, every twentieth of a second and less, fork and end; what is before each command
+/// says what is left to know them by.
+fn hops(home: &Home, before: &str) -> Module {
+    let hop = format!(r#"trap '' TERM; {before} /bin/sh "$0" "$1" >/dev/null 2>&1 & echo >>"$1"; sleep 0.02"#);
+    home.write("hop", &hop);
+    let script = format!(
+        "for each in 1 2 3 4 5 6 7 8 9 10 11 12; do \
+         {before} /bin/sh \"$PARACHUTE_HOME/hop\" \"$PARACHUTE_HOME/hopped\" >/dev/null 2>&1 & done; exec sleep 600"
+    );
+    let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    module("hops", argv).run(json!({ "restart": "never", "ready": "none", "stopTimeoutMs": 200 }))
+}
+
+fn until_they_hop(hub: &Hub) {
+    let hops = hub.home.read("hopped").len();
+    eventually("a hundred hops", || (hub.home.read("hopped").len() > hops + 100).then_some(()));
+}
+
 /// They are nobody's for all that the hub can tell, and new ones come while it looks.
 #[test]
 fn no_stop_waits_for_processes_that_hide_and_fork_and_end_without_a_pause() {
-    const HOP: &str = "trap '' TERM; env -i setsid /bin/sh \"$0\" \"$1\" >/dev/null 2>&1 & echo >>\"$1\"; sleep 0.02";
     let home = Home::new();
-    home.write("hop", HOP);
-    let script = "for each in 1 2 3 4 5 6 7 8 9 10 11 12; do \
-                  env -i setsid /bin/sh \"$PARACHUTE_HOME/hop\" \"$PARACHUTE_HOME/hopped\" >/dev/null 2>&1 & \
-                  done; exec sleep 600";
-    let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
-    home.install(&module("hops", argv).run(json!({ "restart": "never", "ready": "none", "stopTimeoutMs": 200 })));
+    home.install(&hops(&home, "env -i setsid"));
     let web = module("web", wrapped("fork-and-ignore-term")).run(json!({ "stopTimeoutMs": 200 }));
     let port = web.port;
     home.install(&web);
     let mut hub = Hub::start_in(home, WITHOUT_GROUPS);
     hub.until_ready("web");
-    eventually("some hops", || (hub.home.read("hopped").len() > 100).then_some(()));
+    until_they_hop(&hub);
     let grandchild = hub.number_after("web", "grandchild ");
     hub.run(&["restart", "web"]).succeeds();
     assert!(!is_alive(grandchild), "restart has returned before the grandchild was gone");
@@ -144,11 +157,22 @@ fn no_stop_waits_for_processes_that_hide_and_fork_and_end_without_a_pause() {
         hub.run(&["stop", name]).succeeds();
     }
     hub.has_nothing_left("web", port);
-    let hops = hub.home.read("hopped").len();
-    eventually("more hops", || (hub.home.read("hopped").len() > hops).then_some(()));
+    until_they_hop(&hub);
     // The end of the hub is theirs, too.
     assert_eq!(hub.end().code(), Some(0));
     let hops = hub.home.read("hopped").len();
+    assert_eq!(hub.home.read("hopped").len(), hops);
+}
+
+#[test]
+fn whoever_forks_and_ends_without_a_pause_does_not_outrun_a_stop() {
+    let home = Home::new();
+    home.install(&hops(&home, "setsid"));
+    let hub = Hub::start_in(home, WITHOUT_GROUPS);
+    until_they_hop(&hub);
+    hub.run(&["stop", "hops"]).succeeds();
+    let hops = hub.home.read("hopped").len();
+    hub.run(&["status"]).succeeds();
     assert_eq!(hub.home.read("hopped").len(), hops);
 }
 

@@ -11,12 +11,14 @@ use crate::sys::process::{self, Family, Held, Pid, Signal};
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::io;
-use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-/// Looks at all strangers before whoever asked is told that it cannot be known now. Each takes a fraction of a millisecond.
-const ROUNDS_MAX: u32 = 256;
+/// How long, and how often, is looked at least while strangers come and go, where one look that sees all of them proves
+/// that nothing is left. It takes a fraction of a millisecond, and longer on a machine that is busy with them.
+const LOOK_TIME: Duration = Duration::from_millis(100);
+const LOOKS_MIN: u32 = 16;
 
 /// By what the processes of a module are known.
 pub(crate) struct Marks<'a> {
@@ -145,15 +147,19 @@ impl Remains {
     /// Looks again who is left. Returns whether anybody is. An error means that it cannot be told now, as when
     /// descriptors have run out.
     pub(crate) fn look(&mut self, family: &Family, marks: &Marks<'_>) -> io::Result<bool> {
-        let mut rounds = 0..ROUNDS_MAX;
+        let until = Instant::now() + LOOK_TIME;
         loop {
             // Whoever was found once belongs to the module until it has ended, however it looks now. Before the others
             // are looked for: what it leaves behind is to be among them.
             self.held.retain(|held| !held.has_ended());
-            let found = find(family, marks, &mut rounds)?;
+            let found = find(family, marks, until)?;
             self.has_unheld = false;
+            // At once: one that forks and ends is not to get to fork again before it hears what the others have heard.
             for process in &found {
                 self.hold(family, *process)?;
+            }
+            for process in descendants(&found, family)? {
+                self.hold(family, process)?;
             }
             // Until the leader has ended they are its own affair.
             if let Some(group) = marks.group.filter(|_| !marks.leader_lives) {
@@ -163,6 +169,9 @@ impl Remains {
             let is_left = self.has_unheld || !self.held.is_empty();
             if is_left || found.is_empty() {
                 return Ok(is_left);
+            }
+            if Instant::now() >= until {
+                return Err(io::Error::other("its processes come and go faster than they can be held"));
             }
         }
     }
@@ -244,13 +253,16 @@ impl Remains {
     }
 }
 
-/// The processes of the module that are left, with their start times; empty only when there are none for certain. Each
-/// look takes one of `rounds`, and when there are no more it cannot be told now.
-fn find(family: &Family, marks: &Marks<'_>, rounds: &mut Range<u32>) -> io::Result<Vec<(Pid, u64)>> {
+/// The strangers that are the module's, with their start times. Empty when nothing is left of it: for certain, unless some
+/// have ended before it was known whose they were in every look until `until`, and in [`LOOKS_MIN`]. Whoever lives for
+/// longer than a look is found then, too.
+fn find(family: &Family, marks: &Marks<'_>, until: Instant) -> io::Result<Vec<(Pid, u64)>> {
     // Those that were looked at before.
     let (mut seen, mut unseen) = (HashSet::new(), HashSet::new());
-    for _ in rounds {
-        let (mut ours, mut has_ended) = (Vec::new(), false);
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let (mut found, mut has_ended) = (Vec::new(), false);
         for pid in family.strangers()? {
             let Some(stat) = proc::look_at(pid)? else {
                 // One that is there again is another user's, in a /proc that does not show those: nothing can be done
@@ -258,50 +270,54 @@ fn find(family: &Family, marks: &Marks<'_>, rounds: &mut Range<u32>) -> io::Resu
                 has_ended |= unseen.insert(pid);
                 continue;
             };
-            if !seen.insert((pid, stat.start_ticks)) {
+            let process = (pid, stat.start_ticks);
+            if !seen.insert(process) {
                 continue;
             }
-            if marks.are_of(pid, stat, family)? {
-                ours.push(pid);
+            if !stat.is_zombie() && marks.are_of(pid, stat, family)? {
+                found.push(process);
             } else if !proc::is_alive(pid, stat.start_ticks) {
                 has_ended = true;
             }
         }
-        if !ours.is_empty() {
-            let found = with_descendants(ours, family)?;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            has_ended = true;
-        }
         // Whoever ended before it was known whose it was has left us its children as new strangers. Who comes without that
         // descends from one that lived when it was seen to be another module's, and so is another module's too.
-        if !has_ended {
-            return Ok(Vec::new());
+        let is_over = looks >= LOOKS_MIN && Instant::now() >= until;
+        if !found.is_empty() || !has_ended || is_over {
+            return Ok(found);
         }
     }
-    Err(io::Error::other("processes come and go faster than they can be looked at"))
 }
 
-/// These and everything below them that lives, with their start times.
-fn with_descendants(mut found: Vec<Pid>, family: &Family) -> io::Result<Vec<(Pid, u64)>> {
-    let own = process::own_pid();
-    let stats = proc::stats()?;
+/// Everything below these, with start times.
+fn descendants(ancestors: &[(Pid, u64)], family: &Family) -> io::Result<Vec<(Pid, u64)>> {
+    if ancestors.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Where the kernel lists no children everybody is asked for the parent.
+    let everybody = if family.lists_children() { None } else { Some(proc::stats()?) };
+    let children = |parent: Pid| -> Vec<(Pid, Stat)> {
+        let is_child = |stat: &Stat| stat.parent == parent;
+        match &everybody {
+            Some(stats) => stats.iter().map(|(pid, stat)| (*pid, *stat)).filter(|(_, stat)| is_child(stat)).collect(),
+            None => {
+                let listed = proc::children(parent).into_iter();
+                listed.filter_map(|pid| Some((pid, proc::stat(pid).filter(is_child)?))).collect()
+            }
+        }
+    };
+    let (own, mut line, mut index) = (process::own_pid(), ancestors.to_vec(), 0);
     // Generation by generation.
-    let mut index = 0;
-    while let Some(parent) = found.get(index).copied() {
+    while let Some((parent, _)) = line.get(index).copied() {
         index += 1;
-        let children = stats.iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| *pid);
-        for child in children {
-            if child != own && !found.contains(&child) && !family.is_leader(child) {
-                found.push(child);
+        for (pid, stat) in children(parent) {
+            let process = (pid, stat.start_ticks);
+            if pid != own && !stat.is_zombie() && !line.contains(&process) && !family.is_leader(pid) {
+                line.push(process);
             }
         }
     }
-    Ok(found
-        .into_iter()
-        .filter_map(|pid| stats.get(&pid).filter(|stat| !stat.is_zombie()).map(|stat| (pid, stat.start_ticks)))
-        .collect())
+    Ok(line.split_off(ancestors.len()))
 }
 
 #[cfg(test)]
@@ -310,7 +326,7 @@ mod tests {
     use crate::sys::testdir::TestDir;
 
     #[test]
-    fn one_look_at_a_stranger_that_lives_is_enough_and_none_tells_nothing() {
+    fn one_look_at_a_stranger_that_lives_is_enough() {
         let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().expect("a child");
         let stranger = Pid::try_from(child.id()).expect("a pid");
         let dir = TestDir::new("remains");
@@ -327,10 +343,7 @@ mod tests {
             output: &output,
             shared: OnceCell::new(),
         };
-        for (rounds, told) in [(0, false), (1, true)] {
-            let found = find(&family, &marks, &mut (0..rounds));
-            assert_eq!(found.ok(), told.then(Vec::new), "{rounds}");
-        }
+        assert_eq!(find(&family, &marks, Instant::now()).expect("there is no time for another"), []);
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
     }

@@ -255,6 +255,10 @@ impl OwnChildren {
         }
     }
 
+    pub(super) fn are_listed(&self) -> bool {
+        self.list.is_some()
+    }
+
     /// Reads such a list from a file that a test writes.
     #[cfg(test)]
     pub(super) fn listed_in(list: fs::File) -> Self {
@@ -456,7 +460,8 @@ mod tests {
     #[test]
     fn the_environment_of_a_process_that_becomes_another_program_is_there_all_the_time() {
         let mut command = std::process::Command::new("/bin/sh");
-        let again = r#"exec "$0" -c "$1" "$0" "$1""#;
+        // It ends in any case, once it has had a minute of a processor.
+        let again = r#"ulimit -t 60; exec "$0" -c "$1" "$0" "$1""#;
         command.args(["-c", again, "/bin/sh", again]).env("PROC_TEST", "as ever");
         let mut child = command.spawn().expect("a shell");
         let pid = Pid::try_from(child.id()).expect("a pid");

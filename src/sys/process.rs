@@ -396,6 +396,11 @@ impl Family {
         self.has_pidfds
     }
 
+    /// Whether the kernel lists the children of a process.
+    pub(crate) fn lists_children(&self) -> bool {
+        self.children.are_listed()
+    }
+
     pub(crate) fn is_leader(&self, pid: Pid) -> bool {
         self.lock().leaders.contains(&pid)
     }
