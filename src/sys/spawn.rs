@@ -61,7 +61,7 @@ impl Outcome {
         match poll::read_some(self.pipe.as_fd(), &mut message) {
             Ok(None) => None,
             Ok(Some(0)) => Some(Ok(())),
-            // Eight bytes are written at once, and a pipe delivers so few of them together.
+            // Five bytes are written at once, and a pipe delivers so few of them together.
             Ok(Some(_)) => {
                 let [step, errno @ ..] = message;
                 Some(Err(SpawnFailure { step: Step::of_byte(step), errno: i32::from_ne_bytes(errno) }))
