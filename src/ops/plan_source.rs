@@ -83,7 +83,7 @@ impl Files {
         if let Err(error) = super::origin::heal_dotenv(&self.home, short, &dotenv, &origins) {
             (self.log)(&format!("{short}: its .env keeps an origin that holds on this machine only: {error}"));
         }
-        self.say_once(short, &dotenv.warnings);
+        self.say_once(&document, short, &dotenv.warnings);
         let credentials = self.credentials(short, &run);
         Ok(Inputs {
             cwd: directory(&row, &run),
@@ -125,12 +125,14 @@ impl Files {
         }
     }
 
-    fn say_once(&self, short: &Short, warnings: &[String]) {
+    fn say_once(&self, document: &Listing, short: &Short, warnings: &[String]) {
         {
             let mut said = super::lock(&self.said);
             if said.get(short).map_or(&[][..], Vec::as_slice) == warnings {
                 return;
             }
+            // However many modules come and go, those that are gone take no room.
+            said.retain(|other, _| document.find(other).is_some());
             said.insert(short.clone(), warnings.to_vec());
         }
         for warning in warnings {
@@ -192,5 +194,55 @@ impl fmt::Display for Unusable {
 impl From<StoreError> for Unusable {
     fn from(error: StoreError) -> Self {
         Self::File(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lock;
+    use super::super::testing::Fixture;
+    use super::*;
+    use serde_json::json;
+    use std::fs;
+
+    /// As the hub of a fixture has them.
+    fn files(fixture: &Fixture) -> Files {
+        let parts = &fixture.hub.parts;
+        Files {
+            home: parts.home.clone(),
+            services: Arc::clone(&parts.services),
+            manifests: Arc::clone(&parts.manifests),
+            authority: Arc::clone(&parts.authority),
+            hub_port: 1939,
+            introspection_url: String::new(),
+            log: Arc::clone(&parts.log),
+            said: Mutex::default(),
+            readable: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn of_the_warnings_of_modules_that_are_gone_nothing_is_kept() {
+        let fixture = Fixture::new(&json!([]));
+        let files = files(&fixture);
+        for name in ["first", "second", "third"] {
+            let dir = files.home.path().join(name);
+            let mut module =
+                json!({"name": name, "manifestName": name, "port": 2001, "paths": ["/x"], "health": "/health"});
+            module["startCmd"] = json!(["/bin/true"]);
+            fs::create_dir_all(dir.join(".parachute")).expect("made");
+            fs::write(dir.join(".parachute/module.json"), module.to_string()).expect("written");
+            fs::write(dir.join(".env"), "no assignment\n").expect("written");
+            module["version"] = json!("1");
+            module["installDir"] = json!(dir);
+            fixture.write_rows(&json!([module]));
+            let short = Short::parse(name).expect("a name");
+            for _spawn in 0..2 {
+                assert!(files.inputs(&short).is_ok(), "it can be started");
+            }
+            let warnings = fixture.said().into_iter().filter(|line| line.starts_with(&format!("{name}: "))).count();
+            assert_eq!(warnings, 1, "{:?}", fixture.said());
+            assert_eq!(lock(&files.said).keys().collect::<Vec<_>>(), [&short]);
+        }
     }
 }
