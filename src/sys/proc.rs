@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The fields of `/proc/<pid>/stat` that tell processes apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,23 +109,32 @@ pub(crate) fn command_line(pid: Pid, limit_bytes: usize) -> Option<String> {
     Some(printable(&String::from_utf8_lossy(&bytes).replace('\0', " ")))
 }
 
-/// How often a process is looked at that shows neither environment nor program, as it does for a microsecond or two while
-/// execve(2) puts one program in place of another, before it counts as one that has none.
-const LOOKS_MAX: u32 = 64;
+/// How long a process is looked at that shows no environment because execve(2) is putting one program in place of
+/// another, before it counts as one that has none. Most take a few microseconds; one whose turn on the processor ends
+/// within them, or whose environment is large, takes some milliseconds.
+const EXEC_WAIT: Duration = Duration::from_millis(100);
 
 /// The value of a variable in the environment that the process was started with; `None` when it has none, has
 /// overwritten it, or it may not be read. Fails when it cannot be told, as when descriptors have run out.
 pub(crate) fn environment_value(pid: Pid, name: &str) -> io::Result<Option<String>> {
     let process = format!("/proc/{pid}");
     let mut environment = environment_of(Path::new(&process))?;
-    let mut looks = 0..LOOKS_MAX;
-    while environment.is_empty() && looks.next().is_some() && has_memory(&process) {
-        let is_in_between = shows_no_program(&process);
-        environment = environment_of(Path::new(&process))?;
-        if !is_in_between {
+    let (mut before, mut give_up_at) = (None, None);
+    while environment.is_empty() {
+        let Some(image) = image(&process)? else { break };
+        // Between two looks that find the same program, whole, there was no other.
+        if image.is_whole() && before == Some(image) {
             break;
         }
-        std::thread::yield_now();
+        let now = Instant::now();
+        if now >= *give_up_at.get_or_insert(now + EXEC_WAIT) {
+            break;
+        }
+        if before.is_some() {
+            std::thread::yield_now();
+        }
+        before = Some(image);
+        environment = environment_of(Path::new(&process))?;
     }
     if environment.is_empty() {
         // Once the first thread has ended, only the others still show what all of them have.
@@ -160,15 +169,44 @@ fn environment_of(directory: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Whether it has neither ended nor is a thread of the kernel's own. `process` is its directory.
-fn has_memory(process: &str) -> bool {
-    // proc_pid_statm(5): the first number is the size of all of it.
-    fs::read(format!("{process}/statm")).is_ok_and(|sizes| !sizes.starts_with(b"0 "))
+/// Where the program of a process and its words lie in its memory: no two that it becomes have them at the same places
+/// but by chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Image {
+    start_of_code: u64,
+    start_of_stack: u64,
+    words: [u64; 4],
 }
 
-/// Whether it has not even a command line. `process` is its directory.
-fn shows_no_program(process: &str) -> bool {
-    fs::read(format!("{process}/cmdline")).is_ok_and(|line| line.is_empty())
+impl Image {
+    /// The kernel notes where the code begins once all else is in place. Of a process that may not be looked at it says
+    /// 1, and shows no environment at any time.
+    fn is_whole(self) -> bool {
+        self.start_of_code != 0
+    }
+}
+
+/// What a process has in its memory; `None` when it has none, as one that has ended, or a thread of the kernel's own.
+/// `process` is its directory.
+fn image(process: &str) -> io::Result<Option<Image>> {
+    let mut line = [0; 1024];
+    let read = fs::File::open(format!("{process}/stat")).and_then(|mut file| file.read(&mut line));
+    let length = if_there(read)?.unwrap_or(0);
+    Ok(line.get(..length).and_then(parse_image))
+}
+
+/// proc_pid_stat(5) counts from 1: the size of the memory is field 23, where the code begins 26, the stack 28, and from
+/// 48 on where the command line and the environment begin and end.
+fn parse_image(text: &[u8]) -> Option<Image> {
+    let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?.split_ascii_whitespace();
+    let fields: Vec<&str> = fields.collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    if field(23)? == 0 {
+        return None;
+    }
+    let words = [field(48)?, field(49)?, field(50)?, field(51)?];
+    Some(Image { start_of_code: field(26)?, start_of_stack: field(28)?, words })
 }
 
 /// All processes, as they are listed now.
@@ -459,18 +497,37 @@ mod tests {
 
     #[test]
     fn the_environment_of_a_process_that_becomes_another_program_is_there_all_the_time() {
-        let mut command = std::process::Command::new("/bin/sh");
-        // It ends in any case, once it has had a minute of a processor.
-        let again = r#"ulimit -t 60; exec "$0" -c "$1" "$0" "$1""#;
-        command.args(["-c", again, "/bin/sh", again]).env("PROC_TEST", "as ever");
-        let mut child = command.spawn().expect("a shell");
+        // For as long as we are there.
+        let again = r#"[ "$PPID" != "$2" ] || exec "$0" -c "$1" "$0" "$1" "$2""#;
+        // The kernel takes the longer for it the more variables there are.
+        for further in [0, 6000] {
+            let mut command = std::process::Command::new("/bin/sh");
+            command.args(["-c", again, "/bin/sh", again, &own_pid().to_string()]);
+            command.envs((0..further).map(|number| (format!("FURTHER_{number}"), "x"))).env("PROC_TEST", "as ever");
+            let mut child = command.spawn().expect("a shell");
+            let pid = Pid::try_from(child.id()).expect("a pid");
+            let look = || environment_value(pid, "PROC_TEST").expect("it may be read");
+            let other = (0..10_000).map(|_| look()).find(|value| value.as_deref() != Some("as ever"));
+            child.kill().expect("it is ours");
+            child.wait().expect("it is ours");
+            assert_eq!(other, None, "with {further} further variables");
+            assert_eq!(environment_value(pid, "PROC_TEST").expect("there is none"), None);
+        }
+    }
+
+    #[test]
+    fn a_process_without_an_environment_is_told_from_one_that_has_none_yet() {
+        let mut command = std::process::Command::new("/bin/sleep");
+        let mut child = command.arg("600").env_clear().spawn().expect("a child");
         let pid = Pid::try_from(child.id()).expect("a pid");
-        let look = || environment_value(pid, "PROC_TEST").expect("it may be read");
-        let other = (0..20_000).map(|_| look()).find(|value| value.as_deref() != Some("as ever"));
+        assert!(image(&format!("/proc/{pid}")).expect("it may be read").expect("it has one").is_whole());
+        assert_eq!(environment_value(pid, "PROC_TEST").expect("there is none"), None);
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
-        assert_eq!(other, None);
-        assert_eq!(environment_value(pid, "PROC_TEST").expect("there is none"), None);
+        assert_eq!(image(&format!("/proc/{pid}")).expect("it is gone"), None);
+        for broken in [&b""[..], b"42 (x) S 1 2", b"42 (x)"] {
+            assert_eq!(parse_image(broken), None, "{broken:?}");
+        }
     }
 
     #[test]
