@@ -196,6 +196,25 @@ fn nothing_is_left_of_a_daemon_without_an_environment_whose_leader_has_gone() {
     }
 }
 
+/// It is known by what it hands on to those that it starts.
+#[test]
+fn nothing_is_left_of_a_daemon_without_an_environment_that_starts_others_with_one() {
+    let program = &testchild(&[])[0];
+    let script = format!(
+        "(env -i setsid /bin/sh -c 'PARACHUTE_LINEAGE=$0 PARACHUTE_HOME=$1 PARACHUTE_MODULE=master {program:?} sleep >$2 & wait' \
+         $PARACHUTE_LINEAGE $PARACHUTE_HOME $PARACHUTE_HOME/noted >/dev/null 2>&1 &); exec {program:?} sleep"
+    );
+    let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let master = module("master", argv).run(json!({ "ready": "none" }));
+    let port = master.port;
+    let hub = start_without_groups(&[master]);
+    let noted = || -> Option<u32> { hub.home.read("noted").strip_prefix("ready ")?.strip_suffix('\n')?.parse().ok() };
+    let worker = eventually("a worker", noted);
+    hub.run(&["stop", "master"]).succeeds();
+    assert!(!is_alive(worker), "stop has returned before {worker} was gone");
+    hub.has_nothing_left("master", port);
+}
+
 /// It is below the hub like a module's, and nothing tells whose it is.
 #[test]
 fn a_daemon_that_was_there_before_the_hub_is_left_alone() {

@@ -39,7 +39,8 @@ pub(crate) struct Marks<'a> {
 
 impl Marks<'_> {
     /// Whether a process was started by the module, or by what that has started. It is known by its groups, by what stands
-    /// in its environment and, where it has written a title over that, as servers do, by what it has open.
+    /// in its environment and, where it has written a title over that, as servers do, by what it has open and by what it
+    /// hands on.
     pub(crate) fn are_of(&self, pid: Pid, stat: Stat, family: &Family) -> io::Result<bool> {
         if Some(stat.group) == self.leader {
             return Ok(true);
@@ -57,7 +58,20 @@ impl Marks<'_> {
         let may_be = stat.parent == process::own_pid()
             && self.since_ticks.is_some_and(|since| stat.start_ticks >= since)
             && !family.is_leader(pid);
-        Ok(may_be && self.are_open_in(pid)?)
+        Ok(may_be && (self.are_open_in(pid)? || self.are_handed_on_by(pid)?))
+    }
+
+    /// Whether what it has started has the module's word in its environment: nobody else has that to hand on.
+    fn are_handed_on_by(&self, pid: Pid) -> io::Result<bool> {
+        let mut descendants = proc::children(pid);
+        while let Some(pid) = descendants.pop() {
+            match proc::environment_value(pid, environment::LINEAGE)? {
+                Some(lineage) if environment::is_of_lineage(&lineage, self.lineage_word) => return Ok(true),
+                Some(_) => {}
+                None => descendants.extend(proc::children(pid)),
+            }
+        }
+        Ok(false)
     }
 
     /// Whether it writes to the module's output, or listens on its port.
