@@ -96,6 +96,18 @@ pub(crate) enum ForWorker {
 }
 
 impl ForWorker {
+    /// Leaves out all looks but the last, which tells of everything that had ended by the others. Where children end faster
+    /// than a worker looks, it would else come to nothing but looks, and have more of them each time.
+    pub(super) fn without_idle_looks(mut messages: Vec<Self>) -> Vec<Self> {
+        let is_look = |message: &Self| matches!(message, Self::Look);
+        let mut looks = messages.iter().filter(|message| is_look(message)).count();
+        messages.retain(|message| {
+            looks -= usize::from(is_look(message));
+            !is_look(message) || looks == 0
+        });
+        messages
+    }
+
     /// Tells whoever waits for a start, a stop or a restart what has come of it, in place of the worker.
     pub(crate) fn answer(self, answer: Result<Snapshot, OpFailure>) {
         if let Self::Start(Some(reply)) | Self::Stop(Some(reply)) | Self::Restart(Some(reply)) = self {
@@ -131,4 +143,25 @@ pub(crate) enum ForMain {
     LookAtHome,
     /// Nobody serves the network any more.
     EdgeLost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An end that was announced behind another message is looked for behind it.
+    #[test]
+    fn of_all_looks_the_last_one_is_left() {
+        let (look, start, quit) = (|| ForWorker::Look, || ForWorker::Start(None), || ForWorker::Quit);
+        for (messages, left) in [
+            (vec![], "[]"),
+            (vec![look()], "[Look]"),
+            (vec![start(), quit()], "[Start(None), Quit]"),
+            (vec![look(), look(), start()], "[Look, Start(None)]"),
+            (vec![look(), start(), look(), quit(), look(), look()], "[Start(None), Quit, Look]"),
+        ] {
+            let before = format!("{messages:?}");
+            assert_eq!(format!("{:?}", ForWorker::without_idle_looks(messages)), left, "{before}");
+        }
+    }
 }

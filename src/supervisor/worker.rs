@@ -245,7 +245,7 @@ impl Worker {
             self.clear();
         }
         if polls.is_ready(inbox) {
-            for message in self.inbox.take() {
+            for message in ForWorker::without_idle_looks(self.inbox.take()) {
                 self.hear(message);
             }
         }
