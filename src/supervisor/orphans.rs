@@ -16,6 +16,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What KILL gets to take effect.
 const KILL_WAIT: Duration = Duration::from_secs(5);
 
+/// While some are left whose end nothing announces.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Whoever waits for longer is told whom for.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -38,6 +40,42 @@ pub(crate) struct Report {
     pub(crate) left: Vec<Pid>,
     /// Who has asked this hub to end meanwhile.
     pub(crate) asked_by: Option<Sender>,
+}
+
+/// One of the earlier hub's processes.
+#[derive(Debug)]
+enum Found {
+    Held(Held),
+    /// Where the kernel lets nobody hold a process: its start time tells it from another of its number.
+    Unheld {
+        pid: Pid,
+        start_ticks: u64,
+    },
+}
+
+impl Found {
+    fn pid(&self) -> Pid {
+        match self {
+            Self::Held(held) => held.pid(),
+            Self::Unheld { pid, .. } => *pid,
+        }
+    }
+
+    fn held(&self) -> Option<&Held> {
+        match self {
+            Self::Held(held) => Some(held),
+            Self::Unheld { .. } => None,
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        match self {
+            Self::Held(held) => held.signal(signal),
+            Self::Unheld { pid, start_ticks } => {
+                process::signal_unheld(*pid, signal, || proc::is_alive(*pid, *start_ticks))
+            }
+        }
+    }
 }
 
 /// How a wait has ended.
@@ -71,20 +109,22 @@ pub(crate) fn end_previous(
         // What they forked meanwhile is found by looking again.
         loop {
             let found = find(instance, leaders, group)?;
-            report.left = found.iter().map(Held::pid).collect();
+            report.left = found.iter().map(Found::pid).collect();
             if found.is_empty() {
                 give_back(group);
                 return Ok(report);
             }
-            for held in &found {
-                if !report.ended.contains(&held.pid()) || signal == Signal::Kill {
-                    let _ = held.signal(signal);
-                    report.ended.push(held.pid());
+            for process in &found {
+                if !report.ended.contains(&process.pid()) || signal == Signal::Kill {
+                    let _ = process.signal(signal);
+                    report.ended.push(process.pid());
                 }
             }
             report.ended.sort_unstable();
             report.ended.dedup();
-            let until = speak_at.map_or(deadline, |at| at.min(deadline));
+            let look_again_at =
+                found.iter().any(|process| process.held().is_none()).then(|| Instant::now() + LOOK_AGAIN);
+            let until = [speak_at, look_again_at].into_iter().flatten().fold(deadline, Instant::min);
             match wait_for_one(&found, signals, until)? {
                 Waited::Asked(sender) => {
                     report.asked_by = Some(sender);
@@ -100,19 +140,19 @@ pub(crate) fn end_previous(
             }
         }
     }
-    report.left = find(instance, leaders, group)?.iter().map(Held::pid).collect();
+    report.left = find(instance, leaders, group)?.iter().map(Found::pid).collect();
     give_back(group);
     report.ended.retain(|pid| !report.left.contains(pid));
     Ok(report)
 }
 
 /// Waits until one of them has ended, somebody has asked us to end, or the deadline has passed.
-fn wait_for_one(held: &[Held], signals: &Signals, deadline: Instant) -> io::Result<Waited> {
+fn wait_for_one(found: &[Found], signals: &Signals, deadline: Instant) -> io::Result<Waited> {
     let mut polls = PollSet::default();
     loop {
         polls.clear();
         let signal = polls.readable(signals.as_fd());
-        let slots: Vec<_> = held.iter().map(|held| polls.readable(held.pidfd())).collect();
+        let slots: Vec<_> = found.iter().filter_map(Found::held).map(|held| polls.readable(held.pidfd())).collect();
         polls.wait(Some(deadline))?;
         if polls.is_ready(signal)
             && let Some(sender) = signals.take_terminate()?
@@ -150,8 +190,8 @@ fn give_back(group: Option<&Group>) {
     }
 }
 
-/// The earlier hub's processes that live now, held so that none can become another.
-fn find(instance: &str, leaders: &[Leader], group: Option<&Group>) -> io::Result<Vec<Held>> {
+/// The earlier hub's processes that live now, held so that none can become another, where the kernel lets us.
+fn find(instance: &str, leaders: &[Leader], group: Option<&Group>) -> io::Result<Vec<Found>> {
     let mut stats = proc::stats()?;
     // Behind the others, so that whoever is left when these have ended meanwhile is seen.
     let members = group.map(Group::members).transpose()?.unwrap_or_default();
@@ -168,16 +208,23 @@ fn find(instance: &str, leaders: &[Leader], group: Option<&Group>) -> io::Result
     }
     let mut found = Vec::new();
     for pid in belonging(&stats, leaders, process::own_pid(), |pid| carriers.contains(&pid)) {
-        let is_the_same =
-            |now: Stat| stats.get(&pid).is_some_and(|then| then.start_ticks == now.start_ticks && !then.is_zombie());
-        match Held::open(pid, || proc::stat(pid).is_some_and(is_the_same)) {
-            Ok(held) => found.extend(held),
-            // Where nobody can be held, nobody is hit in another's place.
-            Err(error) if process::has_no_pidfds(&error) => {}
-            Err(error) => return Err(error),
+        if let Some(stat) = stats.get(&pid).filter(|stat| !stat.is_zombie()) {
+            found.extend(hold(pid, *stat)?);
         }
     }
     Ok(found)
+}
+
+/// `None` when it has gone.
+fn hold(pid: Pid, stat: Stat) -> io::Result<Option<Found>> {
+    let start_ticks = stat.start_ticks;
+    match Held::open(pid, || proc::is_alive(pid, start_ticks)) {
+        Ok(held) => Ok(held.map(Found::Held)),
+        Err(error) if process::has_no_pidfds(&error) => {
+            Ok(proc::is_alive(pid, start_ticks).then_some(Found::Unheld { pid, start_ticks }))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn carries(pid: Pid, instance: &str) -> io::Result<bool> {

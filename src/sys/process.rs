@@ -318,6 +318,19 @@ impl Held {
     }
 }
 
+/// Signals a process that is no child of ours and that nobody can hold, if `still` says that it is the one that was meant.
+/// Between the two its number comes to mean another only if the kernel goes through all its numbers meanwhile. One that
+/// has ended is not an error.
+pub(crate) fn signal_unheld(pid: Pid, signal: Signal, still: impl Fn() -> bool) -> io::Result<()> {
+    heard(signal, |number| {
+        if !still() {
+            return Ok(0);
+        }
+        // SAFETY: kill touches no memory of ours.
+        cvt(unsafe { libc::kill(pid, number) })
+    })
+}
+
 fn send_by_pidfd(pidfd: BorrowedFd<'_>, number: libc::c_int) -> io::Result<libc::c_int> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the siginfo pointer may be null; the pidfd names exactly the process that was opened.

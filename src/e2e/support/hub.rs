@@ -7,7 +7,7 @@ use super::process::{Spawned, complete_lines, kill, with_home};
 use super::run::Finished;
 use super::secrets;
 use super::wait::{eventually, within};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
@@ -100,6 +100,14 @@ impl Hub {
     pub(crate) fn start_again(&mut self) {
         assert!(self.serve.ended().is_some(), "the hub before this one is still there");
         self.serve = serve(&self.home, self.port, &self.environment);
+        self.until_it_listens();
+    }
+
+    /// The same by way of a program that becomes it.
+    #[track_caller]
+    pub(crate) fn start_again_through(&mut self, wrapper: &[&str]) {
+        assert!(self.serve.ended().is_some(), "the hub before this one is still there");
+        self.serve = Spawned::spawn(through(wrapper, &serve_command(&self.home, self.port, &self.environment)));
         self.until_it_listens();
     }
 
@@ -226,10 +234,14 @@ impl Hub {
 }
 
 fn serve(home: &Home, port: u16, environment: &[(String, String)]) -> Spawned {
+    Spawned::spawn(serve_command(home, port, environment))
+}
+
+fn serve_command(home: &Home, port: u16, environment: &[(String, String)]) -> Command {
     let mut command = home.command(&["serve"]);
     command.env("PORT", port.to_string());
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    Spawned::spawn(command)
+    command
 }
 
 impl Drop for Hub {
