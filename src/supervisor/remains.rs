@@ -166,12 +166,8 @@ impl Remains {
             // Whoever was found once belongs to the module until it has ended, however it looks now. Before the others
             // are looked for: what it leaves behind is to be among them.
             self.held.retain(|held| !held.has_ended());
-            let found = find(family, marks, until)?;
             self.has_unheld = false;
-            // At once: one that forks and ends is not to get to fork again before it hears what the others have heard.
-            for process in &found {
-                self.hold(family, *process)?;
-            }
+            let found = self.find(family, marks, until)?;
             for process in descendants(&found, family)? {
                 self.hold(family, process)?;
             }
@@ -186,6 +182,44 @@ impl Remains {
             }
             if Instant::now() >= until {
                 return Err(io::Error::other("its processes come and go faster than they can be held"));
+            }
+        }
+    }
+
+    /// The strangers that are the module's, with their start times. Each is held at once: one that forks and ends is not
+    /// to get to fork again before it hears what the others have heard. Empty when nothing is left of the module: for
+    /// certain, unless some have ended before it was known whose they were in every look until `until`, and in
+    /// [`LOOKS_MIN`]. Whoever lives for longer than a look is found then, too.
+    fn find(&mut self, family: &Family, marks: &Marks<'_>, until: Instant) -> io::Result<Vec<(Pid, u64)>> {
+        // Those that were looked at before.
+        let (mut seen, mut unseen) = (HashSet::new(), HashSet::new());
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let (mut found, mut has_ended) = (Vec::new(), false);
+            for pid in family.strangers()? {
+                let Some(stat) = proc::look_at(pid)? else {
+                    // One that is there again is another user's, in a /proc that does not show those: nothing can be done
+                    // about it.
+                    has_ended |= unseen.insert(pid);
+                    continue;
+                };
+                let process = (pid, stat.start_ticks);
+                if !seen.insert(process) {
+                    continue;
+                }
+                if !stat.is_zombie() && marks.are_of(pid, stat, family)? {
+                    found.push(process);
+                    self.hold(family, process)?;
+                } else if !proc::is_alive(pid, stat.start_ticks) {
+                    has_ended = true;
+                }
+            }
+            // Whoever ended before it was known whose it was has left us its children as new strangers. Who comes without
+            // that descends from one that lived when it was seen to be another module's, and so is that one's too.
+            let is_over = looks >= LOOKS_MIN && Instant::now() >= until;
+            if !found.is_empty() || !has_ended || is_over {
+                return Ok(found);
             }
         }
     }
@@ -267,42 +301,6 @@ impl Remains {
     }
 }
 
-/// The strangers that are the module's, with their start times. Empty when nothing is left of it: for certain, unless some
-/// have ended before it was known whose they were in every look until `until`, and in [`LOOKS_MIN`]. Whoever lives for
-/// longer than a look is found then, too.
-fn find(family: &Family, marks: &Marks<'_>, until: Instant) -> io::Result<Vec<(Pid, u64)>> {
-    // Those that were looked at before.
-    let (mut seen, mut unseen) = (HashSet::new(), HashSet::new());
-    let mut looks = 0;
-    loop {
-        looks += 1;
-        let (mut found, mut has_ended) = (Vec::new(), false);
-        for pid in family.strangers()? {
-            let Some(stat) = proc::look_at(pid)? else {
-                // One that is there again is another user's, in a /proc that does not show those: nothing can be done
-                // about it.
-                has_ended |= unseen.insert(pid);
-                continue;
-            };
-            let process = (pid, stat.start_ticks);
-            if !seen.insert(process) {
-                continue;
-            }
-            if !stat.is_zombie() && marks.are_of(pid, stat, family)? {
-                found.push(process);
-            } else if !proc::is_alive(pid, stat.start_ticks) {
-                has_ended = true;
-            }
-        }
-        // Whoever ended before it was known whose it was has left us its children as new strangers. Who comes without that
-        // descends from one that lived when it was seen to be another module's, and so is another module's too.
-        let is_over = looks >= LOOKS_MIN && Instant::now() >= until;
-        if !found.is_empty() || !has_ended || is_over {
-            return Ok(found);
-        }
-    }
-}
-
 /// Everything below these, with start times.
 fn descendants(ancestors: &[(Pid, u64)], family: &Family) -> io::Result<Vec<(Pid, u64)>> {
     if ancestors.is_empty() {
@@ -357,7 +355,7 @@ mod tests {
             output: &output,
             shared: OnceCell::new(),
         };
-        assert_eq!(find(&family, &marks, Instant::now()).expect("there is no time for another"), []);
+        assert_eq!(Remains::default().find(&family, &marks, Instant::now()).expect("there is no time for another"), []);
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
     }
