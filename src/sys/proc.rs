@@ -520,7 +520,12 @@ mod tests {
         let mut command = std::process::Command::new("/bin/sleep");
         let mut child = command.arg("600").env_clear().spawn().expect("a child");
         let pid = Pid::try_from(child.id()).expect("a pid");
-        assert!(image(&format!("/proc/{pid}")).expect("it may be read").expect("it has one").is_whole());
+        // Whoever has started it is told so before all is in place.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !image(&format!("/proc/{pid}")).expect("it may be read").expect("it has one").is_whole() {
+            assert!(Instant::now() < deadline, "it stays half a program");
+            std::thread::yield_now();
+        }
         assert_eq!(environment_value(pid, "PROC_TEST").expect("there is none"), None);
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
