@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::str::SplitAsciiWhitespace;
 use std::time::{Duration, Instant};
 
 /// The fields of `/proc/<pid>/stat` that tell processes apart.
@@ -37,13 +38,18 @@ impl Stat {
 
 /// `None` when there is no such process. Fails when it cannot be told, as when descriptors have run out.
 pub(crate) fn look_at(pid: Pid) -> io::Result<Option<Stat>> {
+    let Some(stat) = stat_line(&format!("/proc/{pid}"), parse_stat)? else { return Ok(None) };
+    stat.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat says nothing")))
+}
+
+/// What `parse` makes of the line in which the kernel tells of a process; `None` when there is no such process. `process` is
+/// its directory.
+fn stat_line<T>(process: &str, parse: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
     // On the stack: it is asked for at every start, and the C library would keep a buffer for each module's thread. The
     // fields that count are in the first few hundred bytes, and the kernel hands out the line in one piece.
     let mut line = [0; 1024];
-    let read = fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut line));
-    let Some(length) = if_there(read)? else { return Ok(None) };
-    let stat = line.get(..length).and_then(parse_stat);
-    stat.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat says nothing")))
+    let read = fs::File::open(format!("{process}/stat")).and_then(|mut file| file.read(&mut line));
+    Ok(if_there(read)?.map(|length| parse(line.get(..length).unwrap_or_default())))
 }
 
 /// The same; also `None` when it cannot be told.
@@ -70,10 +76,14 @@ fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The command name may hold spaces and parentheses, so the fields are counted from the last one.
-fn parse_stat(text: &[u8]) -> Option<Stat> {
+/// The fields of such a line behind the command name, which may hold spaces and parentheses: they begin behind the last one.
+fn stat_fields(text: &[u8]) -> Option<SplitAsciiWhitespace<'_>> {
     let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?.split_ascii_whitespace();
+    Some(std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?.split_ascii_whitespace())
+}
+
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let mut fields = stat_fields(text)?;
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
@@ -189,18 +199,13 @@ impl Image {
 /// What a process has in its memory; `None` when it has none, as one that has ended, or a thread of the kernel's own.
 /// `process` is its directory.
 fn image(process: &str) -> io::Result<Option<Image>> {
-    let mut line = [0; 1024];
-    let read = fs::File::open(format!("{process}/stat")).and_then(|mut file| file.read(&mut line));
-    let length = if_there(read)?.unwrap_or(0);
-    Ok(line.get(..length).and_then(parse_image))
+    Ok(stat_line(process, parse_image)?.flatten())
 }
 
 /// proc_pid_stat(5) counts from 1: the size of the memory is field 23, where the code begins 26, the stack 28, and from
 /// 48 on where the command line and the environment begin and end.
 fn parse_image(text: &[u8]) -> Option<Image> {
-    let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
-    let fields = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?.split_ascii_whitespace();
-    let fields: Vec<&str> = fields.collect();
+    let fields: Vec<&str> = stat_fields(text)?.collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     if field(23)? == 0 {
         return None;
