@@ -5,6 +5,7 @@ use crate::support::{
     testchild,
 };
 use serde_json::json;
+use std::fs;
 use std::thread;
 
 /// A shell that runs the test child with this subcommand and waits for it.
@@ -121,8 +122,8 @@ fn nothing_is_left_of_a_daemon_whose_leader_has_gone() {
     hub.has_nothing_left("daemon", port);
 }
 
-/// A dozen processes that ignore TERM and, every twentieth of a second and less, fork and end; what is before each command
-/// says what is left to know them by.
+/// A dozen processes that ignore TERM, and that fork and end after a fiftieth of a second; what is before each command says
+/// what is left to know them by.
 fn hops(home: &Home, before: &str) -> Module {
     let hop = format!(r#"trap '' TERM; {before} /bin/sh "$0" "$1" >/dev/null 2>&1 & echo >>"$1"; sleep 0.02"#);
     home.write("hop", &hop);
@@ -137,6 +138,15 @@ fn hops(home: &Home, before: &str) -> Module {
 fn until_they_hop(hub: &Hub) {
     let hops = hub.home.read("hopped").len();
     eventually("a hundred hops", || (hub.home.read("hopped").len() > hops + 100).then_some(()));
+    eventually("one that hops", || who_hops(hub).first().cloned());
+}
+
+/// The commands of those that are at it: each is given the file that it writes to.
+fn who_hops(hub: &Hub) -> Vec<String> {
+    let file = hub.home.path().join("hopped").display().to_string();
+    let processes = fs::read_dir("/proc").expect("processes").flatten();
+    let commands = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    commands.map(|command| String::from_utf8_lossy(&command).replace('\0', " ")).filter(|c| c.contains(&file)).collect()
 }
 
 /// They are nobody's for all that the hub can tell, and new ones come while it looks.
@@ -160,8 +170,7 @@ fn no_stop_waits_for_processes_that_hide_and_fork_and_end_without_a_pause() {
     until_they_hop(&hub);
     // The end of the hub is theirs, too.
     assert_eq!(hub.end().code(), Some(0));
-    let hops = hub.home.read("hopped").len();
-    assert_eq!(hub.home.read("hopped").len(), hops);
+    assert_eq!(who_hops(&hub), [""; 0]);
 }
 
 #[test]
@@ -171,6 +180,7 @@ fn whoever_forks_and_ends_without_a_pause_does_not_outrun_a_stop() {
     let hub = Hub::start_in(home, WITHOUT_GROUPS);
     until_they_hop(&hub);
     hub.run(&["stop", "hops"]).succeeds();
+    assert_eq!(who_hops(&hub), [""; 0]);
     let hops = hub.home.read("hopped").len();
     hub.run(&["status"]).succeeds();
     assert_eq!(hub.home.read("hopped").len(), hops);

@@ -98,16 +98,19 @@ impl Hub {
     /// Starts the next hub in the same home, after `end` or `kill`.
     #[track_caller]
     pub(crate) fn start_again(&mut self) {
-        assert!(self.serve.ended().is_some(), "the hub before this one is still there");
-        self.serve = serve(&self.home, self.port, &self.environment);
-        self.until_it_listens();
+        self.go_on_as(serve_command(&self.home, self.port, &self.environment));
     }
 
     /// The same by way of a program that becomes it.
     #[track_caller]
     pub(crate) fn start_again_through(&mut self, wrapper: &[&str]) {
+        self.go_on_as(through(wrapper, &serve_command(&self.home, self.port, &self.environment)));
+    }
+
+    #[track_caller]
+    fn go_on_as(&mut self, serve: Command) {
         assert!(self.serve.ended().is_some(), "the hub before this one is still there");
-        self.serve = Spawned::spawn(through(wrapper, &serve_command(&self.home, self.port, &self.environment)));
+        self.serve = Spawned::spawn(serve);
         self.until_it_listens();
     }
 

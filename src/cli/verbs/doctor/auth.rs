@@ -68,7 +68,6 @@ pub(super) fn running(home: &Home, config: &Config, mut up: reach::Up, findings:
     }
 }
 
-/// Each module that runs and has a key asks about a token, as it would about a caller's.
 /// Whether whatever a module starts is known as its own.
 fn groups(hub: &HubInfo) -> String {
     match &hub.control_groups {
@@ -77,6 +76,7 @@ fn groups(hub: &HubInfo) -> String {
     }
 }
 
+/// Each module that runs and has a key asks about a token, as it would about a caller's.
 fn modules(home: &Home, client: &Client, modules: &[ModuleInfo], findings: &mut Findings) {
     let mut answered = 0_u32;
     for module in modules.iter().filter(|module| module.supervisor_status == Some(Status::Running)) {
